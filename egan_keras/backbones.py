@@ -1,0 +1,315 @@
+"""Keras Applications by name: constructors, preprocessing, sizes, and the cut."""
+
+import ast
+import dataclasses
+import difflib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+# What Keras Applications itself requires without its top; all others take 32.
+_MINIMUM_SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}
+
+# The image size that the published ImageNet weights were trained on; all others 224.
+_NATIVE_SIZES = {
+    "EfficientNetB1": 240,
+    "EfficientNetB2": 260,
+    "EfficientNetB3": 300,
+    "EfficientNetB4": 380,
+    "EfficientNetB5": 456,
+    "EfficientNetB6": 528,
+    "EfficientNetB7": 600,
+    "EfficientNetV2B1": 240,
+    "EfficientNetV2B2": 260,
+    "EfficientNetV2B3": 300,
+    "EfficientNetV2S": 384,
+    "EfficientNetV2M": 480,
+    "EfficientNetV2L": 480,
+    "InceptionResNetV2": 299,
+    "InceptionV3": 299,
+    "NASNetLarge": 331,
+    "Xception": 299,
+}
+
+_RESERVED_OPTIONS = {
+    "include_top",
+    "weights",
+    "input_tensor",
+    "input_shape",
+    "pooling",
+    "classes",
+    "classifier_activation",
+    "name",
+}
+
+
+def names() -> list[str]:
+    """Returns the class names of all backbones of Keras Applications, sorted."""
+    return sorted(
+        name
+        for name, value in vars(keras.applications).items()
+        if name[0].isupper() and callable(value)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """One architecture of Keras Applications with its options.
+
+    Attributes:
+        name: Class name in `keras.applications`.
+        options: Keyword arguments of its constructor, such as `{"alpha": 0.35}`.
+    """
+
+    name: str
+    options: dict = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, spec: "str | Backbone") -> "Backbone":
+        """Reads `Name` or `Name:option=value,option=value`.
+
+        Args:
+            spec: For example `"MobileNetV2:alpha=0.35"`; a `Backbone` is returned
+                as it is.
+
+        Raises:
+            ValueError: If the name or an option is unknown, or a value is not a
+                Python literal.
+
+        Example:
+            >>> Backbone.parse("MobileNetV2:alpha=0.35").options
+            {'alpha': 0.35}
+        """
+        if isinstance(spec, Backbone):
+            return spec
+        name, _, rest = str(spec).partition(":")
+        if name not in names():
+            near = difflib.get_close_matches(name, names(), n=4, cutoff=0.4)
+            raise ValueError(
+                "Unknown backbone; expected a class name of Keras Applications. "
+                f"Received: {spec!r}. Did you mean {', '.join(near) or 'one of'}"
+                f"{'' if near else ' ' + ', '.join(names())}?"
+            )
+        options = dict(_parse_option(item, spec) for item in rest.split(",") if item)
+        allowed = (
+            set(inspect.signature(getattr(keras.applications, name)).parameters)
+            - _RESERVED_OPTIONS
+        )
+        for option in options:
+            if option not in allowed:
+                raise ValueError(
+                    f"Unknown option of backbone {name}; expected "
+                    f"{', '.join(sorted(allowed)) or 'no options'}. "
+                    f"Received: {spec!r}."
+                )
+        return cls(name, options)
+
+    def __str__(self) -> str:
+        """Returns the text that `parse` reads."""
+        options = ",".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.name}:{options}" if options else self.name
+
+    @property
+    def native_size(self) -> int:
+        """The side, in pixels, of the images its ImageNet weights were trained on."""
+        return _NATIVE_SIZES.get(self.name, 224)
+
+    @property
+    def minimum_size(self) -> int:
+        """The smallest side, in pixels, that it takes."""
+        return _MINIMUM_SIZES.get(self.name, 32)
+
+    @property
+    def preprocess_input(self) -> Callable:
+        """Keras's own function from pixels 0..255 to what the backbone takes."""
+        constructor = getattr(keras.applications, self.name)
+        return sys.modules[constructor.__module__].preprocess_input
+
+    def build(
+        self,
+        size: int,
+        *,
+        weights: str | os.PathLike | None = "imagenet",
+        name: str | None = None,
+    ) -> keras.Model:
+        """Builds the network without its classification top.
+
+        ImageNet weights are those of the native size whatever `size` is: Keras
+        publishes others for some sizes of MobileNet and MobileNetV2 alone, and a
+        model should not change its weights when its images change their size.
+
+        Args:
+            size: Side of the square input in pixels.
+            weights: `"imagenet"`, `None` or `"none"` for random initial weights, or
+                the path of a weights file without top.
+            name: Name of the Keras model.
+
+        Returns:
+            A Keras model from (n, size, size, 3) preprocessed images to feature maps.
+
+        Raises:
+            ValueError: If `size` is below `minimum_size`.
+            FileNotFoundError: If `weights` names a file that does not exist.
+            OSError: If the ImageNet weights are neither on disk nor to be downloaded.
+        """
+        if size < self.minimum_size:
+            raise ValueError(
+                f"Images are too small for the backbone {self.name}; expected sides "
+                f"of at least {self.minimum_size} pixels. Received: {size}. Give a "
+                f"larger network_size (--network-size {self.minimum_size})."
+            )
+        if weights in (None, "none"):
+            return self._construct(size, None, name)
+        if weights != "imagenet":
+            if not Path(weights).is_file():
+                raise FileNotFoundError(
+                    "The weights file does not exist; expected 'imagenet', 'none' or "
+                    "the path of a Keras Applications weights file without top. "
+                    f"Received: weights={str(weights)!r}."
+                )
+            return self._construct(size, str(weights), name)
+        native = self._construct_pretrained(name)
+        if size == self.native_size:
+            return native
+        resized = self._construct(size, None, name)
+        resized.set_weights(native.get_weights())
+        return resized
+
+    def _construct(self, size, weights, name) -> keras.Model:
+        return getattr(keras.applications, self.name)(
+            include_top=False,
+            weights=weights,
+            input_shape=(size, size, 3),
+            **({"name": name} if name else {}),
+            **self.options,
+        )
+
+    def _construct_pretrained(self, name) -> keras.Model:
+        try:
+            return self._construct(self.native_size, "imagenet", name)
+        # `keras.utils.get_file` raises bare Exceptions when a download fails.
+        except Exception as error:
+            url = re.search(r"https?://\S+/([^/\s]+\.h5)", str(error))
+            if url is None:
+                raise
+            raise OSError(
+                f"The ImageNet weights of {self} are not on this machine and could "
+                f"not be downloaded. Put the file {url.group(1)} into "
+                f"{_weights_folder()}, or give "
+                "weights=FILE (--weights FILE), or weights=None (--weights none) to "
+                "start from random weights."
+            ) from error
+
+
+def _weights_folder() -> Path:
+    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+
+
+def _parse_option(item: str, spec: str) -> tuple[str, object]:
+    option, separator, value = item.partition("=")
+    try:
+        if not separator:
+            raise ValueError("no '='")
+        return option.strip(), ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(
+            "Unreadable options of a backbone; expected Name:option=value with "
+            f"numbers, True, False or quoted text. Received: {spec!r}. "
+            "Example: MobileNetV2:alpha=0.35"
+        ) from error
+
+
+@keras.saving.register_keras_serializable("egan_keras")
+class BackbonePreprocessing(keras.layers.Layer):
+    """A backbone's own preprocessing as a layer, so that it is saved and exported.
+
+    Args:
+        backbone: Class name in `keras.applications`.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        images: float tensor (n, height, width, 3), RGB pixels 0..255.
+    """
+
+    def __init__(self, backbone: str, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.backbone = backbone
+        self.preprocess_input = Backbone.parse(backbone).preprocess_input
+
+    def call(self, images):
+        """Returns what the backbone takes, the same shape."""
+        return self.preprocess_input(images, data_format="channels_last")
+
+    def compute_output_shape(self, input_shape):
+        """Returns the shape of the input."""
+        return input_shape
+
+    def get_config(self) -> dict:
+        """Returns the arguments of the constructor."""
+        return {**super().get_config(), "backbone": self.backbone}
+
+
+def cut(
+    backbone: keras.Model, trained_layers: int | str
+) -> tuple[keras.Model, keras.Model]:
+    """Cuts a network into a frozen stem and a trained tail that share its layers.
+
+    A cut through skip connections has several tensors on its frontier; the stem then
+    puts out a list of them and the tail takes that list. `tail(stem(x))` equals
+    `backbone(x)`.
+
+    Args:
+        backbone: A functional Keras model with one output, each layer used once.
+        trained_layers: The number of layers, counted from the end, that form the
+            tail, or the name of the tail's first layer.
+
+    Returns:
+        `(stem, tail)`. The stem is marked as not trainable.
+
+    Raises:
+        ValueError: If there is no such layer, or nothing would be left on one side.
+    """
+    layers = backbone.layers
+    index = _first_trained_layer(layers, trained_layers)
+    operations = backbone.operations
+    boundary = operations.index(layers[index])
+    before = operations[:boundary]
+    produced = {id(t) for op in before for t in keras.tree.flatten(op.output)}
+    frontier = {}
+    for operation in operations[boundary:]:
+        for tensor in keras.tree.flatten(operation.input):
+            if id(tensor) in produced:
+                frontier[id(tensor)] = tensor
+    tensors = list(frontier.values())
+    tensors = tensors[0] if len(tensors) == 1 else tensors
+    stem = keras.Model(backbone.input, tensors, name=f"{backbone.name}_stem")
+    tail = keras.Model(tensors, backbone.output, name=f"{backbone.name}_tail")
+    stem.trainable = False
+    return stem, tail
+
+
+def _first_trained_layer(layers: list, trained_layers: int | str) -> int:
+    if isinstance(trained_layers, str):
+        positions = {layer.name: index for index, layer in enumerate(layers)}
+        if trained_layers not in positions:
+            near = difflib.get_close_matches(trained_layers, positions, n=4, cutoff=0.3)
+            raise ValueError(
+                "No layer of that name to cut at; expected a layer of the backbone. "
+                f"Received: trained_layers={trained_layers!r}. "
+                f"Near matches: {', '.join(near) or 'none'}."
+            )
+        index = positions[trained_layers]
+    else:
+        index = len(layers) - trained_layers
+    if not 0 < index < len(layers):
+        raise ValueError(
+            "The cut must leave layers on both sides; expected between 1 and "
+            f"{len(layers) - 1} trained layers. "
+            f"Received: trained_layers={trained_layers!r}."
+        )
+    return index

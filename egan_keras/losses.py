@@ -1,0 +1,188 @@
+"""Adversarial losses, and what real and fake mean in them.
+
+There is one polarity in the whole package: a majority image is *real* and is pushed
+to a high score, a generated minority image is *fake* and is pushed to a low score.
+The labels of data sets are the other way round (0 majority, 1 minority), because
+the minority is the positive class of every metric.
+"""
+
+import keras
+from keras import ops
+
+PACKAGE = "egan_keras"
+
+
+class AdversarialLoss:
+    """What the discriminator and the generator minimise, from scores alone.
+
+    Args:
+        gradient_penalty: Weight of the penalty on the discriminator's gradient
+            between majority and fakes, 0 for none. Non-negative float.
+
+    Raises:
+        ValueError: If `gradient_penalty` is negative.
+    """
+
+    def __init__(self, gradient_penalty: float = 0.0) -> None:
+        if gradient_penalty < 0:
+            raise ValueError(
+                "The gradient penalty's weight must not be negative. "
+                f"Received: gradient_penalty={gradient_penalty}. Use 0 for none."
+            )
+        self.gradient_penalty = float(gradient_penalty)
+
+    def discriminator(self, majority_scores, fake_scores):
+        """Returns the discriminator's loss.
+
+        Args:
+            majority_scores: float tensor (n, 1), scores of majority images.
+            fake_scores: float tensor (m, 1), scores of generated minority images.
+
+        Returns:
+            A scalar tensor.
+        """
+        raise NotImplementedError
+
+    def generator(self, fake_scores):
+        """Returns the generator's loss, a scalar, from the scores (m, 1) of fakes."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict:
+        """Returns the arguments of the constructor."""
+        return {"gradient_penalty": self.gradient_penalty}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "AdversarialLoss":
+        """Returns the loss that `get_config` described."""
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class NonSaturating(AdversarialLoss):
+    """Binary cross-entropy of both classes; the paper's loss.
+
+    Goodfellow et al., Generative Adversarial Nets, 2014, section 3. For a score s,
+    BCE(s, 1) is softplus(-s) and BCE(s, 0) is softplus(s).
+    """
+
+    def discriminator(self, majority_scores, fake_scores):
+        """Returns BCE(majority, 1) + BCE(fakes, 0)."""
+        return ops.mean(ops.softplus(-majority_scores)) + ops.mean(
+            ops.softplus(fake_scores)
+        )
+
+    def generator(self, fake_scores):
+        """Returns BCE(fakes, 1)."""
+        return ops.mean(ops.softplus(-fake_scores))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class LeastSquares(AdversarialLoss):
+    """Squared distance of the scores from +1 (majority) and -1 (fakes).
+
+    Mao et al., Least Squares Generative Adversarial Networks, 2017, equation 8
+    (a = -1, b = 1, c = 0), so that 0 lies halfway between the classes.
+    """
+
+    def discriminator(self, majority_scores, fake_scores):
+        """Returns the mean squares of (majority - 1) and (fakes + 1), summed."""
+        return ops.mean(ops.square(majority_scores - 1.0)) + ops.mean(
+            ops.square(fake_scores + 1.0)
+        )
+
+    def generator(self, fake_scores):
+        """Returns the mean square of the fakes' scores."""
+        return ops.mean(ops.square(fake_scores))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Hinge(AdversarialLoss):
+    """Scores beyond the margins +1 and -1 cost nothing.
+
+    Lim and Ye, Geometric GAN, 2017; Miyato et al., Spectral Normalization for
+    Generative Adversarial Networks, 2018, equations 16 and 17.
+    """
+
+    def discriminator(self, majority_scores, fake_scores):
+        """Returns mean(relu(1 - majority)) + mean(relu(1 + fakes))."""
+        return ops.mean(ops.relu(1.0 - majority_scores)) + ops.mean(
+            ops.relu(1.0 + fake_scores)
+        )
+
+    def generator(self, fake_scores):
+        """Returns minus the mean of the fakes' scores."""
+        return -ops.mean(fake_scores)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Wasserstein(AdversarialLoss):
+    """Difference of the mean scores, with a penalty on the gradient.
+
+    Gulrajani et al., Improved Training of Wasserstein GANs, 2017, equation 3.
+
+    Args:
+        gradient_penalty: Weight of the gradient penalty, 10 in the source.
+    """
+
+    def __init__(self, gradient_penalty: float = 10.0) -> None:
+        super().__init__(gradient_penalty)
+
+    def discriminator(self, majority_scores, fake_scores):
+        """Returns mean(fakes) - mean(majority)."""
+        return ops.mean(fake_scores) - ops.mean(majority_scores)
+
+    def generator(self, fake_scores):
+        """Returns minus the mean of the fakes' scores."""
+        return -ops.mean(fake_scores)
+
+
+BY_NAME = {
+    "non_saturating": NonSaturating,
+    "least_squares": LeastSquares,
+    "hinge": Hinge,
+    "wasserstein": Wasserstein,
+}
+
+
+def get(loss: "str | AdversarialLoss") -> AdversarialLoss:
+    """Returns an adversarial loss by name, or the one given.
+
+    Args:
+        loss: `"non_saturating"`, `"least_squares"`, `"hinge"`, `"wasserstein"`, or
+            an `AdversarialLoss`.
+
+    Raises:
+        ValueError: If it is neither.
+
+    Example:
+        >>> get("hinge").get_config()
+        {'gradient_penalty': 0.0}
+    """
+    if isinstance(loss, AdversarialLoss):
+        return loss
+    if loss in BY_NAME:
+        return BY_NAME[loss]()
+    raise ValueError(
+        f"Unknown adversarial loss; expected one of {', '.join(BY_NAME)} or an "
+        f"AdversarialLoss. Received: loss={loss!r}. Cross-entropies and other "
+        "losses of classifiers do not apply: the step compares majority with fakes."
+    )
+
+
+def gradient_norm_penalty(gradients: list):
+    """Returns the mean of (|gradient| - 1) squared.
+
+    Gulrajani et al., 2017, equation 3. The norm is taken over all tensors of one
+    example together.
+
+    Args:
+        gradients: A list of float tensors (n, ...), one for each input.
+
+    Returns:
+        A scalar tensor.
+    """
+    squares = sum(
+        ops.sum(ops.square(ops.reshape(gradient, (ops.shape(gradient)[0], -1))), axis=1)
+        for gradient in gradients
+    )
+    return ops.mean(ops.square(ops.sqrt(squares + 1e-12) - 1.0))

@@ -1,0 +1,66 @@
+"""One forward pass of both networks, from features to losses."""
+
+from egan_keras.losses import AdversarialLoss
+from egan_keras.networks import CutNetwork
+
+
+def play(
+    generator: CutNetwork,
+    discriminator: CutNetwork,
+    loss: AdversarialLoss,
+    majority,
+    minority,
+) -> dict:
+    """Lets the generator make fakes and the discriminator judge them.
+
+    Fakes enter the discriminator where they fit: images before its stem, features
+    behind it. Losses that layers add (regularisers, reconstruction) count for the
+    network that they belong to.
+
+    Args:
+        generator: Turns features of minority images into fakes.
+        discriminator: Scores features of majority images, and the fakes.
+        loss: The adversarial loss.
+        majority: Features of majority images, from the discriminator's stem.
+        minority: Features of minority images, from the generator's stem.
+
+    Returns:
+        `discriminator_loss` and `generator_loss`, scalars; `majority_scores` and
+        `fake_scores`, (n, 1); `fake_features`, what the discriminator's tail saw.
+    """
+    fakes = generator.tail(minority, training=True)
+    generator_penalty = sum(generator.tail.losses)
+    if generator.output_shape == discriminator.input_shape:
+        fakes = discriminator.stem(fakes, training=False)
+    majority_scores = discriminator.tail(majority, training=True)
+    fake_scores = discriminator.tail(fakes, training=True)
+    return {
+        "discriminator_loss": loss.discriminator(majority_scores, fake_scores)
+        + sum(discriminator.tail.losses),
+        "generator_loss": loss.generator(fake_scores) + generator_penalty,
+        "majority_scores": majority_scores,
+        "fake_scores": fake_scores,
+        "fake_features": fakes,
+    }
+
+
+def check_fakes(generator: CutNetwork, discriminator: CutNetwork) -> None:
+    """Refuses a generator whose fakes fit nowhere.
+
+    Raises:
+        ValueError: If the fakes are neither images nor features of the discriminator.
+    """
+    expected = (discriminator.input_shape, discriminator.stem.output_shape)
+    if generator.output_shape not in expected:
+        raise ValueError(
+            "The generator's fakes do not fit the discriminator; expected its images "
+            f"{expected[0]} or the features of its stem {expected[1]}. "
+            f"Received: {generator.output_shape}."
+        )
+    scores = discriminator.output_shape
+    if scores != (None, 1):
+        raise ValueError(
+            "The discriminator must put out one score an image; expected an output "
+            f"of shape (None, 1). Received: {scores}. End it with "
+            "keras.layers.Dense(1), without an activation."
+        )

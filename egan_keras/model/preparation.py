@@ -1,0 +1,114 @@
+"""From labelled images to what the steps of training and validation read."""
+
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from egan_keras import data, features
+from egan_keras.networks import CutNetwork, MajorityStandardization
+
+
+def training_dataset(
+    generator: CutNetwork,
+    discriminator: CutNetwork,
+    batches: Iterable,
+    *,
+    cache: bool,
+    verbose: int,
+    **options,
+) -> tf.data.Dataset:
+    """Splits the classes, runs the stems, and batches what they put out.
+
+    Args:
+        generator: Its stem reads the minority.
+        discriminator: Its stem reads the majority.
+        batches: Labelled images.
+        cache: Whether the dataset holds features (else images).
+        verbose: 0 is silent.
+        **options: Passed to `features.training_dataset`.
+
+    Raises:
+        ValueError: If one class is missing.
+    """
+    standardization = _unadapted_standardization(discriminator)
+    needs_features = cache or standardization is not None
+    majority, minority = features.by_class(
+        batches,
+        features.stem_function(discriminator.stem) if needs_features else None,
+        verbose=verbose,
+    )
+    data.check_both_classes(np.repeat([0, 1], [len(majority[0]), len(minority[0])]))
+    if standardization is not None:
+        standardization.adapt(majority[0])
+        majority = [keras.ops.convert_to_numpy(standardization(majority[0]))]
+    if cache:
+        minority = features.in_batches(
+            features.stem_function(generator.stem), minority[0]
+        )
+    elif standardization is not None:
+        majority, _ = features.by_class(batches, None, verbose=0)
+    return features.training_dataset(majority, minority, **options)
+
+
+def validation_dataset(
+    discriminator: CutNetwork, batches: Iterable, *, batch_size: int
+) -> tuple[tf.data.Dataset, set[int]]:
+    """Returns batches of (features, labels), and the classes among the labels."""
+    stem = features.stem_function(discriminator.stem)
+    arrays, labels = features.labelled(batches, stem)
+    dataset = features.labelled_dataset(arrays, labels, batch_size=batch_size)
+    return dataset, {int(label) for label in np.unique(labels)}
+
+
+def _unadapted_standardization(network: CutNetwork) -> MajorityStandardization | None:
+    for layer in network.stem.layers:
+        if isinstance(layer, MajorityStandardization) and not layer.is_adapted:
+            return layer
+    return None
+
+
+def as_input(batch):
+    """Returns several tensors as the list that a Keras model expects."""
+    return list(batch) if isinstance(batch, tuple) else batch
+
+
+def as_pair(labelled) -> tuple:
+    """Returns `validation_data` as (images, labels); labels are None for a dataset.
+
+    Raises:
+        ValueError: If it is neither a dataset nor a pair.
+    """
+    if isinstance(labelled, tf.data.Dataset):
+        return labelled, None
+    if isinstance(labelled, tuple | list) and len(labelled) == 2:
+        return tuple(labelled)
+    raise ValueError(
+        "Validation data must be (images, labels) or a tf.data.Dataset of such "
+        f"batches; sample weights are not used. Received: {type(labelled).__name__}"
+        f"{f' of length {len(labelled)}' if hasattr(labelled, '__len__') else ''}."
+    )
+
+
+def check_fit_options(options: dict) -> None:
+    """Refuses options of `keras.Model.fit` that have no meaning here.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    advice = {
+        "class_weight": "The classes are split and weighted by the recipe.",
+        "sample_weight": "Leave out images instead.",
+        "validation_split": "Split first (ek.load_folder does) and give "
+        "validation_data.",
+        "steps_per_epoch": "An epoch is one pass over the majority.",
+    }
+    allowed = {"initial_epoch", "validation_freq"}
+    for name in options:
+        if name not in allowed:
+            raise ValueError(
+                f"fit does not take {name}; expected, beside the arguments listed in "
+                f"its documentation, {', '.join(sorted(allowed))}. Received: "
+                f"{name}={options[name]!r}. {advice.get(name, '')}".rstrip()
+            )

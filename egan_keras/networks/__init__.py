@@ -1,0 +1,25 @@
+"""The discriminator and the generators, built from backbones."""
+
+from egan_keras.networks.builders import (
+    build,
+    build_discriminator,
+    build_generator,
+    network_size,
+)
+from egan_keras.networks.cut_network import CutNetwork, as_cut, tie_stem
+from egan_keras.networks.feature_layers import MajorityStandardization
+from egan_keras.networks.recipes import RECIPES, Recipe, get_recipe
+
+__all__ = [
+    "RECIPES",
+    "CutNetwork",
+    "MajorityStandardization",
+    "Recipe",
+    "as_cut",
+    "build",
+    "build_discriminator",
+    "build_generator",
+    "get_recipe",
+    "network_size",
+    "tie_stem",
+]

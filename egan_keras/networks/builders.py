@@ -1,0 +1,237 @@
+"""Discriminators and generators, built from backbones as a recipe says."""
+
+import os
+
+import keras
+from keras import layers
+
+from egan_keras import backbones
+from egan_keras.backbones import Backbone
+from egan_keras.networks.cut_network import CutNetwork
+from egan_keras.networks.feature_layers import (
+    MajorityStandardization,
+    MeanSquarePenalty,
+)
+from egan_keras.networks.recipes import Recipe
+
+_LEAK = 0.2
+_ENLARGEMENT = 3
+_DECODED_SIDE = 32
+
+
+def network_size(backbone: Backbone, image_shape: tuple[int, int, int]) -> int:
+    """Returns the side to which images are resized where a recipe names none.
+
+    Small images are enlarged three times at most, and never beyond the size that the
+    backbone was trained for: larger features cost time and add nothing.
+
+    Example:
+        >>> network_size(Backbone("MobileNetV2"), (32, 32, 3))
+        96
+        >>> network_size(Backbone("MobileNetV2"), (600, 400, 3))
+        224
+    """
+    side = _ENLARGEMENT * max(image_shape[:2])
+    return max(backbone.minimum_size, min(backbone.native_size, side))
+
+
+def build(
+    encoder: str | Backbone,
+    discriminator: str | Backbone,
+    recipe: Recipe,
+    image_shape: tuple[int, int, int],
+    *,
+    weights: str | os.PathLike | None = "imagenet",
+) -> tuple[CutNetwork, CutNetwork]:
+    """Builds a generator and a discriminator for a pairing.
+
+    Args:
+        encoder: The generator's backbone, such as `"MobileNetV2:alpha=0.35"`.
+        discriminator: The discriminator's backbone.
+        recipe: The choices.
+        image_shape: (height, width, 3) of the images, pixels 0..255.
+        weights: As in `Backbone.build`.
+
+    Returns:
+        `(generator, discriminator)`.
+
+    Raises:
+        ValueError: If a backbone is unknown or the images do not fit.
+        FileNotFoundError: If `weights` names a file that does not exist.
+        OSError: If ImageNet weights cannot be had.
+    """
+    if len(image_shape) != 3 or image_shape[-1] != 3:
+        raise ValueError(
+            "Images must be RGB; expected image_shape=(height, width, 3). "
+            f"Received: image_shape={image_shape}."
+        )
+    encoder, critic = Backbone.parse(encoder), Backbone.parse(discriminator)
+    built = build_discriminator(critic, recipe, image_shape, weights=weights)
+    generator = build_generator(
+        encoder, recipe, built, weights=weights, share_stem=encoder == critic
+    )
+    return generator, built
+
+
+def build_discriminator(
+    backbone: Backbone,
+    recipe: Recipe,
+    image_shape: tuple[int, int, int],
+    *,
+    weights: str | os.PathLike | None = "imagenet",
+) -> CutNetwork:
+    """Builds the discriminator: images (n, h, w, 3), 0..255, to scores (n, 1).
+
+    Args:
+        backbone: Its backbone.
+        recipe: The choices.
+        image_shape: (height, width, 3) of the images.
+        weights: As in `Backbone.build`.
+    """
+    stem, backbone_tail = _stem_and_tail(
+        backbone, recipe, image_shape, weights, role="discriminator"
+    )
+    if recipe.standardize:
+        standardized = MajorityStandardization(name="standardization")(stem.output)
+        stem = keras.Model(stem.input, standardized, name=stem.name)
+    features = _inputs_like(backbone_tail.input)
+    vector = layers.Dropout(recipe.dropout, name="dropout")(backbone_tail(features))
+    score = layers.Dense(1, kernel_initializer=recipe.head_initializer, name="score")(
+        vector
+    )
+    tail = keras.Model(features, score, name="discriminator_tail")
+    return CutNetwork(stem, tail, name="discriminator")
+
+
+def build_generator(
+    backbone: Backbone,
+    recipe: Recipe,
+    discriminator: CutNetwork,
+    *,
+    weights: str | os.PathLike | None = "imagenet",
+    share_stem: bool = False,
+) -> CutNetwork:
+    """Builds the generator: minority images to fakes, as `recipe.generates` says.
+
+    Args:
+        backbone: The encoder.
+        recipe: The choices.
+        discriminator: The discriminator that will judge the fakes.
+        weights: As in `Backbone.build`.
+        share_stem: Whether encoder and discriminator are the same backbone, frozen as
+            a whole, so that one stem serves both.
+
+    Raises:
+        ValueError: If the fakes cannot be what the recipe says.
+    """
+    decoders = {"images": _image_generator, "features": _feature_generator}
+    if recipe.generates not in decoders:
+        raise ValueError(
+            f"Unknown kind of fakes; expected one of {', '.join(decoders)}. "
+            f"Received: generates={recipe.generates!r}."
+        )
+    if share_stem and recipe.trained_layers == 0:
+        stem = discriminator.stem
+        vector = _inputs_like(stem.output_shape)
+        tail = keras.Model(vector, vector, name="encoder_backbone_tail")
+    else:
+        stem, tail = _stem_and_tail(
+            backbone,
+            recipe,
+            discriminator.stem.input_shape[1:],
+            weights,
+            role="encoder",
+        )
+    return decoders[recipe.generates](stem, tail, recipe, discriminator)
+
+
+def _image_generator(stem, encoder_tail, recipe, discriminator) -> CutNetwork:
+    """Encoder, latent, and transposed convolutions to an image of pixels 0..255."""
+    image_shape = discriminator.stem.input_shape[1:]
+    features = _inputs_like(encoder_tail.input)
+    x = _latent(encoder_tail(features), recipe)
+    side = _DECODED_SIDE // 4
+    x = layers.Dense(side * side * recipe.decoder_channels, name="decoder")(x)
+    x = layers.LeakyReLU(_LEAK)(x)
+    x = layers.Reshape((side, side, recipe.decoder_channels))(x)
+    x = layers.Conv2DTranspose(64, 3, strides=2, padding="same")(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.LeakyReLU(_LEAK)(x)
+    x = layers.Conv2DTranspose(3, 3, strides=2, padding="same")(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.Activation("sigmoid")(x)
+    x = layers.Rescaling(255.0, name="pixels")(x)
+    if image_shape[:2] != (_DECODED_SIDE, _DECODED_SIDE):
+        x = layers.Resizing(*image_shape[:2], name="image_size")(x)
+    tail = keras.Model(features, x, name="generator_tail")
+    return CutNetwork(stem, tail, name="generator")
+
+
+def _feature_generator(encoder_stem, encoder_tail, recipe, discriminator):
+    """Encoder, latent with noise, and a residual on the minority's own features."""
+    shape = discriminator.stem.output_shape
+    if not isinstance(shape, tuple) or len(shape) != 2:
+        raise ValueError(
+            "A generator of features needs a discriminator whose stem puts out one "
+            f"vector an image. Received: features of shape {shape}. Use "
+            "trained_layers=0, or generates='images'."
+        )
+    images = keras.Input(discriminator.stem.input_shape[1:], name="images")
+    own = discriminator.stem(images)
+    encoded = own if encoder_stem is discriminator.stem else encoder_stem(images)
+    stem = keras.Model(images, [encoded, own], name="generator_stem")
+    features, own = _inputs_like(encoder_tail.input), _inputs_like(shape)
+    x = layers.LayerNormalization(name="encoder_normalization")(encoder_tail(features))
+    x = _latent(x, recipe, activation=True)
+    x = layers.Dense(recipe.latent_size, name="decoder")(x)
+    x = layers.LeakyReLU(_LEAK)(x)
+    residual = layers.Dense(shape[-1], name="residual")(x)
+    residual = MeanSquarePenalty(recipe.reconstruction, name="reconstruction")(residual)
+    fakes = layers.Add(name="fakes")([own, residual])
+    tail = keras.Model([features, own], fakes, name="generator_tail")
+    return CutNetwork(stem, tail, name="generator")
+
+
+def _latent(vector, recipe: Recipe, *, activation: bool = False):
+    latent = layers.Dense(recipe.latent_size, name="latent")(vector)
+    if activation:
+        latent = layers.LeakyReLU(_LEAK)(latent)
+    if recipe.latent_noise:
+        latent = layers.GaussianNoise(recipe.latent_noise, name="noise")(latent)
+    return latent
+
+
+def _inputs_like(structure):
+    """Returns inputs of the same shapes as tensors, or as one shape tuple."""
+    if isinstance(structure, tuple):
+        return keras.Input(structure[1:])
+    return keras.tree.map_structure(
+        lambda tensor: keras.Input(tensor.shape[1:]), structure
+    )
+
+
+def _stem_and_tail(backbone, recipe, image_shape, weights, *, role):
+    """Returns models from images to features, and from features to one vector."""
+    size = recipe.network_size or network_size(backbone, image_shape)
+    base = backbone.build(size, weights=weights, name=f"{role}_{backbone.name}")
+    images = keras.Input(image_shape, name="images")
+    x = images
+    if image_shape[:2] != (size, size):
+        x = layers.Resizing(size, size, name="resizing")(x)
+    if recipe.own_preprocessing:
+        x = backbones.BackbonePreprocessing(backbone.name, name="preprocessing")(x)
+    else:
+        x = layers.Rescaling(1 / 255, name="rescaling")(x)
+    pool = layers.GlobalAveragePooling2D(name="pool")
+    if recipe.trained_layers == 0:
+        base.trainable = False
+        stem = keras.Model(images, pool(base(x, training=False)), name=f"{role}_stem")
+        vector = _inputs_like(stem.output_shape)
+        return stem, keras.Model(vector, vector, name=f"{role}_backbone_tail")
+    base_stem, base_tail = backbones.cut(base, recipe.trained_layers)
+    frontier = _inputs_like(base_tail.input)
+    vector = pool(base_tail(frontier, training=False))
+    return (
+        keras.Model(images, base_stem(x, training=False), name=f"{role}_stem"),
+        keras.Model(frontier, vector, name=f"{role}_backbone_tail"),
+    )

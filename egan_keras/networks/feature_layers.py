@@ -1,0 +1,68 @@
+"""Layers that the default recipe needs beyond Keras's own."""
+
+import keras
+import numpy as np
+from keras import layers
+
+
+@keras.saving.register_keras_serializable("egan_keras")
+class MajorityStandardization(layers.Layer):
+    """Standardises features by the majority's mean and standard deviation.
+
+    Unlike those of `keras.layers.Normalization`, its statistics are weights that a
+    compiled graph reads anew, so that adapting it never leaves a stale graph behind.
+
+    Call arguments:
+        features: float tensor (n, d).
+    """
+
+    def build(self, input_shape):
+        """Creates the statistics: mean 0 and deviation 1 until adapted."""
+        size = input_shape[-1]
+        self.mean = self.add_weight(
+            shape=(size,), initializer="zeros", trainable=False, name="mean"
+        )
+        self.deviation = self.add_weight(
+            shape=(size,), initializer="ones", trainable=False, name="deviation"
+        )
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether it has taken statistics already."""
+        return bool(np.any(keras.ops.convert_to_numpy(self.mean)))
+
+    def adapt(self, features: np.ndarray) -> None:
+        """Takes the statistics of majority features, float array (n, d)."""
+        self.mean.assign(features.mean(axis=0, dtype="float64"))
+        # A feature that is constant in the majority must not become infinite.
+        self.deviation.assign(features.std(axis=0, dtype="float64") + 1e-3)
+
+    def call(self, features):
+        """Returns standardised features, shape (n, d)."""
+        return (features - self.mean) / self.deviation
+
+
+@keras.saving.register_keras_serializable("egan_keras")
+class MeanSquarePenalty(layers.Layer):
+    """Passes its input on and adds its mean square to the losses.
+
+    On the residual between a fake and the minority image that it was made from, this
+    is the reconstruction term of the generator's loss.
+
+    Args:
+        weight: Weight of the mean square. Non-negative float.
+        **kwargs: Arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(self, weight: float, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.weight = weight
+
+    def call(self, inputs):
+        """Returns the inputs."""
+        self.add_loss(self.weight * keras.ops.mean(keras.ops.square(inputs)))
+        return inputs
+
+    def get_config(self) -> dict:
+        """Returns the arguments of the constructor."""
+        return {**super().get_config(), "weight": self.weight}

@@ -1,0 +1,133 @@
+"""Recipes: named, complete sets of choices."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A named, complete set of choices: how networks are built and trained.
+
+    Attributes:
+        name: `published`, `default`, or a name of your own.
+        generates: What the generator puts out: `"images"` or `"features"` (of the
+            discriminator's stem).
+        network_size: Side, in pixels, to which images are resized inside the
+            networks; `None` enlarges small images up to three times, but never
+            beyond the size the backbone was trained for.
+        own_preprocessing: Whether pixels go through the backbone's own preprocessing;
+            otherwise they are divided by 255.
+        trained_layers: How many last layers of the backbones are trained. 0 trains
+            only what stands behind the pooled features.
+        standardize: Whether the discriminator sees features standardised by the
+            majority's mean and deviation.
+        latent_size: Width of the generator's latent vector.
+        decoder_channels: Channels of the 8x8 map that images are decoded from.
+        latent_noise: Standard deviation of the Gaussian noise added to the latent.
+        dropout: Share of the discriminator's features dropped in training.
+        loss: Name of the adversarial loss.
+        reconstruction: Weight, in the generator's loss, of the mean squared
+            difference between a fake and the minority image it was made from.
+        head_initializer: Keras initializer of the discriminator's last kernel.
+        discriminator_learning_rate: Learning rate of its Adam optimizer.
+        generator_learning_rate: Learning rate of its Adam optimizer.
+        batch_size: Majority images a step.
+        minority_batch_size: Minority images a step, drawn again and again where
+            there are fewer; `None` takes each of them once, as published.
+        epochs: Passes over the majority images when `fit` is told no other number.
+    """
+
+    name: str
+    generates: str
+    network_size: int | None
+    own_preprocessing: bool
+    trained_layers: int
+    standardize: bool
+    latent_size: int
+    decoder_channels: int
+    latent_noise: float
+    dropout: float
+    loss: str
+    reconstruction: float
+    head_initializer: str
+    discriminator_learning_rate: float
+    generator_learning_rate: float
+    batch_size: int
+    minority_batch_size: int | None
+    epochs: int
+
+
+RECIPES = {
+    # Okerinde et al., arXiv 2104.04162, and its authors' notebooks.
+    "published": Recipe(
+        name="published",
+        generates="images",
+        network_size=32,
+        own_preprocessing=False,
+        trained_layers=5,
+        standardize=False,
+        latent_size=128,
+        decoder_channels=32,
+        latent_noise=0.0,
+        dropout=0.2,
+        loss="non_saturating",
+        reconstruction=0.0,
+        head_initializer="glorot_uniform",
+        discriminator_learning_rate=1e-4,
+        generator_learning_rate=1e-4,
+        batch_size=128,
+        minority_batch_size=None,
+        epochs=100,
+    ),
+    "default": Recipe(
+        name="default",
+        generates="features",
+        network_size=None,
+        own_preprocessing=True,
+        trained_layers=0,
+        standardize=True,
+        latent_size=128,
+        decoder_channels=32,
+        latent_noise=1.0,
+        dropout=0.2,
+        loss="non_saturating",
+        reconstruction=1.0,
+        # From zero, the first steps go along the difference of the class means.
+        head_initializer="zeros",
+        discriminator_learning_rate=3e-5,
+        generator_learning_rate=1e-3,
+        batch_size=128,
+        minority_batch_size=32,
+        epochs=20,
+    ),
+}
+
+
+def get_recipe(recipe: str | Recipe, **choices) -> Recipe:
+    """Returns a recipe by name, or the one given, with some choices made differently.
+
+    Args:
+        recipe: `"published"`, `"default"` or a `Recipe`.
+        **choices: Fields of `Recipe` and their values.
+
+    Raises:
+        ValueError: If there is no recipe of that name, or no such choice.
+
+    Example:
+        >>> get_recipe("default", loss="hinge").loss
+        'hinge'
+    """
+    if not isinstance(recipe, Recipe):
+        if recipe not in RECIPES:
+            raise ValueError(
+                f"Unknown recipe; expected one of {', '.join(RECIPES)} or a Recipe. "
+                f"Received: recipe={recipe!r}."
+            )
+        recipe = RECIPES[recipe]
+    known = [field.name for field in dataclasses.fields(Recipe)]
+    for choice, value in choices.items():
+        if choice not in known:
+            raise ValueError(
+                f"A recipe has no such choice; expected one of {', '.join(known)}. "
+                f"Received: {choice}={value!r}."
+            )
+    return dataclasses.replace(recipe, **choices)

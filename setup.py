@@ -1,0 +1,53 @@
+"""Packaging of egan_keras."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(
+    r'^__version__ = "(.+)"$',
+    (HERE / "egan_keras" / "__init__.py").read_text(encoding="utf-8"),
+    re.MULTILINE,
+).group(1)
+
+setup(
+    name="egan-keras",
+    version=VERSION,
+    description="Find the rare class in images from a handful of examples, in Keras.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["egan_keras", "egan_keras.*"]),
+    install_requires=[
+        "keras>=3.15.1",
+        "keras-tuner>=1.4.8",
+        "matplotlib>=3.9",
+        "numpy>=1.26",
+        "pillow>=12.3",
+        "scikit-learn>=1.5",
+        "scipy>=1.11",
+        "tensorboard>=2.20",
+        "tensorflow>=2.20",
+        "tensorflow-datasets>=4.9.9",
+    ],
+    extras_require={
+        "test": [
+            "ipykernel>=6.29",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
+            "pytest>=8.3",
+            "ruff>=0.12",
+        ],
+    },
+    entry_points={"console_scripts": ["egan-keras = egan_keras.cli:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
