@@ -23,6 +23,8 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["egan_keras", "egan_keras.*"]),
     install_requires=[
+        # tensorflow-datasets imports it without declaring it.
+        "importlib-resources>=6",
         "keras>=3.15.1",
         "keras-tuner>=1.4.8",
         "matplotlib>=3.9",

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import itertools
 import os
 import re
 import sys
@@ -277,15 +278,15 @@ def cut(
     layers = backbone.layers
     index = _first_trained_layer(layers, trained_layers)
     operations = backbone.operations
-    boundary = operations.index(layers[index])
-    before = operations[:boundary]
-    produced = {id(t) for op in before for t in keras.tree.flatten(op.output)}
-    frontier = {}
-    for operation in operations[boundary:]:
-        for tensor in keras.tree.flatten(operation.input):
-            if id(tensor) in produced:
-                frontier[id(tensor)] = tensor
-    tensors = list(frontier.values())
+    before = set(operations[: operations.index(layers[index])])
+    # A layer's own `output` would not do: a nested model's is inside that model.
+    produced, consumed = {}, set()
+    for node in itertools.chain(*backbone._nodes_by_depth.values()):
+        if node.operation in before:
+            produced.update((id(tensor), tensor) for tensor in node.output_tensors)
+        else:
+            consumed.update(id(tensor) for tensor in node.input_tensors)
+    tensors = [tensor for key, tensor in produced.items() if key in consumed]
     tensors = tensors[0] if len(tensors) == 1 else tensors
     stem = keras.Model(backbone.input, tensors, name=f"{backbone.name}_stem")
     tail = keras.Model(tensors, backbone.output, name=f"{backbone.name}_tail")

@@ -292,6 +292,7 @@ class EGAN(keras.Model):
             verbose=verbose,
             callbacks=[StopOnDivergence(), *(callbacks or [])],
             validation_data=validation_data,
+            shuffle=False,
             **kwargs,
         )
 

@@ -7,7 +7,7 @@ from egan_keras.networks.builders import (
     network_size,
 )
 from egan_keras.networks.cut_network import CutNetwork, as_cut, tie_stem
-from egan_keras.networks.feature_layers import MajorityStandardization
+from egan_keras.networks.layers import MajorityStandardization
 from egan_keras.networks.recipes import RECIPES, Recipe, get_recipe
 
 __all__ = [

@@ -8,7 +8,8 @@ from keras import layers
 from egan_keras import backbones
 from egan_keras.backbones import Backbone
 from egan_keras.networks.cut_network import CutNetwork
-from egan_keras.networks.feature_layers import (
+from egan_keras.networks.layers import (
+    InferenceMode,
     MajorityStandardization,
     MeanSquarePenalty,
 )
@@ -230,7 +231,7 @@ def _stem_and_tail(backbone, recipe, image_shape, weights, *, role):
         return stem, keras.Model(vector, vector, name=f"{role}_backbone_tail")
     base_stem, base_tail = backbones.cut(base, recipe.trained_layers)
     frontier = _inputs_like(base_tail.input)
-    vector = pool(base_tail(frontier, training=False))
+    vector = pool(InferenceMode(base_tail, name=f"{role}_trained_layers")(frontier))
     return (
         keras.Model(images, base_stem(x, training=False), name=f"{role}_stem"),
         keras.Model(frontier, vector, name=f"{role}_backbone_tail"),

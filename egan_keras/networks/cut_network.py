@@ -23,9 +23,13 @@ class CutNetwork(keras.Model):
     def __init__(self, stem: keras.Model, tail: keras.Model, **kwargs) -> None:
         stem.trainable = False
         inputs = keras.Input(stem.input_shape[1:], name="images")
-        super().__init__(inputs, tail(stem(inputs, training=False)), **kwargs)
+        super().__init__(inputs, tail(stem(inputs)), **kwargs)
         self.stem = stem
         self.tail = tail
+
+    def call(self, inputs, training=None, mask=None):
+        """Returns the tail's output; `training` concerns the tail alone."""
+        return self.tail(self.stem(inputs, training=False), training=training)
 
     def get_config(self) -> dict:
         """Returns the stem and the tail, serialised."""

@@ -1,4 +1,4 @@
-"""Layers that the default recipe needs beyond Keras's own."""
+"""Layers that the recipes need beyond Keras's own."""
 
 import keras
 import numpy as np
@@ -66,3 +66,38 @@ class MeanSquarePenalty(layers.Layer):
     def get_config(self) -> dict:
         """Returns the arguments of the constructor."""
         return {**super().get_config(), "weight": self.weight}
+
+
+@keras.saving.register_keras_serializable("egan_keras")
+class InferenceMode(layers.Layer):
+    """Runs a network in inference mode whatever the mode of what contains it.
+
+    Its weights are trained, its batch normalisation keeps its moving statistics. To
+    call a network with `training=False` inside a functional model does not suffice:
+    in Keras 3 a `training=True` of the outer model overrides it.
+
+    Args:
+        network: The Keras model to run.
+        **kwargs: Arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(self, network: keras.Model, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.network = network
+        self.built = True
+
+    def call(self, inputs):
+        """Returns the network's output in inference mode."""
+        return self.network(inputs, training=False)
+
+    def get_config(self) -> dict:
+        """Returns the arguments of the constructor, serialised."""
+        network = keras.saving.serialize_keras_object(self.network)
+        return {**super().get_config(), "network": network}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "InferenceMode":
+        """Returns the layer that `get_config` described."""
+        config = dict(config)
+        config["network"] = keras.saving.deserialize_keras_object(config["network"])
+        return cls(**config)

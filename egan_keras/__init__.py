@@ -1,0 +1,54 @@
+"""Find the rare class in images from a handful of examples, in Keras.
+
+    import egan_keras as ek
+
+A score is high for the majority and low for the minority; an image is called minority
+when its score is below the model's threshold.
+"""
+
+from egan_keras.backbones import Backbone, cut
+from egan_keras.data import (
+    LabelledImages,
+    Splits,
+    load_folder,
+    load_tfds,
+    read_images,
+    subsample_minority,
+)
+from egan_keras.evaluation import Report, evaluate, save_plots
+from egan_keras.losses import (
+    AdversarialLoss,
+    Hinge,
+    LeastSquares,
+    NonSaturating,
+    Wasserstein,
+)
+from egan_keras.model import EGAN
+from egan_keras.networks import RECIPES, Recipe
+from egan_keras.thresholds import Calibration, images_needed
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EGAN",
+    "RECIPES",
+    "AdversarialLoss",
+    "Backbone",
+    "Calibration",
+    "Hinge",
+    "LabelledImages",
+    "LeastSquares",
+    "NonSaturating",
+    "Recipe",
+    "Report",
+    "Splits",
+    "Wasserstein",
+    "cut",
+    "evaluate",
+    "images_needed",
+    "load_folder",
+    "load_tfds",
+    "read_images",
+    "save_plots",
+    "subsample_minority",
+]

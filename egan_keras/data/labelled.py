@@ -1,0 +1,130 @@
+"""Images with their labels, and the three splits of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from egan_keras.data.images import (
+    ImageSize,
+    Source,
+    check_headers,
+    decode_images,
+)
+from egan_keras.data.roles import MAJORITY, MINORITY, ClassRoles
+from egan_keras.data.splits import Division
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images and their labels.
+
+    Attributes:
+        images: RGB pixels 0..255, uint8 (n, height, width, 3).
+        labels: 0 = majority, 1 = minority, int32 (n,).
+        paths: the file of each image; empty where images do not come from files.
+        class_names: the source class of each image; may be empty.
+        skipped: the files left out because they cannot be read.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    paths: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that everything told about each image has the same length."""
+        for name in ("labels", "paths", "class_names"):
+            length = len(getattr(self, name))
+            if length != len(self.images) and (length or name == "labels"):
+                raise ValueError(
+                    f"`{name}` must hold one entry for each of the "
+                    f"{len(self.images)} images. Received: len({name})={length}. "
+                    "Pass as many as there are images."
+                )
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    @property
+    def majority_count(self) -> int:
+        """Number of majority images."""
+        return int(np.count_nonzero(self.labels == MAJORITY))
+
+    @property
+    def minority_count(self) -> int:
+        """Number of minority images."""
+        return int(np.count_nonzero(self.labels == MINORITY))
+
+
+class Splits(NamedTuple):
+    """Images to train on, to choose and calibrate with, and to judge by."""
+
+    train: LabelledImages
+    validation: LabelledImages
+    test: LabelledImages
+
+
+def read_splits(
+    division: Division[Source],
+    roles: ClassRoles,
+    *,
+    image_size: ImageSize | None,
+    skip_unreadable: bool = False,
+) -> Splits:
+    """Decode the images of all splits to one size.
+
+    Raises:
+        ValueError: if an image cannot be read, or with `skip_unreadable` if no
+            training image of a class can.
+    """
+    every = [*division.train, *division.validation, *division.test]
+    size, _, unreadable = check_headers(
+        [source for source, _ in every],
+        image_size=image_size,
+        skip_unreadable=skip_unreadable,
+    )
+    train, validation, test = (
+        _read_split(split, roles, size, set(unreadable), skip_unreadable)
+        for split in (division.train, division.validation, division.test)
+    )
+    passed_over = tuple(map(str, division.unusable))
+    train = replace(train, skipped=train.skipped + passed_over)
+    splits = Splits(train, validation, test)
+    if not (splits.train.majority_count and splits.train.minority_count):
+        raise ValueError(
+            "No training image of one class can be read; expected images of both. "
+            f"Received: {splits.train.majority_count} majority and "
+            f"{splits.train.minority_count} minority images, skipped "
+            f"{', '.join(splits.train.skipped[:5])}. Repair these files."
+        )
+    return splits
+
+
+def _read_split(
+    split: Sequence[tuple[Source, str]],
+    roles: ClassRoles,
+    size: tuple[int, int],
+    unreadable: set[Source],
+    skip_unreadable: bool,
+) -> LabelledImages:
+    """Decode the images of one split, without those found unreadable before."""
+    class_of = dict(split)
+    images, kept, damaged = decode_images(
+        [source for source in class_of if source not in unreadable],
+        size,
+        skip_unreadable=skip_unreadable,
+    )
+    left_out = [source for source in class_of if source in unreadable] + damaged
+    class_names = tuple(class_of[source] for source in kept)
+    return LabelledImages(
+        images=images,
+        labels=np.array([roles.label(name) for name in class_names], np.int32),
+        paths=tuple(str(source) for source in kept if isinstance(source, Path)),
+        class_names=class_names,
+        skipped=tuple(map(str, left_out)),
+    )

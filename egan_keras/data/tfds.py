@@ -1,0 +1,196 @@
+"""Labelled images from tensorflow-datasets."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from os import PathLike
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+
+from egan_keras.data.decoding import EncodedImage
+from egan_keras.data.images import ImageSize, check_image_size
+from egan_keras.data.labelled import Splits, read_splits
+from egan_keras.data.roles import ClassRoles
+from egan_keras.data.splits import SplitRules, divide
+
+
+def load_tfds(
+    name: Any,
+    *,
+    majority: str | Sequence[str],
+    minority: str | Sequence[str],
+    minority_count: int | None = None,
+    ratio: float | None = None,
+    image_size: ImageSize | None = None,
+    seed: int = 0,
+    validation_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+    data_dir: str | PathLike[str] | None = None,
+) -> Splits:
+    """Load a labelled image set of tensorflow-datasets, split as `load_folder` does.
+
+    The set's `test` split is the test split where there is one, with validation held
+    out of `train`; otherwise `train` is split in three. The set's other splits are
+    not read. What `load_folder` says on splits, seeds and the imbalance holds, with
+    the order of the set's records in place of the sorted files, and images are
+    decoded and resized by the same code.
+
+    Args:
+        name: a name in the catalogue, such as `"cifar10"` or `"beans:0.1.0"`, or a
+            builder, such as `tfds.folder_dataset.ImageFolder(folder)`.
+        majority: the name of the common class, or several.
+        minority: the name of the rare class, or several.
+        minority_count: number of minority images to train on. None keeps all.
+        ratio: the same, said as majority images per minority image in training.
+        image_size: as for `read_images`.
+        seed: what is held out and kept depends on it alone.
+        validation_fraction: part of `train` held out, in [0, 1).
+        test_fraction: part of `train` held out where there is no `test`, in [0, 1).
+        data_dir: folder of prepared sets; None means tensorflow-datasets' own,
+            `~/tensorflow_datasets`. Not for a builder, which knows its own.
+
+    Returns:
+        Training, validation and test images, without paths.
+
+    Raises:
+        ConnectionError: if the set is not prepared and cannot be downloaded;
+            tensorflow-datasets itself tries for some minutes before that.
+        ValueError: for an unknown set or one that is not of labelled images, and
+            for the reasons `load_folder` gives.
+    """
+    roles = ClassRoles.from_names(majority, minority)
+    rules = SplitRules(minority_count, ratio, seed, validation_fraction, test_fraction)
+    check_image_size(image_size)
+    builder = _find_builder(name, data_dir)
+    image_key, label_key = _feature_keys(builder)
+    _prepare(builder)
+    roles.check_known(
+        builder.info.features[label_key].names, f"the set {builder.name!r}"
+    )
+    # tensorflow-datasets cannot name the splits of a set it mocks.
+    splits = set(builder.info.splits) or {"train"}
+    if "train" not in splits:
+        raise ValueError(
+            f"The set {builder.name!r} has no split `train`; it has "
+            f"{', '.join(sorted(splits))}. Received: name={name!r}. Choose another set."
+        )
+    pool = _read_records(builder, "train", image_key, label_key, roles)
+    test = None
+    if "test" in splits:
+        test = _read_records(builder, "test", image_key, label_key, roles)
+    return read_splits(divide(pool, test, roles, rules), roles, image_size=image_size)
+
+
+def _find_builder(name: Any, data_dir: str | PathLike[str] | None) -> Any:
+    """Return the builder of a set given by name, or the builder given."""
+    import tensorflow_datasets as tfds  # slow to import, and not for every user
+
+    if isinstance(name, tfds.core.DatasetBuilder):
+        if data_dir is not None:
+            raise ValueError(
+                "`data_dir` is for a set given by name; a builder knows its own. "
+                f"Received: data_dir={data_dir!r}. Leave it out."
+            )
+        return name
+    if not isinstance(name, str):
+        raise ValueError(
+            "`name` must be a name in the catalogue of tensorflow-datasets or a "
+            f"builder. Received: name={name!r}. Pass, for example, 'cifar10'."
+        )
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError as error:
+        near = get_close_matches(name, tfds.list_builders())
+        hint = (
+            f"Did you mean {' or '.join(map(repr, near))}?"
+            if near
+            else ("See tfds.list_builders() for the names.")
+        )
+        raise ValueError(
+            "tensorflow-datasets has no such set. Received: "
+            f"name={name!r}, data_dir={data_dir!r}. {hint}"
+        ) from error
+
+
+def _feature_keys(builder: Any) -> tuple[str, str]:
+    """Return the names of a set's image and label features."""
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    keys = builder.info.supervised_keys
+    if not (isinstance(keys, tuple) and len(keys) == 2 and set(keys) <= set(features)):
+        keys = [
+            [key for key, feature in features.items() if isinstance(feature, kind)]
+            for kind in (tfds.features.Image, tfds.features.ClassLabel)
+        ]
+        keys = tuple(found[0] if len(found) == 1 else None for found in keys)
+    image, label = (features[key] if key is not None else None for key in keys)
+    if (
+        not isinstance(image, tfds.features.Image)
+        or not isinstance(label, tfds.features.ClassLabel)
+        or np.dtype(image.np_dtype) not in (np.uint8, np.uint16)
+    ):
+        raise ValueError(
+            f"The set {builder.name!r} is not one of labelled images; expected one "
+            "Image of 8 or 16 bits and one ClassLabel. Received: features "
+            f"{', '.join(f'{k}: {type(f).__name__}' for k, f in features.items())}. "
+            "Choose another set, or pass arrays or a tf.data.Dataset to `fit`."
+        )
+    return keys
+
+
+def _prepare(builder: Any) -> None:
+    """Download a set and prepare it, unless that has been done before."""
+    import requests
+    import tensorflow_datasets as tfds
+
+    # An ImageFolder reads the files where they are, and refuses to be prepared.
+    if isinstance(builder, tfds.folder_dataset.ImageFolder) or builder.is_prepared():
+        return
+    try:
+        builder.download_and_prepare()
+    except (
+        ConnectionError,
+        TimeoutError,
+        URLError,
+        requests.ConnectionError,
+        requests.Timeout,
+    ) as error:
+        raise ConnectionError(
+            f"The set {builder.name!r} could not be downloaded; it needs a network "
+            f"once. Received: {type(error).__name__}: {error}. Connect and try again, "
+            "or point `data_dir` to the folder of a prepared copy."
+        ) from error
+
+
+def _read_records(
+    builder: Any, split: str, image_key: str, label_key: str, roles: ClassRoles
+) -> dict[str, list[EncodedImage]]:
+    """Return the encoded images of each class that has a role."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    feature = builder.info.features[label_key]
+    wanted = tf.constant([feature.str2int(name) for name in roles.names], tf.int64)
+    dataset = builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders={image_key: tfds.decode.SkipDecoding()},
+    )
+    dataset = (
+        dataset.map(lambda record: (record[image_key], record[label_key]))
+        .enumerate()
+        .filter(lambda index, record: tf.reduce_any(record[1] == wanted))
+    )
+    records: dict[str, list[EncodedImage]] = {name: [] for name in roles.names}
+    for index, (data, label) in dataset.as_numpy_iterator():
+        name = f"image {index} of {builder.name}/{split}"
+        records[feature.int2str(int(label))].append(EncodedImage(name, data))
+    for name, found in records.items():
+        if not found:
+            raise ValueError(
+                f"The split {split!r} of the set {builder.name!r} holds no image of "
+                f"a class. Received: {name!r}. Choose another class."
+            )
+    return records

@@ -1,0 +1,22 @@
+"""Reports of a model on labelled images, and plots of them."""
+
+from egan_keras.evaluation.mistakes import plot_mistakes
+from egan_keras.evaluation.plots import (
+    plot_history,
+    plot_precision_recall,
+    plot_roc,
+    plot_scores,
+    save_plots,
+)
+from egan_keras.evaluation.report import Report, evaluate
+
+__all__ = [
+    "Report",
+    "evaluate",
+    "plot_history",
+    "plot_mistakes",
+    "plot_precision_recall",
+    "plot_roc",
+    "plot_scores",
+    "save_plots",
+]

@@ -1,0 +1,263 @@
+"""The report: metrics with intervals, the threshold and how it was set."""
+
+import dataclasses
+import html
+import json
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from egan_keras.metrics import (
+    bootstrap_intervals,
+    precision_at_prevalence,
+    score_metrics,
+)
+from egan_keras.thresholds import check_scores
+
+_CONFIDENCE = 0.95
+_NOT_CALIBRATED = (
+    "No guarantee: the threshold was not calibrated. Hold out majority images and "
+    "calibrate the model on them."
+)
+_ROWS = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+    "f1": "F1",
+    "balanced_accuracy": "balanced accuracy",
+    "expected_precision": "expected precision",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Report:
+    """What a model did on labelled images; `report["auroc"]` reads a value.
+
+    Attributes:
+        values: one flat object that JSON can hold. A metric that needs a class which
+            is missing is absent. `ci95` maps a metric to its 95% interval [low, high].
+        scores: shape (n,), the images' scores, low = minority.
+        labels: shape (n,), int, 0 = majority, 1 = minority.
+    """
+
+    values: dict[str, Any]
+    scores: np.ndarray
+    labels: np.ndarray
+
+    def __getitem__(self, name: str) -> Any:
+        """Returns a value by its name in report.json."""
+        if name not in self.values:
+            raise KeyError(
+                f"The report has no such value: expected one of "
+                f"{', '.join(self.values)}. Received: {name!r}. Metrics that need both "
+                "classes are absent when the images hold one."
+            )
+        return self.values[name]
+
+    def __contains__(self, name: str) -> bool:
+        """Returns whether the report holds a value of that name."""
+        return name in self.values
+
+    def __str__(self) -> str:
+        """Returns the report as an aligned table in plain text."""
+        head = (
+            f"{self['n_majority']} majority and {self['n_minority']} minority images"
+            " (minority is the positive class)"
+        )
+        rows = [("", "value", "95% interval", "")]
+        rows += [self._row(name) for name in _ROWS if name in self.values]
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        table = [
+            f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:<{widths[2]}}  "
+            f"{row[3]}".rstrip()
+            for row in rows
+        ]
+        notes = [f"threshold {self['threshold']:.4g} ({self['threshold_criterion']})"]
+        notes.append(self["threshold_guarantee"])
+        if any(low == high for low, high in self["ci95"].values()):
+            notes.append(
+                "An interval without width means too few mistakes to resample, not "
+                "certainty."
+            )
+        return "\n".join([head, "", *table, "", *notes])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    def _row(self, name: str) -> tuple[str, str, str, str]:
+        interval = self["ci95"].get(name)
+        note = ""
+        if name == "f1":
+            note = f"always answering minority: {self['always_minority_f1']:.3f}"
+        elif name == "expected_precision":
+            note = f"where {100 * self['prevalence']:g}% of images are minority"
+        return (
+            _ROWS[name],
+            _decimal(self[name]),
+            f"[{_decimal(interval[0])}, {_decimal(interval[1])}]" if interval else "",
+            note,
+        )
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the values as JSON, replacing the file only when complete.
+
+        Args:
+            path: the file to write, in a folder that exists.
+        """
+        text = json.dumps(self.values, indent=2, allow_nan=False, default=_plain)
+        write_atomically(path, lambda target: target.write_text(text + "\n", "utf-8"))
+
+
+def evaluate(
+    model: Any,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    prevalence: float | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    batch_size: int = 256,
+    extra: dict[str, Any] | None = None,
+) -> Report:
+    """Scores labelled images with a model and reports on them.
+
+    The images must have taken no part in training, selection or calibration. Images of
+    one class are accepted; the report then holds what can be computed.
+
+    Args:
+        model: has `predict(images, batch_size=, verbose=0)` giving scores of shape
+            (n, 1), and optionally `threshold` (float; 0 without it), `calibration`
+            (a `Calibration` or None), `recipe` and `pairing` (names for the report).
+        images: shape (n, height, width, channels), what the model takes.
+        labels: shape (n,), 0 = majority, 1 = minority.
+        prevalence: share of minority images where the model will be used, 0..1, to
+            report the precision to expect there. Its interval comes from the ends of
+            those of sensitivity and specificity, so it is on the wide side.
+        resamples: bootstrap resamples for the intervals.
+        seed: seed of the bootstrap, reported as `seed` unless `extra` has one.
+        batch_size: images scored at once.
+        extra: further values for the report, such as the seed of the training run.
+
+    Raises:
+        ValueError: if images, labels or scores are unusable, an option is out of range,
+            or `extra` names a value that is measured here.
+    """
+    images, labels = _check_images(images, labels)
+    if prevalence is not None:
+        precision_at_prevalence(1.0, 1.0, prevalence)
+    scores = model.predict(images, batch_size=batch_size, verbose=0)
+    scores, labels = check_scores(scores, labels)
+    measured = _measure(scores, labels, model, prevalence, resamples, seed)
+    extra = extra or {}
+    clash = sorted(set(extra) & set(measured))
+    if clash:
+        raise ValueError(
+            "Extra values would replace measured ones: expected other names. Received: "
+            f"extra with {', '.join(clash)}. Rename them."
+        )
+    named = {name: getattr(model, name, None) for name in ("recipe", "pairing")}
+    described = {name: value for name, value in named.items() if value is not None}
+    intervals = measured.pop("ci95")
+    values = {**measured, "seed": seed, **described, **extra, "ci95": intervals}
+    return Report(values, scores, labels)
+
+
+def _check_images(
+    images: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = np.asarray(images), np.asarray(labels)
+    if len(images) != len(labels):
+        raise ValueError(
+            "Images and labels do not match: expected one label for each image. "
+            f"Received: images={len(images)}, labels={len(labels)}. Pass both for the "
+            "same images."
+        )
+    # Before the images are scored, which can take long.
+    _, labels = check_scores(np.zeros(len(labels), np.float32), labels)
+    return images, labels
+
+
+def _measure(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    model: Any,
+    prevalence: float | None,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    threshold = float(getattr(model, "threshold", 0.0))
+    calibration = getattr(model, "calibration", None)
+    metrics = score_metrics(scores, labels, threshold)
+    intervals = bootstrap_intervals(
+        scores,
+        labels,
+        threshold,
+        resamples=resamples,
+        confidence=_CONFIDENCE,
+        seed=seed,
+    )
+    measured = {
+        **metrics,
+        "threshold": threshold,
+        "threshold_criterion": calibration.criterion if calibration else "uncalibrated",
+        "threshold_guarantee": (
+            calibration.guarantee if calibration else _NOT_CALIBRATED
+        ),
+    }
+    if prevalence is not None:
+        measured["prevalence"] = float(prevalence)
+    if prevalence is not None and "precision" in metrics:
+        rates = [(metrics["sensitivity"], metrics["specificity"])]
+        rates += zip(intervals["sensitivity"], intervals["specificity"], strict=True)
+        expected, *ends = (precision_at_prevalence(*pair, prevalence) for pair in rates)
+        measured["expected_precision"] = expected
+        intervals["expected_precision"] = tuple(ends)
+    measured["ci95"] = {name: list(interval) for name, interval in intervals.items()}
+    return measured
+
+
+def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> Path:
+    """Writes a file under a temporary name beside its target, then renames it.
+
+    Args:
+        path: the file to write, in a folder that exists.
+        write: called with the temporary path, which has the target's suffix.
+
+    Returns:
+        The path written.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            "The folder to write to does not exist: expected an existing folder. "
+            f"Received: path={str(path)!r}. Make {str(path.parent)!r} first."
+        )
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _decimal(value: float) -> str:
+    # Small expected precisions would all read 0.000.
+    return f"{value:.3f}" if value >= 0.01 or value == 0 else f"{value:.1e}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

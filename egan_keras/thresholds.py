@@ -1,0 +1,326 @@
+"""Operating points: the threshold for a wanted specificity or sensitivity.
+
+An image is minority when its score is below the threshold. A threshold for a wanted
+specificity (or sensitivity) is a one-sided confidence bound on a quantile of the
+majority (or minority) scores, taken from their order statistics, so it needs no
+assumption on how scores are distributed. This is the Neyman-Pearson umbrella
+algorithm (Tong, Feng and Li 2018, Science Advances 4(2), doi 10.1126/sciadv.aao1659,
+Proposition 1); `scipy.stats.quantile_test` computes the bound.
+
+The guarantee is on images drawn like the held-out ones, which must not have been
+trained on.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import binom, quantile_test
+from sklearn.metrics import roc_curve
+
+CRITERIA = ("f1", "youden")
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """A threshold and how it was set.
+
+    Attributes:
+        threshold: an image is minority when its score is below it.
+        criterion: 'specificity', 'sensitivity', 'f1' or 'youden'.
+        target: the wanted specificity or sensitivity, in (0, 1); None for a criterion
+            that has none.
+        confidence: probability that the target is met, in (0, 1); None when there is
+            no guarantee.
+        n_majority: majority images the threshold was set on.
+        n_minority: minority images the threshold was set on.
+        guarantee: one sentence for reports that says what is guaranteed.
+    """
+
+    threshold: float
+    criterion: str
+    target: float | None
+    confidence: float | None
+    n_majority: int
+    n_minority: int
+    guarantee: str
+
+    def to_dict(self) -> dict:
+        """Returns the fields as a dictionary that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Calibration":
+        """Returns the calibration that `to_dict` wrote."""
+        return cls(**values)
+
+
+def check_scores(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Returns scores and labels as flat arrays, or says what is wrong with them.
+
+    Args:
+        scores: shape (n,) or (n, 1), finite real numbers, low = minority.
+        labels: shape (n,) or (n, 1), 0 = majority, 1 = minority.
+
+    Returns:
+        Scores, shape (n,), float64 if they were, else float32; labels, shape (n,), int.
+
+    Raises:
+        ValueError: if shapes disagree, there is nothing, a score is not finite, or a
+            label is neither 0 nor 1.
+    """
+    scores, labels = _as_column(scores, "scores"), _as_column(labels, "labels")
+    if scores.dtype != np.float64:
+        scores = scores.astype(np.float32)
+    if len(scores) != len(labels) or len(scores) == 0:
+        raise ValueError(
+            "Scores and labels do not match: expected one label for each of one or "
+            f"more scores. Received: scores={len(scores)}, labels={len(labels)}. "
+            "Pass both for the same images."
+        )
+    finite = np.isfinite(scores)
+    if not finite.all():
+        raise ValueError(
+            "Some scores are not finite numbers: expected real numbers. Received: "
+            f"NaN or infinite scores={np.sum(~finite)} of {len(scores)}. Check the "
+            "images for NaN, and whether training diverged."
+        )
+    strange = labels[~np.isin(labels, (0, 1))]
+    if strange.size:
+        raise ValueError(
+            "Some labels are neither 0 nor 1: expected 0 for majority and 1 for "
+            f"minority. Received: labels={np.unique(strange)[:5].tolist()}. Map your "
+            "classes to 0 and 1."
+        )
+    return scores, labels.astype(int)
+
+
+def images_needed(level: float, confidence: float = 0.95) -> int:
+    """Returns how many held-out images of a class a guarantee needs at least.
+
+    With n images the safest threshold is the extreme score, which misses the level
+    with probability level ** n; that must fall below 1 - confidence.
+
+    >>> [images_needed(level) for level in (0.95, 0.99, 0.999)]
+    [59, 299, 2995]
+
+    Args:
+        level: the specificity or sensitivity to guarantee, in (0, 1).
+        confidence: the probability that the guarantee holds, in (0, 1).
+
+    Raises:
+        ValueError: if an argument is outside (0, 1).
+    """
+    _check_fraction("level", level)
+    _check_fraction("confidence", confidence)
+    needed = max(1, math.floor(math.log(1 - confidence) / math.log(level)))
+    while binom.ppf(1 - confidence, needed, 1 - level) < 1:
+        needed += 1
+    return needed
+
+
+def calibrate(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    *,
+    specificity: float | None = None,
+    sensitivity: float | None = None,
+    criterion: str | None = None,
+    confidence: float | None = 0.95,
+) -> Calibration:
+    """Sets the threshold by exactly one of specificity, sensitivity or criterion.
+
+    `specificity` uses the majority images alone and makes the threshold as high as the
+    guarantee allows. `sensitivity` uses the minority scores and makes it as low as the
+    guarantee allows. A criterion takes the best threshold on the images given, halfway
+    between two neighbouring scores, without a guarantee.
+
+    >>> scores, labels = np.arange(100.0), np.zeros(100)
+    >>> calibrate(scores, labels, specificity=0.95).guarantee
+    'At least 95% of majority images score at or above the threshold,
+     with 95% confidence (100 held-out majority images).'
+
+    Args:
+        scores: shape (n,) or (n, 1), low = minority, of images not trained on.
+        labels: shape (n,) or (n, 1), 0 = majority, 1 = minority.
+        specificity: wanted share of majority images at or above the threshold, in
+            (0, 1).
+        sensitivity: wanted share of minority images below the threshold, in (0, 1).
+        criterion: 'f1' or 'youden' (sensitivity + specificity - 1).
+        confidence: probability that the wanted share is met on further images, in
+            (0, 1); None takes the plain empirical quantile, without a guarantee. A
+            criterion does not use it.
+
+    Raises:
+        ValueError: if not exactly one target is given, an argument is out of range, a
+            class that is needed is missing, or images are too few for the guarantee.
+    """
+    targets = {
+        "specificity": specificity,
+        "sensitivity": sensitivity,
+        "criterion": criterion,
+    }
+    given = {name: value for name, value in targets.items() if value is not None}
+    if len(given) != 1:
+        raise ValueError(
+            "The threshold needs exactly one target: expected one of specificity, "
+            f"sensitivity and criterion. Received: {given or 'none of them'}. For "
+            "example, pass specificity=0.95 alone."
+        )
+    scores, labels = check_scores(scores, labels)
+    if specificity is not None:
+        return _for_level(scores, labels, "specificity", specificity, confidence)
+    _check_both_classes(labels, next(iter(given)))
+    if sensitivity is not None:
+        return _for_level(scores, labels, "sensitivity", sensitivity, confidence)
+    return _for_criterion(scores, labels, criterion)
+
+
+def _for_level(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    criterion: str,
+    level: float,
+    confidence: float | None,
+) -> Calibration:
+    """Bounds the quantile of the one class that the criterion is about."""
+    by_majority = criterion == "specificity"
+    class_name, side, probability, alternative, end = (
+        ("majority", "at or above", 1 - level, "greater", "low")
+        if by_majority
+        else ("minority", "below", level, "less", "high")
+    )
+    chosen = scores[labels == (0 if by_majority else 1)]
+    _check_level(criterion, level, class_name, len(chosen), confidence)
+    if confidence is None:
+        bound = np.quantile(chosen, probability, method="inverted_cdf")
+    else:
+        test = quantile_test(chosen, p=probability, alternative=alternative)
+        bound = getattr(test.confidence_interval(confidence), end)
+    # Minority is strictly below: a minority score at the bound must be found too.
+    threshold = bound if by_majority else _just_above(scores.dtype.type(bound))
+    return Calibration(
+        threshold=float(threshold),
+        criterion=criterion,
+        target=float(level),
+        confidence=None if confidence is None else float(confidence),
+        n_majority=int(np.sum(labels == 0)),
+        n_minority=0 if by_majority else len(chosen),
+        guarantee=_guarantee(level, confidence, class_name, len(chosen), side),
+    )
+
+
+def _for_criterion(
+    scores: np.ndarray, labels: np.ndarray, criterion: str
+) -> Calibration:
+    if criterion not in CRITERIA:
+        raise ValueError(
+            f"Unknown criterion: expected one of {', '.join(CRITERIA)}. Received: "
+            f"criterion={criterion!r}. For a wanted level pass specificity= or "
+            "sensitivity= instead."
+        )
+    n_majority, n_minority = int(np.sum(labels == 0)), int(np.sum(labels == 1))
+    fpr, tpr, cuts = roc_curve(labels, -scores, drop_intermediate=False)
+    found, false_alarms = tpr * n_minority, fpr * n_majority
+    f1 = 2 * found / (found + false_alarms + n_minority)
+    best = int(np.argmax(f1 if criterion == "f1" else tpr - fpr))
+    observed = np.unique(scores)
+    called = 0 if best == 0 else np.searchsorted(observed, -cuts[best], side="right")
+    name = {"f1": "F1", "youden": "Youden's J"}[criterion]
+    return Calibration(
+        threshold=float(_between(observed, called)),
+        criterion=criterion,
+        target=None,
+        confidence=None,
+        n_majority=n_majority,
+        n_minority=n_minority,
+        guarantee=(
+            f"No guarantee: the threshold has the best {name} on the {n_majority} "
+            f"majority and {n_minority} minority images it was chosen on."
+        ),
+    )
+
+
+def _between(observed: np.ndarray, called: int) -> np.floating:
+    """Returns the threshold that calls the lowest `called` distinct scores minority."""
+    if called == 0:
+        return observed[0]
+    low = observed[called - 1]
+    if called == len(observed):
+        return _just_above(low)
+    high = observed[called]
+    middle = low + (high - low) / 2
+    # Neighbouring floats have no number between them, and the test is strict.
+    return middle if middle > low else high
+
+
+def _just_above(score: np.floating) -> np.floating:
+    return np.nextafter(score, type(score)(np.inf))
+
+
+def _as_column(values: ArrayLike, name: str) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(
+            f"The {name} have the wrong shape: expected (n,) or (n, 1). Received: "
+            f"{name}.shape={array.shape}. Pass one number for each image."
+        )
+    return array
+
+
+def _check_fraction(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ValueError(
+            f"The {name} is out of range: expected a number between 0 and 1, both "
+            f"excluded. Received: {name}={value}. For 95% pass {name}=0.95."
+        )
+
+
+def _check_both_classes(labels: np.ndarray, wanted: str) -> None:
+    n_minority = int(labels.sum())
+    if not 0 < n_minority < len(labels):
+        raise ValueError(
+            f"A threshold by {wanted} needs images of both classes. Received: majority "
+            f"images={len(labels) - n_minority}, minority images={n_minority}. With "
+            "majority images alone, pass specificity=0.95."
+        )
+
+
+def _check_level(
+    name: str, level: float, class_name: str, n: int, confidence: float | None
+) -> None:
+    _check_fraction(name, level)
+    if confidence is not None:
+        _check_fraction("confidence", confidence)
+    if confidence is None:
+        needed, instead = 1, "."
+    else:
+        needed = images_needed(level, confidence)
+        instead = (
+            f", ask for a lower {name}, or pass confidence=None for the plain quantile "
+            "without a guarantee."
+        )
+    if n < needed:
+        raise ValueError(
+            f"Too few {class_name} images to set the threshold: {name} {level:g} with "
+            f"confidence {confidence} needs at least {needed}. Received: {class_name} "
+            f"images={n}. Hold out more of them{instead}"
+        )
+
+
+def _guarantee(
+    level: float, confidence: float | None, class_name: str, n: int, side: str
+) -> str:
+    percent = f"{100 * level:g}%"
+    if confidence is None:
+        return (
+            f"No guarantee: at least {percent} of the {n} held-out {class_name} images "
+            f"score {side} the threshold; further images may do worse."
+        )
+    return (
+        f"At least {percent} of {class_name} images score {side} the threshold, with "
+        f"{100 * confidence:g}% confidence ({n} held-out {class_name} images)."
+    )

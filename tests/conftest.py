@@ -1,0 +1,73 @@
+"""What tests share: tiny networks, digits as images, and real images where found."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+import egan_keras as ek
+
+TINY = "MobileNet:alpha=0.25"
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Handwritten zeros (majority) and ones as 32x32 RGB pixels: images, labels."""
+    loaded = load_digits()
+    chosen = np.isin(loaded.target, (0, 1))
+    pixels = (loaded.images[chosen] * (255 / 16)).astype("uint8")
+    images = np.repeat(pixels.repeat(4, axis=1).repeat(4, axis=2)[..., None], 3, axis=3)
+    return images, loaded.target[chosen].astype("int32")
+
+
+@pytest.fixture(scope="session")
+def few_ones(digits):
+    """100 zeros and 4 ones for training."""
+    images, labels = digits
+    rows = np.concatenate(
+        [np.flatnonzero(labels == 0)[:100], np.flatnonzero(labels == 1)[:4]]
+    )
+    return images[rows], labels[rows]
+
+
+@pytest.fixture
+def build_tiny():
+    """Builds an EGAN on a small backbone with random weights."""
+
+    def build(recipe="default", encoder=TINY, discriminator=TINY, **choices):
+        keras.utils.set_random_seed(0)
+        model = ek.EGAN.from_backbones(
+            encoder,
+            discriminator,
+            image_shape=(32, 32, 3),
+            recipe=recipe,
+            weights=None,
+            network_size=32,
+            **choices,
+        )
+        model.compile()
+        return model
+
+    return build
+
+
+def real_images(name: str) -> Path:
+    """Returns a folder of real test images, or skips the test."""
+    root = os.environ.get("EGAN_KERAS_TEST_IMAGES")
+    if not root or not (Path(root) / name).is_dir():
+        pytest.skip(
+            f"needs the image folder {name!r} below the folder that the environment "
+            "variable EGAN_KERAS_TEST_IMAGES names, and ImageNet weights of "
+            "MobileNetV2 (alpha 0.35) in Keras's cache"
+        )
+    return Path(root) / name

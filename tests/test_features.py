@@ -1,0 +1,89 @@
+import keras
+import numpy as np
+import pytest
+
+from egan_keras import features
+from egan_keras.backbones import Backbone, cut
+from egan_keras.data import labelled_batches
+
+
+@pytest.fixture(scope="module")
+def stem():
+    network = Backbone("MobileNet", {"alpha": 0.25}).build(32, weights=None)
+    return cut(network, 5)[0]
+
+
+def batches(n=10, minority=(2, 7), size=4):
+    images = np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), "uint8")
+    labels = np.isin(np.arange(n), minority).astype("int32")
+    return images, labels, labelled_batches(images, labels, batch_size=size)
+
+
+def test_by_class_keeps_majority_features_and_minority_images_in_order(stem, capsys):
+    images, labels, labelled = batches()
+    majority, minority = features.by_class(labelled, features.stem_function(stem))
+    expected = keras.ops.convert_to_numpy(
+        stem(images[labels == 0].astype("float32"), training=False)
+    )
+    np.testing.assert_allclose(majority[0], expected, atol=1e-5)
+    np.testing.assert_array_equal(minority[0], images[labels == 1])
+    printed = capsys.readouterr().out
+    assert "Computing frozen features" in printed and "8 majority images" in printed
+
+
+def test_silence_is_silent(stem, capsys):
+    _, _, labelled = batches()
+    features.by_class(labelled, features.stem_function(stem), verbose=0)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_missing_class_gives_no_rows(stem):
+    _, _, labelled = batches(minority=())
+    majority, minority = features.by_class(
+        labelled, features.stem_function(stem), verbose=0
+    )
+    assert len(majority[0]) == 10 and len(minority[0]) == 0
+
+
+def test_frozen_dropout_stays_off():
+    network = Backbone("EfficientNetB0").build(32, weights=None)
+    compute = features.stem_function(cut(network, 5)[0])
+    images = np.full((2, 32, 32, 3), 100, "uint8")
+    for first, second in zip(compute(images), compute(images), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_several_frontier_tensors_are_several_arrays():
+    network = Backbone("DenseNet121").build(32, weights=None)
+    stem, _ = cut(network, len(network.layers) - 422)
+    _, _, labelled = batches()
+    arrays, labels = features.labelled(labelled, features.stem_function(stem))
+    assert len(arrays) == 2 and all(len(array) == 10 for array in arrays)
+    assert labels.sum() == 2
+
+
+def test_training_batches_pass_over_the_majority_once_and_repeat_the_minority():
+    majority, minority = [np.arange(10.0)[:, None]], [np.array([[100.0], [101.0]])]
+    dataset = features.training_dataset(
+        majority, minority, batch_size=4, minority_batch_size=3
+    )
+    steps = list(dataset.as_numpy_iterator())
+    assert [len(step[0]) for step in steps] == [4, 4, 2]
+    assert sorted(np.concatenate([step[0] for step in steps])[:, 0]) == list(range(10))
+    assert all(len(step[1]) == 3 and step[1].min() >= 100 for step in steps)
+
+
+def test_as_published_every_step_has_all_minority_images():
+    majority, minority = [np.arange(10.0)[:, None]], [np.array([[100.0], [101.0]])]
+    dataset = features.training_dataset(
+        majority, minority, batch_size=4, minority_batch_size=None
+    )
+    for _, batch in dataset.as_numpy_iterator():
+        np.testing.assert_array_equal(batch, minority[0])
+
+
+def test_labelled_batches_keep_their_order():
+    arrays = [np.arange(5.0)[:, None], np.arange(5.0)[:, None] * 2]
+    dataset = features.labelled_dataset(arrays, np.arange(5) % 2, batch_size=2)
+    (first, second), labels = next(iter(dataset.skip(1)))
+    assert first[0] == 2 and second[0] == 4 and list(labels.numpy()) == [0, 1]

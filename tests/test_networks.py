@@ -1,0 +1,151 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from egan_keras import networks
+from egan_keras.backbones import Backbone
+
+TINY = Backbone("MobileNet", {"alpha": 0.25})
+SHAPE = (32, 32, 3)
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, *SHAPE), "uint8")
+
+
+def build(recipe, encoder=TINY, discriminator=TINY, shape=SHAPE, **choices):
+    recipe = networks.get_recipe(recipe, **choices)
+    return networks.build(encoder, discriminator, recipe, shape, weights=None)
+
+
+def test_published_generator_is_the_papers():
+    generator, discriminator = build("published")
+    shapes = [tuple(weight.shape) for weight in generator.tail.trainable_variables]
+    assert generator.output_shape == (None, 32, 32, 3)
+    assert (256, 128) in shapes, "latent of 128 behind the pooled encoder"
+    assert (128, 8 * 8 * 32) in shapes, "decoder starts from 8x8x32"
+    assert (3, 3, 64, 32) in shapes and (3, 3, 3, 64) in shapes, "two doublings"
+    dropout = discriminator.tail.get_layer("dropout")
+    assert dropout.rate == 0.2
+
+
+def test_published_trains_the_last_five_layers_of_both_backbones():
+    generator, discriminator = build("published")
+    names = [layer.name for layer in TINY.build(32, weights=None).layers[-5:]]
+    for network in (generator, discriminator):
+        backbone_tail = next(
+            layer
+            for layer in network.tail._flatten_layers(include_self=False)
+            if layer.name.endswith("MobileNet_tail")
+        )
+        assert [layer.name for layer in backbone_tail.layers][1:] == names
+        assert not network.stem.trainable_variables
+
+
+def test_published_fakes_are_pixels_and_divided_by_255_in_the_discriminator():
+    generator, discriminator = build("published")
+    fakes = keras.ops.convert_to_numpy(generator(IMAGES))
+    assert 1 < fakes.max() <= 255 and fakes.min() >= 0
+    assert discriminator.stem.get_layer("rescaling").scale == 1 / 255
+
+
+def test_default_generates_features_of_the_discriminator():
+    generator, discriminator = build("default")
+    assert generator.output_shape == discriminator.stem.output_shape == (None, 256)
+    assert discriminator.stem.get_layer("resizing").height == 96
+
+
+def test_default_shares_one_stem_where_both_backbones_are_the_same():
+    generator, discriminator = build("default")
+    assert discriminator.stem in generator.stem.layers
+    other, _ = build("default", encoder=Backbone("MobileNet", {"alpha": 0.5}))
+    assert len(other.stem.weights) > len(generator.stem.weights)
+
+
+@pytest.mark.parametrize("recipe", networks.RECIPES)
+def test_cut_network_is_its_tail_behind_its_stem(recipe):
+    for network in build(recipe):
+        whole = keras.ops.convert_to_numpy(network(IMAGES, training=False))
+        features = network.stem(IMAGES, training=False)
+        parts = keras.ops.convert_to_numpy(network.tail(features, training=False))
+        np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_trained_batch_normalisation_stays_in_inference_mode():
+    _, discriminator = build("published")
+    features = discriminator.stem(IMAGES, training=False)
+    before = [np.array(weight) for weight in discriminator.tail.non_trainable_weights]
+    discriminator.tail(features, training=True)
+    for old, new in zip(before, discriminator.tail.non_trainable_weights, strict=True):
+        if "seed" not in new.path:
+            np.testing.assert_array_equal(old, np.array(new))
+
+
+def test_images_of_any_size_reach_the_network_size():
+    generator, discriminator = build("published", shape=(50, 40, 3))
+    assert discriminator.stem.get_layer("resizing").height == 32
+    assert generator.output_shape == (None, 50, 40, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((32, 32, 3), 96), ((64, 50, 3), 192), ((500, 9, 3), 224)]
+)
+def test_small_images_are_enlarged_three_times_at_most(shape, expected):
+    assert networks.network_size(TINY, shape) == expected
+
+
+def test_standardization_is_the_majoritys():
+    features = np.random.default_rng(0).normal(3, 2, (500, 7)).astype("float32")
+    features[:, 0] = 5
+    layer = networks.MajorityStandardization()
+    layer.build((None, 7))
+    assert not layer.is_adapted
+    layer.adapt(features)
+    result = keras.ops.convert_to_numpy(layer(features))
+    assert layer.is_adapted and np.isfinite(result).all()
+    np.testing.assert_allclose(result.mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(result[:, 1:].std(axis=0), 1, atol=1e-2)
+
+
+def test_a_plain_functional_model_is_cut_behind_its_frozen_layers():
+    base = TINY.build(32, weights=None)
+    base.trainable = False
+    inputs = keras.Input(SHAPE)
+    x = keras.layers.GlobalAveragePooling2D()(base(inputs, training=False))
+    network = keras.Model(inputs, keras.layers.Dense(1)(x))
+    cut = networks.as_cut(network)
+    assert len(cut.stem.weights) == len(base.weights)
+    assert len(cut.tail.weights) == 2
+    images = IMAGES.astype("float32")
+    np.testing.assert_allclose(cut(images), network(images), atol=1e-5)
+
+
+def test_a_model_without_frozen_layers_has_images_as_features():
+    network = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten()])
+    network.add(keras.layers.Dense(1))
+    cut = networks.as_cut(network)
+    assert cut.stem.output_shape == (None, 4, 4, 3)
+
+
+def test_unknown_recipe_and_choice_are_refused():
+    with pytest.raises(ValueError, match="Unknown recipe.*published, default.*'paper'"):
+        networks.get_recipe("paper")
+    with pytest.raises(ValueError, match="no such choice.*latent_size.*latent=3"):
+        networks.get_recipe("default", latent=3)
+    with pytest.raises(ValueError, match="kind of fakes.*generates='videos'"):
+        build("default", generates="videos")
+
+
+def test_features_cannot_be_generated_for_a_cut_inside_the_backbone():
+    with pytest.raises(ValueError, match="one vector an image.*trained_layers=0"):
+        build("default", trained_layers=5, standardize=False)
+
+
+def test_grayscale_image_shape_is_refused():
+    with pytest.raises(ValueError, match="must be RGB.*image_shape=\\(28, 28, 1\\)"):
+        build("default", shape=(28, 28, 1))
+
+
+def test_recipes_name_every_choice():
+    fields = {field.name for field in dataclasses.fields(networks.Recipe)}
+    for recipe in networks.RECIPES.values():
+        assert set(dataclasses.asdict(recipe)) == fields

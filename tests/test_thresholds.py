@@ -1,0 +1,212 @@
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+from scipy.stats import binom, norm
+
+from egan_keras.thresholds import Calibration, calibrate, images_needed
+
+
+def majority_labels(n):
+    return np.zeros(n, int)
+
+
+def overlapping(seed=0, n=200):
+    """Scores of n majority images around 1 and n minority images around -1."""
+    random = np.random.default_rng(seed)
+    scores = np.r_[random.normal(1, 1, n), random.normal(-1, 1, n)]
+    return scores.astype("float32"), np.r_[np.zeros(n, int), np.ones(n, int)]
+
+
+@pytest.mark.parametrize("level, needed", [(0.95, 59), (0.99, 299), (0.999, 2995)])
+def test_the_needed_number_of_images_is_the_published_one(level, needed):
+    assert images_needed(level) == needed
+    calibrate(np.arange(float(needed)), majority_labels(needed), specificity=level)
+    with pytest.raises(ValueError, match=f"at least {needed}. Received: majority"):
+        calibrate(
+            np.arange(needed - 1.0), majority_labels(needed - 1), specificity=level
+        )
+
+
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.8, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("confidence", [0.5, 0.75, 0.9, 0.95, 0.99])
+def test_the_needed_number_is_the_smallest_that_calibrate_accepts(level, confidence):
+    needed = images_needed(level, confidence)
+    options = {"specificity": level, "confidence": confidence}
+    scores = np.arange(float(needed))
+    assert np.isfinite(calibrate(scores, scores * 0, **options).threshold)
+    with pytest.raises(ValueError, match="Too few|do not match"):
+        calibrate(scores[1:], scores[1:] * 0, **options)
+
+
+@pytest.mark.parametrize("n", [59, 92, 93, 100, 487, 1000, 5000])
+def test_the_threshold_is_that_of_the_umbrella_algorithm(n):
+    ranks = np.arange(1, n + 1)
+    k = ranks[binom.cdf(ranks - 1, n, 0.05) <= 0.05].max()
+    shuffled = np.random.default_rng(n).permutation(ranks).astype("float32")
+    assert calibrate(shuffled, majority_labels(n), specificity=0.95).threshold == k
+
+
+@pytest.mark.parametrize("n", [59, 100, 1000])
+def test_the_specificity_guarantee_holds_at_its_level(n):
+    random, draws = np.random.default_rng(n), 2000
+    thresholds = [
+        calibrate(random.normal(size=n), majority_labels(n), specificity=0.95).threshold
+        for _ in range(draws)
+    ]
+    violations = np.sum(norm.cdf(thresholds) > 0.05)
+    assert violations <= binom.isf(1e-4, draws, 0.05)
+    # Among n order statistics the bound is the best one: the rate it should have.
+    ranks = np.arange(1, n + 1)
+    exact = binom.cdf(ranks - 1, n, 0.05)
+    exact = exact[exact <= 0.05].max()
+    assert violations >= binom.ppf(1e-4, draws, exact)
+
+
+@pytest.mark.parametrize("n", [29, 200])
+def test_the_sensitivity_guarantee_holds_at_its_level(n):
+    random, draws = np.random.default_rng(n), 1000
+    labels = np.r_[np.ones(n, int), 0]
+    thresholds = [
+        calibrate(np.r_[random.normal(size=n), 9], labels, sensitivity=0.9).threshold
+        for _ in range(draws)
+    ]
+    violations = np.sum(norm.cdf(thresholds) < 0.9)
+    assert violations <= binom.isf(1e-4, draws, 0.05)
+    assert violations > 0.01 * draws
+
+
+def test_specificity_ignores_minority_images():
+    scores, labels = overlapping()
+    both = calibrate(scores, labels, specificity=0.95)
+    alone = calibrate(scores[labels == 0], labels[labels == 0], specificity=0.95)
+    assert both == alone
+
+
+def test_ties_are_on_the_safe_side():
+    scores = np.repeat(np.float32([0.1, 0.7, 0.9]), 100)
+    specific = calibrate(scores, majority_labels(300), specificity=0.6)
+    assert np.mean(scores < specific.threshold) <= 0.4
+    labels = np.r_[np.ones(300, int), 0]
+    sensitive = calibrate(np.r_[scores, scores[:1]], labels, sensitivity=0.6)
+    assert np.mean(scores < sensitive.threshold) >= 0.6
+    assert sensitive.threshold == np.nextafter(np.float32(0.7), np.float32(1))
+
+
+@pytest.mark.parametrize("n", [3, 20, 100])
+def test_without_confidence_the_quantile_is_the_plain_one(n):
+    scores = np.random.default_rng(n).normal(size=n).astype("float32")
+    specific = calibrate(scores, majority_labels(n), specificity=0.9, confidence=None)
+    assert np.mean(scores >= specific.threshold) >= 0.9
+    assert np.mean(scores > specific.threshold) < 0.9 + 1 / n
+    labels = np.r_[np.ones(n, int), 0]
+    sensitive = calibrate(
+        np.append(scores, np.float32(5)), labels, sensitivity=0.9, confidence=None
+    )
+    assert 0.9 <= np.mean(scores < sensitive.threshold) < 0.9 + 1 / n + 1e-9
+    assert specific.guarantee.startswith("No guarantee: at least 90% of the")
+
+
+@pytest.mark.parametrize("criterion", ["f1", "youden"])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_criterion_takes_the_best_of_all_thresholds(criterion, seed):
+    scores, labels = overlapping(seed, n=40)
+    scores = np.round(scores, 1)
+
+    def quality(threshold):
+        called = scores < threshold
+        found, false_alarms = np.sum(called & (labels == 1)), np.sum(called[:40])
+        if criterion == "f1":
+            return 2 * found / (found + false_alarms + 40)
+        return found / 40 - false_alarms / 40
+
+    calibration = calibrate(scores, labels, criterion=criterion)
+    candidates = np.append(np.unique(scores), np.inf)
+    assert quality(calibration.threshold) == max(map(quality, candidates))
+    assert calibration.guarantee.startswith("No guarantee")
+
+
+def test_a_criterion_cuts_halfway_between_neighbouring_scores():
+    scores, labels = np.float32([-3, -1, 2, 5]), [1, 1, 0, 0]
+    assert calibrate(scores, labels, criterion="youden").threshold == 0.5
+    low = np.float32(1)
+    high = np.nextafter(low, np.float32(2))
+    tight = calibrate(np.float32([low, high]), [1, 0], criterion="f1").threshold
+    assert low < tight <= high
+
+
+def test_a_criterion_can_call_everything_or_nothing_minority():
+    everything = calibrate([1.0, 2.0, 3.0], [0, 1, 1], criterion="f1").threshold
+    assert everything > 3
+    nothing = calibrate([1.0, 2.0, 3.0], [0, 0, 1], criterion="youden").threshold
+    assert nothing <= 1
+
+
+def test_a_large_calibration_set_needs_little_memory():
+    n = 200_000
+    scores, labels = np.arange(float(n)), majority_labels(n)
+    tracemalloc.start()
+    calibrate(scores, labels, specificity=0.999)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * scores.nbytes
+
+
+def test_a_calibration_survives_json():
+    scores, labels = overlapping()
+    for target in ({"specificity": 0.95}, {"sensitivity": 0.9}, {"criterion": "f1"}):
+        calibration = calibrate(scores[:, None], labels, **target)
+        copy = Calibration.from_dict(json.loads(json.dumps(calibration.to_dict())))
+        assert copy == calibration
+
+
+def test_the_guarantee_is_one_plain_sentence():
+    calibration = calibrate(np.arange(487.0), majority_labels(487), specificity=0.95)
+    assert calibration.guarantee == (
+        "At least 95% of majority images score at or above the threshold, with 95% "
+        "confidence (487 held-out majority images)."
+    )
+
+
+@pytest.mark.parametrize("targets", [{}, {"specificity": 0.9, "criterion": "f1"}])
+def test_exactly_one_target_is_wanted(targets):
+    with pytest.raises(ValueError, match="exactly one target.*Received: .*pass spec"):
+        calibrate([1.0, 2.0], [0, 1], **targets)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"specificity": 95}, "between 0 and 1.*Received: specificity=95"),
+        ({"sensitivity": 0.0}, "between 0 and 1.*Received: sensitivity=0.0"),
+        ({"specificity": 0.5, "confidence": 1}, "Received: confidence=1"),
+        ({"criterion": "f2"}, "expected one of f1, youden. Received: criterion='f2'"),
+        ({"sensitivity": 0.9}, "at least 29. Received: minority.*confidence=None"),
+    ],
+)
+def test_a_target_out_of_range_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        calibrate([1.0, 2.0, 3.0], [0, 0, 1], **options)
+
+
+@pytest.mark.parametrize("options", [{"sensitivity": 0.9}, {"criterion": "youden"}])
+def test_targets_that_need_both_classes_say_so(options):
+    with pytest.raises(ValueError, match="both classes. Received: majority images=2"):
+        calibrate([1.0, 2.0], [0, 0], **options)
+
+
+@pytest.mark.parametrize(
+    "scores, labels, message",
+    [
+        ([1.0, np.nan], [0, 0], "not finite.*Received: NaN or infinite scores=1 of 2"),
+        ([1.0, np.inf], [0, 0], "not finite"),
+        ([1.0, 2.0], [0, 2], r"neither 0 nor 1.*Received: labels=\[2\]"),
+        ([1.0, 2.0], [0], "do not match.*Received: scores=2, labels=1"),
+        ([], [], "do not match.*Received: scores=0"),
+        ([[1.0, 2.0]], [0], r"wrong shape.*Received: scores.shape=\(1, 2\)"),
+    ],
+)
+def test_unusable_scores_and_labels_are_refused(scores, labels, message):
+    with pytest.raises(ValueError, match=message):
+        calibrate(scores, labels, specificity=0.5, confidence=0.5)
