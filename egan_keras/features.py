@@ -144,8 +144,9 @@ def labelled(
     return buffer.result(), np.concatenate(labels)
 
 
-def _unwrap(features):
-    return features[0] if len(features) == 1 else features
+def _unwrap(tensors: list):
+    """Returns one tensor alone and several as a tuple, as tf.data takes them."""
+    return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
 
 def training_dataset(
@@ -154,23 +155,30 @@ def training_dataset(
     *,
     batch_size: int,
     minority_batch_size: int | None,
+    minimum_steps: int = 1,
     shuffle: bool = True,
 ) -> tf.data.Dataset:
     """Returns batches of (majority features, minority features), for one epoch.
 
-    An epoch passes over the majority once. The minority is drawn again and again.
+    An epoch passes over the majority once, or as often as the fewest steps need. The
+    minority is drawn again and again.
 
     Args:
         majority: Features of n majority images.
         minority: Features of m minority images.
         batch_size: Majority images a step.
         minority_batch_size: Minority images a step; `None` gives all m at each.
+        minimum_steps: Steps of an epoch at least.
         shuffle: Whether each epoch has an order of its own.
     """
     n_majority, n_minority = len(majority[0]), len(minority[0])
     indices = tf.data.Dataset.range(n_majority)
     if shuffle:
         indices = indices.shuffle(n_majority)
+    steps = -(-n_majority // batch_size)
+    if steps < minimum_steps:
+        indices = indices.repeat().take(minimum_steps * min(batch_size, n_majority))
+        batch_size = min(batch_size, n_majority)
     batches = indices.batch(batch_size).map(_gatherer(majority))
     if minority_batch_size is None:
         fixed = _unwrap([tf.constant(array) for array in minority])
@@ -189,8 +197,7 @@ def _gatherer(features: Features):
     tensors = [tf.constant(array) for array in features]
 
     def gather(indices):
-        rows = [tf.gather(tensor, indices) for tensor in tensors]
-        return rows[0] if len(rows) == 1 else tuple(rows)
+        return _unwrap([tf.gather(tensor, indices) for tensor in tensors])
 
     return gather
 

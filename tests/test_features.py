@@ -87,3 +87,14 @@ def test_labelled_batches_keep_their_order():
     dataset = features.labelled_dataset(arrays, np.arange(5) % 2, batch_size=2)
     (first, second), labels = next(iter(dataset.skip(1)))
     assert first[0] == 2 and second[0] == 4 and list(labels.numpy()) == [0, 1]
+
+
+def test_a_small_majority_is_passed_over_several_times_in_an_epoch():
+    majority, minority = [np.arange(10.0)[:, None]], [np.array([[100.0]])]
+    dataset = features.training_dataset(
+        majority, minority, batch_size=4, minority_batch_size=1, minimum_steps=7
+    )
+    steps = list(dataset.as_numpy_iterator())
+    assert [len(step[0]) for step in steps] == [4] * 7
+    drawn = np.concatenate([step[0] for step in steps])[:, 0]
+    assert np.bincount(drawn.astype(int)).tolist().count(3) >= 8

@@ -3,7 +3,7 @@
 Labels are 0 for the majority and 1 for the minority; images are RGB pixels in 0..255.
 """
 
-from egan_keras.data.batches import labelled_batches
+from egan_keras.data.batches import ArrayBatches, DatasetBatches, labelled_batches
 from egan_keras.data.checks import check_both_classes, check_images, check_labels
 from egan_keras.data.folders import load_folder
 from egan_keras.data.images import find_images, read_images
@@ -12,6 +12,8 @@ from egan_keras.data.splits import subsample_minority
 from egan_keras.data.tfds import load_tfds
 
 __all__ = [
+    "ArrayBatches",
+    "DatasetBatches",
     "LabelledImages",
     "Splits",
     "check_both_classes",

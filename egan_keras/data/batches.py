@@ -15,12 +15,13 @@ class ArrayBatches:
 
     Attributes:
         n_batches: number of batches, the last one may be smaller.
+        labels: all labels, int32 (n,).
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         """Take checked arrays."""
         self._images = images
-        self._labels = labels
+        self.labels: np.ndarray | None = labels
         self._batch_size = batch_size
         self.n_batches: int | None = -(-len(images) // batch_size)
 
@@ -28,7 +29,7 @@ class ArrayBatches:
         """Yield images, (batch, height, width, 3), and int32 labels, (batch,)."""
         for start in range(0, len(self._images), self._batch_size):
             rows = slice(start, start + self._batch_size)
-            yield self._images[rows], self._labels[rows]
+            yield self._images[rows], self.labels[rows]
 
 
 class DatasetBatches:
@@ -36,7 +37,10 @@ class DatasetBatches:
 
     Attributes:
         n_batches: number of batches, None if the dataset does not know.
+        labels: None, since only the batches know them.
     """
+
+    labels: np.ndarray | None = None
 
     def __init__(
         self, dataset: Any, image_shape: tuple[int, int, int] | None = None

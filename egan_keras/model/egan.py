@@ -149,7 +149,7 @@ class EGAN(keras.Model):
                 recipe's.
             metrics: Keras metrics of validation data, which are given labels (n, 1)
                 and likelinesses of minority (n, 1), 0..1, above 0.5 where the score
-                is negative. `None` takes the area under the ROC curve.
+                is negative, beside the exact area under the ROC curve.
             **kwargs: Further arguments of `keras.Model.compile`.
 
         Raises:
@@ -245,7 +245,8 @@ class EGAN(keras.Model):
                 `tf.data.Dataset` of (images, labels) batches.
             y: Labels (n,), 0 majority and 1 minority; `None` with a dataset.
             batch_size: Majority images a step; `None` takes the recipe's.
-            epochs: Passes over the majority; `None` takes the recipe's.
+            epochs: Passes over the majority (several for one where it is smaller than
+                the recipe's fewest steps); `None` takes the recipe's.
             verbose: As in Keras.
             callbacks: Keras callbacks. Metrics of validation data are
                 `val_majority_score`, `val_specificity` (at threshold 0) and, where
@@ -278,6 +279,7 @@ class EGAN(keras.Model):
             verbose=verbose,
             batch_size=batch_size or self.choices.batch_size,
             minority_batch_size=self.choices.minority_batch_size,
+            minimum_steps=self.choices.minimum_steps,
             shuffle=shuffle,
         )
         if validation_data is not None:
@@ -300,17 +302,26 @@ class EGAN(keras.Model):
         return data.labelled_batches(x, y, image_shape=self.image_shape)
 
     def _validation_dataset(self, batches, batch_size):
-        dataset, classes = preparation.validation_dataset(
+        dataset, labels = preparation.validation_dataset(
             self.discriminator,
             batches,
             batch_size=batch_size or self.choices.batch_size,
         )
-        if classes != self._validation.classes:
-            self._validation.classes = classes
+        known = self._validation.classes
+        self._validation.labels = labels
+        if self._validation.classes != known:
             self.test_function = None
         return dataset
 
-    def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", **kwargs):
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size: int | None = None,
+        verbose="auto",
+        return_dict: bool = False,
+        **kwargs,
+    ):
         """Returns metrics of labelled images, like `keras.Model.evaluate`.
 
         Args:
@@ -318,12 +329,17 @@ class EGAN(keras.Model):
             y: Labels (n,), 0 or 1; `None` with a dataset.
             batch_size: Images scored at once.
             verbose: As in Keras.
+            return_dict: Whether the metrics come with their names.
             **kwargs: Further arguments of `keras.Model.evaluate`.
         """
         during_fit = "_use_cached_eval_dataset" in kwargs
         if not during_fit:
-            x, y = self._validation_dataset(self._batches(x, y), batch_size), None
-        return super().evaluate(x, y, verbose=verbose, **kwargs)
+            x = self._validation_dataset(self._batches(x, y), batch_size)
+        results = super().evaluate(x, verbose=verbose, return_dict=True, **kwargs)
+        features = x.map(lambda batch, labels: batch)
+        scores = self.discriminator.tail.predict(features, verbose=0)
+        results.update(self._validation.exact(scores))
+        return results if return_dict else list(results.values())
 
     def predict(self, x, *args, **kwargs) -> np.ndarray:
         """Returns the scores, float32 (n, 1), low = minority.

@@ -1,7 +1,5 @@
 """From labelled images to what the steps of training and validation read."""
 
-from collections.abc import Iterable
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -13,7 +11,7 @@ from egan_keras.networks import CutNetwork, MajorityStandardization
 def training_dataset(
     generator: CutNetwork,
     discriminator: CutNetwork,
-    batches: Iterable,
+    batches: data.ArrayBatches | data.DatasetBatches,
     *,
     cache: bool,
     verbose: int,
@@ -32,6 +30,8 @@ def training_dataset(
     Raises:
         ValueError: If one class is missing.
     """
+    if batches.labels is not None:
+        data.check_both_classes(batches.labels)
     standardization = _unadapted_standardization(discriminator)
     needs_features = cache or standardization is not None
     majority, minority = features.by_class(
@@ -53,13 +53,16 @@ def training_dataset(
 
 
 def validation_dataset(
-    discriminator: CutNetwork, batches: Iterable, *, batch_size: int
-) -> tuple[tf.data.Dataset, set[int]]:
-    """Returns batches of (features, labels), and the classes among the labels."""
+    discriminator: CutNetwork,
+    batches: data.ArrayBatches | data.DatasetBatches,
+    *,
+    batch_size: int,
+) -> tuple[tf.data.Dataset, np.ndarray]:
+    """Returns batches of (features, labels), and all labels (n,)."""
     stem = features.stem_function(discriminator.stem)
     arrays, labels = features.labelled(batches, stem)
     dataset = features.labelled_dataset(arrays, labels, batch_size=batch_size)
-    return dataset, {int(label) for label in np.unique(labels)}
+    return dataset, labels
 
 
 def _unadapted_standardization(network: CutNetwork) -> MajorityStandardization | None:

@@ -1,9 +1,9 @@
 """Metrics of validation data during training, as far as its classes allow."""
 
 import keras
+import numpy as np
 from keras import ops
-
-_BOTH_CLASSES = "auroc"
+from sklearn.metrics import roc_auc_score
 
 
 def minority_likeliness(scores):
@@ -25,14 +25,14 @@ class ValidationMetrics:
     """Metrics that are left out, rather than NaN, where a class is missing.
 
     Args:
-        metrics: Keras metrics that need both classes; `None` for the area under the
-            ROC curve.
+        metrics: Keras metrics that need both classes.
+
+    Attributes:
+        labels: Labels of the validation data, int array (n,).
     """
 
     def __init__(self, metrics: list | None = None) -> None:
-        if metrics is None:
-            metrics = [keras.metrics.AUC(num_thresholds=1000, name=_BOTH_CLASSES)]
-        self.for_both = [keras.metrics.get(metric) for metric in metrics]
+        self.for_both = [keras.metrics.get(metric) for metric in metrics or []]
         self._majority = [
             keras.metrics.Mean(name="majority_score"),
             keras.metrics.Mean(name="specificity"),
@@ -41,7 +41,22 @@ class ValidationMetrics:
             keras.metrics.Mean(name="minority_score"),
             keras.metrics.Mean(name="sensitivity"),
         ]
-        self.classes = {0, 1}
+        self.labels = np.array([0, 1])
+
+    @property
+    def classes(self) -> set[int]:
+        """The classes among the labels."""
+        return {int(label) for label in np.unique(self.labels)}
+
+    def exact(self, scores: np.ndarray) -> dict[str, float]:
+        """Returns what cannot be summed up batch by batch: the exact AUROC.
+
+        Args:
+            scores: Scores of all validation images, in their order, (n, 1).
+        """
+        if self.classes != {0, 1}:
+            return {}
+        return {"auroc": float(roc_auc_score(self.labels, -scores[:, 0]))}
 
     @property
     def all(self) -> list[keras.metrics.Metric]:

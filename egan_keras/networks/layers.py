@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import layers
 
+_DEVIATION_FLOOR = 0.3
+
 
 @keras.saving.register_keras_serializable("egan_keras")
 class MajorityStandardization(layers.Layer):
@@ -32,10 +34,16 @@ class MajorityStandardization(layers.Layer):
         return bool(np.any(keras.ops.convert_to_numpy(self.mean)))
 
     def adapt(self, features: np.ndarray) -> None:
-        """Takes the statistics of majority features, float array (n, d)."""
+        """Takes the statistics of majority features, float array (n, d).
+
+        Deviations are combined with three tenths of their mean, in squares, so that a
+        feature that hardly varies in the majority does not outweigh all others.
+        """
         self.mean.assign(features.mean(axis=0, dtype="float64"))
-        # A feature that is constant in the majority must not become infinite.
-        self.deviation.assign(features.std(axis=0, dtype="float64") + 1e-3)
+        deviation = features.std(axis=0, dtype="float64")
+        floor = _DEVIATION_FLOOR * deviation.mean()
+        deviation = np.sqrt(np.square(deviation) + np.square(floor))
+        self.deviation.assign(np.where(deviation > 0, deviation, 1.0))
 
     def call(self, features):
         """Returns standardised features, shape (n, d)."""

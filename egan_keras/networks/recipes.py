@@ -34,6 +34,8 @@ class Recipe:
         minority_batch_size: Minority images a step, drawn again and again where
             there are fewer; `None` takes each of them once, as published.
         epochs: Passes over the majority images when `fit` is told no other number.
+        minimum_steps: Steps that an epoch has at least: where the majority is smaller
+            than that many batches, an epoch passes over it several times.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Recipe:
     batch_size: int
     minority_batch_size: int | None
     epochs: int
+    minimum_steps: int
 
 
 RECIPES = {
@@ -77,6 +80,7 @@ RECIPES = {
         batch_size=128,
         minority_batch_size=None,
         epochs=100,
+        minimum_steps=1,
     ),
     "default": Recipe(
         name="default",
@@ -98,6 +102,7 @@ RECIPES = {
         batch_size=128,
         minority_batch_size=32,
         epochs=20,
+        minimum_steps=40,
     ),
 }
 

@@ -1,0 +1,219 @@
+import keras
+import numpy as np
+import pytest
+
+import egan_keras as ek
+from egan_keras.networks import RECIPES
+
+
+def predict(model, images, **kwargs):
+    return model.predict(images, verbose=0, **kwargs)
+
+
+def weights(model):
+    return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+
+
+@pytest.fixture(params=RECIPES)
+def recipe(request):
+    return request.param
+
+
+def test_a_seeded_run_repeats_bit_for_bit(build_tiny, few_ones, recipe):
+    scores = []
+    for _ in range(2):
+        model = build_tiny(recipe)
+        model.fit(*few_ones, epochs=2, verbose=0)
+        scores.append(predict(model, few_ones[0]))
+    np.testing.assert_array_equal(*scores)
+
+
+def test_scores_do_not_depend_on_batch_size_or_order(build_tiny, few_ones):
+    model = build_tiny()
+    model.fit(*few_ones, epochs=1, verbose=0)
+    images = few_ones[0][:50]
+    expected = predict(model, images, batch_size=32)
+    np.testing.assert_allclose(
+        predict(model, images, batch_size=7), expected, atol=1e-5
+    )
+    backwards = predict(model, images[::-1], batch_size=32)[::-1]
+    np.testing.assert_allclose(backwards, expected, atol=1e-5)
+
+
+def test_loading_restores_scores_threshold_and_both_optimizers(
+    build_tiny, few_ones, digits, recipe, tmp_path
+):
+    model = build_tiny(recipe)
+    model.fit(*few_ones, epochs=2, verbose=0)
+    model.calibrate(digits[0][-200:], digits[1][-200:], specificity=0.9)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    images = digits[0][:40]
+    np.testing.assert_array_equal(predict(loaded, images), predict(model, images))
+    assert loaded.calibration == model.calibration and loaded.threshold != 0
+    assert (loaded.recipe, loaded.pairing) == (model.recipe, model.pairing)
+    for name in ("optimizer", "generator_optimizer"):
+        before, after = getattr(model, name), getattr(loaded, name)
+        assert after.iterations > 0
+        for old, new in zip(before.variables, after.variables, strict=True):
+            np.testing.assert_array_equal(np.asarray(old), np.asarray(new))
+
+
+def test_a_loaded_model_trains_on_as_if_it_had_not_been_saved(
+    build_tiny, few_ones, tmp_path
+):
+    model = build_tiny(dropout=0.0, latent_noise=0.0)
+    model.fit(*few_ones, epochs=1, verbose=0, shuffle=False)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for each in (model, loaded):
+        each.fit(*few_ones, epochs=1, verbose=0, shuffle=False)
+    for old, new in zip(weights(model), weights(loaded), strict=True):
+        np.testing.assert_allclose(old, new, atol=1e-6)
+
+
+def test_a_shared_stem_is_saved_and_loaded_once(build_tiny, tmp_path):
+    model = build_tiny()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.discriminator.stem in loaded.generator.stem.layers
+    assert len(loaded.weights) == len(model.weights)
+
+
+@pytest.mark.parametrize(
+    "choices", [{}, {"encoder": "MobileNet:alpha=0.25,dropout=0.1"}]
+)
+def test_cached_and_uncached_training_give_the_same_losses(
+    build_tiny, few_ones, recipe, choices
+):
+    histories = []
+    for cache_features in (True, False):
+        model = build_tiny(recipe, dropout=0.0, latent_noise=0.0, **choices)
+        history = model.fit(
+            *few_ones,
+            batch_size=32,
+            epochs=2,
+            verbose=0,
+            shuffle=False,
+            cache_features=cache_features,
+        )
+        histories.append(history.history)
+    cached, uncached = histories
+    for name, values in cached.items():
+        np.testing.assert_allclose(values, uncached[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["least_squares", "hinge", "wasserstein"])
+@pytest.mark.parametrize("trained_layers", [0, 5])
+def test_every_loss_trains_both_networks(build_tiny, few_ones, loss, trained_layers):
+    recipe = "published" if trained_layers else "default"
+    model = build_tiny(recipe, loss=loss)
+    before = [np.array(weight) for weight in model.trainable_variables]
+    history = model.fit(*few_ones, epochs=2, verbose=0).history
+    assert np.isfinite(history["discriminator_loss"]).all()
+    moved = [
+        not np.array_equal(old, np.array(new))
+        for old, new in zip(before, model.trainable_variables, strict=True)
+    ]
+    assert np.mean(moved) > 0.8
+
+
+def test_frozen_layers_do_not_change(build_tiny, few_ones):
+    model = build_tiny("published")
+    stems = [model.generator.stem, model.discriminator.stem]
+    before = [w for stem in stems for w in weights(stem)]
+    model.fit(*few_ones, epochs=1, verbose=0)
+    after = [w for stem in stems for w in weights(stem)]
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_the_minority_gets_the_low_score(build_tiny, few_ones):
+    model = build_tiny(discriminator_learning_rate=1e-3)
+    model.fit(*few_ones, epochs=5, verbose=0)
+    scores, minority = predict(model, few_ones[0])[:, 0], few_ones[1] == 1
+    assert scores[minority].max() < np.median(scores[~minority])
+
+
+def test_validation_metrics_need_their_classes(build_tiny, few_ones, digits):
+    images, labels = digits
+    both = build_tiny().fit(
+        *few_ones, epochs=2, verbose=0, validation_data=(images[-60:], labels[-60:])
+    )
+    assert {"val_auroc", "val_sensitivity", "val_specificity"} <= set(both.history)
+    majority = np.flatnonzero(labels == 0)[-40:]
+    one = build_tiny().fit(
+        *few_ones,
+        epochs=2,
+        verbose=0,
+        validation_data=(images[majority], labels[majority]),
+    )
+    names = {name for name in one.history if name.startswith("val_")}
+    assert names == {"val_majority_score", "val_specificity"}
+
+
+def test_validation_auroc_is_scikit_learns(build_tiny, few_ones, digits):
+    from sklearn.metrics import roc_auc_score
+
+    model = build_tiny()
+    model.fit(*few_ones, epochs=3, verbose=0)
+    images, labels = digits
+    results = model.evaluate(images, labels, verbose=0, return_dict=True)
+    scores = predict(model, images)[:, 0]
+    assert abs(results["auroc"] - roc_auc_score(labels, -scores)) < 1e-4
+    assert np.isclose(results["specificity"], np.mean(scores[labels == 0] >= 0))
+    assert np.isclose(results["minority_score"], scores[labels == 1].mean(), atol=1e-4)
+
+
+def test_user_metrics_optimizers_and_loss_are_used_and_saved(
+    build_tiny, few_ones, digits, tmp_path
+):
+    model = build_tiny()
+    model.compile(
+        discriminator_optimizer=keras.optimizers.SGD(0.01),
+        generator_optimizer="rmsprop",
+        loss=ek.Hinge(gradient_penalty=1.0),
+        metrics=[keras.metrics.AUC(curve="PR", name="average_precision")],
+    )
+    history = model.fit(*few_ones, epochs=1, verbose=0, validation_data=digits)
+    assert "val_average_precision" in history.history
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(loaded.optimizer, keras.optimizers.SGD)
+    assert isinstance(loaded.generator_optimizer, keras.optimizers.RMSprop)
+    assert isinstance(loaded.adversarial_loss, ek.Hinge)
+    assert loaded.adversarial_loss.gradient_penalty == 1.0
+
+
+def test_two_built_keras_models_make_an_egan(few_ones):
+    inputs = keras.Input((32, 32, 3))
+    pooled = keras.layers.AveragePooling2D(8)(keras.layers.Rescaling(1 / 255)(inputs))
+    vector = keras.layers.Flatten()(pooled)
+    discriminator = keras.Model(inputs, keras.layers.Dense(1)(vector))
+    x = keras.layers.Dense(48, activation="sigmoid")(vector)
+    x = keras.layers.UpSampling2D(8)(keras.layers.Reshape((4, 4, 3))(x))
+    generator = keras.Model(inputs, keras.layers.Rescaling(255.0)(x))
+    model = ek.EGAN(generator, discriminator)
+    model.compile()
+    model.fit(*few_ones, epochs=2, verbose=0)
+    assert predict(model, few_ones[0]).shape == (104, 1)
+
+
+def test_fitting_again_resets_the_threshold(build_tiny, few_ones, digits):
+    model = build_tiny()
+    model.fit(*few_ones, epochs=1, verbose=0)
+    model.calibrate(*digits, specificity=0.9)
+    assert model.threshold != 0
+    model.fit(*few_ones, epochs=1, verbose=0)
+    assert model.threshold == 0 and model.calibration is None
+
+
+def test_calibration_uses_the_scores_that_predict_gives(build_tiny, few_ones, digits):
+    model = build_tiny()
+    model.fit(*few_ones, epochs=1, verbose=0)
+    calibration = model.calibrate(*digits, criterion="youden")
+    assert calibration.n_minority == digits[1].sum()
+    expected = ek.thresholds.calibrate(
+        predict(model, digits[0])[:, 0], digits[1], criterion="youden"
+    )
+    assert np.isclose(model.threshold, expected.threshold, atol=1e-5)
