@@ -6,26 +6,33 @@ A score is high for the majority and low for the minority; an image is called mi
 when its score is below the model's threshold.
 """
 
-from egan_keras.backbones import Backbone, cut
-from egan_keras.data import (
-    LabelledImages,
-    Splits,
-    load_folder,
-    load_tfds,
-    read_images,
-    subsample_minority,
-)
-from egan_keras.evaluation import Report, evaluate, save_plots
-from egan_keras.losses import (
-    AdversarialLoss,
-    Hinge,
-    LeastSquares,
-    NonSaturating,
-    Wasserstein,
-)
-from egan_keras.model import EGAN
-from egan_keras.networks import RECIPES, Recipe
-from egan_keras.thresholds import Calibration, images_needed
+import sys
+from pathlib import Path
+
+# The command line imports what it needs by itself, after it has read its arguments:
+# `egan-keras --help` would take ten seconds otherwise. Under `python -m egan_keras`
+# the program is still called "-m" here.
+if Path(*sys.argv[:1]).stem not in ("egan-keras", "-m"):
+    from egan_keras.backbones import Backbone, cut
+    from egan_keras.data import (
+        LabelledImages,
+        Splits,
+        load_folder,
+        load_tfds,
+        read_images,
+        subsample_minority,
+    )
+    from egan_keras.evaluation import Report, evaluate, save_plots
+    from egan_keras.losses import (
+        AdversarialLoss,
+        Hinge,
+        LeastSquares,
+        NonSaturating,
+        Wasserstein,
+    )
+    from egan_keras.model import EGAN
+    from egan_keras.networks import RECIPES, Recipe
+    from egan_keras.thresholds import Calibration, images_needed
 
 __version__ = "0.1.0"
 

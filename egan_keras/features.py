@@ -65,10 +65,12 @@ class _Buffer:
 
 
 def _shown(batches: Iterable, verbose: int, message: str) -> Iterable:
-    if not verbose:
+    if verbose:
+        print(message)
+    # As in Keras, 2 is for log files.
+    if verbose in (0, 2):
         yield from batches
         return
-    print(message)
     progress = keras.utils.Progbar(getattr(batches, "n_batches", None))
     for batch in batches:
         yield batch
@@ -81,7 +83,7 @@ def by_class(
     batches: Iterable[tuple[np.ndarray, np.ndarray]],
     compute: StemFunction | None,
     *,
-    verbose: int = 1,
+    verbose: int | str = 1,
 ) -> tuple[Features, Features]:
     """Splits the classes and computes the majority's features in one pass.
 
@@ -89,8 +91,9 @@ def by_class(
         batches: Batches of images (n, h, w, 3) and labels (n,), 0 or 1.
         compute: Function for the majority images, see `stem_function`; `None` keeps
             the images themselves.
-        verbose: 0 is silent; otherwise progress is shown and one line says how many
-            images were computed, how long it took and how much memory they fill.
+        verbose: 0 is silent; 1 and "auto" show progress; 2 does not. Unless silent, a
+            line says how many images were computed, how long it took and how much
+            memory they fill.
 
     Returns:
         The majority's features, and the minority's images as a list of one array.

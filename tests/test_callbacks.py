@@ -57,6 +57,19 @@ def test_divergence_in_the_first_epoch_keeps_the_initial_weights(build_tiny, few
         np.testing.assert_array_equal(expected, kept)
 
 
+def test_divergence_is_noticed_with_minority_in_validation(
+    build_tiny, few_ones, validation
+):
+    with pytest.warns(UserWarning, match="diverged.*epoch 1"):
+        build_tiny().fit(
+            *few_ones,
+            epochs=3,
+            verbose=0,
+            callbacks=[Poison(0)],
+            validation_data=validation,
+        )
+
+
 def test_early_stopping_watches_validation(build_tiny, few_ones, validation):
     stopping = keras.callbacks.EarlyStopping(
         "val_auroc", mode="max", patience=1, min_delta=2.0, restore_best_weights=True
@@ -110,3 +123,4 @@ def test_progress_bar_shows_the_losses(build_tiny, few_ones, capsys):
     build_tiny().fit(*few_ones, epochs=1, verbose=2)
     printed = capsys.readouterr().out
     assert "discriminator_loss" in printed and "Frozen features" in printed
+    assert "\b" not in printed and "\x1b" not in printed, "log files get no bars"

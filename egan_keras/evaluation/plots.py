@@ -54,7 +54,7 @@ def plot_scores(report: Report) -> Figure:
             _draw_each(axes, scores[(scores >= low) & (scores <= high)], label)
     tidy(axes, "score", "share of the class's images", _rates(report))
     axes.set_xlim(low, high)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     threshold = report["threshold"]
     axes.axvline(
         threshold,

@@ -51,10 +51,12 @@ class ValidationMetrics:
     def exact(self, scores: np.ndarray) -> dict[str, float]:
         """Returns what cannot be summed up batch by batch: the exact AUROC.
 
+        Nothing is returned where a class is missing or a score is not finite.
+
         Args:
             scores: Scores of all validation images, in their order, (n, 1).
         """
-        if self.classes != {0, 1}:
+        if self.classes != {0, 1} or not np.isfinite(scores).all():
             return {}
         return {"auroc": float(roc_auc_score(self.labels, -scores[:, 0]))}
 

@@ -1,0 +1,164 @@
+"""Options that several commands share, and the types of their values."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+HelpFormatter = argparse.RawDescriptionHelpFormatter
+
+
+def class_names(text: str) -> tuple[str, ...]:
+    """Reads one class name, or several with commas between them.
+
+    >>> class_names("automobile, truck")
+    ('automobile', 'truck')
+    """
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(
+            f"expected class names with commas between them, received {text!r}"
+        )
+    return names
+
+
+def positive_int(text: str) -> int:
+    """Reads an integer of 1 or more."""
+    return _number(text, int, lambda n: n >= 1, "a whole number of 1 or more")
+
+
+def seed(text: str) -> int:
+    """Reads a seed that every library takes."""
+    return _number(
+        text, int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295"
+    )
+
+
+def ratio(text: str) -> float:
+    """Reads a positive number."""
+    return _number(text, float, lambda x: 0 < x < float("inf"), "a positive number")
+
+
+def fraction(text: str) -> float:
+    """Reads a number between 0 and 1, both excluded."""
+    return _number(
+        text, float, lambda x: 0 < x < 1, "a number between 0 and 1, such as 0.95"
+    )
+
+
+def fraction_or_none(text: str) -> float | None:
+    """Reads a number between 0 and 1, both excluded, or the word none."""
+    if text.lower() == "none":
+        return None
+    return _number(
+        text, float, lambda x: 0 < x < 1, "a number between 0 and 1, or none"
+    )
+
+
+def weights(text: str) -> str | None:
+    """Reads `imagenet`, `none` or a file name."""
+    return None if text.lower() == "none" else text
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that name the images, their classes and the imbalance."""
+    group = parser.add_argument_group(
+        "images",
+        "Grayscale, transparent and 16-bit images become RGB; images of several sizes\n"
+        "are stretched to one.",
+    )
+    group.add_argument(
+        "--data",
+        metavar="ROOT",
+        type=Path,
+        required=True,
+        help="folder of images: ROOT/train/CLASS/* and ROOT/test/CLASS/*, where 20%% "
+        "of train are held out for validation; or ROOT/CLASS/*, of which 20%% each go "
+        "to test and validation",
+    )
+    group.add_argument(
+        "--majority",
+        metavar="A[,B..]",
+        type=class_names,
+        required=True,
+        help="the common class, or several: names of folders",
+    )
+    group.add_argument(
+        "--minority",
+        metavar="C[,D..]",
+        type=class_names,
+        required=True,
+        help="the rare class, or several",
+    )
+    imbalance = group.add_mutually_exclusive_group()
+    imbalance.add_argument(
+        "--minority-count",
+        metavar="N",
+        type=positive_int,
+        help="train on N minority images; the others are left out of training and "
+        "validation (default: all)",
+    )
+    imbalance.add_argument(
+        "--ratio",
+        metavar="R",
+        type=ratio,
+        help="the same, as R majority images to each minority image",
+    )
+    group.add_argument(
+        "--image-size",
+        metavar="N",
+        type=positive_int,
+        help="stretch every image to N x N pixels (default: the size of the images if "
+        "they have one, else 224)",
+    )
+    add_skip_option(group)
+
+
+def add_skip_option(parser: argparse._ActionsContainer) -> None:
+    """Adds `--skip-unreadable`."""
+    parser.add_argument(
+        "--skip-unreadable",
+        action="store_true",
+        help="leave out files that cannot be read, and count them, instead of stopping",
+    )
+
+
+def add_prevalence_option(parser: argparse._ActionsContainer, default: str) -> None:
+    """Adds `--prevalence`; `default` says in words what holds without it."""
+    parser.add_argument(
+        "--prevalence",
+        metavar="P",
+        type=fraction,
+        help="share of minority images where the model will be used: reports the "
+        f"precision to expect there (default: {default})",
+    )
+
+
+def check_parent(option: str, path: Path) -> None:
+    """Refuses a file to write whose folder does not exist, or that is a folder.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+        ValueError: if the file is a folder.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"The folder of the file to write does not exist. Received: {option} "
+            f"{path}. Make {str(path.parent)!r} first."
+        )
+    if path.is_dir():
+        raise ValueError(
+            f"The file to write is a folder; expected a file name. Received: {option} "
+            f"{path}. Name a file in it."
+        )
+
+
+def _number(
+    text: str, kind: type, is_valid: Callable[[float], bool], expected: str
+) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not is_valid(value):
+        raise argparse.ArgumentTypeError(f"expected {expected}, received {text!r}")
+    return value

@@ -1,0 +1,268 @@
+"""The folder of a training run: what it holds, how it is written and read."""
+
+import contextlib
+import csv
+import dataclasses
+import json
+import platform
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from egan_keras.cli.starting import start_keras
+
+MODEL = "model.keras"
+CONFIG = "config.json"
+HISTORY = "history.csv"
+REPORT = "report.json"
+PLOTS = "plots"
+
+_PACKAGES = (
+    "egan-keras",
+    "keras",
+    "tensorflow",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "pillow",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What is needed to run a training again, and what it ran on.
+
+    Attributes:
+        command: the command line.
+        options: every option of `train` by its name with underscores, as resolved;
+            beside them the splits' fractions.
+        recipe: every choice of the recipe.
+        image_shape: height, width and channels of the images.
+        versions: of Python and of the packages that the result depends on.
+        files: the paths below ROOT, by split (`train`, `validation`, `test`) and class.
+        skipped: paths of the files left out because they cannot be read.
+        epochs_completed: number of epochs trained.
+        interrupted: whether training was interrupted.
+        diverged_in_epoch: the epoch, from 1, in which training diverged; None if not.
+    """
+
+    command: str
+    options: dict[str, Any]
+    recipe: dict[str, Any]
+    image_shape: Sequence[int]
+    versions: dict[str, str]
+    files: dict[str, dict[str, list[str]]]
+    skipped: Sequence[str]
+    epochs_completed: int = 0
+    interrupted: bool = False
+    diverged_in_epoch: int | None = None
+
+    def save(self, folder: Path) -> None:
+        """Writes `config.json` into a run folder."""
+        text = json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False)
+        _write(folder / CONFIG, lambda path: path.write_text(text + "\n", "utf-8"))
+
+    @classmethod
+    def load(cls, run: Path) -> "RunConfig":
+        """Reads the `config.json` of a run folder.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if it is not what `save` wrote.
+        """
+        path = _existing(run, CONFIG)
+        try:
+            values = json.loads(path.read_text("utf-8"))
+            return cls(**values)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                "The configuration of the run cannot be read; expected what "
+                f"`egan-keras train` wrote. Received: {str(path)!r} ({error}). Train "
+                "again, or name another run."
+            ) from error
+
+    def report_values(self) -> dict[str, Any]:
+        """Returns what `report.json` tells of the training."""
+        values = {"seed": self.options["seed"], "n_skipped": len(self.skipped)}
+        if self.diverged_in_epoch is not None:
+            values["diverged_in_epoch"] = self.diverged_in_epoch
+        return values
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages a result depends on."""
+    installed = {name: metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **installed}
+
+
+def check_free(out: Path, *, overwrite: bool = False) -> None:
+    """Refuses to write a run where something else is.
+
+    Args:
+        out: the run folder to be.
+        overwrite: whether it may replace an earlier run.
+
+    Raises:
+        FileExistsError: if `out` is a file, or a folder that is not empty, unless it
+            is a run and may be replaced.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if overwrite and (out / CONFIG).is_file():
+        return
+    if overwrite:
+        raise FileExistsError(
+            "What is there is not a run folder, so it is not overwritten; expected "
+            f"a folder with {CONFIG} in it, an empty one or none. Received: "
+            f"out={str(out)!r}. Name another folder."
+        )
+    raise FileExistsError(
+        "The run folder exists already and is not empty; expected a new or an empty "
+        f"one. Received: out={str(out)!r}. Name another folder, or replace it as a "
+        "whole with --overwrite."
+    )
+
+
+@contextlib.contextmanager
+def writing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Gives a folder to write a run into, which becomes `out` when all is written.
+
+    An earlier run at `out` stays until then. If an error or Ctrl-C comes after the
+    model was written, the folder is kept: as `out` where that is free, else beside it.
+
+    Args:
+        out: the run folder to be; folders above it are made.
+        overwrite: as for `check_free`.
+
+    Raises:
+        FileExistsError: as `check_free` does.
+    """
+    check_free(out, overwrite=overwrite)
+    mark = uuid.uuid4().hex[:8]
+    target = out.resolve()
+    folder = target.with_name(f".{target.name}.{mark}.unfinished")
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+        check_free(out, overwrite=overwrite)
+    except BaseException:
+        if (folder / MODEL).is_file():
+            kept = _keep_unfinished(folder, out)
+            print(f"The model so far is kept: {kept / MODEL}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    _put_in_place(folder, target, target.with_name(f".{target.name}.{mark}.replaced"))
+
+
+def _keep_unfinished(folder: Path, out: Path) -> Path:
+    """Renames an unfinished run to `out`, or to a name like it if that is taken."""
+    kept, number = out, 1
+    while kept.exists() and (not kept.is_dir() or any(kept.iterdir())):
+        kept = out.with_name(f"{out.resolve().name}-unfinished-{number}")
+        number += 1
+    folder.replace(kept.resolve())
+    return kept
+
+
+def _put_in_place(folder: Path, target: Path, aside: Path) -> None:
+    """Renames a finished run to its place, and removes what was there."""
+    if target.exists():
+        target.rename(aside)
+    try:
+        folder.rename(target)
+    except OSError:
+        if aside.exists():
+            aside.rename(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def save_model(model: Any, folder: Path) -> None:
+    """Writes `model.keras` into a run folder."""
+    _write(folder / MODEL, model.save)
+
+
+def save_history(history: Mapping[str, Sequence[float]], folder: Path) -> None:
+    """Writes `history.csv`: a row for each epoch, numbered from 1."""
+
+    def write(path: Path) -> None:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow(["epoch", *history])
+            values = zip(*history.values(), strict=True)
+            rows.writerows([epoch, *row] for epoch, row in enumerate(values, 1))
+
+    _write(folder / HISTORY, write)
+
+
+def model_path(run: Path) -> Path:
+    """Returns the file of the model of a run folder, or a .keras file itself.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is a .tflite file.
+    """
+    if run.suffix.lower() == ".tflite":
+        raise ValueError(
+            "A .tflite file cannot be read here; expected the folder of a run or a "
+            f".keras file. Received: {str(run)!r}. Name the run that it was made from."
+        )
+    if run.suffix == ".keras" and run.is_file():
+        return run
+    return _existing(run, MODEL)
+
+
+def load_model(run: Path) -> Any:
+    """Loads the model of a run folder, or of a .keras file.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is not a model of this package.
+    """
+    path = model_path(run)
+    start_keras()
+
+    import keras
+
+    from egan_keras.model import EGAN  # registers the classes, too
+
+    try:
+        model = keras.saving.load_model(path)
+    # Keras answers damaged files with many types of exception.
+    except Exception as error:
+        # Keras tells the cause last, after the whole configuration.
+        reason = str(error).rpartition("Exception encountered: ")[2][:300]
+        raise ValueError(
+            "The model cannot be loaded; expected a model saved by this package. "
+            f"Received: {str(path)!r} ({type(error).__name__}: {reason}). Train again, "
+            "or name another run."
+        ) from error
+    if not isinstance(model, EGAN):
+        raise ValueError(
+            "The file holds another kind of model; expected an EGAN. Received: "
+            f"{str(path)!r}, a {type(model).__name__}. Name the folder of a run."
+        )
+    return model
+
+
+def _existing(run: Path, name: str) -> Path:
+    """Returns the path of one of a run's files, or says that there is no run."""
+    path = run / name
+    if not path.is_file():
+        state = "lacks it" if run.is_dir() else "is no folder"
+        raise FileNotFoundError(
+            f"There is no run; expected a folder with {name}, as `egan-keras train` "
+            f"writes it. Received: {str(run)!r}, which {state}. Check the path."
+        )
+    return path
+
+
+def _write(path: Path, write: Any) -> None:
+    from egan_keras.evaluation.report import write_atomically  # slow to import
+
+    write_atomically(path, write)

@@ -1,0 +1,177 @@
+"""`egan-keras score`: which of these images are minority."""
+
+import argparse
+import contextlib
+import csv
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from egan_keras.cli import options, runs
+
+_DESCRIPTION = """\
+Score images with the model of a run: high for the majority, low for the minority.
+
+Prints path, score and is_minority (1 where the score is below the model's threshold,
+else 0) of each image, in the order of the arguments, those of a folder sorted by path;
+then a line that sums up.
+"""
+_EPILOG = """\
+Example:
+  egan-keras score runs/a new_images other/0001.png --csv scores.csv
+"""
+_COLUMNS = ("path", "score", "is_minority")
+# Read and scored at once, so that a large folder does not fill the memory.
+_BATCH = 128
+
+Row = tuple[Path, float, int]
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "score",
+        help="score images with a run's model",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=options.HelpFormatter,
+    )
+    parser.add_argument(
+        "model", metavar="RUN", type=Path, help="folder written by `train`"
+    )
+    parser.add_argument(
+        "images",
+        metavar="IMAGE_OR_FOLDER",
+        nargs="+",
+        help="image files, and folders to search with all folders below them",
+    )
+    parser.add_argument(
+        "--csv",
+        metavar="FILE",
+        type=Path,
+        help="also write path, score and is_minority to a file; replaces the file once "
+        "all images are scored",
+    )
+    options.add_skip_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Scores as the options say.
+
+    Returns:
+        The exit code 0.
+
+    Raises:
+        ValueError: if the model cannot be loaded or an image not be read.
+        FileNotFoundError: if the run, an image, or the folder of the CSV file does not
+            exist.
+    """
+    if arguments.csv is not None:
+        options.check_parent("--csv", arguments.csv)
+    runs.model_path(arguments.model)
+    paths, skipped = _find(arguments.images, arguments.skip_unreadable)
+    model = runs.load_model(arguments.model)
+    started = time.perf_counter()
+    rows = _printed(
+        score_files(model, paths, skipped, skip_unreadable=arguments.skip_unreadable),
+        width=max((len(str(path)) for path in paths), default=0),
+    )
+    if arguments.csv is None:
+        called = [is_minority for _, _, is_minority in rows]
+    else:
+        called = _write_csv(rows, arguments.csv)
+    seconds = time.perf_counter() - started
+    print()
+    if skipped:
+        named = ", ".join(map(str, skipped))
+        print(f"Skipped {len(skipped)} unreadable files: {named}")
+    if arguments.csv is not None:
+        print(f"Written: {arguments.csv}")
+    calibrated = "" if model.calibration else ", not calibrated"
+    images = "image" if len(called) == 1 else "images"
+    print(
+        f"{len(called)} {images}, {sum(called)} called minority (threshold "
+        f"{model.threshold:.6g}{calibrated}), {len(called) / seconds:.1f} images a "
+        "second"
+    )
+    return 0
+
+
+def score_files(
+    model: Any,
+    paths: list[Path],
+    skipped: list[Path],
+    *,
+    skip_unreadable: bool = False,
+) -> Iterator[Row]:
+    """Yields path, score, and 1 for minority or 0, for one image after the other.
+
+    Args:
+        model: an `EGAN`.
+        paths: of the images.
+        skipped: gets the paths of images that turn out damaged.
+        skip_unreadable: leave those out instead of stopping.
+
+    Raises:
+        ValueError: if an image is damaged.
+    """
+    from egan_keras.data.images import decode_images  # slow to import
+
+    for start in range(0, len(paths), _BATCH):
+        # Reading many large images shows its progress; the output is for the scores.
+        with contextlib.redirect_stdout(sys.stderr):
+            images, kept, damaged = decode_images(
+                paths[start : start + _BATCH],
+                model.image_shape[:2],
+                skip_unreadable=skip_unreadable,
+            )
+        skipped.extend(damaged)
+        if not kept:
+            continue
+        scores = model.predict_on_batch(images)[:, 0]
+        called = scores < model.threshold
+        for path, score, is_minority in zip(kept, scores, called, strict=True):
+            yield path, float(score), int(is_minority)
+
+
+def _find(arguments: list[str], skip_unreadable: bool) -> tuple[list[Path], list[Path]]:
+    """Returns the images and those that cannot be read, judged by their headers."""
+    from egan_keras.data import find_images  # slow to import
+    from egan_keras.data.images import check_headers
+
+    found = dict.fromkeys(path for given in arguments for path in find_images(given))
+    any_size = 1
+    _, readable, unreadable = check_headers(
+        list(found), image_size=any_size, skip_unreadable=skip_unreadable
+    )
+    return readable, unreadable
+
+
+def _printed(rows: Iterable[Row], width: int) -> Iterator[Row]:
+    """Yields the rows, printing each in columns."""
+    print(f"{_COLUMNS[0]:<{width}}  {_COLUMNS[1]:>12}  {_COLUMNS[2]}")
+    for path, score, is_minority in rows:
+        print(f"{str(path):<{width}}  {score:>12.6g}  {is_minority}")
+        yield path, score, is_minority
+
+
+def _write_csv(rows: Iterable[Row], path: Path) -> list[int]:
+    """Writes the rows and returns their last column."""
+    from egan_keras.evaluation.report import write_atomically  # slow to import
+
+    called = []
+
+    def write(target: Path) -> None:
+        with target.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(_COLUMNS)
+            for name, score, is_minority in rows:
+                # Nine digits name a float32 exactly.
+                table.writerow([name, f"{score:.9g}", is_minority])
+                called.append(is_minority)
+
+    write_atomically(path, write)
+    return called

@@ -1,0 +1,138 @@
+"""`egan-keras train`: its options."""
+
+import argparse
+from pathlib import Path
+
+from egan_keras.cli import options, runs
+from egan_keras.cli.starting import start_keras
+
+_DESCRIPTION = """\
+Train a model on a folder of images, set its threshold, and report on the test split.
+
+RUN gets model.keras, config.json (all options, and every file by split), history.csv,
+report.json and plots/. It appears when all is written. Ctrl-C in training keeps the
+model trained so far, with its threshold at 0, and says where.
+"""
+_EPILOG = """\
+Exit codes: 0 done; 1 training diverged, and the run holds the last good weights; 2
+wrong input; 130 interrupted.
+
+Examples:
+  egan-keras train --data images --majority good --minority scratched,dented \\
+      --out runs/a
+  egan-keras train --data cifar10 --majority automobile --minority airplane \\
+      --minority-count 2 --encoder MobileNetV2:alpha=0.35 \\
+      --discriminator MobileNetV2:alpha=0.35 --seed 0 --out runs/b
+"""
+_BACKBONE = "MobileNetV2"
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train on a folder of images",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=options.HelpFormatter,
+    )
+    options.add_data_options(parser)
+    _add_network_options(parser.add_argument_group("networks"))
+    _add_training_options(parser.add_argument_group("training"))
+    _add_judging_options(parser.add_argument_group("threshold and report"))
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--out", metavar="RUN", type=Path, required=True, help="folder to write"
+    )
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace an earlier run at RUN, as a whole, once the new one is complete",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains; see `egan_keras.cli.training.train`."""
+    runs.check_free(arguments.out, overwrite=arguments.overwrite)
+    start_keras()
+
+    from egan_keras.cli.training import train  # slow to import
+
+    return train(arguments)
+
+
+def _add_network_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--recipe",
+        choices=("default", "published"),
+        default="default",
+        help="all choices not named here: the package's own or the eGAN paper's "
+        "(default: %(default)s)",
+    )
+    for role in ("encoder", "discriminator"):
+        group.add_argument(
+            f"--{role}",
+            metavar="SPEC",
+            default=_BACKBONE,
+            help=f"backbone of the {role}: a class name of Keras Applications, with "
+            "options after a colon as in MobileNetV2:alpha=0.35 (default: %(default)s)",
+        )
+    group.add_argument(
+        "--weights",
+        metavar="imagenet|none|FILE",
+        type=options.weights,
+        default="imagenet",
+        help="what the backbones start from; none is random (default: %(default)s)",
+    )
+    group.add_argument(
+        "--network-size",
+        metavar="N",
+        type=options.positive_int,
+        help="size to which the networks resize images (default: the recipe's)",
+    )
+
+
+def _add_training_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--epochs",
+        metavar="E",
+        type=options.positive_int,
+        help="passes over the majority images (default: the recipe's, 20 or, if "
+        "published, 100)",
+    )
+    group.add_argument(
+        "--batch-size",
+        metavar="B",
+        type=options.positive_int,
+        help="majority images a step (default: the recipe's, 128)",
+    )
+    group.add_argument(
+        "--seed",
+        metavar="S",
+        type=options.seed,
+        default=0,
+        help="decides the splits, the minority images kept and the training "
+        "(default: %(default)s)",
+    )
+
+
+def _add_judging_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--specificity",
+        metavar="P",
+        type=options.fraction_or_none,
+        default=0.95,
+        help="set the threshold so that at least P of majority images are not called "
+        "minority, from the validation images; none leaves it at 0 "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--confidence",
+        metavar="P",
+        type=options.fraction_or_none,
+        default=0.95,
+        help="confidence with which the specificity is guaranteed; none guarantees "
+        "nothing and needs fewer images (default: %(default)s)",
+    )
+    options.add_prevalence_option(group, "not reported")

@@ -1,0 +1,267 @@
+"""Training from a folder of images to a complete run folder."""
+
+import argparse
+import dataclasses
+import math
+import shlex
+import sys
+from pathlib import Path
+
+import keras
+
+from egan_keras import data, evaluation, networks, thresholds
+from egan_keras.backbones import Backbone
+from egan_keras.cli import runs
+from egan_keras.cli.runs import RunConfig
+from egan_keras.model import EGAN
+
+DIVERGED = 1
+FRACTIONS = {"validation_fraction": 0.2, "test_fraction": 0.2}
+
+_NAMED_FILES = 5
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Trains as the options of `egan-keras train` say, and writes the run.
+
+    Returns:
+        The exit code: 0, or 1 if training diverged.
+
+    Raises:
+        ValueError: for images, classes or options that cannot be used.
+        FileNotFoundError: if a file or folder does not exist.
+        FileExistsError: if the run folder exists already.
+        OSError: if ImageNet weights cannot be had.
+        KeyboardInterrupt: on Ctrl-C, after the model was saved.
+    """
+    _check_networks(arguments)
+    with runs.writing(arguments.out, overwrite=arguments.overwrite) as folder:
+        keras.utils.set_random_seed(arguments.seed)
+        splits = _load(arguments)
+        _check_validation(splits.validation, arguments)
+        model = _build(arguments, splits.train.images.shape[1:])
+        config = _config(arguments, splits, model)
+        config = _fit(model, splits, config, folder)
+        if arguments.specificity is not None:
+            model.calibrate(
+                splits.validation.images,
+                splits.validation.labels,
+                specificity=arguments.specificity,
+                confidence=arguments.confidence,
+            )
+            runs.save_model(model, folder)
+        report = evaluation.evaluate(
+            model,
+            splits.test.images,
+            splits.test.labels,
+            prevalence=arguments.prevalence,
+            extra=config.report_values() | {"split": "test"},
+        )
+        report.save(folder / runs.REPORT)
+        evaluation.save_plots(
+            folder / runs.PLOTS,
+            report,
+            splits.test.images,
+            _history(model),
+            [Path(path).name for path in splits.test.paths],
+        )
+    print(f"\n{report}\n\nWritten:")
+    for path in sorted(arguments.out.rglob("*.*")):
+        print(f"  {path}")
+    return 0 if config.diverged_in_epoch is None else DIVERGED
+
+
+def _check_networks(arguments: argparse.Namespace) -> None:
+    """Builds each backbone once, so that nothing is read in vain if that fails."""
+    size = arguments.network_size or networks.get_recipe(arguments.recipe).network_size
+    backbones = map(Backbone.parse, (arguments.encoder, arguments.discriminator))
+    for backbone in {str(backbone): backbone for backbone in backbones}.values():
+        backbone.build(size or backbone.minimum_size, weights=arguments.weights)
+
+
+def _load(arguments: argparse.Namespace) -> data.Splits:
+    """Loads the images, and says what there is."""
+    splits = data.load_folder(
+        arguments.data,
+        majority=arguments.majority,
+        minority=arguments.minority,
+        minority_count=arguments.minority_count,
+        ratio=arguments.ratio,
+        image_size=arguments.image_size,
+        seed=arguments.seed,
+        skip_unreadable=arguments.skip_unreadable,
+        **FRACTIONS,
+    )
+    height, width = splits.train.images.shape[1:3]
+    print(f"Images of {height} x {width} pixels:")
+    for name, images in splits._asdict().items():
+        print(
+            f"  {name:<10} {images.majority_count:>7,} majority "
+            f"{images.minority_count:>7,} minority"
+        )
+    skipped = [path for images in splits for path in images.skipped]
+    if skipped:
+        named = ", ".join(skipped[:_NAMED_FILES])
+        more = ", ..." if len(skipped) > _NAMED_FILES else ""
+        print(f"Skipped {len(skipped)} unreadable files: {named}{more}")
+    _check_test(splits.test)
+    return splits
+
+
+def _check_test(test: data.LabelledImages) -> None:
+    """Says what follows where the test split lacks a class, or refuses it."""
+    missing = [
+        name
+        for name, count in (
+            ("majority", test.majority_count),
+            ("minority", test.minority_count),
+        )
+        if not count
+    ]
+    if len(missing) == 2:
+        raise ValueError(
+            "The test split holds no image, so nothing can be reported; expected "
+            "images of both classes. Received: 0 test images. Add some below ROOT/test."
+        )
+    if missing:
+        print(
+            f"The test split holds no {missing[0]} image: the report will lack AUROC "
+            "and all else that needs both classes."
+        )
+
+
+def _check_validation(
+    validation: data.LabelledImages, arguments: argparse.Namespace
+) -> None:
+    """Refuses, before training, a threshold that could not be set after it.
+
+    Raises:
+        ValueError: if there are too few validation majority images.
+    """
+    level, confidence = arguments.specificity, arguments.confidence
+    if level is None:
+        return
+    needed = 1 if confidence is None else thresholds.images_needed(level, confidence)
+    count = validation.majority_count
+    if count >= needed:
+        return
+    possible = _highest_level(count, confidence) if confidence and count else None
+    raise ValueError(
+        "Too few validation images to set the threshold: a specificity of "
+        f"{level:g}"
+        + (f" with confidence {confidence:g}" if confidence else "")
+        + f" needs {needed} majority images. Received: {count}, 20% of the majority "
+        "images to train with. "
+        + (f"Pass --specificity {possible:g}, or " if possible else "Pass ")
+        + "--specificity none to leave the threshold at 0, or add majority images."
+    )
+
+
+def _highest_level(count: int, confidence: float) -> float | None:
+    """Returns the highest whole percentage that so many images can guarantee."""
+    percent = math.floor(100 * (1 - confidence) ** (1 / count))
+    return percent / 100 or None
+
+
+def _build(arguments: argparse.Namespace, image_shape: tuple[int, int, int]) -> EGAN:
+    """Builds and compiles the model."""
+    choices = {
+        name: getattr(arguments, name)
+        for name in ("network_size", "batch_size", "epochs")
+    }
+    model = EGAN.from_backbones(
+        arguments.encoder,
+        arguments.discriminator,
+        image_shape=image_shape,
+        recipe=arguments.recipe,
+        weights=arguments.weights,
+        **{name: value for name, value in choices.items() if value is not None},
+    )
+    model.compile()
+    print(f"Model: {model.pairing}, recipe {model.recipe}")
+    return model
+
+
+def _config(
+    arguments: argparse.Namespace, splits: data.Splits, model: EGAN
+) -> RunConfig:
+    """Returns the run's configuration before training."""
+    options = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in vars(arguments).items()
+        if name not in ("run", "command", "argv", "traceback", "overwrite")
+    }
+    options |= {
+        "data": str(arguments.data.resolve()),
+        "epochs": model.choices.epochs,
+        "batch_size": model.choices.batch_size,
+        **FRACTIONS,
+    }
+    return RunConfig(
+        command=shlex.join(["egan-keras", *arguments.argv]),
+        options=options,
+        recipe=dataclasses.asdict(model.choices),
+        image_shape=model.image_shape,
+        versions=runs.versions(),
+        files={
+            name: _files_by_class(images, arguments.data)
+            for name, images in splits._asdict().items()
+        },
+        skipped=[path for images in splits for path in images.skipped],
+    )
+
+
+def _files_by_class(images: data.LabelledImages, root: Path) -> dict[str, list[str]]:
+    files = {}
+    for path, name in zip(images.paths, images.class_names, strict=True):
+        files.setdefault(name, []).append(Path(path).relative_to(root).as_posix())
+    return files
+
+
+def _fit(
+    model: EGAN, splits: data.Splits, config: RunConfig, folder: Path
+) -> RunConfig:
+    """Trains, and writes model, configuration and history, on Ctrl-C too.
+
+    Returns:
+        The configuration with what became of the training.
+    """
+    validation = splits.validation
+    interrupted = True
+    try:
+        model.fit(
+            splits.train.images,
+            splits.train.labels,
+            # A progress bar is for a terminal; a log gets a line for each epoch.
+            verbose=1 if sys.stdout.isatty() else 2,
+            validation_data=(validation.images, validation.labels)
+            if len(validation)
+            else None,
+        )
+        interrupted = False
+    except KeyboardInterrupt:
+        print(
+            "\nInterrupted. The model trained so far is saved; its threshold is 0, "
+            "because it was not calibrated.",
+            file=sys.stderr,
+        )
+        raise
+    finally:
+        history = _history(model)
+        epochs = len(next(iter(history.values()), ()))
+        config = dataclasses.replace(
+            config,
+            epochs_completed=epochs,
+            interrupted=interrupted,
+            # Nothing else stops training before its last epoch.
+            diverged_in_epoch=epochs if model.stop_training else None,
+        )
+        runs.save_model(model, folder)
+        config.save(folder)
+        runs.save_history(history, folder)
+    return config
+
+
+def _history(model: EGAN) -> dict[str, list[float]]:
+    """Returns the values of the epochs so far; Ctrl-C may come before the first."""
+    return getattr(getattr(model, "history", None), "history", {})

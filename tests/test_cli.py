@@ -1,0 +1,399 @@
+import csv
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from egan_keras.cli import commands, evaluate, main, runs, train
+from egan_keras.cli.runs import RunConfig
+from egan_keras.model import EGAN
+from egan_keras.networks import RECIPES
+
+COLOURS = {"red": (200, 40, 40), "pink": (220, 90, 110), "blue": (40, 40, 200)}
+BACKBONE = "MobileNet:alpha=0.25"
+
+
+def write_images(folder, colour, count, start=0):
+    folder.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(start).integers(-30, 30, (count, 32, 32, 3))
+    pixels = np.clip(noise + np.array(colour), 0, 255).astype("uint8")
+    for number, image in enumerate(pixels, start):
+        Image.fromarray(image).save(folder / f"{number:03}.png")
+
+
+def write_root(root, **counts):
+    """Writes count images a class into `train`, and half as many into `test`."""
+    for name, count in counts.items():
+        write_images(root / "train" / name, COLOURS[name], count)
+        write_images(root / "test" / name, COLOURS[name], count // 2, start=500)
+    return root
+
+
+def train_arguments(root, out, *more, majority="red,pink", minority="blue"):
+    arguments = ["train", "--data", root, "--out", out]
+    arguments += ["--majority", majority, "--minority", minority]
+    arguments += ["--encoder", BACKBONE, "--discriminator", BACKBONE]
+    arguments += ["--weights", "none", "--network-size", 32, "--epochs", 2, *more]
+    return list(map(str, arguments))
+
+
+def run(*arguments):
+    return main(list(map(str, arguments)))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_root(tmp_path_factory.mktemp("data"), red=40, pink=40, blue=8)
+
+
+OPTIONS = [
+    "--minority-count",
+    3,
+    "--seed",
+    5,
+    "--specificity",
+    0.8,
+    "--prevalence",
+    0.1,
+]
+
+
+@pytest.fixture(scope="module")
+def trained(root, tmp_path_factory):
+    """A run on two majority classes, its threshold guaranteed by 16 images."""
+    out = tmp_path_factory.mktemp("runs") / "a"
+    assert main(train_arguments(root, out, *OPTIONS)) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory):
+    """A folder without `test`, with one minority image and two unreadable files."""
+    root = tmp_path_factory.mktemp("flat")
+    write_images(root / "red", COLOURS["red"], 25)
+    write_images(root / "blue", COLOURS["blue"], 1)
+    (root / "red" / "torn.png").write_bytes(
+        (root / "red" / "000.png").read_bytes()[:99]
+    )
+    (root / "red" / "empty.png").write_bytes(b"")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained_on_flat(flat, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "flat"
+    options = ("--specificity", "none", "--epochs", 1, "--skip-unreadable")
+    assert main(train_arguments(flat, out, *options, majority="red")) == 0
+    return out
+
+
+def test_train_writes_a_complete_run(trained):
+    names = sorted(path.name for path in trained.iterdir())
+    assert names == [
+        "config.json",
+        "history.csv",
+        "model.keras",
+        "plots",
+        "report.json",
+    ]
+    assert len(list((trained / "plots").glob("*.png"))) == 5
+    assert len((trained / "history.csv").read_text().splitlines()) == 1 + 2
+    report = json.loads((trained / "report.json").read_text())
+    assert report["threshold_criterion"] == "specificity"
+    assert (report["n_majority"], report["n_minority"]) == (40, 4)
+    assert (report["seed"], report["n_skipped"]) == (5, 0)
+    assert report["pairing"] == f"{BACKBONE}->{BACKBONE}"
+    assert "expected_precision" in report
+
+
+def test_config_names_every_file_once_and_all_options(trained, root):
+    config = RunConfig.load(trained)
+    files = {
+        split: {path for paths in classes.values() for path in paths}
+        for split, classes in config.files.items()
+    }
+    assert {split: len(paths) for split, paths in files.items()} == {
+        "train": 64 + 3,
+        "validation": 16,
+        "test": 44,
+    }
+    assert len(set.union(*files.values())) == 64 + 3 + 16 + 44
+    assert all(path.startswith("test/") for path in files["test"])
+    assert all((root / path).is_file() for paths in files.values() for path in paths)
+    assert config.options["epochs"] == config.epochs_completed == 2
+    assert config.options["batch_size"] == 128
+    assert not config.interrupted
+    assert config.command.startswith("egan-keras train --data ")
+
+
+@pytest.mark.parametrize("layout", ["in place", "moved"])
+def test_evaluate_agrees_with_train(trained, root, tmp_path, layout):
+    if layout == "moved":
+        root = write_root(tmp_path / "moved", red=40, pink=40, blue=8)
+    code = run("evaluate", trained, "--data", root, "--json", tmp_path / "r.json")
+    assert code == 0
+    assert json.loads((tmp_path / "r.json").read_text()) == json.loads(
+        (trained / "report.json").read_text()
+    )
+
+
+def test_evaluate_other_splits_and_prevalence(trained, root, capsys):
+    options = ("--split", "validation", "--prevalence", "0.02")
+    assert run("evaluate", trained, "--data", root, *options) == 0
+    printed = capsys.readouterr().out
+    assert "validation split: 16 majority and 0 minority" in printed
+    assert "AUROC" not in printed
+
+
+def test_unreadable_files_stop_training(flat, tmp_path, capsys):
+    assert main(train_arguments(flat, tmp_path / "run", majority="red")) == 2
+    error = capsys.readouterr().err
+    assert "cannot be read" in error and "empty.png" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unreadable_files_are_skipped_and_counted(trained_on_flat):
+    report = json.loads((trained_on_flat / "report.json").read_text())
+    skipped = RunConfig.load(trained_on_flat).skipped
+    assert report["n_skipped"] == len(skipped) == 2
+    assert sorted(Path(path).name for path in skipped) == ["empty.png", "torn.png"]
+
+
+def test_what_cannot_be_told_is_absent(trained_on_flat):
+    report = json.loads((trained_on_flat / "report.json").read_text())
+    assert report["n_minority"] == 0 and "auroc" not in report
+    assert report["threshold"] == 0
+    assert report["threshold_criterion"] == "uncalibrated"
+    assert not (trained_on_flat / "plots" / "roc.png").exists()
+
+
+def test_evaluate_keeps_the_split_when_the_folder_changes(
+    trained_on_flat, flat, tmp_path
+):
+    config = RunConfig.load(trained_on_flat)
+    named = [path for paths in config.files["test"].values() for path in paths]
+    shutil.copytree(flat, tmp_path / "flat")
+    flat = tmp_path / "flat"
+    config.options["data"] = str(flat)
+    write_images(flat / "red", COLOURS["red"], 9, start=100)
+    images = evaluate.load_split(config, flat, "test", skip_unreadable=True)
+    assert list(images.paths) == [str(flat / path) for path in named]
+    (flat / named[0]).unlink()
+    with pytest.raises(ValueError, match="path of an image that the run was trained"):
+        evaluate.load_split(config, flat, "test", skip_unreadable=True)
+
+
+def test_an_empty_split_is_refused(trained, root):
+    config = RunConfig.load(trained)
+    config.options["validation_fraction"] = 0.0
+    config.files["validation"] = {}
+    with pytest.raises(ValueError, match="validation split holds no image"):
+        evaluate.load_split(config, root, "validation")
+
+
+def test_the_same_command_gives_the_same_run(trained, root, tmp_path, capsys):
+    out = tmp_path / "run"
+    out.mkdir()
+    earlier = RunConfig.load(trained)
+    earlier.save(out)
+    arguments = train_arguments(root, out, *OPTIONS)
+    assert main(arguments) == 2
+    assert "egan-keras train: error: The run folder exists" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite"]) == 0
+    for name in ("report.json", "history.csv"):
+        assert (out / name).read_text() == (trained / name).read_text()
+    assert RunConfig.load(out).files == earlier.files
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_score_prints_and_writes_what_predict_gives(
+    trained, root, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("egan_keras.cli.score._BATCH", 8)
+    folder, single = root / "test" / "red", root / "test" / "blue" / "501.png"
+    assert run("score", trained, single, folder, "--csv", tmp_path / "s.csv") == 0
+    with (tmp_path / "s.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    paths = [single, *sorted(folder.iterdir())]
+    assert [row["path"] for row in rows] == list(map(str, paths))
+    model = runs.load_model(trained)
+    images = np.stack([np.asarray(Image.open(path)) for path in paths])
+    scores = model.predict(images, verbose=0)[:, 0]
+    np.testing.assert_allclose(
+        [float(row["score"]) for row in rows], scores, rtol=1e-5, atol=1e-6
+    )
+    called = [int(float(row["score"]) < model.threshold) for row in rows]
+    assert [int(row["is_minority"]) for row in rows] == called
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split() == ["path", "score", "is_minority"]
+    assert printed[-1].startswith(f"21 images, {sum(called)} called minority")
+
+
+def test_score_of_unreadable_files(trained, root, tmp_path, capsys):
+    good = (root / "test" / "red" / "500.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(good)
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "torn.png").write_bytes(good[: len(good) // 2])
+    assert run("score", trained, tmp_path, "--csv", tmp_path / "s.csv") == 2
+    assert "empty.png" in capsys.readouterr().err
+    assert not (tmp_path / "s.csv").exists()
+    assert run("score", trained, tmp_path, "--skip-unreadable") == 0
+    printed = capsys.readouterr().out
+    assert "Skipped 2 unreadable files" in printed
+    assert "\n1 image, " in printed
+
+
+def test_ctrl_c_leaves_a_loadable_model(root, tmp_path, monkeypatch, capsys):
+    class Impatient(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.history.epoch:
+                raise KeyboardInterrupt
+
+    fit = EGAN.fit
+    monkeypatch.setattr(
+        EGAN,
+        "fit",
+        lambda *args, **kwargs: fit(*args, callbacks=[Impatient()], **kwargs),
+    )
+    out = tmp_path / "run"
+    assert (
+        main(["--traceback", *train_arguments(root, out, "--specificity", 0.8)]) == 130
+    )
+    printed = capsys.readouterr().err
+    assert "threshold is 0" in printed and str(out / "model.keras") in printed
+    config = RunConfig.load(out)
+    assert config.interrupted and config.epochs_completed == 1
+    assert len((out / "history.csv").read_text().splitlines()) == 2
+    model = runs.load_model(out)
+    assert model.threshold == 0
+    assert run("score", out, root / "test" / "blue") == 0
+    assert "not calibrated" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_ctrl_c_before_training_leaves_nothing(root, tmp_path, monkeypatch, capsys):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("egan_keras.data.load_folder", interrupt)
+    assert main(train_arguments(root, tmp_path / "run")) == 130
+    assert "egan-keras train: interrupted" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_divergence_is_told_and_reported(root, tmp_path, monkeypatch, capsys):
+    compile_model = EGAN.compile
+
+    def compile_badly(model, *args, **kwargs):
+        compile_model(model, keras.optimizers.SGD(1e38), *args, **kwargs)
+
+    monkeypatch.setattr(EGAN, "compile", compile_badly)
+    out = tmp_path / "run"
+    options = ("--specificity", 0.8, "--minority-count", 3)
+    assert main(train_arguments(root, out, *options)) == 1
+    assert "egan-keras train: warning: Training diverged" in capsys.readouterr().err
+    report = json.loads((out / "report.json").read_text())
+    assert report["diverged_in_epoch"] == RunConfig.load(out).diverged_in_epoch >= 1
+    monkeypatch.undo()
+    run("evaluate", out, "--data", root, "--json", tmp_path / "r.json")
+    assert json.loads((tmp_path / "r.json").read_text()) == report
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--minority", "blu"], "Did you mean 'blue'"),
+        (["--minority-count", "9"], "fewer minority training images than asked for: 8"),
+        (["--encoder", "MobileNetV9"], "Unknown backbone"),
+        (["--network-size", "16"], "at least 32 pixels. Received: 16"),
+        (["--weights", "absent.h5"], "weights file does not exist"),
+        (["--data", "absent"], "no such folder"),
+        (["--specificity", "0.9"], "needs 29 majority images.*--specificity 0.82,"),
+        (["--confidence", "0.99"], "--specificity 0.74, or --specificity none"),
+    ],
+)
+def test_wrong_input_ends_in_a_sentence(root, tmp_path, capsys, options, message):
+    out = tmp_path / "run"
+    assert main(train_arguments(root, out, *options)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("egan-keras train: error: ")
+    assert "Traceback" not in error
+    assert re.search(message, error)
+    assert not out.exists()
+
+
+def test_traceback_on_demand(root, tmp_path):
+    with pytest.raises(ValueError, match="Unknown backbone"):
+        main(["--traceback", *train_arguments(root, tmp_path, "--encoder", "X")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["score", "model.tflite", "a.png"], "tflite file cannot be read here"),
+        (["score", "absent", "a.png"], "There is no run"),
+        (["score", "absent", "a.png", "--csv", "absent/s.csv"], "folder of the file"),
+        (["score", "absent", "a.png", "--csv", "."], "is a folder; expected a file"),
+        (["evaluate", "absent", "--data", "."], "There is no run"),
+    ],
+)
+def test_wrong_runs_and_files(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seed", "-1"], "expected a whole number from 0"),
+        (["--epochs", "0"], "expected a whole number of 1 or more, received '0'"),
+        (["--specificity", "95"], "expected a number between 0 and 1, or none"),
+        (["--prevalence", "none"], "expected a number between 0 and 1"),
+        (["--ratio", "0"], "expected a positive number"),
+        (["--majority", "red,"], "expected class names with commas between them"),
+        (["--ratio", "2", "--minority-count", "2"], "not allowed with"),
+        (["--recipe", "other"], "invalid choice"),
+    ],
+)
+def test_wrong_options_are_refused_by_the_parser(tmp_path, capsys, options, message):
+    with pytest.raises(SystemExit) as stopped:
+        main(train_arguments(tmp_path, tmp_path / "run", *options))
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_of_every_command(capsys):
+    for command in ("demo", "train", "evaluate", "score"):
+        with pytest.raises(SystemExit) as stopped:
+            main([command, "--help"])
+        assert stopped.value.code == 0
+        printed = capsys.readouterr().out
+        assert f"usage: egan-keras {command}" in printed
+        assert f"egan-keras {command}" in printed.partition("Example")[2]
+
+
+def test_recipes_on_offer_are_those_there_are(capsys):
+    parser = commands.build_parser()
+    for name in RECIPES:
+        arguments = train_arguments("data", "out", "--recipe", name)
+        assert parser.parse_args(arguments).recipe == name
+    assert parser.parse_args(train_arguments("data", "out")).encoder == BACKBONE
+    assert train.run is parser.parse_args(train_arguments("data", "out")).run
+
+
+def test_a_reader_that_goes_away_is_no_error(trained, root, monkeypatch, capsys):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w", buffering=1) as broken:
+        monkeypatch.setattr(sys, "stdout", broken)
+        assert run("score", trained, root / "test" / "blue") == 1
+        monkeypatch.undo()
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,120 @@
+import json
+
+import keras
+import pytest
+
+from egan_keras.cli import runs
+from egan_keras.cli.runs import RunConfig
+
+
+def config(**changes):
+    values = {
+        "command": "egan-keras train",
+        "options": {"seed": 3, "minority": ["b"]},
+        "recipe": {"name": "default"},
+        "image_shape": [32, 32, 3],
+        "versions": runs.versions(),
+        "files": {"train": {"a": ["a/1.png"]}, "validation": {}, "test": {}},
+        "skipped": ["a/2.png"],
+    }
+    return RunConfig(**values | changes)
+
+
+def write_run(folder):
+    config().save(folder)
+    (folder / runs.MODEL).write_text("a model")
+
+
+def test_config_reads_what_it_wrote(tmp_path):
+    config(epochs_completed=2).save(tmp_path)
+    assert RunConfig.load(tmp_path) == config(epochs_completed=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json"]
+
+
+def test_report_values_tell_of_divergence_only_where_there_was_one():
+    assert config().report_values() == {"seed": 3, "n_skipped": 1}
+    assert config(diverged_in_epoch=2).report_values()["diverged_in_epoch"] == 2
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"seed": 1}'])
+def test_damaged_config_is_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match="configuration of the run cannot be read"):
+        RunConfig.load(tmp_path)
+
+
+def test_missing_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="lacks it"):
+        RunConfig.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="is no folder"):
+        runs.load_model(tmp_path / "absent")
+
+
+def test_run_appears_when_it_is_complete(tmp_path):
+    out = tmp_path / "deep" / "run"
+    with runs.writing(out) as folder:
+        write_run(folder)
+        assert not out.exists()
+    assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.keras"]
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_an_earlier_run_stays_until_the_new_one_is_complete(tmp_path):
+    (tmp_path / "run").mkdir()
+    config(command="earlier").save(tmp_path / "run")
+    with pytest.raises(OSError, match="disk full"):
+        with runs.writing(tmp_path / "run", overwrite=True) as folder:
+            config().save(folder)
+            raise OSError("disk full")
+    assert RunConfig.load(tmp_path / "run").command == "earlier"
+    with runs.writing(tmp_path / "run", overwrite=True) as folder:
+        write_run(folder)
+        assert RunConfig.load(tmp_path / "run").command == "earlier"
+    assert RunConfig.load(tmp_path / "run") == config()
+    assert list(tmp_path.iterdir()) == [tmp_path / "run"]
+
+
+def test_a_model_written_before_an_error_is_kept(tmp_path, capsys):
+    for name in ("run", "run-unfinished-1"):
+        with pytest.raises(KeyboardInterrupt):
+            with runs.writing(tmp_path / "run", overwrite=True) as folder:
+                write_run(folder)
+                raise KeyboardInterrupt
+        assert str(tmp_path / name / "model.keras") in capsys.readouterr().err
+        assert RunConfig.load(tmp_path / name) == config()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_is_there_is_not_overwritten(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(FileExistsError, match="exists already and is not empty"):
+        runs.check_free(tmp_path)
+    with pytest.raises(FileExistsError, match="not a run folder"):
+        runs.check_free(tmp_path, overwrite=True)
+    with pytest.raises(FileExistsError, match="not a run folder"):
+        runs.check_free(tmp_path / "letter.txt", overwrite=True)
+
+
+def test_history_has_a_row_for_each_epoch(tmp_path):
+    runs.save_history({"loss": [1.5, 0.5], "auroc": [0.25, 0.75]}, tmp_path)
+    text = (tmp_path / "history.csv").read_text()
+    assert text.split() == ["epoch,loss,auroc", "1,1.5,0.25", "2,0.5,0.75"]
+
+
+def test_other_models_are_refused(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"not a model")
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        runs.load_model(tmp_path)
+    other = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    other.save(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="another kind of model"):
+        runs.load_model(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="tflite file cannot be read here"):
+        runs.load_model(tmp_path / "model.tflite")
+
+
+def test_config_is_plain_json(tmp_path):
+    config().save(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    assert values["files"]["train"] == {"a": ["a/1.png"]}
+    assert {"python", "keras", "tensorflow"} <= set(values["versions"])

@@ -1,0 +1,37 @@
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+PROGRAMS = {
+    "egan-keras": [str(Path(sysconfig.get_path("scripts")) / "egan-keras")],
+    "python -m": ["-m", "egan_keras"],
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_arguments_are_read_before_slow_imports(program, tmp_path):
+    arguments = [sys.executable, "-X", "importtime", *PROGRAMS[program], "train"]
+    ended = subprocess.run([*arguments, "--data", "."], capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "the following arguments are required: --majority" in ended.stderr
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert "egan_keras.cli.train" in imported
+    assert not {"tensorflow", "keras", "sklearn", "matplotlib"} & imported
+
+
+def test_only_the_error_is_printed(tmp_path):
+    program = [sys.executable, *PROGRAMS["python -m"]]
+    arguments = [*program, "train", "--majority", "a", "--minority", "b"]
+    arguments += ["--data", str(tmp_path), "--out", str(tmp_path / "run")]
+    arguments += ["--weights", "none", "--encoder", "MobileNet"]
+    arguments += ["--discriminator", "MobileNet"]
+    environment = dict(os.environ)
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    ended = subprocess.run(arguments, capture_output=True, text=True, env=environment)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("egan-keras train: error: The folder is empty")
+    assert ended.stdout == ""
