@@ -155,45 +155,62 @@ def _unwrap(tensors: list):
 def training_dataset(
     majority: Features,
     minority: Features,
+    known_minority: Features,
     *,
     batch_size: int,
     minority_batch_size: int | None,
     minimum_steps: int = 1,
     shuffle: bool = True,
 ) -> tf.data.Dataset:
-    """Returns batches of (majority features, minority features), for one epoch.
+    """Returns batches of majority, minority and known minority, for one epoch.
 
     An epoch passes over the majority once, or as often as the fewest steps need. The
     minority is drawn again and again.
 
     Args:
-        majority: Features of n majority images.
-        minority: Features of m minority images.
-        batch_size: Majority images a step.
+        majority: Features of n majority images, from the discriminator's stem.
+        minority: Features of m minority images, from the generator's stem.
+        known_minority: Features of the same images, from the discriminator's stem.
+        batch_size: Majority images, and known minority images at most, a step.
         minority_batch_size: Minority images a step; `None` gives all m at each.
         minimum_steps: Steps of an epoch at least.
         shuffle: Whether each epoch has an order of its own.
     """
     n_majority, n_minority = len(majority[0]), len(minority[0])
-    indices = tf.data.Dataset.range(n_majority)
+    batch_size = min(batch_size, n_majority)
+    rows = max(n_majority, minimum_steps * batch_size)
+    steps = -(-rows // batch_size)
+    known_batch_size = batch_size if n_minority > batch_size else None
+    dataset = tf.data.Dataset.zip(
+        _batches(majority, batch_size, rows, shuffle),
+        _drawn(minority, minority_batch_size, steps, shuffle),
+        _drawn(known_minority, known_batch_size, steps, shuffle),
+    )
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _batches(
+    features: Features, batch_size: int, rows: int, shuffle: bool
+) -> tf.data.Dataset:
+    """Returns batches of so many rows in all, going round where there are fewer.
+
+    The rows are finite: where tf.data reads ahead in endless ones, how far it comes
+    would decide the order of the next epoch, and no run would repeat another.
+    """
+    indices = tf.data.Dataset.range(len(features[0])).repeat().take(rows)
     if shuffle:
-        indices = indices.shuffle(n_majority)
-    steps = -(-n_majority // batch_size)
-    if steps < minimum_steps:
-        indices = indices.repeat().take(minimum_steps * min(batch_size, n_majority))
-        batch_size = min(batch_size, n_majority)
-    batches = indices.batch(batch_size).map(_gatherer(majority))
-    if minority_batch_size is None:
-        fixed = _unwrap([tf.constant(array) for array in minority])
-        minority_batches = tf.data.Dataset.from_tensors(fixed).repeat()
-    else:
-        drawn = tf.data.Dataset.range(n_minority)
-        if shuffle:
-            drawn = drawn.shuffle(n_minority)
-        drawn = drawn.repeat().batch(minority_batch_size)
-        minority_batches = drawn.map(_gatherer(minority))
-    zipped = tf.data.Dataset.zip(batches, minority_batches)
-    return zipped.prefetch(tf.data.AUTOTUNE)
+        indices = indices.shuffle(rows)
+    return indices.batch(batch_size).map(_gatherer(features))
+
+
+def _drawn(
+    features: Features, batch_size: int | None, steps: int, shuffle: bool
+) -> tf.data.Dataset:
+    """Returns a batch for each step; without a size, all rows at each."""
+    if batch_size is None:
+        fixed = _unwrap([tf.constant(array) for array in features])
+        return tf.data.Dataset.from_tensors(fixed).repeat(steps)
+    return _batches(features, batch_size, steps * batch_size, shuffle)
 
 
 def _gatherer(features: Features):

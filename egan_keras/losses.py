@@ -31,17 +31,33 @@ class AdversarialLoss:
             )
         self.gradient_penalty = float(gradient_penalty)
 
-    def discriminator(self, majority_scores, fake_scores):
+    def high(self, scores):
+        """Returns what scores (n, 1) cost that should be high, a scalar."""
+        raise NotImplementedError
+
+    def low(self, scores):
+        """Returns what scores (n, 1) cost that should be low, a scalar."""
+        raise NotImplementedError
+
+    def discriminator(
+        self, majority_scores, fake_scores, minority_scores=None, fake_weight=1.0
+    ):
         """Returns the discriminator's loss.
 
         Args:
             majority_scores: float tensor (n, 1), scores of majority images.
             fake_scores: float tensor (m, 1), scores of generated minority images.
+            minority_scores: float tensor (k, 1), scores of real minority images,
+                where they take part; they weigh what the fakes leave.
+            fake_weight: Weight of the fakes, 0..1.
 
         Returns:
             A scalar tensor.
         """
-        raise NotImplementedError
+        loss = self.high(majority_scores) + fake_weight * self.low(fake_scores)
+        if minority_scores is not None:
+            loss += (1.0 - fake_weight) * self.low(minority_scores)
+        return loss
 
     def generator(self, fake_scores):
         """Returns the generator's loss, a scalar, from the scores (m, 1) of fakes."""
@@ -65,11 +81,13 @@ class NonSaturating(AdversarialLoss):
     BCE(s, 1) is softplus(-s) and BCE(s, 0) is softplus(s).
     """
 
-    def discriminator(self, majority_scores, fake_scores):
-        """Returns BCE(majority, 1) + BCE(fakes, 0)."""
-        return ops.mean(ops.softplus(-majority_scores)) + ops.mean(
-            ops.softplus(fake_scores)
-        )
+    def high(self, scores):
+        """Returns BCE(scores, 1)."""
+        return ops.mean(ops.softplus(-scores))
+
+    def low(self, scores):
+        """Returns BCE(scores, 0)."""
+        return ops.mean(ops.softplus(scores))
 
     def generator(self, fake_scores):
         """Returns BCE(fakes, 1)."""
@@ -84,11 +102,13 @@ class LeastSquares(AdversarialLoss):
     (a = -1, b = 1, c = 0), so that 0 lies halfway between the classes.
     """
 
-    def discriminator(self, majority_scores, fake_scores):
-        """Returns the mean squares of (majority - 1) and (fakes + 1), summed."""
-        return ops.mean(ops.square(majority_scores - 1.0)) + ops.mean(
-            ops.square(fake_scores + 1.0)
-        )
+    def high(self, scores):
+        """Returns the mean square of (scores - 1)."""
+        return ops.mean(ops.square(scores - 1.0))
+
+    def low(self, scores):
+        """Returns the mean square of (scores + 1)."""
+        return ops.mean(ops.square(scores + 1.0))
 
     def generator(self, fake_scores):
         """Returns the mean square of the fakes' scores."""
@@ -103,11 +123,13 @@ class Hinge(AdversarialLoss):
     Generative Adversarial Networks, 2018, equations 16 and 17.
     """
 
-    def discriminator(self, majority_scores, fake_scores):
-        """Returns mean(relu(1 - majority)) + mean(relu(1 + fakes))."""
-        return ops.mean(ops.relu(1.0 - majority_scores)) + ops.mean(
-            ops.relu(1.0 + fake_scores)
-        )
+    def high(self, scores):
+        """Returns mean(relu(1 - scores))."""
+        return ops.mean(ops.relu(1.0 - scores))
+
+    def low(self, scores):
+        """Returns mean(relu(1 + scores))."""
+        return ops.mean(ops.relu(1.0 + scores))
 
     def generator(self, fake_scores):
         """Returns minus the mean of the fakes' scores."""
@@ -127,9 +149,13 @@ class Wasserstein(AdversarialLoss):
     def __init__(self, gradient_penalty: float = 10.0) -> None:
         super().__init__(gradient_penalty)
 
-    def discriminator(self, majority_scores, fake_scores):
-        """Returns mean(fakes) - mean(majority)."""
-        return ops.mean(fake_scores) - ops.mean(majority_scores)
+    def high(self, scores):
+        """Returns minus the mean of the scores."""
+        return -ops.mean(scores)
+
+    def low(self, scores):
+        """Returns the mean of the scores."""
+        return ops.mean(scores)
 
     def generator(self, fake_scores):
         """Returns minus the mean of the fakes' scores."""

@@ -65,7 +65,7 @@ def test_several_frontier_tensors_are_several_arrays():
 def test_training_batches_pass_over_the_majority_once_and_repeat_the_minority():
     majority, minority = [np.arange(10.0)[:, None]], [np.array([[100.0], [101.0]])]
     dataset = features.training_dataset(
-        majority, minority, batch_size=4, minority_batch_size=3
+        majority, minority, minority, batch_size=4, minority_batch_size=3
     )
     steps = list(dataset.as_numpy_iterator())
     assert [len(step[0]) for step in steps] == [4, 4, 2]
@@ -76,10 +76,20 @@ def test_training_batches_pass_over_the_majority_once_and_repeat_the_minority():
 def test_as_published_every_step_has_all_minority_images():
     majority, minority = [np.arange(10.0)[:, None]], [np.array([[100.0], [101.0]])]
     dataset = features.training_dataset(
-        majority, minority, batch_size=4, minority_batch_size=None
+        majority, minority, minority, batch_size=4, minority_batch_size=None
     )
-    for _, batch in dataset.as_numpy_iterator():
+    for _, batch, known in dataset.as_numpy_iterator():
         np.testing.assert_array_equal(batch, minority[0])
+        np.testing.assert_array_equal(known, minority[0])
+
+
+def test_many_known_minority_images_come_in_batches_of_the_majoritys_size():
+    majority, minority = [np.arange(9.0)[:, None]], [np.arange(10.0)[:, None]]
+    dataset = features.training_dataset(
+        majority, minority, minority, batch_size=3, minority_batch_size=2
+    )
+    for _, batch, known in dataset.as_numpy_iterator():
+        assert len(batch) == 2 and len(known) == 3
 
 
 def test_labelled_batches_keep_their_order():
@@ -92,7 +102,12 @@ def test_labelled_batches_keep_their_order():
 def test_a_small_majority_is_passed_over_several_times_in_an_epoch():
     majority, minority = [np.arange(10.0)[:, None]], [np.array([[100.0]])]
     dataset = features.training_dataset(
-        majority, minority, batch_size=4, minority_batch_size=1, minimum_steps=7
+        majority,
+        minority,
+        minority,
+        batch_size=4,
+        minority_batch_size=1,
+        minimum_steps=7,
     )
     steps = list(dataset.as_numpy_iterator())
     assert [len(step[0]) for step in steps] == [4] * 7

@@ -50,6 +50,17 @@ def test_majority_wants_a_high_score_and_the_generator_too(name):
 
 
 @pytest.mark.parametrize("name", losses.BY_NAME)
+def test_real_minority_weighs_what_the_fakes_leave(name):
+    loss = losses.get(name)
+    real = np.array([[-1.0], [0.25]], "float32")
+    expected = loss.high(MAJORITY) + 0.3 * loss.low(FAKES) + 0.7 * loss.low(real)
+    assert np.isclose(loss.discriminator(MAJORITY, FAKES, real, 0.3), expected)
+    assert np.isclose(
+        loss.discriminator(MAJORITY, FAKES), loss.high(MAJORITY) + loss.low(FAKES)
+    )
+
+
+@pytest.mark.parametrize("name", losses.BY_NAME)
 def test_losses_survive_serialisation(name):
     loss = losses.get(name)
     again = keras.saving.deserialize_keras_object(

@@ -165,6 +165,23 @@ def test_validation_auroc_is_scikit_learns(build_tiny, few_ones, digits):
     assert np.isclose(results["minority_score"], scores[labels == 1].mean(), atol=1e-4)
 
 
+def test_the_default_score_is_usable_at_threshold_0(build_tiny, few_ones):
+    model = build_tiny()
+    model.fit(*few_ones, epochs=10, verbose=0)
+    majority = few_ones[0][few_ones[1] == 0]
+    assert 0.85 <= np.mean(predict(model, majority) >= 0) <= 1
+
+
+def test_published_discriminator_sees_no_real_minority(build_tiny, few_ones):
+    images, labels = few_ones
+    model = build_tiny("published")
+    model.fit(images, labels, epochs=1, verbose=0)
+    assert model.fake_weight == 1.0
+    default = build_tiny()
+    default.fit(images, labels, epochs=1, verbose=0)
+    assert default.fake_weight == 1 / (1 + 1000 * 4 / 100)
+
+
 def test_user_metrics_optimizers_and_loss_are_used_and_saved(
     build_tiny, few_ones, digits, tmp_path
 ):

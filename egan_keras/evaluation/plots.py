@@ -135,7 +135,7 @@ def plot_precision_recall(report: Report) -> Figure:
 
 
 def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Draws what `fit` recorded: losses, scores and metrics, a panel each.
+    """Draws what `fit` recorded: losses, logits, scores and metrics, a panel each.
 
     Args:
         history: values of each epoch by name, as in Keras' `History.history`. A name
@@ -144,7 +144,7 @@ def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
     Raises:
         ValueError: if there is nothing to draw.
     """
-    panels = {"losses": [], "scores": [], "metrics": []}
+    panels = {"losses": [], "logits": [], "scores": [], "metrics": []}
     for name in history:
         if name.removeprefix("val_") != "learning_rate" and len(history[name]):
             kind = next((k for k in panels if k.rstrip("es") in name), "metrics")

@@ -10,6 +10,8 @@ def play(
     loss: AdversarialLoss,
     majority,
     minority,
+    known_minority=None,
+    fake_weight: float = 1.0,
 ) -> dict:
     """Lets the generator make fakes and the discriminator judge them.
 
@@ -23,6 +25,9 @@ def play(
         loss: The adversarial loss.
         majority: Features of majority images, from the discriminator's stem.
         minority: Features of minority images, from the generator's stem.
+        known_minority: Features of minority images, from the discriminator's stem,
+            where its loss sees them too.
+        fake_weight: Weight of the fakes in the discriminator's loss, 0..1.
 
     Returns:
         `discriminator_loss` and `generator_loss`, scalars; `majority_scores` and
@@ -34,8 +39,13 @@ def play(
         fakes = discriminator.stem(fakes, training=False)
     majority_scores = discriminator.tail(majority, training=True)
     fake_scores = discriminator.tail(fakes, training=True)
+    minority_scores = None
+    if known_minority is not None:
+        minority_scores = discriminator.tail(known_minority, training=True)
     return {
-        "discriminator_loss": loss.discriminator(majority_scores, fake_scores)
+        "discriminator_loss": loss.discriminator(
+            majority_scores, fake_scores, minority_scores, fake_weight
+        )
         + sum(discriminator.tail.losses),
         "generator_loss": loss.generator(fake_scores) + generator_penalty,
         "majority_scores": majority_scores,

@@ -5,7 +5,11 @@ import numpy as np
 import tensorflow as tf
 
 from egan_keras import data, features
-from egan_keras.networks import CutNetwork, MajorityStandardization
+from egan_keras.networks import (
+    CutNetwork,
+    MajorityAwareScore,
+    MajorityStandardization,
+)
 
 
 def training_dataset(
@@ -16,7 +20,7 @@ def training_dataset(
     cache: bool,
     verbose: int,
     **options,
-) -> tf.data.Dataset:
+) -> tuple[tf.data.Dataset, tuple[int, int]]:
     """Splits the classes, runs the stems, and batches what they put out.
 
     Args:
@@ -27,29 +31,32 @@ def training_dataset(
         verbose: 0 is silent.
         **options: Passed to `features.training_dataset`.
 
+    Returns:
+        The dataset, and the numbers of majority and minority images.
+
     Raises:
         ValueError: If one class is missing.
     """
     if batches.labels is not None:
         data.check_both_classes(batches.labels)
-    standardization = _unadapted_standardization(discriminator)
-    needs_features = cache or standardization is not None
-    majority, minority = features.by_class(
-        batches,
-        features.stem_function(discriminator.stem) if needs_features else None,
-        verbose=verbose,
+    adaptable = _unadapted_layers(discriminator)
+    stem = features.stem_function(discriminator.stem)
+    majority, (minority,) = features.by_class(
+        batches, stem if cache or adaptable else None, verbose=verbose
     )
-    data.check_both_classes(np.repeat([0, 1], [len(majority[0]), len(minority[0])]))
-    if standardization is not None:
-        standardization.adapt(majority[0])
-        majority = [keras.ops.convert_to_numpy(standardization(majority[0]))]
+    counts = len(majority[0]), len(minority)
+    data.check_both_classes(np.repeat([0, 1], counts))
+    if adaptable:
+        majority = [_adapt(adaptable, majority[0], len(minority))]
     if cache:
-        minority = features.in_batches(
-            features.stem_function(generator.stem), minority[0]
-        )
-    elif standardization is not None:
-        majority, _ = features.by_class(batches, None, verbose=0)
-    return features.training_dataset(majority, minority, **options)
+        known_minority = features.in_batches(stem, minority)
+        minority = features.in_batches(features.stem_function(generator.stem), minority)
+    else:
+        known_minority = minority = [minority]
+        if adaptable:
+            majority, _ = features.by_class(batches, None, verbose=0)
+    dataset = features.training_dataset(majority, minority, known_minority, **options)
+    return dataset, counts
 
 
 def validation_dataset(
@@ -65,11 +72,21 @@ def validation_dataset(
     return dataset, labels
 
 
-def _unadapted_standardization(network: CutNetwork) -> MajorityStandardization | None:
-    for layer in network.stem.layers:
-        if isinstance(layer, MajorityStandardization) and not layer.is_adapted:
-            return layer
-    return None
+def _unadapted_layers(network: CutNetwork) -> list:
+    layers = [*network.stem.layers, *network.tail.layers]
+    kinds = (MajorityStandardization, MajorityAwareScore)
+    return [x for x in layers if isinstance(x, kinds) and not x.is_adapted]
+
+
+def _adapt(adaptable: list, majority: np.ndarray, minority_count: int) -> np.ndarray:
+    """Shows layers the majority; returns its features, now standardised."""
+    for layer in adaptable:
+        if isinstance(layer, MajorityStandardization):
+            layer.adapt(majority)
+            majority = keras.ops.convert_to_numpy(layer(majority))
+        else:
+            layer.adapt(majority, minority_count)
+    return majority
 
 
 def as_input(batch):

@@ -7,20 +7,29 @@ from egan_keras import losses
 from egan_keras.model.play import play
 
 
-def adversarial_step(model, majority, minority) -> dict:
+def adversarial_step(model, majority, minority, known_minority=None) -> dict:
     """Updates discriminator and generator from one forward pass.
 
     Args:
         model: An `EGAN`.
         majority: The discriminator's features of a batch of majority images.
         minority: The generator's features of a batch of minority images.
+        known_minority: The discriminator's features of minority images, or `None`.
 
     Returns:
         What `play` returned.
     """
     loss = model.adversarial_loss
     with tf.GradientTape(persistent=True) as tape:
-        outcome = play(model.generator, model.discriminator, loss, majority, minority)
+        outcome = play(
+            model.generator,
+            model.discriminator,
+            loss,
+            majority,
+            minority,
+            known_minority,
+            model.fake_weight,
+        )
         if loss.gradient_penalty:
             outcome["discriminator_loss"] += loss.gradient_penalty * _penalty(
                 model.discriminator.tail, majority, outcome["fake_features"]

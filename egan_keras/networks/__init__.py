@@ -7,12 +7,14 @@ from egan_keras.networks.builders import (
     network_size,
 )
 from egan_keras.networks.cut_network import CutNetwork, as_cut, tie_stem
+from egan_keras.networks.head import MajorityAwareScore
 from egan_keras.networks.layers import MajorityStandardization
 from egan_keras.networks.recipes import RECIPES, Recipe, get_recipe
 
 __all__ = [
     "RECIPES",
     "CutNetwork",
+    "MajorityAwareScore",
     "MajorityStandardization",
     "Recipe",
     "as_cut",

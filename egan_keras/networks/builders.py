@@ -8,6 +8,7 @@ from keras import layers
 from egan_keras import backbones
 from egan_keras.backbones import Backbone
 from egan_keras.networks.cut_network import CutNetwork
+from egan_keras.networks.head import MajorityAwareScore
 from egan_keras.networks.layers import (
     InferenceMode,
     MajorityStandardization,
@@ -97,9 +98,10 @@ def build_discriminator(
         stem = keras.Model(stem.input, standardized, name=stem.name)
     features = _inputs_like(backbone_tail.input)
     vector = layers.Dropout(recipe.dropout, name="dropout")(backbone_tail(features))
-    score = layers.Dense(1, kernel_initializer=recipe.head_initializer, name="score")(
-        vector
-    )
+    if recipe.distance_weight:
+        score = MajorityAwareScore(recipe.distance_weight, name="score")(vector)
+    else:
+        score = layers.Dense(1, name="score")(vector)
     tail = keras.Model(features, score, name="discriminator_tail")
     return CutNetwork(stem, tail, name="discriminator")
 

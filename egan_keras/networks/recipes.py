@@ -27,7 +27,12 @@ class Recipe:
         loss: Name of the adversarial loss.
         reconstruction: Weight, in the generator's loss, of the mean squared
             difference between a fake and the minority image it was made from.
-        head_initializer: Keras initializer of the discriminator's last kernel.
+        distance_weight: Weight of the distance from the majority in the score, see
+            `MajorityAwareScore`; 0 makes the last layer a plain dense one.
+        real_minority: How fast real minority images take over from fakes in the
+            discriminator's loss as there are more of them: with m minority and n
+            majority images the fakes weigh 1 / (1 + real_minority * m / n) and the
+            real ones the rest. 0 leaves everything to the fakes.
         discriminator_learning_rate: Learning rate of its Adam optimizer.
         generator_learning_rate: Learning rate of its Adam optimizer.
         batch_size: Majority images a step.
@@ -50,13 +55,25 @@ class Recipe:
     dropout: float
     loss: str
     reconstruction: float
-    head_initializer: str
+    distance_weight: float
+    real_minority: float
     discriminator_learning_rate: float
     generator_learning_rate: float
     batch_size: int
     minority_batch_size: int | None
     epochs: int
     minimum_steps: int
+
+    def fake_weight(self, majority_count: int, minority_count: int) -> float:
+        """Returns the weight of fakes in the discriminator's loss, above 0 to 1.
+
+        Example:
+            >>> RECIPES["default"].fake_weight(5000, 5)
+            0.5
+            >>> RECIPES["published"].fake_weight(5000, 5)
+            1.0
+        """
+        return 1 / (1 + self.real_minority * minority_count / majority_count)
 
 
 RECIPES = {
@@ -74,7 +91,8 @@ RECIPES = {
         dropout=0.2,
         loss="non_saturating",
         reconstruction=0.0,
-        head_initializer="glorot_uniform",
+        distance_weight=0.0,
+        real_minority=0.0,
         discriminator_learning_rate=1e-4,
         generator_learning_rate=1e-4,
         batch_size=128,
@@ -92,12 +110,12 @@ RECIPES = {
         latent_size=128,
         decoder_channels=32,
         latent_noise=1.0,
-        dropout=0.2,
+        dropout=0.0,
         loss="non_saturating",
         reconstruction=1.0,
-        # From zero, the first steps go along the difference of the class means.
-        head_initializer="zeros",
-        discriminator_learning_rate=3e-5,
+        distance_weight=0.35,
+        real_minority=1000.0,
+        discriminator_learning_rate=3e-4,
         generator_learning_rate=1e-3,
         batch_size=128,
         minority_batch_size=32,

@@ -1,0 +1,264 @@
+"""Training two networks against each other with Keras's own interface."""
+
+import keras
+
+from egan_keras import data, losses
+from egan_keras.model import preparation, tensorflow_step
+from egan_keras.model.divergence import StopOnDivergence
+from egan_keras.model.validation import ValidationMetrics
+
+RECIPE_ADAM = "recipe"
+
+
+class AdversarialTrainer(keras.Model):
+    """What `compile`, `fit` and `evaluate` do for a generator and a discriminator.
+
+    A subclass sets, in its constructor, `generator` and `discriminator` (see
+    `CutNetwork`) and `choices` (see `Recipe`).
+
+    Args:
+        **kwargs: Arguments of `keras.Model`.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self._training_metrics = {
+            name: keras.metrics.Mean(name=name)
+            for name in (
+                "discriminator_loss",
+                "generator_loss",
+                "majority_logit",
+                "fake_logit",
+            )
+        }
+        self._validation = ValidationMetrics()
+        # What the compiled step has fixed.
+        self._features_cached = True
+        self.fake_weight = 1.0
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, 3) of the images it takes."""
+        return self.discriminator.input_shape[1:]
+
+    def compile(
+        self,
+        discriminator_optimizer=RECIPE_ADAM,
+        generator_optimizer=RECIPE_ADAM,
+        loss: str | losses.AdversarialLoss | None = None,
+        metrics: list | None = None,
+        **kwargs,
+    ) -> None:
+        """Configures training, as `keras.Model.compile` does.
+
+        Args:
+            discriminator_optimizer: Keras optimizer or its name; `"recipe"` is Adam
+                at the recipe's learning rate.
+            generator_optimizer: The same for the generator.
+            loss: An adversarial loss or its name, see `losses.get`; `None` takes the
+                recipe's.
+            metrics: Keras metrics of validation data, which are given labels (n, 1)
+                and likelinesses of minority (n, 1), 0..1, above 0.5 where the score
+                is negative, beside the exact area under the ROC curve.
+            **kwargs: Further arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: If the loss is unknown.
+        """
+        kwargs.setdefault("jit_compile", False)
+        self.adversarial_loss = losses.get(loss or self.choices.loss)
+        self._validation = ValidationMetrics(metrics)
+        rate = self.choices.discriminator_learning_rate
+        super().compile(_optimizer(discriminator_optimizer, rate), **kwargs)
+        rate = self.choices.generator_learning_rate
+        self.generator_optimizer = _optimizer(generator_optimizer, rate)
+        # Optimizers that are not built lose their state silently when a model is
+        # loaded or resumed.
+        self.optimizer.build(self.discriminator.tail.trainable_variables)
+        self.generator_optimizer.build(self.generator.tail.trainable_variables)
+        self._compile_options = kwargs
+
+    def get_compile_config(self) -> dict:
+        """Returns the arguments of `compile`, serialised."""
+        return {
+            "discriminator_optimizer": keras.optimizers.serialize(self.optimizer),
+            "generator_optimizer": keras.optimizers.serialize(self.generator_optimizer),
+            "loss": keras.saving.serialize_keras_object(self.adversarial_loss),
+            "metrics": keras.saving.serialize_keras_object(self._validation.for_both),
+            **self._compile_options,
+        }
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compiles with what `get_compile_config` returned."""
+        serialised = ("discriminator_optimizer", "generator_optimizer", "loss")
+        arguments = dict(config)
+        for name in (*serialised, "metrics"):
+            arguments[name] = keras.saving.deserialize_keras_object(config[name])
+        self.compile(**arguments)
+
+    def train_step(self, batch) -> dict:
+        """Carries out one step on (majority, minority, known minority)."""
+        majority, minority, known = batch
+        if self.fake_weight == 1.0:
+            known = None
+        if not self._features_cached:
+            critic = self.discriminator.stem
+            majority = critic(majority, training=False)
+            minority = self.generator.stem(minority, training=False)
+            known = known if known is None else critic(known, training=False)
+        outcome = tensorflow_step.adversarial_step(
+            self, *map(preparation.as_input, (majority, minority, known))
+        )
+        values = {
+            "discriminator_loss": outcome["discriminator_loss"],
+            "generator_loss": outcome["generator_loss"],
+            "majority_logit": outcome["majority_scores"],
+            "fake_logit": outcome["fake_scores"],
+        }
+        for name, value in values.items():
+            self._training_metrics[name].update_state(value)
+        return {name: m.result() for name, m in self._training_metrics.items()}
+
+    def test_step(self, batch) -> dict:
+        """Scores a batch of (features, labels)."""
+        features, labels = batch
+        inputs = preparation.as_input(features)
+        scores = self.discriminator.tail(inputs, training=False)
+        return self._validation.update(labels, scores)
+
+    @property
+    def metrics(self) -> list:
+        """The metrics that Keras resets at the start of each epoch."""
+        return [*self._training_metrics.values(), *self._validation.all]
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size: int | None = None,
+        epochs: int | None = None,
+        verbose="auto",
+        callbacks: list | None = None,
+        validation_data=None,
+        shuffle: bool = True,
+        cache_features: bool = True,
+        **kwargs,
+    ) -> keras.callbacks.History:
+        """Trains on labelled images, like `keras.Model.fit`.
+
+        The classes are split by label. The frozen stems run over the images once,
+        then the epochs read what they put out. The threshold goes back to 0, since
+        the scores change.
+
+        Args:
+            x: Images (n, h, w, 3), RGB pixels 0..255, uint8 or float; or a
+                `tf.data.Dataset` of (images, labels) batches.
+            y: Labels (n,), 0 majority and 1 minority; `None` with a dataset.
+            batch_size: Majority images a step; `None` takes the recipe's.
+            epochs: Passes over the majority (several for one where it is smaller than
+                the recipe's fewest steps); `None` takes the recipe's.
+            verbose: As in Keras.
+            callbacks: Keras callbacks. Metrics of training are the two losses and the
+                means of what they saw, `majority_logit` and `fake_logit` (before the
+                last layer standardises it, where it does). Those of validation are
+                `val_majority_score`, `val_specificity` (at threshold 0) and, where
+                it holds minority images, `val_minority_score`, `val_sensitivity`
+                (at threshold 0) and `val_auroc`.
+            validation_data: (images, labels) or a dataset like `x`. It is watched,
+                never trained on.
+            shuffle: Whether each epoch has an order of its own.
+            cache_features: Whether the stems run once over all images (the default)
+                or at every step, which needs less memory and gives the same losses.
+            **kwargs: `initial_epoch` and `validation_freq`, as in Keras.
+
+        Returns:
+            The Keras history.
+
+        Raises:
+            ValueError: If the images or labels are not as described, one class is
+                missing, or an argument of Keras's has no meaning here.
+        """
+        self._assert_compile_called("fit")
+        preparation.check_fit_options(kwargs)
+        batches = self._batches(x, y)
+        if validation_data is not None:
+            validation_data = self._batches(*preparation.as_pair(validation_data))
+        dataset, counts = preparation.training_dataset(
+            self.generator,
+            self.discriminator,
+            batches,
+            cache=cache_features,
+            verbose=verbose,
+            batch_size=batch_size or self.choices.batch_size,
+            minority_batch_size=self.choices.minority_batch_size,
+            minimum_steps=self.choices.minimum_steps,
+            shuffle=shuffle,
+        )
+        if validation_data is not None:
+            validation_data = self._validation_dataset(validation_data, batch_size)
+        self._set_step(cache_features, self.choices.fake_weight(*counts))
+        self.calibration = None
+        return super().fit(
+            dataset,
+            epochs=self.choices.epochs if epochs is None else epochs,
+            verbose=verbose,
+            callbacks=[StopOnDivergence(), *(callbacks or [])],
+            validation_data=validation_data,
+            shuffle=False,
+            **kwargs,
+        )
+
+    def _set_step(self, features_cached: bool, fake_weight: float) -> None:
+        """Sets what the compiled step has fixed; compiles it anew if that changes."""
+        if (features_cached, fake_weight) != (self._features_cached, self.fake_weight):
+            self.train_function = None
+        self._features_cached, self.fake_weight = features_cached, fake_weight
+
+    def _batches(self, x, y):
+        return data.labelled_batches(x, y, image_shape=self.image_shape)
+
+    def _validation_dataset(self, batches, batch_size):
+        dataset, labels = preparation.validation_dataset(
+            self.discriminator,
+            batches,
+            batch_size=batch_size or self.choices.batch_size,
+        )
+        known = self._validation.classes
+        self._validation.labels = labels
+        if self._validation.classes != known:
+            self.test_function = None
+        return dataset
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size: int | None = None,
+        verbose="auto",
+        return_dict: bool = False,
+        **kwargs,
+    ):
+        """Returns metrics of labelled images, like `keras.Model.evaluate`.
+
+        Args:
+            x: Images or a dataset, as in `fit`.
+            y: Labels (n,), 0 or 1; `None` with a dataset.
+            batch_size: Images scored at once.
+            verbose: As in Keras.
+            return_dict: Whether the metrics come with their names.
+            **kwargs: Further arguments of `keras.Model.evaluate`.
+        """
+        during_fit = "_use_cached_eval_dataset" in kwargs
+        if not during_fit:
+            x = self._validation_dataset(self._batches(x, y), batch_size)
+        results = super().evaluate(x, verbose=verbose, return_dict=True, **kwargs)
+        features = x.map(lambda batch, labels: batch)
+        scores = self.discriminator.tail.predict(features, verbose=0)
+        results.update(self._validation.exact(scores))
+        return results if return_dict else list(results.values())
+
+
+def _optimizer(optimizer, learning_rate: float) -> keras.optimizers.Optimizer:
+    if isinstance(optimizer, str) and optimizer == RECIPE_ADAM:
+        return keras.optimizers.Adam(learning_rate)
+    return keras.optimizers.get(optimizer)

@@ -1,0 +1,163 @@
+"""The default recipe's last layer: unlike the majority, and like the minority."""
+
+import keras
+import numpy as np
+from keras import layers, ops
+from sklearn.covariance import ledoit_wolf_shrinkage
+from sklearn.model_selection import KFold
+
+# The score below which 5 % of a normal distribution with deviation 1 lie.
+_FIVE_PERCENT_POINT = 1.645
+
+# Rows that suffice for the majority's covariance; more cost time and memory.
+_COVARIANCE_ROWS = 20_000
+
+# With fewer rows than this a feature, distances of the rows that a covariance was
+# fitted on are too small; those of held-out rows are taken.
+_ROWS_PER_FEATURE = 3
+_FOLDS = 5
+
+_SMALL = 1e-6
+
+
+@keras.saving.register_keras_serializable("egan_keras")
+class MajorityAwareScore(layers.Layer):
+    """Joins what was learned from minority images with distance from the majority.
+
+    While it is trained it is a linear layer, w.z + b. Its score is
+
+        w.z / sd(w.z) - c * (q(z) - mean(q)) / sd(q) + 1.645 * sqrt(1 + c^2),
+
+    where q is the Mahalanobis distance from the majority, from the leading
+    eigenvectors of its Ledoit-Wolf covariance, and mean and sd are over the majority.
+    The weight c of the distance falls with the number m of minority images, as
+    distance_weight / (1 + (m / 4)^2): many of them tell more than the distance does.
+    The last term puts about 5 % of the majority below 0.
+
+    Features must be standardised by the majority.
+
+    Args:
+        distance_weight: c when there is hardly any minority image. Non-negative.
+        rank: Number of leading eigenvectors, at most a quarter of the features.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        features: float tensor (n, d).
+        training: Whether to return the linear layer's output alone.
+    """
+
+    def __init__(self, distance_weight: float, rank: int = 64, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.distance_weight = distance_weight
+        self.rank = rank
+
+    def build(self, input_shape):
+        """Creates the linear layer, and statistics without effect until adapted."""
+        size = input_shape[-1]
+        rank = max(1, min(self.rank, size // 4))
+        # From zero, the first steps go along the difference of the class means.
+        self.kernel = self.add_weight(shape=(size, 1), initializer="zeros", name="w")
+        self.bias = self.add_weight(shape=(1,), initializer="zeros", name="b")
+
+        def statistic(name, shape, initializer):
+            return self.add_weight(
+                shape=shape, initializer=initializer, trainable=False, name=name
+            )
+
+        self.components = statistic("components", (size, rank), "zeros")
+        self.variances = statistic("variances", (rank,), "ones")
+        self.other_variance = statistic("other_variance", (), "ones")
+        self.distance_mean = statistic("distance_mean", (), "zeros")
+        self.distance_deviation = statistic("distance_deviation", (), "ones")
+        self.weight = statistic("weight", (), "zeros")
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether it has taken statistics already."""
+        return bool(ops.convert_to_numpy(self.distance_mean))
+
+    def adapt(self, features: np.ndarray, minority_count: int) -> None:
+        """Takes the majority's statistics, and how many minority images there are.
+
+        Args:
+            features: Standardised features of majority images, float (n, d).
+            minority_count: Number of minority images in training.
+        """
+        sample = features[:: -(-len(features) // _COVARIANCE_ROWS)].astype("float64")
+        held_out = np.concatenate(
+            [
+                self._distances_with(sample[fitted], sample[others])
+                for fitted, others in KFold(min(_FOLDS, len(sample))).split(sample)
+            ]
+            if len(sample) < _ROWS_PER_FEATURE * sample.shape[1]
+            else [self._distances_with(sample, sample)]
+        )
+        self._fit_directions(sample)
+        self.distance_mean.assign(held_out.mean())
+        self.distance_deviation.assign(held_out.std() + _SMALL)
+        self.weight.assign(self.distance_weight / (1 + (minority_count / 4) ** 2))
+
+    def _distances_with(self, fitted: np.ndarray, others: np.ndarray) -> np.ndarray:
+        self._fit_directions(fitted)
+        return ops.convert_to_numpy(self._distance(others.astype("float32")))
+
+    def _fit_directions(self, sample: np.ndarray) -> None:
+        """Takes the leading eigenvectors of the shrunk covariance of features."""
+        rank, size = self.components.shape[1], sample.shape[1]
+        shrinkage = ledoit_wolf_shrinkage(sample, assume_centered=True)
+        if len(sample) > size:
+            variances, vectors = np.linalg.eigh(sample.T @ sample / len(sample))
+            variances, vectors = variances[::-1], vectors[:, ::-1]
+        else:
+            _, singular, rows = np.linalg.svd(sample, full_matrices=False)
+            variances, vectors = np.zeros(size), np.zeros((size, size))
+            variances[: len(singular)] = singular**2 / len(sample)
+            vectors[:, : len(singular)] = rows.T
+        variances = (1 - shrinkage) * variances + shrinkage * variances.mean()
+        self.components.assign(vectors[:, :rank])
+        self.variances.assign(np.maximum(variances[:rank], _SMALL))
+        self.other_variance.assign(max(variances[rank:].mean(), _SMALL))
+
+    def _distance(self, features):
+        """Returns the Mahalanobis distance from the majority, (n, 1)."""
+        projections = ops.square(ops.matmul(features, self.components))
+        remainder = ops.sum(ops.square(features), axis=-1, keepdims=True) - ops.sum(
+            projections, axis=-1, keepdims=True
+        )
+        leading = ops.sum(projections / self.variances, axis=-1, keepdims=True)
+        return ops.sqrt(leading + ops.relu(remainder) / self.other_variance)
+
+    def _linear_deviation(self):
+        """Returns the deviation of w.z over the majority."""
+        projections = ops.square(
+            ops.matmul(ops.transpose(self.kernel), self.components)
+        )
+        leading = ops.sum(projections * (self.variances - self.other_variance))
+        return ops.sqrt(
+            ops.relu(leading + ops.sum(ops.square(self.kernel)) * self.other_variance)
+        )
+
+    def call(self, features, training=False):
+        """Returns the scores, (n, 1)."""
+        linear = ops.matmul(features, self.kernel)
+        if training:
+            return linear + self.bias
+        unlike = (self._distance(features) - self.distance_mean) / (
+            self.distance_deviation
+        )
+        centre = _FIVE_PERCENT_POINT * ops.sqrt(1 + ops.square(self.weight))
+        return (
+            linear / (self._linear_deviation() + _SMALL) - self.weight * unlike + centre
+        )
+
+    def compute_output_shape(self, features_shape):
+        """Returns (n, 1)."""
+        return (*features_shape[:-1], 1)
+
+    def get_config(self) -> dict:
+        """Returns the arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "distance_weight": self.distance_weight,
+            "rank": self.rank,
+        }

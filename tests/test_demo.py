@@ -1,0 +1,152 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from egan_keras import thresholds
+from egan_keras.cli import demonstration, digits, main, runs
+
+PAIR = (demonstration.MAJORITY, demonstration.MINORITY)
+
+
+def pixels(images):
+    return {image.tobytes() for image in images}
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    root = tmp_path_factory.mktemp("digits")
+    digits.write_images(root, PAIR)
+    return demonstration.load(root)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A whole demo, but for most of the source images and epochs."""
+    source_images, train = digits.source_images, demonstration.train
+    with pytest.MonkeyPatch.context() as patch:
+
+        def few_source_images(unseen):
+            return tuple((x[::20], y[::20]) for x, y in source_images(unseen))
+
+        def train_shortly(splits, weights):
+            return train(splits, weights, epochs=2)
+
+        patch.setattr(digits, "source_images", few_source_images)
+        patch.setattr(demonstration, "train", train_shortly)
+        out = tmp_path_factory.mktemp("runs") / "demo"
+        assert main(["demo", "--out", str(out)]) == 0
+    return out
+
+
+def test_images_are_rgb_pixels():
+    images, numbers = digits.load_images()
+    assert images.shape == (1797, 32, 32, 3) and images.dtype == np.uint8
+    assert images.min() == 0 and images.max() == 255
+    assert set(numbers) == set(range(10))
+
+
+def test_source_task_has_no_image_of_the_unseen_digits():
+    images, numbers = digits.load_images()
+    unseen = images[np.isin(numbers, PAIR)]
+    turned = {np.rot90(image, k).tobytes() for image in unseen for k in range(4)}
+    for source, classes in digits.source_images(PAIR):
+        assert not pixels(source) & turned
+        assert not set(classes % 10) & set(PAIR)
+        assert len(set(classes)) == 32
+
+
+def test_source_task_holds_out_other_images_than_it_trains_on():
+    (images, _), (held_out, _) = digits.source_images(PAIR)
+    assert not pixels(images) & pixels(held_out)
+
+
+def test_weights_need_the_name_that_keras_wants(tmp_path):
+    with pytest.raises(ValueError, match=r"ends in '\.weights\.h5'.*Received: weights"):
+        digits.pretrain(tmp_path / "source.h5", unseen=PAIR)
+
+
+def test_minority_is_cut_to_five_images(splits):
+    assert splits.train.minority_count == 5
+    assert splits.validation.minority_count == 0
+    assert min(splits.test.minority_count, splits.test.majority_count) > 50
+
+
+def test_splits_are_disjoint(splits):
+    parts = [pixels(split.images) for split in splits]
+    assert sum(map(len, parts)) == len(set().union(*parts))
+    paths = [path for split in splits for path in split.paths]
+    assert len(paths) == len(set(paths))
+
+
+def test_another_seed_splits_otherwise(splits, tmp_path):
+    digits.write_images(tmp_path, PAIR, seed=1)
+    other = demonstration.load(tmp_path, seed=1)
+    assert pixels(other.test.images) != pixels(splits.test.images)
+
+
+def test_validation_is_enough_for_the_guarantee(splits):
+    needed = thresholds.images_needed(demonstration.SPECIFICITY)
+    assert splits.validation.majority_count >= needed
+
+
+def test_demo_writes_a_run(demo):
+    names = {path.name for path in demo.iterdir()}
+    run = {runs.MODEL, runs.CONFIG, runs.HISTORY, runs.REPORT, runs.PLOTS}
+    assert run <= names
+    assert {"source.weights.h5", "comparison.json", "images"} <= names
+    config = runs.RunConfig.load(demo)
+    named = [p for split in config.files.values() for ps in split.values() for p in ps]
+    assert all((demo / "images" / path).is_file() for path in named)
+    assert Path(config.options["weights"]).is_file()
+
+
+def test_demo_compares_methods_on_the_same_images(demo):
+    comparison = json.loads((demo / "comparison.json").read_text())
+    assert list(comparison) == [
+        "eGAN, transferred",
+        "eGAN, random weights",
+        "logistic regression",
+        "always minority",
+    ]
+    *trained, always = comparison.values()
+    assert len({(m["n_majority"], m["n_minority"]) for m in trained}) == 1
+    assert all(set(m["ci95"]) >= {"auroc", "f1"} for m in trained)
+    assert always["f1"] == trained[0]["always_minority_f1"]
+
+
+def test_evaluate_repeats_the_report_of_the_demo(demo, tmp_path):
+    json_file = tmp_path / "report.json"
+    images = str(demo / "images")
+    assert (
+        main(["evaluate", str(demo), "--data", images, "--json", str(json_file)]) == 0
+    )
+    again, report = (
+        json.loads(path.read_text()) for path in (json_file, demo / runs.REPORT)
+    )
+    assert again["auroc"] == report["auroc"] and again["f1"] == report["f1"]
+
+
+def test_score_takes_the_images_of_the_demo(demo, capsys):
+    folder = demo / "images" / "test" / str(demonstration.MINORITY)
+    assert main(["score", str(demo), str(folder)]) == 0
+    assert capsys.readouterr().out.count(".png") == len(list(folder.iterdir()))
+
+
+def test_earlier_demo_is_not_overwritten_unasked(demo, capsys):
+    before = (demo / runs.CONFIG).read_bytes()
+    assert main(["demo", "--out", str(demo)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (demo / runs.CONFIG).read_bytes() == before
+
+
+def test_table_is_aligned():
+    metrics = {"auroc": 0.5, "f1": 0.25, "sensitivity": 1.0, "specificity": 0.0}
+    ends = dict.fromkeys(metrics, (0.1, 0.9))
+    text = demonstration.table(
+        {"a long name": {**metrics, "ci95": ends}, "b": {**metrics, "ci95": {}}}
+    )
+    head, first, intervals, second = text.splitlines()
+    assert head.index("F1") == first.index("0.250") == second.index("0.250")
+    assert intervals.split() == ["[0.100,", "0.900]"] * 4
