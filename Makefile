@@ -1,4 +1,5 @@
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -6,7 +7,7 @@ BIN := $(VENV)/bin
 
 help:
 	@echo "make demo       train, calibrate and judge eGAN on embedded data, offline"
-	@echo "make test       run the tests (under 10 minutes on 2 cores)"
+	@echo "make test       run the tests (under 10 minutes on 2 cores; WORKERS=N for more)"
 	@echo "make test-slow  run the tests that take longer"
 	@echo "make lint       check style with ruff"
 	@echo "make clean      remove the virtual environment and caches"
@@ -21,10 +22,10 @@ demo: $(BIN)/egan-keras
 	$(BIN)/egan-keras demo --out demo --overwrite
 
 test: $(BIN)/egan-keras
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-slow: $(BIN)/egan-keras
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow
 
 lint: $(BIN)/egan-keras
 	$(BIN)/ruff check .
