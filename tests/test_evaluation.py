@@ -25,7 +25,7 @@ from egan_keras.thresholds import calibrate
 HISTORY = {
     "discriminator_loss": [0.7, 0.5, 0.4],
     "val_specificity": [0.8, 0.9, 0.95],
-    "majority_score": [0.1, 1.0, 2.0],
+    "majority_logit": [0.1, 1.0, 2.0],
     "learning_rate": [1e-4, 1e-4, 1e-4],
 }
 
@@ -237,7 +237,7 @@ def test_outlying_scores_are_counted_and_do_not_squeeze_the_rest():
 def test_history_is_sorted_into_panels():
     figure = plot_history(HISTORY)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == ["losses", "scores", "metrics"]
+    assert titles == ["losses", "logits", "metrics"]
     assert "learning rate" not in texts(figure)
     assert figure.axes[1].get_lines()[0].get_color() == MAJORITY
     assert figure.axes[2].get_lines()[0].get_linestyle() == "--"

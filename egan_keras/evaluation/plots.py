@@ -145,9 +145,10 @@ def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
         ValueError: if there is nothing to draw.
     """
     panels = {"losses": [], "logits": [], "scores": [], "metrics": []}
+    kinds = {"loss": "losses", "logit": "logits", "score": "scores"}
     for name in history:
         if name.removeprefix("val_") != "learning_rate" and len(history[name]):
-            kind = next((k for k in panels if k.rstrip("es") in name), "metrics")
+            kind = next((kinds[word] for word in kinds if word in name), "metrics")
             panels[kind].append(name)
     panels = {kind: names for kind, names in panels.items() if names}
     if not panels:
