@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-from egan_keras.cli import runs
-from egan_keras.cli.options import HelpFormatter
+from egan_keras.cli import options, runs
 from egan_keras.cli.starting import start_keras
 
 _DESCRIPTION = """\
@@ -28,20 +27,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="see it work on data that is already there",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=HelpFormatter,
+        formatter_class=options.HelpFormatter,
     )
-    parser.add_argument(
-        "--out",
-        metavar="DIR",
-        type=Path,
-        default=Path("demo"),
-        help="folder to write (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace an earlier run at DIR, as a whole, once the new one is complete",
-    )
+    options.add_out_options(parser, "DIR", default=Path("demo"))
     parser.set_defaults(run=run)
 
 

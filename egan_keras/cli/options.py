@@ -122,6 +122,26 @@ def add_skip_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_out_options(
+    parser: argparse._ActionsContainer, metavar: str, default: Path | None = None
+) -> None:
+    """Adds `--out`, which is required without a default, and `--overwrite`."""
+    parser.add_argument(
+        "--out",
+        metavar=metavar,
+        type=Path,
+        default=default,
+        required=default is None,
+        help=f"folder to write{' (default: %(default)s)' if default else ''}",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help=f"replace an earlier run at {metavar}, as a whole, once the new one is "
+        "complete",
+    )
+
+
 def add_prevalence_option(parser: argparse._ActionsContainer, default: str) -> None:
     """Adds `--prevalence`; `default` says in words what holds without it."""
     parser.add_argument(

@@ -1,7 +1,6 @@
 """`egan-keras train`: its options."""
 
 import argparse
-from pathlib import Path
 
 from egan_keras.cli import options, runs
 from egan_keras.cli.starting import start_keras
@@ -40,15 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     _add_network_options(parser.add_argument_group("networks"))
     _add_training_options(parser.add_argument_group("training"))
     _add_judging_options(parser.add_argument_group("threshold and report"))
-    group = parser.add_argument_group("output")
-    group.add_argument(
-        "--out", metavar="RUN", type=Path, required=True, help="folder to write"
-    )
-    group.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace an earlier run at RUN, as a whole, once the new one is complete",
-    )
+    options.add_out_options(parser.add_argument_group("output"), "RUN")
     parser.set_defaults(run=run)
 
 
