@@ -18,7 +18,8 @@ def majority():
 def adapted(majority, minority_count=2, distance_weight=0.35, rank=64):
     layer = MajorityAwareScore(distance_weight, rank)
     layer.build((None, majority.shape[1]))
-    layer.adapt(majority, minority_count)
+    layer.adapt(majority)
+    layer.weigh(minority_count)
     return layer
 
 

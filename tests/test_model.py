@@ -182,6 +182,17 @@ def test_published_discriminator_sees_no_real_minority(build_tiny, few_ones):
     assert default.fake_weight == 1 / (1 + 1000 * 4 / 100)
 
 
+def test_fitting_again_with_more_minority_images_trusts_them_more(build_tiny, digits):
+    images, labels = digits
+    model = build_tiny()
+    weights = []
+    for minority_count in (2, 20):
+        few = ek.subsample_minority(images, labels, minority_count=minority_count)
+        model.fit(*few, epochs=1, verbose=0)
+        weights.append(float(model.discriminator.tail.get_layer("score").weight))
+    assert weights[0] > 0.2 > weights[1]
+
+
 def test_user_metrics_optimizers_and_loss_are_used_and_saved(
     build_tiny, few_ones, digits, tmp_path
 ):

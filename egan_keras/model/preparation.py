@@ -47,7 +47,10 @@ def training_dataset(
     counts = len(majority[0]), len(minority)
     data.check_both_classes(np.repeat([0, 1], counts))
     if adaptable:
-        majority = [_adapt(adaptable, majority[0], len(minority))]
+        majority = [_adapt(adaptable, majority[0])]
+    for layer in discriminator.tail.layers:
+        if isinstance(layer, MajorityAwareScore):
+            layer.weigh(len(minority))
     if cache:
         known_minority = features.in_batches(stem, minority)
         minority = features.in_batches(features.stem_function(generator.stem), minority)
@@ -78,14 +81,12 @@ def _unadapted_layers(network: CutNetwork) -> list:
     return [x for x in layers if isinstance(x, kinds) and not x.is_adapted]
 
 
-def _adapt(adaptable: list, majority: np.ndarray, minority_count: int) -> np.ndarray:
+def _adapt(adaptable: list, majority: np.ndarray) -> np.ndarray:
     """Shows layers the majority; returns its features, now standardised."""
     for layer in adaptable:
+        layer.adapt(majority)
         if isinstance(layer, MajorityStandardization):
-            layer.adapt(majority)
             majority = keras.ops.convert_to_numpy(layer(majority))
-        else:
-            layer.adapt(majority, minority_count)
     return majority
 
 

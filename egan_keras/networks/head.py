@@ -76,12 +76,15 @@ class MajorityAwareScore(layers.Layer):
         """Whether it has taken statistics already."""
         return bool(ops.convert_to_numpy(self.distance_mean))
 
-    def adapt(self, features: np.ndarray, minority_count: int) -> None:
-        """Takes the majority's statistics, and how many minority images there are.
+    def weigh(self, minority_count: int) -> None:
+        """Takes how many minority images there are in training."""
+        self.weight.assign(self.distance_weight / (1 + (minority_count / 4) ** 2))
+
+    def adapt(self, features: np.ndarray) -> None:
+        """Takes the majority's statistics.
 
         Args:
             features: Standardised features of majority images, float (n, d).
-            minority_count: Number of minority images in training.
         """
         sample = features[:: -(-len(features) // _COVARIANCE_ROWS)].astype("float64")
         held_out = np.concatenate(
@@ -95,7 +98,6 @@ class MajorityAwareScore(layers.Layer):
         self._fit_directions(sample)
         self.distance_mean.assign(held_out.mean())
         self.distance_deviation.assign(held_out.std() + _SMALL)
-        self.weight.assign(self.distance_weight / (1 + (minority_count / 4) ** 2))
 
     def _distances_with(self, fitted: np.ndarray, others: np.ndarray) -> np.ndarray:
         self._fit_directions(fitted)
