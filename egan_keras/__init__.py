@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 # The command line imports what it needs by itself, after it has read its arguments:
-# `egan-keras --help` would take ten seconds otherwise. Under `python -m egan_keras`
-# the program is still called "-m" here.
-if Path(*sys.argv[:1]).stem not in ("egan-keras", "-m"):
+# `egan-keras --help` would take ten seconds otherwise.
+_PROGRAM = Path(*sys.argv[:1]).name in ("egan-keras", "egan-keras.exe")
+_MODULE = ("-m", "egan_keras") in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
+if not (_PROGRAM or (_MODULE and sys.argv[:1] == ["-m"])):
     from egan_keras.backbones import Backbone, cut
     from egan_keras.data import (
         LabelledImages,

@@ -37,6 +37,10 @@ _NATIVE_SIZES = {
     "Xception": 299,
 }
 
+# Keras has ImageNet weights of MobileNet and MobileNetV2 for some sizes alone, others
+# for each, and takes those of NASNet at one size; the others' serve every size.
+_ONE_SIZE_WEIGHTS = {"MobileNet", "MobileNetV2", "NASNetLarge", "NASNetMobile"}
+
 _RESERVED_OPTIONS = {
     "include_top",
     "weights",
@@ -136,7 +140,6 @@ class Backbone:
         size: int,
         *,
         weights: str | os.PathLike | None = "imagenet",
-        name: str | None = None,
     ) -> keras.Model:
         """Builds the network without its classification top.
 
@@ -148,7 +151,6 @@ class Backbone:
             size: Side of the square input in pixels.
             weights: `"imagenet"`, `None` or `"none"` for random initial weights, or
                 the path of a weights file without top.
-            name: Name of the Keras model.
 
         Returns:
             A Keras model from (n, size, size, 3) preprocessed images to feature maps.
@@ -165,7 +167,7 @@ class Backbone:
                 f"larger network_size (--network-size {self.minimum_size})."
             )
         if weights in (None, "none"):
-            return self._construct(size, None, name)
+            return self._construct(size, None)
         if weights != "imagenet":
             if not Path(weights).is_file():
                 raise FileNotFoundError(
@@ -173,26 +175,25 @@ class Backbone:
                     "the path of a Keras Applications weights file without top. "
                     f"Received: weights={str(weights)!r}."
                 )
-            return self._construct(size, str(weights), name)
-        native = self._construct_pretrained(name)
-        if size == self.native_size:
-            return native
-        resized = self._construct(size, None, name)
-        resized.set_weights(native.get_weights())
+            return self._construct(size, str(weights))
+        if self.name not in _ONE_SIZE_WEIGHTS or size == self.native_size:
+            return self._construct_pretrained(size)
+        resized = self._construct(size, None)
+        resized.set_weights(self._construct_pretrained(self.native_size).get_weights())
         return resized
 
-    def _construct(self, size, weights, name) -> keras.Model:
+    def _construct(self, size, weights) -> keras.Model:
+        # Without a name: some constructors make the weights' file name from it.
         return getattr(keras.applications, self.name)(
             include_top=False,
             weights=weights,
             input_shape=(size, size, 3),
-            **({"name": name} if name else {}),
             **self.options,
         )
 
-    def _construct_pretrained(self, name) -> keras.Model:
+    def _construct_pretrained(self, size) -> keras.Model:
         try:
-            return self._construct(self.native_size, "imagenet", name)
+            return self._construct(size, "imagenet")
         # `keras.utils.get_file` raises bare Exceptions when a download fails.
         except Exception as error:
             url = re.search(r"https?://\S+/([^/\s]+\.h5)", str(error))

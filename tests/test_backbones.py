@@ -143,3 +143,33 @@ def test_weights_of_one_size_serve_every_size(tmp_path):
     loaded = backbone.build(32, weights=tmp_path / "source.weights.h5")
     for ours, theirs in zip(loaded.get_weights(), source.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["EfficientNetB0", "EfficientNetV2B0", "ConvNeXtTiny"])
+def test_imagenet_weights_are_asked_for_by_keras_own_name(name, monkeypatch, tmp_path):
+    asked = []
+
+    def get_file(fname, *args, **kwargs):
+        asked.append(fname)
+        raise OSError("stop here")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
+    for build in (
+        lambda: Backbone(name).build(64),
+        lambda: getattr(keras.applications, name)(
+            include_top=False, input_shape=(64, 64, 3)
+        ),
+    ):
+        with pytest.raises(OSError, match="stop here"):
+            build()
+    assert asked[0] == asked[1]
+
+
+def test_resized_backbones_keep_the_layers_that_imagenet_weights_bring(monkeypatch):
+    backbone = Backbone("EfficientNetB0")
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *a, **k: "file")
+    monkeypatch.setattr(keras.Model, "load_weights", lambda *a, **k: None)
+    theirs = keras.applications.EfficientNetB0(
+        include_top=False, input_shape=(64, 64, 3)
+    )
+    assert len(backbone.build(64).layers) == len(theirs.layers)

@@ -57,6 +57,14 @@ def test_divergence_in_the_first_epoch_keeps_the_initial_weights(build_tiny, few
         np.testing.assert_array_equal(expected, kept)
 
 
+def test_after_divergence_training_can_go_on(build_tiny, few_ones):
+    model = build_tiny("published")
+    with pytest.warns(UserWarning, match="diverged"):
+        model.fit(*few_ones, epochs=3, verbose=0, callbacks=[Poison(1)])
+    history = model.fit(*few_ones, epochs=1, verbose=0).history
+    assert np.isfinite(history["discriminator_loss"]).all()
+
+
 def test_divergence_is_noticed_with_minority_in_validation(
     build_tiny, few_ones, validation
 ):

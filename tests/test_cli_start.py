@@ -35,3 +35,17 @@ def test_only_the_error_is_printed(tmp_path):
     assert ended.returncode == 2
     assert ended.stderr.startswith("egan-keras train: error: The folder is empty")
     assert ended.stdout == ""
+
+
+def test_a_module_of_another_package_gets_the_whole_library(tmp_path):
+    package = tmp_path / "mypackage"
+    package.mkdir()
+    (package / "__init__.py").write_text("import egan_keras\negan_keras.EGAN\n")
+    (package / "train.py").write_text("print('done')\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "mypackage.train"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert ended.stdout == "done\n", ended.stderr

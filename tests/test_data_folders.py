@@ -121,8 +121,17 @@ def test_a_class_may_be_called_train(tmp_path):
     assert load(root, minority="train").train.minority_count == 3
 
 
+def test_test_images_have_no_say_in_the_size(parted):
+    before = load(parted)
+    Image.new("L", (9, 7)).save(parted / "test" / "car" / "odd.png")
+    after = load(parted)
+    np.testing.assert_array_equal(after.train.images, before.train.images)
+    assert after.test.images.shape[1:] == before.train.images.shape[1:]
+
+
 def test_all_splits_get_one_size(parted):
     Image.new("L", (9, 7)).save(parted / "test" / "car" / "odd.png")
+    Image.new("L", (9, 7)).save(parted / "train" / "car" / "odd.png")
     with pytest.warns(UserWarning, match="2 different sizes"):
         splits = load(parted)
     assert {split.images.shape[1:] for split in splits} == {(224, 224, 3)}

@@ -88,3 +88,12 @@ def test_small_majority_is_not_taken_for_typical_of_itself():
     seen, unseen = generator.normal(size=(2, 80, 200)) @ mixing
     layer = adapted(seen.astype("float32"))
     assert np.mean(scores(layer, unseen.astype("float32")) >= 0) > 0.7
+
+
+def test_the_order_of_the_majority_does_not_matter():
+    generator = np.random.default_rng(0)
+    centres = np.repeat(3 * generator.normal(size=(10, 200)), 20, axis=0)
+    features = (centres + generator.normal(size=(200, 200))).astype("float32")
+    in_order = float(adapted(features).distance_mean)
+    shuffled = float(adapted(generator.permutation(features)).distance_mean)
+    assert abs(in_order - shuffled) < 0.1 * shuffled

@@ -227,6 +227,80 @@ def test_two_built_keras_models_make_an_egan(few_ones):
     assert predict(model, few_ones[0]).shape == (104, 1)
 
 
+def test_networks_on_one_frozen_base_are_saved_and_loaded(
+    few_ones, tiny_weights, tmp_path
+):
+    base = ek.Backbone.parse("MobileNet:alpha=0.25").build(32, weights=tiny_weights)
+    base.trainable = False
+    inputs, images = keras.Input((32, 32, 3)), keras.Input((32, 32, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(base(inputs, training=False))
+    discriminator = keras.Model(inputs, keras.layers.Dense(1)(pooled))
+    x = keras.layers.GlobalAveragePooling2D()(base(images, training=False))
+    x = keras.layers.Dense(48, activation="sigmoid")(x)
+    x = keras.layers.UpSampling2D(8)(keras.layers.Reshape((4, 4, 3))(x))
+    generator = keras.Model(images, keras.layers.Rescaling(255.0)(x))
+    model = ek.EGAN(generator, discriminator)
+    model.compile()
+    model.fit(*few_ones, epochs=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        predict(loaded, few_ones[0]), predict(model, few_ones[0])
+    )
+    assert len(loaded.weights) == len(model.weights)
+
+
+def test_image_fakes_behind_a_shared_stem_are_saved_and_loaded(build_tiny, tmp_path):
+    model = build_tiny(generates="images")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.generator.stem is loaded.discriminator.stem
+
+
+def test_evaluating_other_data_in_a_callback_leaves_validation_alone(
+    build_tiny, few_ones, digits
+):
+    class EvaluateMajority(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            majority = digits[0][digits[1] == 0]
+            self.model.evaluate(majority, np.zeros(len(majority), int), verbose=0)
+
+    histories = [
+        build_tiny()
+        .fit(*few_ones, epochs=2, verbose=0, validation_data=digits, callbacks=each)
+        .history
+        for each in (None, EvaluateMajority())
+    ]
+    assert histories[0] == histories[1]
+
+
+def test_accuracy_is_the_share_of_right_answers(build_tiny, few_ones):
+    model = build_tiny()
+    model.compile(metrics=["accuracy", keras.metrics.binary_crossentropy])
+    model.fit(*few_ones, epochs=1, verbose=0)
+    results = model.evaluate(*few_ones, verbose=0, return_dict=True)
+    called = predict(model, few_ones[0])[:, 0] < 0
+    assert np.isclose(results["accuracy"], np.mean(called == few_ones[1]))
+    assert results["binary_crossentropy"] > 0
+
+
+def test_one_optimizer_for_both_networks_is_refused(build_tiny):
+    model, adam = build_tiny(), keras.optimizers.Adam()
+    with pytest.raises(ValueError, match="optimizer of its own"):
+        model.compile(optimizer="adam")
+    with pytest.raises(ValueError, match="optimizer of its own"):
+        model.compile(discriminator_optimizer=adam, generator_optimizer=adam)
+
+
+def test_loading_weights_resets_the_threshold(build_tiny, few_ones, digits, tmp_path):
+    model = build_tiny()
+    model.fit(*few_ones, epochs=1, verbose=0)
+    model.calibrate(*digits, specificity=0.9)
+    model.save_weights(tmp_path / "model.weights.h5")
+    model.load_weights(tmp_path / "model.weights.h5")
+    assert model.threshold == 0
+
+
 def test_fitting_again_resets_the_threshold(build_tiny, few_ones, digits):
     model = build_tiny()
     model.fit(*few_ones, epochs=1, verbose=0)

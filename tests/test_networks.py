@@ -35,7 +35,7 @@ def test_published_trains_the_last_five_layers_of_both_backbones():
         backbone_tail = next(
             layer
             for layer in network.tail._flatten_layers(include_self=False)
-            if layer.name.endswith("MobileNet_tail")
+            if layer.name.startswith("mobilenet") and layer.name.endswith("_tail")
         )
         assert [layer.name for layer in backbone_tail.layers][1:] == names
         assert not network.stem.trainable_variables
@@ -134,6 +134,31 @@ def test_a_model_without_frozen_layers_has_images_as_features():
     network.add(keras.layers.Dense(1))
     cut = networks.as_cut(network)
     assert cut.stem.output_shape == (None, 4, 4, 3)
+
+
+def test_random_layers_are_never_part_of_a_cached_stem():
+    base = TINY.build(32, weights=None)
+    base.trainable = False
+    network = keras.Sequential([keras.Input(SHAPE), keras.layers.RandomFlip(), base])
+    network.add(keras.layers.GlobalAveragePooling2D())
+    network.add(keras.layers.Dense(1))
+    cut = networks.as_cut(network)
+    assert not cut.stem.weights and "random_flip" in cut.tail.layers[1].name
+
+
+def test_a_model_of_unknown_structure_is_refused():
+    class Subclassed(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    with pytest.raises(ValueError, match="functional or Sequential.*Subclassed"):
+        networks.as_cut(Subclassed())
+
+
+def test_a_changed_recipe_does_not_pass_for_the_original():
+    assert networks.describe_recipe(networks.get_recipe("published")) == "published"
+    changed = networks.get_recipe("published", network_size=64)
+    assert networks.describe_recipe(changed) == "published (network_size=64)"
 
 
 def test_unknown_recipe_and_choice_are_refused():

@@ -227,7 +227,6 @@ def _fit(
         The configuration with what became of the training.
     """
     validation = splits.validation
-    interrupted = True
     try:
         model.fit(
             splits.train.images,
@@ -238,27 +237,33 @@ def _fit(
             if len(validation)
             else None,
         )
-        interrupted = False
     except KeyboardInterrupt:
+        _save(model, config, folder, interrupted=True)
         print(
             "\nInterrupted. The model trained so far is saved; its threshold is 0, "
             "because it was not calibrated.",
             file=sys.stderr,
         )
         raise
-    finally:
-        history = _history(model)
-        epochs = len(next(iter(history.values()), ()))
-        config = dataclasses.replace(
-            config,
-            epochs_completed=epochs,
-            interrupted=interrupted,
-            # Nothing else stops training before its last epoch.
-            diverged_in_epoch=epochs if model.stop_training else None,
-        )
-        runs.save_model(model, folder)
-        config.save(folder)
-        runs.save_history(history, folder)
+    return _save(model, config, folder, interrupted=False)
+
+
+def _save(
+    model: EGAN, config: RunConfig, folder: Path, *, interrupted: bool
+) -> RunConfig:
+    """Writes model, configuration and history."""
+    history = _history(model)
+    epochs = len(next(iter(history.values()), ()))
+    config = dataclasses.replace(
+        config,
+        epochs_completed=epochs,
+        interrupted=interrupted,
+        # Nothing else stops training before its last epoch.
+        diverged_in_epoch=epochs if model.stop_training and not interrupted else None,
+    )
+    runs.save_model(model, folder)
+    config.save(folder)
+    runs.save_history(history, folder)
     return config
 
 

@@ -119,8 +119,11 @@ def check_headers(
     *,
     image_size: ImageSize | None = None,
     skip_unreadable: bool = False,
+    without_say: Sequence[Source] = (),
 ) -> tuple[tuple[int, int], list[Source], list[Source]]:
     """Read all headers and settle the size that the images get.
+
+    Sources `without_say` are checked, but their own sizes settle nothing.
 
     Returns:
         The (height, width) for all images, the sources whose header can be read,
@@ -137,7 +140,12 @@ def check_headers(
     wanted = check_image_size(image_size)
     sizes = list(_attempt_all(read_size, sources))
     readable, unreadable = _sort_out(sources, sizes, skip_unreadable)
-    own_sizes = {size for size in sizes if not isinstance(size, Exception)}
+    silent = set(without_say)
+    own_sizes = {
+        size
+        for source, size in zip(sources, sizes, strict=True)
+        if not isinstance(size, Exception) and source not in silent
+    }
     if wanted is None and len(own_sizes) == 1:
         wanted = own_sizes.pop()
     elif wanted is None:

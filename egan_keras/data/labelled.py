@@ -87,6 +87,8 @@ def read_splits(
         [source for source, _ in every],
         image_size=image_size,
         skip_unreadable=skip_unreadable,
+        # Test images have no say in the size that others are trained at.
+        without_say=[source for source, _ in division.test],
     )
     train, validation, test = (
         _read_split(split, roles, size, set(unreadable), skip_unreadable)

@@ -14,20 +14,21 @@ class StopOnDivergence(keras.callbacks.Callback):
     """
 
     def on_train_begin(self, logs=None):
-        """Keeps the weights that training starts from."""
-        self._good_epoch = None
-        self._good_weights = self._weights()
+        """Forgets an earlier training."""
+        self._good_epoch = self._good_values = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Keeps what training starts from, once a backup has been restored."""
+        if self._good_values is None:
+            self._good_values = self._values()
 
     def on_epoch_end(self, epoch, logs=None):
         """Keeps the epoch's weights, or stops and goes back to the last good ones."""
-        weights = self._weights()
-        values = [*(logs or {}).values(), *weights]
-        if all(np.isfinite(value).all() for value in values):
-            self._good_epoch, self._good_weights = epoch, weights
+        values = self._values()
+        if all(np.isfinite(v).all() for v in [*(logs or {}).values(), *values]):
+            self._good_epoch, self._good_values = epoch, values
             return
-        for variable, value in zip(
-            self.model.trainable_variables, self._good_weights, strict=True
-        ):
+        for variable, value in zip(self._variables(), self._good_values, strict=True):
             variable.assign(value)
         self.model.stop_training = True
         kept = (
@@ -43,8 +44,12 @@ class StopOnDivergence(keras.callbacks.Callback):
             stacklevel=2,
         )
 
-    def _weights(self) -> list[np.ndarray]:
-        return [
-            keras.ops.convert_to_numpy(variable)
-            for variable in self.model.trainable_variables
-        ]
+    def _variables(self) -> list:
+        """Returns all that training changes, of both networks and optimizers."""
+        model = self.model
+        owners = (model.discriminator.tail, model.generator.tail)
+        optimizers = (model.optimizer, model.generator_optimizer)
+        return [v for owner in (*owners, *optimizers) for v in owner.variables]
+
+    def _values(self) -> list[np.ndarray]:
+        return [keras.ops.convert_to_numpy(v) for v in self._variables()]

@@ -104,8 +104,8 @@ class EGAN(AdversarialTrainer):
 
     @property
     def recipe(self) -> str:
-        """The recipe's name."""
-        return self.choices.name
+        """The recipe's name, with what was chosen differently."""
+        return networks.describe_recipe(self.choices)
 
     @property
     def threshold(self) -> float:
@@ -174,12 +174,18 @@ class EGAN(AdversarialTrainer):
         )
         return self.calibration
 
+    def load_weights(self, filepath, **kwargs) -> None:
+        """Loads weights as `keras.Model.load_weights`; the threshold goes back to 0."""
+        self.calibration = None
+        super().load_weights(filepath, **kwargs)
+
     def get_config(self) -> dict:
         """Returns the arguments of the constructor, serialised."""
         return {
             **super().get_config(),
             "discriminator": keras.saving.serialize_keras_object(self.discriminator),
             "generator": keras.saving.serialize_keras_object(self.generator),
+            "shared": networks.shared_names(self.generator, self.discriminator),
             "recipe": dataclasses.asdict(self.choices),
             "pairing": self.pairing,
             "calibration": self.calibration and self.calibration.to_dict(),
@@ -193,8 +199,8 @@ class EGAN(AdversarialTrainer):
             config[name] = keras.saving.deserialize_keras_object(
                 config[name], custom_objects=custom_objects
             )
-        config["generator"] = networks.tie_stem(
-            config["generator"], config["discriminator"].stem
+        config["generator"] = networks.share_again(
+            config["generator"], config["discriminator"], config.pop("shared")
         )
         config["recipe"] = networks.Recipe(**config["recipe"])
         if config["calibration"]:

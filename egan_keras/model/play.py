@@ -60,6 +60,11 @@ def check_fakes(generator: CutNetwork, discriminator: CutNetwork) -> None:
     Raises:
         ValueError: If the fakes are neither images nor features of the discriminator.
     """
+    if generator.input_shape != discriminator.input_shape:
+        raise ValueError(
+            "Generator and discriminator must take the same images. Received: images "
+            f"of shape {generator.input_shape} and {discriminator.input_shape}."
+        )
     expected = (discriminator.input_shape, discriminator.stem.output_shape)
     if generator.output_shape not in expected:
         raise ValueError(

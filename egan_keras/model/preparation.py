@@ -67,12 +67,12 @@ def validation_dataset(
     batches: data.ArrayBatches | data.DatasetBatches,
     *,
     batch_size: int,
-) -> tuple[tf.data.Dataset, np.ndarray]:
-    """Returns batches of (features, labels), and all labels (n,)."""
+) -> tuple[tf.data.Dataset, set[int]]:
+    """Returns batches of (features, labels), and the classes among the labels."""
     stem = features.stem_function(discriminator.stem)
     arrays, labels = features.labelled(batches, stem)
     dataset = features.labelled_dataset(arrays, labels, batch_size=batch_size)
-    return dataset, labels
+    return dataset, {int(label) for label in np.unique(labels)}
 
 
 def _unadapted_layers(network: CutNetwork) -> list:

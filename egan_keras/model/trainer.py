@@ -1,6 +1,7 @@
 """Training two networks against each other with Keras's own interface."""
 
 import keras
+import numpy as np
 
 from egan_keras import data, losses
 from egan_keras.model import preparation, tensorflow_step
@@ -63,8 +64,18 @@ class AdversarialTrainer(keras.Model):
             **kwargs: Further arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: If the loss is unknown.
+            ValueError: If the loss is unknown or one optimizer is given for both.
         """
+        if "optimizer" in kwargs or (
+            isinstance(discriminator_optimizer, keras.optimizers.Optimizer)
+            and discriminator_optimizer is generator_optimizer
+        ):
+            raise ValueError(
+                "Each network has an optimizer of its own; expected "
+                "discriminator_optimizer and generator_optimizer, two objects or "
+                f"names. Received: optimizer={kwargs.get('optimizer')!r}, "
+                f"discriminator_optimizer={discriminator_optimizer!r}."
+            )
         kwargs.setdefault("jit_compile", False)
         self.adversarial_loss = losses.get(loss or self.choices.loss)
         self._validation = ValidationMetrics(metrics)
@@ -168,7 +179,8 @@ class AdversarialTrainer(keras.Model):
                 never trained on.
             shuffle: Whether each epoch has an order of its own.
             cache_features: Whether the stems run once over all images (the default)
-                or at every step, which needs less memory and gives the same losses.
+                or at every step, which keeps the images in memory instead of the
+                features and gives the same losses.
             **kwargs: `initial_epoch` and `validation_freq`, as in Keras.
 
         Returns:
@@ -202,7 +214,7 @@ class AdversarialTrainer(keras.Model):
             dataset,
             epochs=self.choices.epochs if epochs is None else epochs,
             verbose=verbose,
-            callbacks=[StopOnDivergence(), *(callbacks or [])],
+            callbacks=[StopOnDivergence(), *keras.tree.flatten(callbacks or [])],
             validation_data=validation_data,
             shuffle=False,
             **kwargs,
@@ -218,14 +230,13 @@ class AdversarialTrainer(keras.Model):
         return data.labelled_batches(x, y, image_shape=self.image_shape)
 
     def _validation_dataset(self, batches, batch_size):
-        dataset, labels = preparation.validation_dataset(
+        dataset, classes = preparation.validation_dataset(
             self.discriminator,
             batches,
             batch_size=batch_size or self.choices.batch_size,
         )
-        known = self._validation.classes
-        self._validation.labels = labels
-        if self._validation.classes != known:
+        if self._validation.classes != classes:
+            self._validation.classes = classes
             self.test_function = None
         return dataset
 
@@ -248,14 +259,27 @@ class AdversarialTrainer(keras.Model):
             return_dict: Whether the metrics come with their names.
             **kwargs: Further arguments of `keras.Model.evaluate`.
         """
+        # `fit` evaluates its own validation data; what it has prepared must outlive
+        # a callback that evaluates other data.
         during_fit = "_use_cached_eval_dataset" in kwargs
+        prepared = self._validation.classes, self.test_function
         if not during_fit:
             x = self._validation_dataset(self._batches(x, y), batch_size)
         results = super().evaluate(x, verbose=verbose, return_dict=True, **kwargs)
-        features = x.map(lambda batch, labels: batch)
-        scores = self.discriminator.tail.predict(features, verbose=0)
-        results.update(self._validation.exact(scores))
+        results.update(self._exact_metrics(x))
+        if not during_fit and prepared[0] != self._validation.classes:
+            self._validation.classes, self.test_function = prepared
         return results if return_dict else list(results.values())
+
+    def _exact_metrics(self, dataset) -> dict[str, float]:
+        scores, all_labels = [], []
+        for features, labels in dataset:
+            inputs = preparation.as_input(features)
+            scores.append(self.discriminator.tail.predict_on_batch(inputs))
+            all_labels.append(keras.ops.convert_to_numpy(labels))
+        return self._validation.exact(
+            np.concatenate(all_labels), np.concatenate(scores)
+        )
 
 
 def _optimizer(optimizer, learning_rate: float) -> keras.optimizers.Optimizer:

@@ -28,11 +28,11 @@ class ValidationMetrics:
         metrics: Keras metrics that need both classes.
 
     Attributes:
-        labels: Labels of the validation data, int array (n,).
+        classes: The classes among the labels of the validation data.
     """
 
     def __init__(self, metrics: list | None = None) -> None:
-        self.for_both = [keras.metrics.get(metric) for metric in metrics or []]
+        self.for_both = [_as_metric(metric) for metric in metrics or []]
         self._majority = [
             keras.metrics.Mean(name="majority_score"),
             keras.metrics.Mean(name="specificity"),
@@ -41,24 +41,20 @@ class ValidationMetrics:
             keras.metrics.Mean(name="minority_score"),
             keras.metrics.Mean(name="sensitivity"),
         ]
-        self.labels = np.array([0, 1])
+        self.classes = {0, 1}
 
-    @property
-    def classes(self) -> set[int]:
-        """The classes among the labels."""
-        return {int(label) for label in np.unique(self.labels)}
-
-    def exact(self, scores: np.ndarray) -> dict[str, float]:
+    def exact(self, labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
         """Returns what cannot be summed up batch by batch: the exact AUROC.
 
         Nothing is returned where a class is missing or a score is not finite.
 
         Args:
-            scores: Scores of all validation images, in their order, (n, 1).
+            labels: Labels of all validation images, (n,).
+            scores: Their scores, (n, 1).
         """
-        if self.classes != {0, 1} or not np.isfinite(scores).all():
+        if len(np.unique(labels)) < 2 or not np.isfinite(scores).all():
             return {}
-        return {"auroc": float(roc_auc_score(self.labels, -scores[:, 0]))}
+        return {"auroc": float(roc_auc_score(labels, -scores[:, 0]))}
 
     @property
     def all(self) -> list[keras.metrics.Metric]:
@@ -93,3 +89,14 @@ class ValidationMetrics:
     def _update(metrics, scores, correct, weight) -> None:
         for metric, values in zip(metrics, (scores, correct), strict=True):
             metric.update_state(values, sample_weight=weight)
+
+
+def _as_metric(metric) -> keras.metrics.Metric:
+    # By that name Keras gives equality of labels and likelinesses, which never holds.
+    if metric in ("accuracy", "acc"):
+        return keras.metrics.BinaryAccuracy(name=metric)
+    found = keras.metrics.get(metric)
+    if isinstance(found, keras.metrics.Metric):
+        return found
+    name = getattr(found, "__name__", "metric")
+    return keras.metrics.MeanMetricWrapper(found, name=name)

@@ -6,10 +6,20 @@ from egan_keras.networks.builders import (
     build_generator,
     network_size,
 )
-from egan_keras.networks.cut_network import CutNetwork, as_cut, tie_stem
+from egan_keras.networks.cut_network import (
+    CutNetwork,
+    as_cut,
+    share_again,
+    shared_names,
+)
 from egan_keras.networks.head import MajorityAwareScore
 from egan_keras.networks.layers import MajorityStandardization
-from egan_keras.networks.recipes import RECIPES, Recipe, get_recipe
+from egan_keras.networks.recipes import (
+    RECIPES,
+    Recipe,
+    describe_recipe,
+    get_recipe,
+)
 
 __all__ = [
     "RECIPES",
@@ -21,7 +31,9 @@ __all__ = [
     "build",
     "build_discriminator",
     "build_generator",
+    "describe_recipe",
     "get_recipe",
     "network_size",
-    "tie_stem",
+    "share_again",
+    "shared_names",
 ]

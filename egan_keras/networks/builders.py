@@ -89,7 +89,19 @@ def build_discriminator(
         recipe: The choices.
         image_shape: (height, width, 3) of the images.
         weights: As in `Backbone.build`.
+
+    Raises:
+        ValueError: If choices of the recipe exclude each other.
     """
+    if recipe.trained_layers and (recipe.standardize or recipe.distance_weight):
+        raise ValueError(
+            "Standardisation and the distance from the majority need a stem that puts "
+            "out one vector an image; expected trained_layers=0, or standardize=False "
+            "and distance_weight=0. Received: "
+            f"trained_layers={recipe.trained_layers!r}, "
+            f"standardize={recipe.standardize}, "
+            f"distance_weight={recipe.distance_weight}."
+        )
     stem, backbone_tail = _stem_and_tail(
         backbone, recipe, image_shape, weights, role="discriminator"
     )
@@ -216,7 +228,7 @@ def _inputs_like(structure):
 def _stem_and_tail(backbone, recipe, image_shape, weights, *, role):
     """Returns models from images to features, and from features to one vector."""
     size = recipe.network_size or network_size(backbone, image_shape)
-    base = backbone.build(size, weights=weights, name=f"{role}_{backbone.name}")
+    base = backbone.build(size, weights=weights)
     images = keras.Input(image_shape, name="images")
     x = images
     if image_shape[:2] != (size, size):

@@ -1,7 +1,6 @@
 """A network in two parts: a frozen stem and a trained tail."""
 
 import keras
-from keras import layers
 
 from egan_keras import backbones
 
@@ -50,23 +49,44 @@ class CutNetwork(keras.Model):
         return cls(**config)
 
 
-def tie_stem(network: CutNetwork, stem: keras.Model) -> CutNetwork:
-    """Puts a stem in the place of the copy of it that stands inside another stem.
+def shared_names(generator: CutNetwork, discriminator: CutNetwork) -> list[str]:
+    """Returns the names of frozen networks and layers that stand in both stems."""
+    ours, theirs = (_stem_and_layers(each) for each in (generator, discriminator))
+    return [
+        name
+        for name, layer in theirs.items()
+        if layer.weights and ours.get(name) is layer
+    ]
+
+
+def share_again(
+    generator: CutNetwork, discriminator: CutNetwork, names: list[str]
+) -> CutNetwork:
+    """Puts the discriminator's layers into the generator's stem again.
 
     Keras shares a layer in a saved model's weights, but makes two of it when it loads
     one that stands in two nested models.
 
     Args:
-        network: The network whose stem may contain a copy, recognised by its name.
-        stem: The stem to share.
+        generator: The network whose stem has copies.
+        discriminator: The network to share with.
+        names: What `shared_names` returned before saving.
     """
-    if stem.name not in [layer.name for layer in network.stem.layers]:
-        return network
-    tied = keras.models.clone_model(
-        network.stem,
-        clone_function=lambda layer: stem if layer.name == stem.name else layer,
-    )
-    return CutNetwork(tied, network.tail, name=network.name)
+    originals = _stem_and_layers(discriminator)
+    if discriminator.stem.name in names and generator.stem.name in names:
+        stem = discriminator.stem
+    else:
+        stem = keras.models.clone_model(
+            generator.stem,
+            clone_function=lambda layer: (
+                originals[layer.name] if layer.name in names else layer
+            ),
+        )
+    return CutNetwork(stem, generator.tail, name=generator.name) if names else generator
+
+
+def _stem_and_layers(network: CutNetwork) -> dict[str, keras.layers.Layer]:
+    return {layer.name: layer for layer in [network.stem, *network.stem.layers]}
 
 
 def as_cut(network: keras.Model) -> CutNetwork:
@@ -75,10 +95,22 @@ def as_cut(network: keras.Model) -> CutNetwork:
     A functional model whose first layers are frozen is cut behind them.
 
     Args:
-        network: Any built Keras model with one image input.
+        network: Functional or Sequential Keras model with one image input.
+
+    Raises:
+        ValueError: If it is neither.
     """
     if isinstance(network, CutNetwork):
         return network
+    if not getattr(network, "inputs", None) or not getattr(network, "outputs", None):
+        raise ValueError(
+            "A network must be a functional or Sequential Keras model whose input "
+            f"shape is known. Received: {type(network).__name__} {network.name!r}. "
+            "Start a Sequential model with keras.Input(shape), or wrap a subclassed "
+            "one: keras.Model(inputs, network(inputs))."
+        )
+    if isinstance(network, keras.Sequential):
+        network = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
     leading = _count_frozen_layers(network)
     if leading:
         stem, tail = backbones.cut(network, len(network.layers) - leading)
@@ -90,8 +122,15 @@ def as_cut(network: keras.Model) -> CutNetwork:
 def _count_frozen_layers(network: keras.Model) -> int:
     leading = 0
     for index, layer in enumerate(network.layers):
-        if layer.trainable_weights or isinstance(layer, layers.Dropout):
+        if layer.trainable_weights or _is_random(layer):
             break
         if layer.weights:
             leading = index + 1
     return leading if leading < len(network.layers) else 0
+
+
+def _is_random(layer: keras.layers.Layer) -> bool:
+    """Whether a layer draws anew at each step (augmentation, dropout, noise)."""
+    return any(
+        isinstance(value, keras.random.SeedGenerator) for value in vars(layer).values()
+    )

@@ -90,14 +90,19 @@ class MajorityAwareScore(layers.Layer):
         held_out = np.concatenate(
             [
                 self._distances_with(sample[fitted], sample[others])
-                for fitted, others in KFold(min(_FOLDS, len(sample))).split(sample)
+                for fitted, others in self._folds(len(sample)).split(sample)
             ]
-            if len(sample) < _ROWS_PER_FEATURE * sample.shape[1]
+            if 2 <= len(sample) < _ROWS_PER_FEATURE * sample.shape[1]
             else [self._distances_with(sample, sample)]
         )
         self._fit_directions(sample)
         self.distance_mean.assign(held_out.mean())
         self.distance_deviation.assign(held_out.std() + _SMALL)
+
+    @staticmethod
+    def _folds(count: int) -> KFold:
+        # Shuffled, since images of several classes often come class by class.
+        return KFold(min(_FOLDS, count), shuffle=True, random_state=0)
 
     def _distances_with(self, fitted: np.ndarray, others: np.ndarray) -> np.ndarray:
         self._fit_directions(fitted)

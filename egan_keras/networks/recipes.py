@@ -154,3 +154,21 @@ def get_recipe(recipe: str | Recipe, **choices) -> Recipe:
                 f"Received: {choice}={value!r}."
             )
     return dataclasses.replace(recipe, **choices)
+
+
+def describe_recipe(recipe: Recipe) -> str:
+    """Returns a recipe's name, and what differs from the recipe of that name.
+
+    Example:
+        >>> describe_recipe(get_recipe("published", loss="hinge"))
+        'published (loss=hinge)'
+    """
+    if recipe.name not in RECIPES:
+        return recipe.name
+    original = dataclasses.asdict(RECIPES[recipe.name])
+    changes = [
+        f"{choice}={value}"
+        for choice, value in dataclasses.asdict(recipe).items()
+        if value != original[choice]
+    ]
+    return f"{recipe.name} ({', '.join(changes)})" if changes else recipe.name
