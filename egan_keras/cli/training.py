@@ -34,6 +34,9 @@ def train(arguments: argparse.Namespace) -> int:
         OSError: if ImageNet weights cannot be had.
         KeyboardInterrupt: on Ctrl-C, after the model was saved.
     """
+    data.check_folder(
+        arguments.data, majority=arguments.majority, minority=arguments.minority
+    )
     _check_networks(arguments)
     with runs.writing(arguments.out, overwrite=arguments.overwrite) as folder:
         keras.utils.set_random_seed(arguments.seed)

@@ -68,9 +68,7 @@ def load_folder(
     roles = ClassRoles.from_names(majority, minority)
     rules = SplitRules(minority_count, ratio, seed, validation_fraction, test_fraction)
     check_image_size(image_size)
-    train_root, test_root = _find_layout(Path(root))
-    pool = _class_images(train_root, roles)
-    test = None if test_root is None else _class_images(test_root, roles)
+    pool, test = _find_images(Path(root), roles)
     if skip_unreadable:
         division = divide(pool, test, roles, rules, is_usable=can_decode)
     else:
@@ -78,6 +76,32 @@ def load_folder(
     return read_splits(
         division, roles, image_size=image_size, skip_unreadable=skip_unreadable
     )
+
+
+def check_folder(
+    root: str | Path, *, majority: str | Sequence[str], minority: str | Sequence[str]
+) -> None:
+    """Refuse what `load_folder` would refuse of a folder, without opening an image.
+
+    Args:
+        root: as for `load_folder`.
+        majority: as for `load_folder`.
+        minority: as for `load_folder`.
+
+    Raises:
+        FileNotFoundError: if a folder is missing or empty.
+        ValueError: for an unknown class or one in both roles.
+    """
+    _find_images(Path(root), ClassRoles.from_names(majority, minority))
+
+
+def _find_images(
+    root: Path, roles: ClassRoles
+) -> tuple[dict[str, list[Path]], dict[str, list[Path]] | None]:
+    """Return the image files of each class to train on, and those to test on."""
+    train_root, test_root = _find_layout(root)
+    pool = _class_images(train_root, roles)
+    return pool, None if test_root is None else _class_images(test_root, roles)
 
 
 def _find_layout(root: Path) -> tuple[Path, Path | None]:

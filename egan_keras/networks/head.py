@@ -87,26 +87,26 @@ class MajorityAwareScore(layers.Layer):
             features: Standardised features of majority images, float (n, d).
         """
         sample = features[:: -(-len(features) // _COVARIANCE_ROWS)].astype("float64")
-        held_out = np.concatenate(
-            [
-                self._distances_with(sample[fitted], sample[others])
-                for fitted, others in self._folds(len(sample)).split(sample)
-            ]
-            if 2 <= len(sample) < _ROWS_PER_FEATURE * sample.shape[1]
-            else [self._distances_with(sample, sample)]
-        )
+        held_out = None
+        if 2 <= len(sample) < _ROWS_PER_FEATURE * sample.shape[1]:
+            held_out = self._held_out_distances(sample)
         self._fit_directions(sample)
+        if held_out is None:
+            held_out = self._distances(sample)
         self.distance_mean.assign(held_out.mean())
         self.distance_deviation.assign(held_out.std() + _SMALL)
 
-    @staticmethod
-    def _folds(count: int) -> KFold:
+    def _held_out_distances(self, sample: np.ndarray) -> np.ndarray:
         # Shuffled, since images of several classes often come class by class.
-        return KFold(min(_FOLDS, count), shuffle=True, random_state=0)
+        folds = KFold(min(_FOLDS, len(sample)), shuffle=True, random_state=0)
+        distances = []
+        for fitted, others in folds.split(sample):
+            self._fit_directions(sample[fitted])
+            distances.append(self._distances(sample[others]))
+        return np.concatenate(distances)
 
-    def _distances_with(self, fitted: np.ndarray, others: np.ndarray) -> np.ndarray:
-        self._fit_directions(fitted)
-        return ops.convert_to_numpy(self._distance(others.astype("float32")))
+    def _distances(self, sample: np.ndarray) -> np.ndarray:
+        return ops.convert_to_numpy(self._distance(sample.astype("float32")))
 
     def _fit_directions(self, sample: np.ndarray) -> None:
         """Takes the leading eigenvectors of the shrunk covariance of features."""
