@@ -20,7 +20,8 @@ def check_images(
         images: RGB pixels in 0..255, uint8 or float, of shape (n, height, width, 3).
             Other integer types are returned as uint8.
         image_shape: the (height, width, 3) expected; None, as a whole or for a side,
-            accepts any.
+            accepts any. With (d,), rows of d features are expected in place of images,
+            see `check_rows`.
 
     Returns:
         The images, uint8 or of their own float type, (n, height, width, 3).
@@ -35,6 +36,8 @@ def check_images(
     >>> check_images(np.zeros((2, 8, 8, 3), np.uint8)).shape
     (2, 8, 8, 3)
     """
+    if image_shape is not None and len(image_shape) == 1:
+        return check_rows(images, image_shape[0])
     images = _as_array(images)
     _check_shape(images.shape, image_shape)
     if images.dtype == np.uint8:
@@ -66,6 +69,35 @@ def check_images(
             stacklevel=2,
         )
     return images
+
+
+def check_rows(rows: Any, size: int) -> np.ndarray:
+    """Check rows of features and return them as float32 (n, size).
+
+    Args:
+        rows: finite numbers of shape (n, size).
+        size: the number of features expected.
+
+    Raises:
+        ValueError: if they are none, of another shape, not numbers, or not finite.
+
+    >>> check_rows([[1, 2], [3, 4]], 2).dtype
+    dtype('float32')
+    """
+    rows = np.asarray(rows)
+    if rows.ndim != 2 or rows.shape[1] != size or not len(rows):
+        raise ValueError(
+            f"Features must have the shape (n, {size}), one row for each image. "
+            f"Received: features of shape {rows.shape}. Compute them with the network "
+            "that the model was built for."
+        )
+    if rows.dtype.kind not in "iuf" or not np.isfinite(rows).all():
+        raise ValueError(
+            "Features must be finite numbers. Received: features of dtype "
+            f"{rows.dtype}{'' if rows.dtype.kind not in 'iuf' else ', some not finite'}"
+            ". Remove or repair these rows."
+        )
+    return rows.astype(np.float32, copy=False)
 
 
 def check_labels(labels: Any, n_images: int) -> np.ndarray:

@@ -102,6 +102,48 @@ class EGAN(AdversarialTrainer):
             generator, critic, recipe=chosen, pairing=f"{encoder}->{discriminator}"
         )
 
+    @classmethod
+    def from_features(
+        cls,
+        encoder_size: int | None,
+        discriminator_size: int,
+        *,
+        recipe: "str | networks.Recipe" = "default",
+        pairing: str | None = None,
+        **choices,
+    ) -> "EGAN":
+        """Builds both networks on features that were computed before.
+
+        What takes images elsewhere then takes rows of features, float (n, d), such as
+        the pooled output of a frozen backbone: one pass over the images serves many
+        trainings.
+
+        Args:
+            encoder_size: Length of the encoder's feature vectors, which stand first
+                in a row; `None` where both networks read the same vector.
+            discriminator_size: Length of the discriminator's feature vectors.
+            recipe: `"default"` or a `Recipe` that keeps backbones frozen.
+            pairing: How reports call the origin of the features.
+            **choices: Fields of the recipe to choose differently.
+
+        Raises:
+            ValueError: If the recipe cannot be trained on features, or a choice is
+                unknown.
+
+        Example:
+            >>> model = EGAN.from_features(None, 8)
+            >>> model.compile()
+            >>> rows = np.random.default_rng(0).normal(size=(99, 8))
+            >>> history = model.fit(rows, np.arange(99) < 5, epochs=1, verbose=0)
+            >>> model.predict(rows, verbose=0).shape
+            (99, 1)
+        """
+        chosen = networks.get_recipe(recipe, **choices)
+        generator, critic = networks.build_on_features(
+            encoder_size, discriminator_size, chosen
+        )
+        return cls(generator, critic, recipe=chosen, pairing=pairing)
+
     @property
     def recipe(self) -> str:
         """The recipe's name, with what was chosen differently."""

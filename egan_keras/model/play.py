@@ -35,7 +35,7 @@ def play(
     """
     fakes = generator.tail(minority, training=True)
     generator_penalty = sum(generator.tail.losses)
-    if generator.output_shape == discriminator.input_shape:
+    if makes_images(generator, discriminator):
         fakes = discriminator.stem(fakes, training=False)
     majority_scores = discriminator.tail(majority, training=True)
     fake_scores = discriminator.tail(fakes, training=True)
@@ -52,6 +52,15 @@ def play(
         "fake_scores": fake_scores,
         "fake_features": fakes,
     }
+
+
+def makes_images(generator: CutNetwork, discriminator: CutNetwork) -> bool:
+    """Whether fakes are images, rather than features of the discriminator's stem.
+
+    Where rows of features take the place of images, both may have the same shape.
+    """
+    shape = generator.output_shape
+    return len(shape) > 2 and shape == discriminator.input_shape
 
 
 def check_fakes(generator: CutNetwork, discriminator: CutNetwork) -> None:

@@ -14,6 +14,7 @@ from egan_keras.networks.cut_network import (
 )
 from egan_keras.networks.head import MajorityAwareScore
 from egan_keras.networks.layers import MajorityStandardization
+from egan_keras.networks.on_features import build_on_features
 from egan_keras.networks.recipes import (
     RECIPES,
     Recipe,
@@ -31,6 +32,7 @@ __all__ = [
     "build",
     "build_discriminator",
     "build_generator",
+    "build_on_features",
     "describe_recipe",
     "get_recipe",
     "network_size",

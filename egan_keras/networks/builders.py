@@ -8,17 +8,19 @@ from keras import layers
 from egan_keras import backbones
 from egan_keras.backbones import Backbone
 from egan_keras.networks.cut_network import CutNetwork
+from egan_keras.networks.generators import (
+    feature_generator,
+    image_generator,
+    inputs_like,
+)
 from egan_keras.networks.head import MajorityAwareScore
 from egan_keras.networks.layers import (
     InferenceMode,
     MajorityStandardization,
-    MeanSquarePenalty,
 )
 from egan_keras.networks.recipes import Recipe
 
-_LEAK = 0.2
 _ENLARGEMENT = 3
-_DECODED_SIDE = 32
 
 
 def network_size(backbone: Backbone, image_shape: tuple[int, int, int]) -> int:
@@ -105,10 +107,23 @@ def build_discriminator(
     stem, backbone_tail = _stem_and_tail(
         backbone, recipe, image_shape, weights, role="discriminator"
     )
+    return discriminator_on(stem, backbone_tail, recipe)
+
+
+def discriminator_on(
+    stem: keras.Model, backbone_tail: keras.Model, recipe: Recipe
+) -> CutNetwork:
+    """Builds what follows a backbone: standardisation, dropout and the score.
+
+    Args:
+        stem: From the network's input to frozen features.
+        backbone_tail: From these features to one vector.
+        recipe: The choices.
+    """
     if recipe.standardize:
         standardized = MajorityStandardization(name="standardization")(stem.output)
         stem = keras.Model(stem.input, standardized, name=stem.name)
-    features = _inputs_like(backbone_tail.input)
+    features = inputs_like(backbone_tail.input)
     vector = layers.Dropout(recipe.dropout, name="dropout")(backbone_tail(features))
     if recipe.distance_weight:
         score = MajorityAwareScore(recipe.distance_weight, name="score")(vector)
@@ -139,7 +154,7 @@ def build_generator(
     Raises:
         ValueError: If the fakes cannot be what the recipe says.
     """
-    decoders = {"images": _image_generator, "features": _feature_generator}
+    decoders = {"images": image_generator, "features": feature_generator}
     if recipe.generates not in decoders:
         raise ValueError(
             f"Unknown kind of fakes; expected one of {', '.join(decoders)}. "
@@ -147,7 +162,7 @@ def build_generator(
         )
     if share_stem and recipe.trained_layers == 0:
         stem = discriminator.stem
-        vector = _inputs_like(stem.output_shape)
+        vector = inputs_like(stem.output_shape)
         tail = keras.Model(vector, vector, name="encoder_backbone_tail")
     else:
         stem, tail = _stem_and_tail(
@@ -158,71 +173,6 @@ def build_generator(
             role="encoder",
         )
     return decoders[recipe.generates](stem, tail, recipe, discriminator)
-
-
-def _image_generator(stem, encoder_tail, recipe, discriminator) -> CutNetwork:
-    """Encoder, latent, and transposed convolutions to an image of pixels 0..255."""
-    image_shape = discriminator.stem.input_shape[1:]
-    features = _inputs_like(encoder_tail.input)
-    x = _latent(encoder_tail(features), recipe)
-    side = _DECODED_SIDE // 4
-    x = layers.Dense(side * side * recipe.decoder_channels, name="decoder")(x)
-    x = layers.LeakyReLU(_LEAK)(x)
-    x = layers.Reshape((side, side, recipe.decoder_channels))(x)
-    x = layers.Conv2DTranspose(64, 3, strides=2, padding="same")(x)
-    x = layers.BatchNormalization()(x)
-    x = layers.LeakyReLU(_LEAK)(x)
-    x = layers.Conv2DTranspose(3, 3, strides=2, padding="same")(x)
-    x = layers.BatchNormalization()(x)
-    x = layers.Activation("sigmoid")(x)
-    x = layers.Rescaling(255.0, name="pixels")(x)
-    if image_shape[:2] != (_DECODED_SIDE, _DECODED_SIDE):
-        x = layers.Resizing(*image_shape[:2], name="image_size")(x)
-    tail = keras.Model(features, x, name="generator_tail")
-    return CutNetwork(stem, tail, name="generator")
-
-
-def _feature_generator(encoder_stem, encoder_tail, recipe, discriminator):
-    """Encoder, latent with noise, and a residual on the minority's own features."""
-    shape = discriminator.stem.output_shape
-    if not isinstance(shape, tuple) or len(shape) != 2:
-        raise ValueError(
-            "A generator of features needs a discriminator whose stem puts out one "
-            f"vector an image. Received: features of shape {shape}. Use "
-            "trained_layers=0, or generates='images'."
-        )
-    images = keras.Input(discriminator.stem.input_shape[1:], name="images")
-    own = discriminator.stem(images)
-    encoded = own if encoder_stem is discriminator.stem else encoder_stem(images)
-    stem = keras.Model(images, [encoded, own], name="generator_stem")
-    features, own = _inputs_like(encoder_tail.input), _inputs_like(shape)
-    x = layers.LayerNormalization(name="encoder_normalization")(encoder_tail(features))
-    x = _latent(x, recipe, activation=True)
-    x = layers.Dense(recipe.latent_size, name="decoder")(x)
-    x = layers.LeakyReLU(_LEAK)(x)
-    residual = layers.Dense(shape[-1], name="residual")(x)
-    residual = MeanSquarePenalty(recipe.reconstruction, name="reconstruction")(residual)
-    fakes = layers.Add(name="fakes")([own, residual])
-    tail = keras.Model([features, own], fakes, name="generator_tail")
-    return CutNetwork(stem, tail, name="generator")
-
-
-def _latent(vector, recipe: Recipe, *, activation: bool = False):
-    latent = layers.Dense(recipe.latent_size, name="latent")(vector)
-    if activation:
-        latent = layers.LeakyReLU(_LEAK)(latent)
-    if recipe.latent_noise:
-        latent = layers.GaussianNoise(recipe.latent_noise, name="noise")(latent)
-    return latent
-
-
-def _inputs_like(structure):
-    """Returns inputs of the same shapes as tensors, or as one shape tuple."""
-    if isinstance(structure, tuple):
-        return keras.Input(structure[1:])
-    return keras.tree.map_structure(
-        lambda tensor: keras.Input(tensor.shape[1:]), structure
-    )
 
 
 def _stem_and_tail(backbone, recipe, image_shape, weights, *, role):
@@ -241,10 +191,10 @@ def _stem_and_tail(backbone, recipe, image_shape, weights, *, role):
     if recipe.trained_layers == 0:
         base.trainable = False
         stem = keras.Model(images, pool(base(x, training=False)), name=f"{role}_stem")
-        vector = _inputs_like(stem.output_shape)
+        vector = inputs_like(stem.output_shape)
         return stem, keras.Model(vector, vector, name=f"{role}_backbone_tail")
     base_stem, base_tail = backbones.cut(base, recipe.trained_layers)
-    frontier = _inputs_like(base_tail.input)
+    frontier = inputs_like(base_tail.input)
     vector = pool(InferenceMode(base_tail, name=f"{role}_trained_layers")(frontier))
     return (
         keras.Model(images, base_stem(x, training=False), name=f"{role}_stem"),

@@ -1,0 +1,69 @@
+"""Networks on features that were computed before, in the place of images."""
+
+import keras
+from keras import layers
+
+from egan_keras.networks.builders import discriminator_on
+from egan_keras.networks.cut_network import CutNetwork
+from egan_keras.networks.generators import feature_generator
+from egan_keras.networks.recipes import Recipe
+
+
+def build_on_features(
+    encoder_size: int | None, discriminator_size: int, recipe: Recipe
+) -> tuple[CutNetwork, CutNetwork]:
+    """Builds a generator and a discriminator that read rows of features.
+
+    They are what `build` puts behind frozen backbones, and take what those put out.
+
+    Args:
+        encoder_size: Length of the encoder's feature vectors, which then stand first
+            in a row; `None` where both networks read the same vector.
+        discriminator_size: Length of the discriminator's feature vectors.
+        recipe: The choices.
+
+    Returns:
+        `(generator, discriminator)`.
+
+    Raises:
+        ValueError: If the recipe trains layers of backbones or generates images, or a
+            size is not positive.
+    """
+    if recipe.trained_layers or recipe.generates != "features":
+        raise ValueError(
+            "Only a recipe that keeps the backbones frozen and generates features can "
+            "be trained on features; expected trained_layers=0 and "
+            f"generates='features'. Received: trained_layers={recipe.trained_layers!r},"
+            f" generates={recipe.generates!r}. Train it on images."
+        )
+    if discriminator_size < 1 or (encoder_size is not None and encoder_size < 1):
+        raise ValueError(
+            "Feature vectors must have one number at least. Received: "
+            f"encoder_size={encoder_size!r}, discriminator_size={discriminator_size!r}."
+        )
+    skipped = encoder_size or 0
+    stem = _columns(skipped, discriminator_size, skipped + discriminator_size)
+    discriminator = discriminator_on(stem, _identity(discriminator_size), recipe)
+    if encoder_size is None:
+        encoder_stem, encoder_size = discriminator.stem, discriminator_size
+    else:
+        encoder_stem = _columns(0, encoder_size, skipped + discriminator_size)
+    generator = feature_generator(
+        encoder_stem, _identity(encoder_size), recipe, discriminator
+    )
+    return generator, discriminator
+
+
+def _identity(size: int) -> keras.Model:
+    vector = keras.Input((size,))
+    return keras.Model(vector, vector)
+
+
+def _columns(start: int, size: int, row_size: int) -> keras.Model:
+    """Returns a model that takes some columns of rows."""
+    rows = keras.Input((row_size,), name="rows")
+    if size == row_size:
+        return keras.Model(rows, rows)
+    column = layers.Reshape((row_size, 1))(rows)
+    column = layers.Cropping1D((start, row_size - start - size))(column)
+    return keras.Model(rows, layers.Reshape((size,))(column))
