@@ -68,7 +68,7 @@ def test_what_is_unlike_the_majority_scores_lower(majority):
 
 def test_distance_counts_less_the_more_minority_images_there_are(majority):
     weights = [float(adapted(majority, count).weight) for count in (1, 4, 500)]
-    np.testing.assert_allclose(weights, [0.35 / (1 + 1 / 16), 0.175, 0], atol=1e-4)
+    np.testing.assert_allclose(weights, [0.35 / 1.25, 0.175, 0.35 / 126], atol=1e-6)
 
 
 def test_before_adapting_it_knows_that_it_has_not(majority):

@@ -50,7 +50,7 @@ def test_published_fakes_are_pixels_and_divided_by_255_in_the_discriminator():
 
 def test_default_generates_features_of_the_discriminator():
     generator, discriminator = build("default")
-    assert generator.output_shape == discriminator.stem.output_shape == (None, 256)
+    assert generator.output_shape == discriminator.stem.output_shape == (None, 384)
     assert discriminator.stem.get_layer("resizing").height == 96
 
 
@@ -59,6 +59,45 @@ def test_default_shares_one_stem_where_both_backbones_are_the_same():
     assert discriminator.stem in generator.stem.layers
     other, _ = build("default", encoder=Backbone("MobileNet", {"alpha": 0.5}))
     assert len(other.stem.weights) > len(generator.stem.weights)
+
+
+def test_features_of_two_depths_stand_side_by_side():
+    recipe = networks.get_recipe("default", network_size=64)
+    stem, sizes = networks.pooled_features(TINY, recipe, SHAPE, weights=None)
+    assert sizes == [256, 128] and stem.output_shape == (None, 384)
+    maps = networks.feature_maps(TINY.build(64, weights=None), 3)
+    assert [tuple(each.shape[1:]) for each in maps] == [
+        (2, 2, 256),
+        (4, 4, 128),
+        (8, 8, 64),
+    ]
+    with pytest.raises(ValueError, match="maps of 2 sizes.*depths=9.*fewer depths"):
+        networks.feature_maps(model_of_two_sizes(), 9)
+
+
+def model_of_two_sizes():
+    images = keras.Input((8, 8, 3))
+    return keras.Model(images, keras.layers.MaxPooling2D()(keras.layers.ReLU()(images)))
+
+
+def test_vectors_of_each_depth_have_length_one_whatever_the_contrast():
+    layer = networks.UnitLength([3, 5])
+    rows = np.random.default_rng(0).normal(size=(4, 8)).astype("float32")
+    result = keras.ops.convert_to_numpy(layer(rows))
+    np.testing.assert_allclose(np.linalg.norm(result[:, :3], axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(result[:, 3:], axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(layer(7 * rows), result, atol=1e-6)
+    np.testing.assert_array_equal(layer(0 * rows), 0 * rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "alpha"), [("MobileNet", 0.25), ("MobileNetV2", 0.35)]
+)
+def test_what_follows_a_small_backbone_is_at_most_a_quarter_of_it(name, alpha):
+    backbone = Backbone(name, {"alpha": alpha})
+    _, discriminator = build("default", discriminator=backbone)
+    own = backbone.build(96, weights=None).count_params()
+    assert discriminator.count_params() - own <= own / 4
 
 
 @pytest.mark.parametrize("recipe", networks.RECIPES)
@@ -172,7 +211,10 @@ def test_unknown_recipe_and_choice_are_refused():
 
 def test_features_cannot_be_generated_for_a_cut_inside_the_backbone():
     with pytest.raises(ValueError, match="one vector an image.*trained_layers=0"):
-        build("default", trained_layers=5, standardize=False)
+        choices = {"depths": 1, "unit_length": False, "standardize": False}
+        build("default", trained_layers=5, distance_weight=0.0, **choices)
+    with pytest.raises(ValueError, match="Received: trained_layers=5, depths=2, .*0.8"):
+        build("default", trained_layers=5)
 
 
 def test_grayscale_image_shape_is_refused():

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -18,7 +19,10 @@ def test_training_on_features_gives_the_scores_of_training_on_images(
     on_rows.compile()
     for mine, theirs in zip(
         [*on_rows.generator.tail.weights, *on_rows.discriminator.tail.weights],
-        [*build_tiny().generator.tail.weights, *build_tiny().discriminator.tail.weights],
+        [
+            *build_tiny().generator.tail.weights,
+            *build_tiny().discriminator.tail.weights,
+        ],
         strict=True,
     ):
         mine.assign(theirs)
@@ -31,7 +35,7 @@ def test_training_on_features_gives_the_scores_of_training_on_images(
 def test_the_encoder_reads_its_own_columns():
     random = np.random.default_rng(0)
     rows = random.normal(size=(60, 12)).astype("float32")
-    model = ek.EGAN.from_features(4, 8)
+    model = ek.EGAN.from_features(4, 8, unit_length=False)
     model.compile()
     model.fit(rows, np.arange(60) < 3, epochs=1, verbose=0)
     encoded, own = model.generator.stem.predict(rows, verbose=0)
@@ -45,8 +49,6 @@ def test_the_encoder_reads_its_own_columns():
 
 
 def test_saved_and_loaded_it_scores_the_same(tmp_path):
-    import keras
-
     rows = np.random.default_rng(0).normal(size=(60, 12))
     model = ek.EGAN.from_features(4, 8, pairing="a->b")
     model.compile()

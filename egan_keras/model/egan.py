@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -106,7 +107,7 @@ class EGAN(AdversarialTrainer):
     def from_features(
         cls,
         encoder_size: int | None,
-        discriminator_size: int,
+        discriminator_size: int | Sequence[int],
         *,
         recipe: "str | networks.Recipe" = "default",
         pairing: str | None = None,
@@ -121,7 +122,8 @@ class EGAN(AdversarialTrainer):
         Args:
             encoder_size: Length of the encoder's feature vectors, which stand first
                 in a row; `None` where both networks read the same vector.
-            discriminator_size: Length of the discriminator's feature vectors.
+            discriminator_size: Length of the discriminator's feature vectors; several
+                lengths where vectors of several depths stand side by side.
             recipe: `"default"` or a `Recipe` that keeps backbones frozen.
             pairing: How reports call the origin of the features.
             **choices: Fields of the recipe to choose differently.

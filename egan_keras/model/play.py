@@ -12,6 +12,7 @@ def play(
     minority,
     known_minority=None,
     fake_weight: float = 1.0,
+    adversarial_weight: float = 1.0,
 ) -> dict:
     """Lets the generator make fakes and the discriminator judge them.
 
@@ -28,6 +29,7 @@ def play(
         known_minority: Features of minority images, from the discriminator's stem,
             where its loss sees them too.
         fake_weight: Weight of the fakes in the discriminator's loss, 0..1.
+        adversarial_weight: Weight of the adversarial term in the generator's loss.
 
     Returns:
         `discriminator_loss` and `generator_loss`, scalars; `majority_scores` and
@@ -47,7 +49,8 @@ def play(
             majority_scores, fake_scores, minority_scores, fake_weight
         )
         + sum(discriminator.tail.losses),
-        "generator_loss": loss.generator(fake_scores) + generator_penalty,
+        "generator_loss": adversarial_weight * loss.generator(fake_scores)
+        + generator_penalty,
         "majority_scores": majority_scores,
         "fake_scores": fake_scores,
         "fake_features": fakes,

@@ -29,6 +29,7 @@ def adversarial_step(model, majority, minority, known_minority=None) -> dict:
             minority,
             known_minority,
             model.fake_weight,
+            model.choices.adversarial,
         )
         if loss.gradient_penalty:
             outcome["discriminator_loss"] += loss.gradient_penalty * _penalty(

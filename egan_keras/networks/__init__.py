@@ -5,6 +5,7 @@ from egan_keras.networks.builders import (
     build_discriminator,
     build_generator,
     network_size,
+    pooled_features,
 )
 from egan_keras.networks.cut_network import (
     CutNetwork,
@@ -12,8 +13,9 @@ from egan_keras.networks.cut_network import (
     share_again,
     shared_names,
 )
+from egan_keras.networks.depths import feature_maps
 from egan_keras.networks.head import MajorityAwareScore
-from egan_keras.networks.layers import MajorityStandardization
+from egan_keras.networks.layers import MajorityStandardization, UnitLength
 from egan_keras.networks.on_features import build_on_features
 from egan_keras.networks.recipes import (
     RECIPES,
@@ -28,14 +30,17 @@ __all__ = [
     "MajorityAwareScore",
     "MajorityStandardization",
     "Recipe",
+    "UnitLength",
     "as_cut",
     "build",
     "build_discriminator",
     "build_generator",
     "build_on_features",
     "describe_recipe",
+    "feature_maps",
     "get_recipe",
     "network_size",
+    "pooled_features",
     "share_again",
     "shared_names",
 ]

@@ -1,6 +1,7 @@
 """Discriminators and generators, built from backbones as a recipe says."""
 
 import os
+from collections.abc import Sequence
 
 import keras
 from keras import layers
@@ -8,6 +9,7 @@ from keras import layers
 from egan_keras import backbones
 from egan_keras.backbones import Backbone
 from egan_keras.networks.cut_network import CutNetwork
+from egan_keras.networks.depths import feature_maps
 from egan_keras.networks.generators import (
     feature_generator,
     image_generator,
@@ -17,6 +19,7 @@ from egan_keras.networks.head import MajorityAwareScore
 from egan_keras.networks.layers import (
     InferenceMode,
     MajorityStandardization,
+    UnitLength,
 )
 from egan_keras.networks.recipes import Recipe
 
@@ -95,34 +98,64 @@ def build_discriminator(
     Raises:
         ValueError: If choices of the recipe exclude each other.
     """
-    if recipe.trained_layers and (recipe.standardize or recipe.distance_weight):
+    needs_vectors = {
+        "depths": recipe.depths > 1,
+        "unit_length": recipe.unit_length,
+        "standardize": recipe.standardize,
+        "distance_weight": recipe.distance_weight > 0,
+    }
+    if recipe.trained_layers and any(needs_vectors.values()):
+        chosen = [name for name, needs in needs_vectors.items() if needs]
         raise ValueError(
-            "Standardisation and the distance from the majority need a stem that puts "
-            "out one vector an image; expected trained_layers=0, or standardize=False "
-            "and distance_weight=0. Received: "
-            f"trained_layers={recipe.trained_layers!r}, "
-            f"standardize={recipe.standardize}, "
-            f"distance_weight={recipe.distance_weight}."
+            "Several depths, unit length, standardisation and the distance from the "
+            "majority need a stem that puts out vectors; expected trained_layers=0, or "
+            "depths=1, unit_length=False, standardize=False and distance_weight=0. "
+            f"Received: trained_layers={recipe.trained_layers!r}, "
+            + ", ".join(f"{name}={getattr(recipe, name)}" for name in chosen)
+            + "."
         )
-    stem, backbone_tail = _stem_and_tail(
-        backbone, recipe, image_shape, weights, role="discriminator"
+    if recipe.trained_layers:
+        stem, backbone_tail = _stem_and_tail(
+            backbone, recipe, image_shape, weights, role="discriminator"
+        )
+        return discriminator_on(stem, backbone_tail, recipe)
+    stem, sizes = pooled_features(
+        backbone, recipe, image_shape, weights=weights, role="discriminator"
     )
-    return discriminator_on(stem, backbone_tail, recipe)
+    return discriminator_on_vectors(stem, sizes, recipe)
+
+
+def discriminator_on_vectors(
+    stem: keras.Model, sizes: Sequence[int], recipe: Recipe
+) -> CutNetwork:
+    """Builds a discriminator behind a network that puts out feature vectors.
+
+    Args:
+        stem: From the network's input to vectors side by side, (n, sum of sizes).
+        sizes: The number of features of each vector.
+        recipe: The choices.
+    """
+    features = stem.output
+    if recipe.unit_length:
+        features = UnitLength(sizes, name="unit_length")(features)
+    if recipe.standardize:
+        features = MajorityStandardization(name="standardization")(features)
+    stem = keras.Model(stem.input, features, name=stem.name)
+    vector = inputs_like(stem.output_shape)
+    tail = keras.Model(vector, vector, name="discriminator_backbone_tail")
+    return discriminator_on(stem, tail, recipe)
 
 
 def discriminator_on(
     stem: keras.Model, backbone_tail: keras.Model, recipe: Recipe
 ) -> CutNetwork:
-    """Builds what follows a backbone: standardisation, dropout and the score.
+    """Builds what follows a stem: trained layers, dropout and the score.
 
     Args:
         stem: From the network's input to frozen features.
         backbone_tail: From these features to one vector.
         recipe: The choices.
     """
-    if recipe.standardize:
-        standardized = MajorityStandardization(name="standardization")(stem.output)
-        stem = keras.Model(stem.input, standardized, name=stem.name)
     features = inputs_like(backbone_tail.input)
     vector = layers.Dropout(recipe.dropout, name="dropout")(backbone_tail(features))
     if recipe.distance_weight:
@@ -160,23 +193,65 @@ def build_generator(
             f"Unknown kind of fakes; expected one of {', '.join(decoders)}. "
             f"Received: generates={recipe.generates!r}."
         )
-    if share_stem and recipe.trained_layers == 0:
+    image_shape = discriminator.stem.input_shape[1:]
+    if recipe.trained_layers == 0:
         stem = discriminator.stem
+        if not share_stem:
+            stem, _ = pooled_features(
+                backbone, recipe, image_shape, weights=weights, role="encoder"
+            )
         vector = inputs_like(stem.output_shape)
         tail = keras.Model(vector, vector, name="encoder_backbone_tail")
     else:
         stem, tail = _stem_and_tail(
             backbone,
             recipe,
-            discriminator.stem.input_shape[1:],
+            image_shape,
             weights,
             role="encoder",
         )
     return decoders[recipe.generates](stem, tail, recipe, discriminator)
 
 
-def _stem_and_tail(backbone, recipe, image_shape, weights, *, role):
-    """Returns models from images to features, and from features to one vector."""
+def pooled_features(
+    backbone: Backbone,
+    recipe: Recipe,
+    image_shape: tuple[int, int, int],
+    *,
+    weights: str | os.PathLike | None = "imagenet",
+    role: str = "frozen",
+) -> tuple[keras.Model, list[int]]:
+    """Builds a frozen backbone from images to pooled features.
+
+    Args:
+        backbone: The backbone.
+        recipe: The choices.
+        image_shape: (height, width, 3) of the images.
+        weights: As in `Backbone.build`.
+        role: What the model's name begins with.
+
+    Returns:
+        The model from images, pixels 0..255, to one vector for each of the recipe's
+        depths side by side, and the vectors' sizes.
+
+    Raises:
+        ValueError: As `feature_maps` does.
+    """
+    base, images, x = _backbone_on_images(backbone, recipe, image_shape, weights)
+    maps = feature_maps(base, recipe.depths)
+    frozen = keras.Model(base.input, maps, name=base.name)
+    frozen.trainable = False
+    pool = layers.GlobalAveragePooling2D
+    vectors = [pool()(each) for each in keras.tree.flatten(frozen(x, training=False))]
+    joined = vectors[0]
+    if len(vectors) > 1:
+        joined = layers.Concatenate(name="depths")(vectors)
+    sizes = [vector.shape[-1] for vector in vectors]
+    return keras.Model(images, joined, name=f"{role}_stem"), sizes
+
+
+def _backbone_on_images(backbone, recipe, image_shape, weights):
+    """Returns a backbone, an input for images, and these as the backbone takes them."""
     size = recipe.network_size or network_size(backbone, image_shape)
     base = backbone.build(size, weights=weights)
     images = keras.Input(image_shape, name="images")
@@ -187,12 +262,13 @@ def _stem_and_tail(backbone, recipe, image_shape, weights, *, role):
         x = backbones.BackbonePreprocessing(backbone.name, name="preprocessing")(x)
     else:
         x = layers.Rescaling(1 / 255, name="rescaling")(x)
+    return base, images, x
+
+
+def _stem_and_tail(backbone, recipe, image_shape, weights, *, role):
+    """Returns models from images to features, and from features to one vector."""
+    base, images, x = _backbone_on_images(backbone, recipe, image_shape, weights)
     pool = layers.GlobalAveragePooling2D(name="pool")
-    if recipe.trained_layers == 0:
-        base.trainable = False
-        stem = keras.Model(images, pool(base(x, training=False)), name=f"{role}_stem")
-        vector = inputs_like(stem.output_shape)
-        return stem, keras.Model(vector, vector, name=f"{role}_backbone_tail")
     base_stem, base_tail = backbones.cut(base, recipe.trained_layers)
     frontier = inputs_like(base_tail.input)
     vector = pool(InferenceMode(base_tail, name=f"{role}_trained_layers")(frontier))

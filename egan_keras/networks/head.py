@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import scipy.linalg
 from keras import layers, ops
 from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.model_selection import KFold
@@ -12,9 +13,6 @@ _FIVE_PERCENT_POINT = 1.645
 # Rows that suffice for the majority's covariance; more cost time and memory.
 _COVARIANCE_ROWS = 20_000
 
-# With fewer rows than this a feature, distances of the rows that a covariance was
-# fitted on are too small; those of held-out rows are taken.
-_ROWS_PER_FEATURE = 3
 _FOLDS = 5
 
 _SMALL = 1e-6
@@ -31,7 +29,7 @@ class MajorityAwareScore(layers.Layer):
     where q is the Mahalanobis distance from the majority, from the leading
     eigenvectors of its Ledoit-Wolf covariance, and mean and sd are over the majority.
     The weight c of the distance falls with the number m of minority images, as
-    distance_weight / (1 + (m / 4)^2): many of them tell more than the distance does.
+    distance_weight / (1 + m / 4): many of them tell more than the distance does.
     The last term puts about 5 % of the majority below 0.
 
     Features must be standardised by the majority.
@@ -46,7 +44,7 @@ class MajorityAwareScore(layers.Layer):
         training: Whether to return the linear layer's output alone.
     """
 
-    def __init__(self, distance_weight: float, rank: int = 64, **kwargs) -> None:
+    def __init__(self, distance_weight: float, rank: int = 48, **kwargs) -> None:
         super().__init__(**kwargs)
         self.distance_weight = distance_weight
         self.rank = rank
@@ -78,7 +76,7 @@ class MajorityAwareScore(layers.Layer):
 
     def weigh(self, minority_count: int) -> None:
         """Takes how many minority images there are in training."""
-        self.weight.assign(self.distance_weight / (1 + (minority_count / 4) ** 2))
+        self.weight.assign(self.distance_weight / (1 + minority_count / 4))
 
     def adapt(self, features: np.ndarray) -> None:
         """Takes the majority's statistics.
@@ -88,7 +86,8 @@ class MajorityAwareScore(layers.Layer):
         """
         sample = features[:: -(-len(features) // _COVARIANCE_ROWS)].astype("float64")
         held_out = None
-        if 2 <= len(sample) < _ROWS_PER_FEATURE * sample.shape[1]:
+        # Distances of the few rows that a covariance was fitted on are too small.
+        if 2 <= len(sample) < sample.shape[1]:
             held_out = self._held_out_distances(sample)
         self._fit_directions(sample)
         if held_out is None:
@@ -113,17 +112,24 @@ class MajorityAwareScore(layers.Layer):
         rank, size = self.components.shape[1], sample.shape[1]
         shrinkage = ledoit_wolf_shrinkage(sample, assume_centered=True)
         if len(sample) > size:
-            variances, vectors = np.linalg.eigh(sample.T @ sample / len(sample))
-            variances, vectors = variances[::-1], vectors[:, ::-1]
+            variances, vectors = scipy.linalg.eigh(
+                sample.T @ sample / len(sample), subset_by_index=[size - rank, size - 1]
+            )
         else:
             _, singular, rows = np.linalg.svd(sample, full_matrices=False)
-            variances, vectors = np.zeros(size), np.zeros((size, size))
-            variances[: len(singular)] = singular**2 / len(sample)
-            vectors[:, : len(singular)] = rows.T
-        variances = (1 - shrinkage) * variances + shrinkage * variances.mean()
-        self.components.assign(vectors[:, :rank])
-        self.variances.assign(np.maximum(variances[:rank], _SMALL))
-        self.other_variance.assign(max(variances[rank:].mean(), _SMALL))
+            variances, vectors = np.zeros(rank), np.zeros((size, rank))
+            found = min(rank, len(singular))
+            variances[:found] = np.square(singular[:found]) / len(sample)
+            vectors[:, :found] = rows[:found].T
+        total = np.square(sample).sum() / len(sample)
+        other = (total - variances.sum()) / max(size - rank, 1)
+        variances, other = (
+            (1 - shrinkage) * each + shrinkage * total / size
+            for each in (variances, other)
+        )
+        self.components.assign(vectors)
+        self.variances.assign(np.maximum(variances, _SMALL))
+        self.other_variance.assign(max(other, _SMALL))
 
     def _distance(self, features):
         """Returns the Mahalanobis distance from the majority, (n, 1)."""

@@ -1,8 +1,10 @@
 """Layers that the recipes need beyond Keras's own."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 _DEVIATION_FLOOR = 0.3
 
@@ -31,7 +33,7 @@ class MajorityStandardization(layers.Layer):
     @property
     def is_adapted(self) -> bool:
         """Whether it has taken statistics already."""
-        return bool(np.any(keras.ops.convert_to_numpy(self.mean)))
+        return bool(np.any(ops.convert_to_numpy(self.mean)))
 
     def adapt(self, features: np.ndarray) -> None:
         """Takes the statistics of majority features, float array (n, d).
@@ -48,6 +50,36 @@ class MajorityStandardization(layers.Layer):
     def call(self, features):
         """Returns standardised features, shape (n, d)."""
         return (features - self.mean) / self.deviation
+
+
+@keras.saving.register_keras_serializable("egan_keras")
+class UnitLength(layers.Layer):
+    """Scales vectors that stand side by side to length 1, each by itself.
+
+    The length of a pooled feature vector tells more of an image's contrast than of
+    what it shows.
+
+    Args:
+        sizes: The number of features of each vector.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        features: float tensor (n, sum of sizes).
+    """
+
+    def __init__(self, sizes: Sequence[int], **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.sizes = tuple(sizes)
+
+    def call(self, features):
+        """Returns the scaled vectors, of the same shape."""
+        ends = np.cumsum(self.sizes)[:-1].tolist()
+        vectors = ops.split(features, ends, axis=-1) if ends else [features]
+        return ops.concatenate([ops.normalize(vector) for vector in vectors], axis=-1)
+
+    def get_config(self) -> dict:
+        """Returns the arguments of the constructor."""
+        return {**super().get_config(), "sizes": self.sizes}
 
 
 @keras.saving.register_keras_serializable("egan_keras")
@@ -68,7 +100,7 @@ class MeanSquarePenalty(layers.Layer):
 
     def call(self, inputs):
         """Returns the inputs."""
-        self.add_loss(self.weight * keras.ops.mean(keras.ops.square(inputs)))
+        self.add_loss(self.weight * ops.mean(ops.square(inputs)))
         return inputs
 
     def get_config(self) -> dict:

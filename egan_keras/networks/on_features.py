@@ -1,16 +1,20 @@
 """Networks on features that were computed before, in the place of images."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
-from egan_keras.networks.builders import discriminator_on
+from egan_keras.networks.builders import discriminator_on_vectors
 from egan_keras.networks.cut_network import CutNetwork
 from egan_keras.networks.generators import feature_generator
 from egan_keras.networks.recipes import Recipe
 
 
 def build_on_features(
-    encoder_size: int | None, discriminator_size: int, recipe: Recipe
+    encoder_size: int | None,
+    discriminator_size: int | Sequence[int],
+    recipe: Recipe,
 ) -> tuple[CutNetwork, CutNetwork]:
     """Builds a generator and a discriminator that read rows of features.
 
@@ -19,8 +23,9 @@ def build_on_features(
     Args:
         encoder_size: Length of the encoder's feature vectors, which then stand first
             in a row; `None` where both networks read the same vector.
-        discriminator_size: Length of the discriminator's feature vectors.
-        recipe: The choices.
+        discriminator_size: Length of the discriminator's feature vectors; several
+            lengths where vectors of several depths stand side by side.
+        recipe: The choices; its `depths` has no meaning here.
 
     Returns:
         `(generator, discriminator)`.
@@ -36,18 +41,21 @@ def build_on_features(
             f"generates='features'. Received: trained_layers={recipe.trained_layers!r},"
             f" generates={recipe.generates!r}. Train it on images."
         )
-    if discriminator_size < 1 or (encoder_size is not None and encoder_size < 1):
+    sizes = [discriminator_size]
+    if isinstance(discriminator_size, Sequence):
+        sizes = list(discriminator_size)
+    if min(sizes, default=0) < 1 or (encoder_size is not None and encoder_size < 1):
         raise ValueError(
             "Feature vectors must have one number at least. Received: "
             f"encoder_size={encoder_size!r}, discriminator_size={discriminator_size!r}."
         )
-    skipped = encoder_size or 0
-    stem = _columns(skipped, discriminator_size, skipped + discriminator_size)
-    discriminator = discriminator_on(stem, _identity(discriminator_size), recipe)
+    skipped, own = encoder_size or 0, sum(sizes)
+    stem = _columns(skipped, own, skipped + own)
+    discriminator = discriminator_on_vectors(stem, sizes, recipe)
     if encoder_size is None:
-        encoder_stem, encoder_size = discriminator.stem, discriminator_size
+        encoder_stem, encoder_size = discriminator.stem, own
     else:
-        encoder_stem = _columns(0, encoder_size, skipped + discriminator_size)
+        encoder_stem = _columns(0, encoder_size, skipped + own)
     generator = feature_generator(
         encoder_stem, _identity(encoder_size), recipe, discriminator
     )

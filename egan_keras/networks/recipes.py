@@ -18,6 +18,11 @@ class Recipe:
             otherwise they are divided by 255.
         trained_layers: How many last layers of the backbones are trained. 0 trains
             only what stands behind the pooled features.
+        depths: From how many depths of the frozen backbones features are taken: 1 is
+            the last layer's; each further one is that of the last layer whose maps
+            are twice as large.
+        unit_length: Whether the discriminator sees feature vectors, one for each
+            depth, scaled to length 1.
         standardize: Whether the discriminator sees features standardised by the
             majority's mean and deviation.
         latent_size: Width of the generator's latent vector.
@@ -25,6 +30,8 @@ class Recipe:
         latent_noise: Standard deviation of the Gaussian noise added to the latent.
         dropout: Share of the discriminator's features dropped in training.
         loss: Name of the adversarial loss.
+        adversarial: Weight, in the generator's loss, of the adversarial term; at 0
+            nothing drives the fakes to be taken for majority.
         reconstruction: Weight, in the generator's loss, of the mean squared
             difference between a fake and the minority image it was made from.
         distance_weight: Weight of the distance from the majority in the score, see
@@ -48,12 +55,15 @@ class Recipe:
     network_size: int | None
     own_preprocessing: bool
     trained_layers: int
+    depths: int
+    unit_length: bool
     standardize: bool
     latent_size: int
     decoder_channels: int
     latent_noise: float
     dropout: float
     loss: str
+    adversarial: float
     reconstruction: float
     distance_weight: float
     real_minority: float
@@ -84,12 +94,15 @@ RECIPES = {
         network_size=32,
         own_preprocessing=False,
         trained_layers=5,
+        depths=1,
+        unit_length=False,
         standardize=False,
         latent_size=128,
         decoder_channels=32,
         latent_noise=0.0,
         dropout=0.2,
         loss="non_saturating",
+        adversarial=1.0,
         reconstruction=0.0,
         distance_weight=0.0,
         real_minority=0.0,
@@ -106,14 +119,17 @@ RECIPES = {
         network_size=None,
         own_preprocessing=True,
         trained_layers=0,
+        depths=2,
+        unit_length=True,
         standardize=True,
         latent_size=128,
         decoder_channels=32,
         latent_noise=1.0,
         dropout=0.0,
         loss="non_saturating",
+        adversarial=1.0,
         reconstruction=1.0,
-        distance_weight=0.35,
+        distance_weight=0.8,
         real_minority=1000.0,
         discriminator_learning_rate=3e-4,
         generator_learning_rate=1e-3,
