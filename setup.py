@@ -37,7 +37,9 @@ setup(
         "tensorflow-datasets>=4.9.9",
     ],
     extras_require={
+        "smote": ["imbalanced-learn>=0.13"],
         "test": [
+            "imbalanced-learn>=0.13",
             "ipykernel>=6.29",
             "nbclient>=0.10",
             "nbformat>=5.10",

@@ -5,7 +5,7 @@ Labels are 0 for the majority and 1 for the minority; images are RGB pixels in 0
 
 from egan_keras.data.batches import ArrayBatches, DatasetBatches, labelled_batches
 from egan_keras.data.checks import check_both_classes, check_images, check_labels
-from egan_keras.data.folders import check_folder, load_folder
+from egan_keras.data.folders import check_folder, list_images, load_folder
 from egan_keras.data.images import find_images, read_images
 from egan_keras.data.labelled import LabelledImages, Splits
 from egan_keras.data.splits import subsample_minority
@@ -22,6 +22,7 @@ __all__ = [
     "check_labels",
     "find_images",
     "labelled_batches",
+    "list_images",
     "load_folder",
     "load_tfds",
     "read_images",

@@ -68,7 +68,7 @@ def load_folder(
     roles = ClassRoles.from_names(majority, minority)
     rules = SplitRules(minority_count, ratio, seed, validation_fraction, test_fraction)
     check_image_size(image_size)
-    pool, test = _find_images(Path(root), roles)
+    pool, test = list_images(root, roles)
     if skip_unreadable:
         division = divide(pool, test, roles, rules, is_usable=can_decode)
     else:
@@ -92,14 +92,27 @@ def check_folder(
         FileNotFoundError: if a folder is missing or empty.
         ValueError: for an unknown class or one in both roles.
     """
-    _find_images(Path(root), ClassRoles.from_names(majority, minority))
+    list_images(root, ClassRoles.from_names(majority, minority))
 
 
-def _find_images(
-    root: Path, roles: ClassRoles
+def list_images(
+    root: str | PathLike[str], roles: ClassRoles
 ) -> tuple[dict[str, list[Path]], dict[str, list[Path]] | None]:
-    """Return the image files of each class to train on, and those to test on."""
-    train_root, test_root = _find_layout(root)
+    """List the image files of each class, without opening one.
+
+    Args:
+        root: as for `load_folder`.
+        roles: the classes.
+
+    Returns:
+        The sorted files of each class to train on, and those to test on; None for the
+        latter where a test split is yet to be made of the former.
+
+    Raises:
+        FileNotFoundError: if a folder is missing or empty.
+        ValueError: for an unknown class.
+    """
+    train_root, test_root = _find_layout(Path(root))
     pool = _class_images(train_root, roles)
     return pool, None if test_root is None else _class_images(test_root, roles)
 

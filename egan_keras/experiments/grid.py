@@ -1,0 +1,300 @@
+"""The grid: tasks x minority counts x pairings x seeds x methods."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from egan_keras import __version__
+from egan_keras.backbones import Backbone
+from egan_keras.data.images import check_image_size
+from egan_keras.data.roles import ClassRoles
+from egan_keras.data.splits import SplitRules
+from egan_keras.experiments.methods import Method
+
+VALIDATION_FRACTION = 0.2
+
+_LONGEST_NAME = 150
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Images, and which classes of them are the majority and the minority.
+
+    Attributes:
+        data: the folder, as for `egan_keras.load_folder`.
+        label: how tables call the folder.
+        majority: names of the common classes.
+        minority: names of the rare classes.
+        test_fraction: part held out as test split where the folder has none.
+        image_size: side to which images are stretched; None as for `load_folder`.
+    """
+
+    data: Path
+    label: str
+    majority: tuple[str, ...]
+    minority: tuple[str, ...]
+    test_fraction: float = 0.2
+    image_size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without the images."""
+        self.rules(1, 0)
+        check_image_size(self.image_size)
+        object.__setattr__(self, "majority", self.roles.majority)
+        object.__setattr__(self, "minority", self.roles.minority)
+
+    @property
+    def roles(self) -> ClassRoles:
+        """Which classes are the majority and which the minority."""
+        return ClassRoles.from_names(self.majority, self.minority)
+
+    @property
+    def name(self) -> str:
+        """How tables call it, such as `cifar10 automobile/airplane`."""
+        size = f" at {self.image_size} px" if self.image_size else ""
+        classes = f"{'+'.join(self.majority)}/{'+'.join(self.minority)}"
+        return f"{self.label} {classes}{size}"
+
+    def rules(self, count: int, seed: int) -> SplitRules:
+        """Returns how its images are split, which is `load_folder`'s way."""
+        return SplitRules(
+            minority_count=count,
+            seed=seed,
+            validation_fraction=VALIDATION_FRACTION,
+            test_fraction=self.test_fraction,
+        )
+
+    def definition(self) -> dict[str, Any]:
+        """Returns what it is, for JSON."""
+        return {
+            "data": self.label,
+            "majority": list(self.majority),
+            "minority": list(self.minority),
+            "test_fraction": self.test_fraction,
+            "image_size": self.image_size,
+        }
+
+
+class Pairing(NamedTuple):
+    """An encoder's and a discriminator's backbone, as written for `Backbone.parse`."""
+
+    encoder: str
+    discriminator: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Pairing":
+        """Reads `A->B`, or `A` for the same backbone twice.
+
+        Raises:
+            ValueError: if a backbone is unknown.
+
+        Example:
+            >>> Pairing.parse("MobileNet -> MobileNetV2:alpha=0.35")
+            Pairing(encoder='MobileNet', discriminator='MobileNetV2:alpha=0.35')
+        """
+        encoder, _, discriminator = (part.strip() for part in text.partition("->"))
+        specs = (encoder, discriminator or encoder)
+        return cls(*(str(Backbone.parse(spec)) for spec in specs))
+
+    def __str__(self) -> str:
+        """Returns `A->B`."""
+        return f"{self.encoder}->{self.discriminator}"
+
+
+class Cell(NamedTuple):
+    """A field of the tables: what is to be found, from how many, with what networks."""
+
+    task: Task
+    count: int
+    pairing: Pairing
+
+    def __str__(self) -> str:
+        """Returns the task's name and the count."""
+        return f"{self.task.name} {self.count}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One method on one cell with one seed.
+
+    Attributes:
+        cell: the cell.
+        seed: decides splits, minority images kept and training.
+        method: the method.
+        weights: of the backbones, as for `Backbone.build`.
+        network_size: as in `Grid`.
+        files: fingerprint of the task's image files.
+    """
+
+    cell: Cell
+    seed: int
+    method: Method
+    weights: str | None
+    network_size: int | None
+    files: str
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """The pairing's backbones; baselines see the discriminator's alone."""
+        pairing = self.cell.pairing
+        return (pairing.discriminator,) if self.method.is_baseline else tuple(pairing)
+
+    def definition(self) -> dict[str, Any]:
+        """Returns all that decides the result, for JSON."""
+        return {
+            "task": self.cell.task.definition(),
+            "files": self.files,
+            "count": self.cell.count,
+            "seed": self.seed,
+            "backbones": "->".join(self.backbones),
+            "weights": describe_weights(self.weights),
+            "network_size": self.network_size,
+            "method": {"name": self.method.name, **self.method.definition()},
+            "egan_keras": __version__,
+        }
+
+    @property
+    def id(self) -> str:
+        """A readable name, with a fingerprint of the definition at its end."""
+        text = (
+            f"{self.cell.task.name}_{self.cell.count}_seed{self.seed}_"
+            f"{self.method.name}_{'->'.join(self.backbones)}"
+        )
+        return f"{as_file_name(text)}_{fingerprint(self.definition())}"
+
+    def __str__(self) -> str:
+        """Returns what a line of progress says of it."""
+        return f"{self.cell} seed {self.seed}: {self.method.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What is asked of one task; a grid may ask one task for several parts.
+
+    Attributes:
+        task: the task.
+        counts: numbers of minority training images.
+        seeds: one run for each.
+        pairings: the backbones.
+        methods: what is compared.
+    """
+
+    task: Task
+    counts: tuple[int, ...]
+    seeds: tuple[int, ...]
+    pairings: tuple[Pairing, ...]
+    methods: tuple[Method, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """All that is to be run.
+
+    Attributes:
+        parts: what is asked of each task.
+        weights: of the backbones: `"imagenet"`, None or a file.
+        network_size: side to which networks resize images, unless a recipe names
+            one; None leaves it to them.
+
+    Raises:
+        ValueError: if different tasks or methods have one name, or weights are unknown.
+    """
+
+    parts: tuple[Part, ...]
+    weights: str | None = "imagenet"
+    network_size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check that names tell tasks and methods apart."""
+        _check_distinct("tasks", [part.task for part in self.parts])
+        methods = [method for part in self.parts for method in part.methods]
+        _check_distinct("methods", methods)
+        describe_weights(self.weights)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Every task once."""
+        return tuple(dict.fromkeys(part.task for part in self.parts))
+
+    def highest_count(self, task: Task) -> int:
+        """Returns the largest minority count asked of a task."""
+        return max(max(part.counts) for part in self.parts if part.task == task)
+
+    def runs(self, files: dict[Task, str]) -> list[Run]:
+        """Returns every run once, those that read pixels last.
+
+        Args:
+            files: fingerprint of each task's image files.
+        """
+        runs = [
+            Run(
+                Cell(part.task, count, pairing),
+                seed,
+                method,
+                self.weights,
+                self.network_size,
+                files[part.task],
+            )
+            for part in self.parts
+            for pairing in part.pairings
+            for count in part.counts
+            for seed in part.seeds
+            for method in part.methods
+        ]
+        return sorted(dict.fromkeys(runs), key=lambda run: run.method.needs_images)
+
+
+def as_file_name(text: str) -> str:
+    """Returns a text as part of a file name.
+
+    >>> as_file_name("MobileNetV2:alpha=0.35->VGG16")
+    'MobileNetV2-alpha=0.35-VGG16'
+    """
+    return re.sub(r"[^\w.+=]+", "-", text, flags=re.ASCII)[:_LONGEST_NAME].strip("-")
+
+
+def fingerprint(definition: Any) -> str:
+    """Returns 12 hexadecimal digits that differ where definitions do."""
+    text = json.dumps(definition, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def describe_weights(weights: str | None) -> str:
+    """Returns `imagenet`, `none`, or a file's name with a fingerprint of its content.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+    """
+    if weights in (None, "none", "imagenet"):
+        return weights or "none"
+    path = Path(weights)
+    if not path.is_file():
+        raise FileNotFoundError(
+            "The weights file does not exist; expected 'imagenet', 'none' or the path "
+            "of a Keras Applications weights file without top. Received: "
+            f"weights={str(weights)!r}."
+        )
+    return f"{path.name} {_digest(path, path.stat().st_mtime_ns)}"
+
+
+@functools.cache
+def _digest(path: Path, _changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def _check_distinct(what: str, things: Sequence[Any]) -> None:
+    """Refuses different things of one name."""
+    names = [thing.name for thing in dict.fromkeys(things)]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(
+            f"Different {what} have one name; expected the same settings wherever a "
+            f"name occurs. Received: {', '.join(map(repr, repeated))} with different "
+            "settings. Make them equal, or run them into different folders."
+        )

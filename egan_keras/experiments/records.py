@@ -1,0 +1,108 @@
+"""Results of runs on disk: one file for each, so that none is run twice."""
+
+import dataclasses
+import datetime
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from egan_keras.evaluation.report import write_atomically
+from egan_keras.experiments.grid import Run
+
+FOLDER = "runs"
+
+_PACKAGES = (
+    "egan-keras",
+    "keras",
+    "tensorflow",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "pillow",
+    "imbalanced-learn",
+)
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What a run measured, and where.
+
+    Attributes:
+        results: values by name, see `train_and_judge`.
+        versions: of Python and packages.
+        machine: its processor and cores.
+        finished: date and time.
+    """
+
+    results: dict[str, Any]
+    versions: dict[str, str]
+    machine: str
+    finished: str
+
+
+class Records:
+    """The results in a folder, each in a file named by its run.
+
+    A run's name ends with a fingerprint of all that decides its result, so a run whose
+    definition has changed is another run. Code counts by the version of the package.
+
+    Args:
+        folder: where they are kept; it is made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+
+    def path(self, run: Run) -> Path:
+        """Returns the file of a run."""
+        return self._folder / f"{run.id}.json"
+
+    def read(self, run: Run) -> Record | None:
+        """Returns the record of a run, or None if it has not been run.
+
+        Raises:
+            ValueError: if the file cannot be read or is another run's.
+        """
+        path = self.path(run)
+        try:
+            values = json.loads(path.read_text("utf-8"))
+            if values.pop("run") != json.loads(json.dumps(run.definition())):
+                raise ValueError("it is the result of another run")
+            return Record(**values)
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                "A result cannot be read; expected what `egan-keras compare` wrote. "
+                f"Received: {str(path)!r} ({error}). Remove it to run it again."
+            ) from error
+
+    def write(self, run: Run, results: dict[str, Any]) -> Record:
+        """Writes what a run measured, with what it was and where it ran."""
+        record = Record(
+            results,
+            versions(),
+            f"{platform.machine()}, {os.cpu_count()} cores",
+            datetime.datetime.now().astimezone().isoformat("T", "seconds"),
+        )
+        values = {"run": run.definition(), **dataclasses.asdict(record)}
+        text = json.dumps(values, indent=1, allow_nan=False)
+        write_atomically(
+            self.path(run), lambda target: target.write_text(text + "\n", "utf-8")
+        )
+        return record

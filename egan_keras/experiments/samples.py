@@ -1,0 +1,133 @@
+"""What a run reads: rows of features or images, with labels, by split."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from egan_keras import data, networks
+from egan_keras.data.splits import Division
+from egan_keras.experiments.files import TaskFiles
+from egan_keras.experiments.frozen import Extractor, FeatureStore, extractor
+from egan_keras.experiments.grid import VALIDATION_FRACTION, Run, Task
+
+
+class Sample(NamedTuple):
+    """Inputs and labels of the splits of one run.
+
+    Attributes:
+        train: rows of features, float32 (n, d), or images, uint8 (n, h, w, 3).
+        train_labels: 0 = majority, 1 = minority, int32 (n,).
+        validation: the same of the validation split, majority alone.
+        test: the same of the test split.
+        test_labels: its labels.
+        encoder_size: length of the encoder's features, which stand first in a row;
+            None for images, and where both backbones are the same.
+        discriminator_sizes: lengths of the discriminator's feature vectors, one for
+            each depth; empty for images.
+    """
+
+    train: np.ndarray
+    train_labels: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    test_labels: np.ndarray
+    encoder_size: int | None = None
+    discriminator_sizes: tuple[int, ...] = ()
+
+
+class Samples:
+    """Prepares what runs read, and keeps the latest for the next method.
+
+    Args:
+        store: where frozen features are kept.
+        files: the files of each task.
+    """
+
+    def __init__(self, store: FeatureStore, files: dict[Task, TaskFiles]) -> None:
+        self._store = store
+        self._files = files
+        self._latest: tuple[Any, Sample] | None = None
+
+    def of(self, run: Run) -> Sample:
+        """Returns what a run reads.
+
+        Raises:
+            ValueError: if an image cannot be read.
+            OSError: if ImageNet weights cannot be had.
+        """
+        if run.method.needs_images:
+            return self._remembered(
+                (run.cell.task, run.cell.count, run.seed), lambda: _images(run)
+            )
+        files = self._files[run.cell.task]
+        division = files.divide(run.cell.count, run.seed)
+        extractors = _extractors(run, files.image_size(division))
+        return self._remembered(
+            (run.cell.task, run.cell.count, run.seed, extractors),
+            lambda: self._features(files, division, extractors),
+        )
+
+    def _remembered(self, key: tuple, make: Callable[[], Sample]) -> Sample:
+        if self._latest is None or self._latest[0] != key:
+            # Let go of before the next one takes as much memory.
+            self._latest = None
+            self._latest = key, make()
+        return self._latest[1]
+
+    def _features(
+        self,
+        files: TaskFiles,
+        division: Division[Path],
+        extractors: tuple[Extractor, ...],
+    ) -> Sample:
+        """Returns rows of features, the encoder's before the discriminator's."""
+
+        def rows(split: Sequence[tuple[Path, str]], one: Extractor) -> np.ndarray:
+            return self._store.rows([files.places[path] for path, _ in split], one)
+
+        splits = [
+            np.concatenate([rows(split, one) for one in extractors], axis=1)
+            for split in (division.train, division.validation, division.test)
+        ]
+        encoder_size = sum(extractors[0].sizes()) if len(extractors) == 2 else None
+        return Sample(
+            splits[0],
+            files.labels(division.train),
+            splits[1],
+            splits[2],
+            files.labels(division.test),
+            encoder_size,
+            extractors[-1].sizes(),
+        )
+
+
+def _extractors(run: Run, image_size: tuple[int, int]) -> tuple[Extractor, ...]:
+    """Returns what makes the features of a run, each once, the encoder's first."""
+    recipe = run.method.recipe or networks.get_recipe("default")
+    return tuple(
+        extractor(backbone, recipe, image_size, run.network_size)
+        for backbone in dict.fromkeys(run.backbones)
+    )
+
+
+def _images(run: Run) -> Sample:
+    task = run.cell.task
+    splits = data.load_folder(
+        task.data,
+        majority=task.majority,
+        minority=task.minority,
+        minority_count=run.cell.count,
+        image_size=task.image_size,
+        seed=run.seed,
+        validation_fraction=VALIDATION_FRACTION,
+        test_fraction=task.test_fraction,
+    )
+    return Sample(
+        splits.train.images,
+        splits.train.labels,
+        splits.validation.images,
+        splits.test.images,
+        splits.test.labels,
+    )
