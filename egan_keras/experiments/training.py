@@ -105,7 +105,7 @@ def _fit_once(
     key = None
     if run.method.name in baselines.ONE_CLASS_BASELINES:
         seen = (train[labels == 0], inputs)
-        hashes = [hashlib.blake2b(each.tobytes()).digest() for each in seen]
+        hashes = [hashlib.blake2b(np.ascontiguousarray(each)).digest() for each in seen]
         key = run.method.name, run.seed, *hashes
     if key in _one_class_scores:
         return _one_class_scores[key]
