@@ -5,6 +5,7 @@ import pytest
 
 from egan_keras.cli import runs
 from egan_keras.cli.runs import RunConfig
+from egan_keras.evaluation import versions
 
 
 def config(**changes):
@@ -13,7 +14,7 @@ def config(**changes):
         "options": {"seed": 3, "minority": ["b"]},
         "recipe": {"name": "default"},
         "image_shape": [32, 32, 3],
-        "versions": runs.versions(),
+        "versions": versions(),
         "files": {"train": {"a": ["a/1.png"]}, "validation": {}, "test": {}},
         "skipped": ["a/2.png"],
     }

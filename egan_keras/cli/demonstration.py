@@ -278,7 +278,7 @@ def _config(
         options=options,
         recipe=dataclasses.asdict(model.choices),
         image_shape=model.image_shape,
-        versions=runs.versions(),
+        versions=evaluation.versions(),
         files=files,
         skipped=[],
         epochs_completed=len(model.history.epoch),

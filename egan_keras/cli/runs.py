@@ -4,12 +4,10 @@ import contextlib
 import csv
 import dataclasses
 import json
-import platform
 import shutil
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +18,6 @@ CONFIG = "config.json"
 HISTORY = "history.csv"
 REPORT = "report.json"
 PLOTS = "plots"
-
-_PACKAGES = (
-    "egan-keras",
-    "keras",
-    "tensorflow",
-    "numpy",
-    "scikit-learn",
-    "scipy",
-    "pillow",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,12 +79,6 @@ class RunConfig:
         if self.diverged_in_epoch is not None:
             values["diverged_in_epoch"] = self.diverged_in_epoch
         return values
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the packages a result depends on."""
-    installed = {name: metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), **installed}
 
 
 def check_free(out: Path, *, overwrite: bool = False) -> None:

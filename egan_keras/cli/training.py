@@ -205,7 +205,7 @@ def _config(
         options=options,
         recipe=dataclasses.asdict(model.choices),
         image_shape=model.image_shape,
-        versions=runs.versions(),
+        versions=evaluation.versions(),
         files={
             name: _files_by_class(images, arguments.data)
             for name, images in splits._asdict().items()

@@ -1,5 +1,6 @@
 """Reports of a model on labelled images, and plots of them."""
 
+from egan_keras.evaluation.environment import versions
 from egan_keras.evaluation.mistakes import plot_mistakes
 from egan_keras.evaluation.plots import (
     plot_history,
@@ -19,4 +20,5 @@ __all__ = [
     "plot_roc",
     "plot_scores",
     "save_plots",
+    "versions",
 ]

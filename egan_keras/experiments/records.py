@@ -5,36 +5,14 @@ import datetime
 import json
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from egan_keras.evaluation import versions
 from egan_keras.evaluation.report import write_atomically
 from egan_keras.experiments.grid import Run
 
 FOLDER = "runs"
-
-_PACKAGES = (
-    "egan-keras",
-    "keras",
-    "tensorflow",
-    "numpy",
-    "scikit-learn",
-    "scipy",
-    "pillow",
-    "imbalanced-learn",
-)
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the packages that results depend on."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 @dataclasses.dataclass(frozen=True)
