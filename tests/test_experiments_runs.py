@@ -176,6 +176,7 @@ def test_watching_the_test_split_changes_nothing(base, grid):
     expected = score_metrics(scores, sample.test_labels, 0.0)
     assert results["auroc"] == expected["auroc"] == results["auroc_by_epoch"][-1]
     assert results["sensitivity_at_zero"] == expected["sensitivity"]
+    assert results["f1_at_zero_by_epoch"][-1] == pytest.approx(expected["f1"])
     assert len(results["auroc_by_epoch"]) == 6
 
 

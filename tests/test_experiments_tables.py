@@ -41,6 +41,7 @@ def results(auroc, is_egan):
     if is_egan:
         by_epoch = [0.99, 0.1, *[auroc - 0.02] * 4, auroc]
         values |= {"auroc_by_epoch": by_epoch, "diverged": False}
+        values |= {"f1_at_zero_by_epoch": [0.25, 0.75, 0.5]}
         values |= {"sensitivity_at_zero": 0.5, "specificity_at_zero": 0.25}
     return values
 
@@ -119,6 +120,7 @@ def test_the_report_tells_what_the_tables_hold(make, tmp_path):
         "in tiles good/bad there are too few of them for a guarantee",
         "| default | .500 / .250 | .500 / .250 |",
         "| default | .042 (.071) | .020 (.020) | .905 | .990 | 0 of 4 |",
+        "| default | AUROC .850 (oracle .990), F1 .500 (oracle .750) | AUROC .960 ",
         "- logistic regression: tiles good/bad 1 (seeds 0, 1)",
         "![AUROC of tiles good/bad](plots/auroc_tiles-good-bad.png)",
     ):
@@ -161,7 +163,7 @@ def test_several_pairings_are_told_apart_by_letters(make, tmp_path):
     write_tables(tmp_path, outcomes)
     text = (tmp_path / "report.md").read_text()
     assert f"`{B}->{B}` (A), `{A}->{B}` (B)" in text
-    assert text.count("### tiles good/bad (B)\n") == 3
+    assert text.count("### tiles good/bad (B)\n") == 4
     assert f"### {A}->{B} (B)" in text
     assert (tmp_path / "plots" / "auroc_tiles-good-bad-B.png").is_file()
 

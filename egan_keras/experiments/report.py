@@ -39,6 +39,7 @@ def report_text(outcomes: Outcomes, command: str, plots: Mapping[Any, str]) -> s
         sections += _auroc_tables(outcomes, plots)
         sections += report_details.operating_points(outcomes)
         sections += report_details.stability(outcomes)
+        sections += report_details.last_and_best_epochs(outcomes)
         sections += report_details.seconds(outcomes)
     sections += report_details.without_result(outcomes)
     return "\n\n".join(sections) + "\n"

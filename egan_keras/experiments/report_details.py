@@ -1,5 +1,7 @@
 """The later parts of a report: operating points, stability, time, what is missing."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from egan_keras.experiments.grid import Cell, Run
@@ -22,16 +24,12 @@ def operating_points(outcomes: Outcomes) -> list[str]:
     ]
     for title, cells in by_task(outcomes):
         sections += [f"### {title}", cell_table(outcomes, cells, _calibrated)]
-    egans = _egans(outcomes)
-    if egans:
+    if _egans(outcomes):
         sections += [
             "## At threshold 0",
             "Sensitivity / specificity of eGAN without calibration, means over seeds.",
+            *_egan_tables(outcomes, _at_zero),
         ]
-        for title, cells in by_task(outcomes):
-            if any(outcomes.mean(cell, m) is not None for cell in cells for m in egans):
-                text = cell_table(outcomes, cells, _at_zero, egans)
-                sections += [f"### {title}", text]
     return sections
 
 
@@ -110,6 +108,29 @@ def _stability_row(outcomes: Outcomes, method: Method) -> list[str]:
     ]
 
 
+def last_and_best_epochs(outcomes: Outcomes) -> list[str]:
+    """Returns the tables of the last epoch beside the one best on the test split."""
+    if not _egans(outcomes):
+        return []
+    sections = [
+        "## After the last epoch, and at the best one on the test split",
+        "AUROC and F1 at threshold 0 of eGAN, means over seeds: after the last epoch, "
+        "the honest number, and in brackets the oracle's, which takes in each run the "
+        "epoch whose number is highest on the test split, as the paper's notebooks do.",
+    ]
+    return sections + _egan_tables(outcomes, _last_and_best)
+
+
+def _last_and_best(outcomes: Outcomes, cell: Cell, method: Method) -> str:
+    parts = []
+    for label, name in (("AUROC", "auroc_by_epoch"), ("F1", "f1_at_zero_by_epoch")):
+        curves = list(outcomes.values(cell, method, name).values())
+        last = short(float(np.mean([curve[-1] for curve in curves])))
+        best = short(float(np.mean([max(curve) for curve in curves])))
+        parts.append(f"{label} {last} (oracle {best})")
+    return ", ".join(parts)
+
+
 def seconds(outcomes: Outcomes) -> list[str]:
     """Returns the table of training times."""
     rows = []
@@ -160,6 +181,17 @@ def _listed(reasons: dict[Run, str], outcomes: Outcomes) -> str:
         )
         lines.append(f"- {method}: {where}" + (f": {reason}" if reason else ""))
     return "\n".join(lines)
+
+
+def _egan_tables(
+    outcomes: Outcomes, entry: Callable[[Outcomes, Cell, Method], str]
+) -> list[str]:
+    """Returns a table, below its title, of each task that an eGAN has run in."""
+    egans, sections = _egans(outcomes), []
+    for title, cells in by_task(outcomes):
+        if any(outcomes.mean(cell, m) is not None for cell in cells for m in egans):
+            sections += [f"### {title}", cell_table(outcomes, cells, entry, egans)]
+    return sections
 
 
 def _egans(outcomes: Outcomes) -> list[Method]:

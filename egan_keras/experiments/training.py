@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 from egan_keras import baselines, features, thresholds
 from egan_keras.experiments.grid import Run
@@ -48,9 +48,9 @@ def train_and_judge(run: Run, sample: Sample) -> dict[str, Any]:
         validation majority images, with `threshold_confidence` (None without a
         guarantee, where they are too few for one), and at it `f1`, `sensitivity`,
         `specificity`; `seconds` of training; the sizes of the splits. For an eGAN also
-        `sensitivity_at_zero`, `specificity_at_zero`, whether it `diverged`, and
-        `auroc_by_epoch` on the test split: for the tables of stability alone, it
-        decides nothing.
+        `sensitivity_at_zero`, `specificity_at_zero`, whether it `diverged`, and, by
+        epoch on the test split, `auroc_by_epoch` and `f1_at_zero_by_epoch`: for the
+        tables of stability and of oracle numbers alone, they decide nothing.
 
     Raises:
         NotPossibleError: if a baseline cannot work on what it is given.
@@ -146,6 +146,7 @@ def _score_egan(run: Run, sample: Sample) -> _Scores:
         "seconds": time.perf_counter() - started - watch.seconds,
         "diverged": bool(model.stop_training),
         "auroc_by_epoch": watch.aurocs,
+        "f1_at_zero_by_epoch": watch.f1s_at_zero,
     }
     scores = (_predict(model, rows) for rows in (sample.validation, sample.test))
     return _Scores(*scores, measured)
@@ -177,10 +178,11 @@ def _predict(model: EGAN, inputs: np.ndarray) -> np.ndarray:
 
 
 class _Watch(keras.callbacks.Callback):
-    """Notes the AUROC on the test split after each epoch; nothing depends on it.
+    """Judges the test split after each epoch; nothing depends on it.
 
     Attributes:
         aurocs: one for each epoch.
+        f1s_at_zero: F1 at threshold 0, one for each epoch.
         seconds: how long all this took.
     """
 
@@ -188,6 +190,7 @@ class _Watch(keras.callbacks.Callback):
         super().__init__()
         self._inputs, self._labels = inputs, labels
         self.aurocs: list[float] = []
+        self.f1s_at_zero: list[float] = []
         self.seconds = 0.0
 
     def on_train_begin(self, logs=None):
@@ -207,4 +210,5 @@ class _Watch(keras.callbacks.Callback):
             scores.append(tail.predict_on_batch(rows[0] if len(rows) == 1 else rows))
         scores = np.concatenate(scores)[:, 0]
         self.aurocs.append(float(roc_auc_score(self._labels, -scores)))
+        self.f1s_at_zero.append(float(f1_score(self._labels, scores < 0)))
         self.seconds += time.perf_counter() - started
