@@ -109,16 +109,21 @@ def test_features_are_what_training_on_images_sees(base, grid, tiny_weights):
     )
     on_rows = ek.EGAN.from_features(None, sample.discriminator_sizes)
     splits = loaded(of)
-    for rows, images in zip(
-        (sample.train, sample.validation, sample.test), splits, strict=True
+    train = splits.train.images
+    mirrored = train[splits.train.labels == 1][:, :, ::-1]
+    for rows, images in (
+        (sample.train, np.concatenate([train, mirrored])),
+        (sample.validation, splits.validation.images),
+        (sample.test, splits.test.images),
     ):
         (seen,), (expected,) = (
             features.in_batches(features.stem_function(model.discriminator.stem), each)
-            for model, each in ((on_rows, rows), (on_images, images.images))
+            for model, each in ((on_rows, rows), (on_images, images))
         )
         np.testing.assert_allclose(seen, expected, atol=1e-5)
     assert np.ptp(sample.train, axis=0).max() > 0.1
-    np.testing.assert_array_equal(sample.train_labels, splits.train.labels)
+    labels = [*splits.train.labels, *np.ones(len(mirrored))]
+    np.testing.assert_array_equal(sample.train_labels, labels)
     np.testing.assert_array_equal(sample.test_labels, splits.test.labels)
 
 
@@ -126,7 +131,7 @@ def test_features_are_computed_once_for_files_that_stay_the_same(
     base, grid, monkeypatch, capsys
 ):
     first = first_run(grid(), base)[1]
-    assert capsys.readouterr().out.count("Frozen features of") == 6
+    assert capsys.readouterr().out.count("Frozen features of") == 7
     again = first_run(grid(), base)[1]
     assert capsys.readouterr().out == ""
     np.testing.assert_array_equal(again.train, first.train)

@@ -179,7 +179,11 @@ def test_published_discriminator_sees_no_real_minority(build_tiny, few_ones):
     assert model.fake_weight == 1.0
     default = build_tiny()
     default.fit(images, labels, epochs=1, verbose=0)
-    assert default.fake_weight == 1 / (1 + 1000 * 4 / 100)
+    # Four images and their mirror images.
+    assert default.fake_weight == 1 / (1 + 500 * 8 / 100)
+    default = build_tiny(mirrored_minority=False)
+    default.fit(images, labels, epochs=1, verbose=0)
+    assert default.fake_weight == 1 / (1 + 500 * 4 / 100)
 
 
 def test_fitting_again_with_more_minority_images_trusts_them_more(build_tiny, digits):

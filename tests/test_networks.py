@@ -229,7 +229,7 @@ def test_features_cannot_be_generated_for_a_cut_inside_the_backbone():
     with pytest.raises(ValueError, match="one vector an image.*trained_layers=0"):
         choices = {"depths": 1, "unit_length": False, "standardize": False}
         build("default", trained_layers=5, distance_weight=0.0, **choices)
-    with pytest.raises(ValueError, match="Received: trained_layers=5, depths=2, .*0.8"):
+    with pytest.raises(ValueError, match="Received: trained_layers=5, depths=2, .*1.5"):
         build("default", trained_layers=5)
 
 

@@ -31,6 +31,7 @@ class Extractor(NamedTuple):
         own_preprocessing: as in a recipe.
         depths: as in a recipe.
         image_size: (height, width) to which files are stretched when they are read.
+        mirrored: whether each image is mirrored.
     """
 
     backbone: str
@@ -38,6 +39,7 @@ class Extractor(NamedTuple):
     own_preprocessing: bool
     depths: int
     image_size: tuple[int, int]
+    mirrored: bool = False
 
     def build(self, weights: str | None) -> keras.Model:
         """Returns the model from images, pixels 0..255, to features (n, d)."""
@@ -131,6 +133,7 @@ class FeatureStore:
         weights = describe_weights(self._weights)
         mark = fingerprint([folder.fingerprint(), *extractor, weights])
         text = f"{folder.name}_{extractor.backbone}_{extractor.network_size}px"
+        text += "_mirrored" if extractor.mirrored else ""
         return self._folder / f"{as_file_name(text)}_{mark}.npy"
 
     def _compute(self, folder: ClassFolder, extractor: Extractor, path: Path) -> None:
@@ -140,6 +143,7 @@ class FeatureStore:
         print(
             f"Frozen features of {folder.name}: {len(folder.paths):,} images, "
             f"{extractor.backbone} at {extractor.network_size} pixels"
+            f"{', mirrored' if extractor.mirrored else ''}"
         )
         started, parts = time.perf_counter(), []
         progress = keras.utils.Progbar(
@@ -148,6 +152,8 @@ class FeatureStore:
         for start in range(0, len(folder.paths), _CHUNK):
             paths = folder.paths[start : start + _CHUNK]
             images, _, _ = decode_images(paths, extractor.image_size)
+            if extractor.mirrored:
+                images = np.ascontiguousarray(images[:, :, ::-1])
             parts += features.in_batches(self._stem[1], images)
             progress.add(len(paths))
         rows = np.concatenate(parts)

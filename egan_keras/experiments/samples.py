@@ -17,7 +17,8 @@ class Sample(NamedTuple):
     """Inputs and labels of the splits of one run.
 
     Attributes:
-        train: rows of features, float32 (n, d), or images, uint8 (n, h, w, 3).
+        train: rows of features, float32 (n, d), or images, uint8 (n, h, w, 3). Rows of
+            mirrored minority images, where a recipe trains on them, stand last.
         train_labels: 0 = majority, 1 = minority, int32 (n,).
         validation: the same of the validation split, majority alone.
         test: the same of the test split.
@@ -64,9 +65,10 @@ class Samples:
         files = self._files[run.cell.task]
         division = files.divide(run.cell.count, run.seed)
         extractors = _extractors(run, files.image_size(division))
+        mirrored = bool(run.method.recipe and run.method.recipe.mirrored_minority)
         return self._remembered(
-            (run.cell.task, run.cell.count, run.seed, extractors),
-            lambda: self._features(files, division, extractors),
+            (run.cell.task, run.cell.count, run.seed, extractors, mirrored),
+            lambda: self._features(files, division, extractors, mirrored),
         )
 
     def _remembered(self, key: tuple, make: Callable[[], Sample]) -> Sample:
@@ -81,20 +83,32 @@ class Samples:
         files: TaskFiles,
         division: Division[Path],
         extractors: tuple[Extractor, ...],
+        mirrored: bool,
     ) -> Sample:
         """Returns rows of features, the encoder's before the discriminator's."""
 
-        def rows(split: Sequence[tuple[Path, str]], one: Extractor) -> np.ndarray:
-            return self._store.rows([files.places[path] for path, _ in split], one)
+        def rows(split: Sequence[tuple[Path, str]], mirrored: bool) -> np.ndarray:
+            places = [files.places[path] for path, _ in split]
+            used = [each._replace(mirrored=mirrored) for each in extractors]
+            return np.concatenate([self._store.rows(places, e) for e in used], axis=1)
 
         splits = [
-            np.concatenate([rows(split, one) for one in extractors], axis=1)
+            rows(split, mirrored=False)
             for split in (division.train, division.validation, division.test)
         ]
+        train_labels = files.labels(division.train)
+        if mirrored:
+            minority = [
+                x for x, y in zip(division.train, train_labels, strict=True) if y
+            ]
+            splits[0] = np.concatenate([splits[0], rows(minority, mirrored=True)])
+            train_labels = np.append(
+                train_labels, np.ones_like(train_labels, shape=len(minority))
+            )
         encoder_size = sum(extractors[0].sizes()) if len(extractors) == 2 else None
         return Sample(
             splits[0],
-            files.labels(division.train),
+            train_labels,
             splits[1],
             splits[2],
             files.labels(division.test),

@@ -58,7 +58,7 @@ def train_and_judge(run: Run, sample: Sample) -> dict[str, Any]:
     scores = _score_egan(run, sample) if run.method.recipe else _score(run, sample)
     values = {
         "n_train_majority": int(np.sum(sample.train_labels == 0)),
-        "n_train_minority": int(np.sum(sample.train_labels == 1)),
+        "n_train_minority": run.cell.count,
         "n_validation": len(sample.validation),
         "n_test": len(sample.test),
         **_judge(scores, sample.test_labels),

@@ -18,6 +18,7 @@ def training_dataset(
     batches: data.ArrayBatches | data.DatasetBatches,
     *,
     cache: bool,
+    mirrored_minority: bool,
     verbose: int,
     **options,
 ) -> tuple[tf.data.Dataset, tuple[int, int]]:
@@ -28,11 +29,13 @@ def training_dataset(
         discriminator: Its stem reads the majority.
         batches: Labelled images.
         cache: Whether the dataset holds features (else images).
+        mirrored_minority: Whether mirror images of the minority are trained on too.
         verbose: 0 is silent.
         **options: Passed to `features.training_dataset`.
 
     Returns:
-        The dataset, and the numbers of majority and minority images.
+        The dataset, and the numbers of majority and minority images, mirrored ones
+        counted.
 
     Raises:
         ValueError: If one class is missing.
@@ -44,6 +47,8 @@ def training_dataset(
     majority, (minority,) = features.by_class(
         batches, stem if cache or adaptable else None, verbose=verbose
     )
+    if mirrored_minority and minority.ndim == 4:
+        minority = np.concatenate([minority, minority[:, :, ::-1]])
     counts = len(majority[0]), len(minority)
     data.check_both_classes(np.repeat([0, 1], counts))
     if adaptable:

@@ -200,6 +200,7 @@ class AdversarialTrainer(keras.Model):
             self.discriminator,
             batches,
             cache=cache_features,
+            mirrored_minority=self.choices.mirrored_minority,
             verbose=verbose,
             batch_size=batch_size or self.choices.batch_size,
             minority_batch_size=self.choices.minority_batch_size,

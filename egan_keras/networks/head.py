@@ -28,8 +28,9 @@ class MajorityAwareScore(layers.Layer):
 
     where q is the Mahalanobis distance from the majority, from the leading
     eigenvectors of its Ledoit-Wolf covariance, and mean and sd are over the majority.
-    The weight c of the distance falls with the number m of minority images, as
-    distance_weight / (1 + m / 4): many of them tell more than the distance does.
+    The weight c of the distance falls with the number m of minority images, mirrored
+    ones counted, as distance_weight / (1 + m / 4): many of them tell more than the
+    distance does.
     The last term puts about 5 % of the majority below 0.
 
     Features must be standardised by the majority.
@@ -44,7 +45,7 @@ class MajorityAwareScore(layers.Layer):
         training: Whether to return the linear layer's output alone.
     """
 
-    def __init__(self, distance_weight: float, rank: int = 48, **kwargs) -> None:
+    def __init__(self, distance_weight: float, rank: int = 64, **kwargs) -> None:
         super().__init__(**kwargs)
         self.distance_weight = distance_weight
         self.rank = rank

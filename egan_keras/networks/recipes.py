@@ -37,12 +37,16 @@ class Recipe:
         distance_weight: Weight of the distance from the majority in the score, see
             `MajorityAwareScore`; 0 makes the last layer a plain dense one.
         real_minority: How fast real minority images take over from fakes in the
-            discriminator's loss as there are more of them: with m minority and n
-            majority images the fakes weigh 1 / (1 + real_minority * m / n) and the
-            real ones the rest. 0 leaves everything to the fakes.
+            discriminator's loss as there are more of them: with m minority images,
+            mirrored ones counted, and n majority images the fakes weigh
+            1 / (1 + real_minority * m / n) and the real ones the rest. 0 leaves
+            everything to the fakes.
         discriminator_learning_rate: Learning rate of its Adam optimizer.
         generator_learning_rate: Learning rate of its Adam optimizer.
         batch_size: Majority images a step.
+        mirrored_minority: Whether the mirror image of each minority image is trained on
+            as one more minority image; not where rows of features take the place of
+            images.
         minority_batch_size: Minority images a step, drawn again and again where
             there are fewer; `None` takes each of them once, as published.
         epochs: Passes over the majority images when `fit` is told no other number.
@@ -70,6 +74,7 @@ class Recipe:
     discriminator_learning_rate: float
     generator_learning_rate: float
     batch_size: int
+    mirrored_minority: bool
     minority_batch_size: int | None
     epochs: int
     minimum_steps: int
@@ -78,9 +83,9 @@ class Recipe:
         """Returns the weight of fakes in the discriminator's loss, above 0 to 1.
 
         Example:
-            >>> RECIPES["default"].fake_weight(5000, 5)
+            >>> RECIPES["default"].fake_weight(5000, 10)
             0.5
-            >>> RECIPES["published"].fake_weight(5000, 5)
+            >>> RECIPES["published"].fake_weight(5000, 10)
             1.0
         """
         return 1 / (1 + self.real_minority * minority_count / majority_count)
@@ -109,6 +114,7 @@ RECIPES = {
         discriminator_learning_rate=1e-4,
         generator_learning_rate=1e-4,
         batch_size=128,
+        mirrored_minority=False,
         minority_batch_size=None,
         epochs=100,
         minimum_steps=1,
@@ -129,11 +135,12 @@ RECIPES = {
         loss="non_saturating",
         adversarial=1.0,
         reconstruction=1.0,
-        distance_weight=0.8,
-        real_minority=1000.0,
+        distance_weight=1.5,
+        real_minority=500.0,
         discriminator_learning_rate=3e-4,
         generator_learning_rate=1e-3,
         batch_size=128,
+        mirrored_minority=True,
         minority_batch_size=32,
         epochs=20,
         minimum_steps=40,
