@@ -55,7 +55,7 @@ def test_published_fakes_are_pixels_and_divided_by_255_in_the_discriminator():
 def test_default_generates_features_of_the_discriminator():
     generator, discriminator = build("default")
     assert generator.output_shape == discriminator.stem.output_shape == (None, 384)
-    assert discriminator.stem.get_layer("resizing").height == 96
+    assert discriminator.stem.get_layer("resizing").height == 128
 
 
 def test_default_shares_one_stem_where_both_backbones_are_the_same():
@@ -100,9 +100,9 @@ def test_vectors_of_each_depth_have_length_one_whatever_the_contrast():
 def test_what_follows_a_small_backbone_is_small_beside_it(name, alpha):
     backbone = Backbone(name, {"alpha": alpha})
     _, discriminator = build("default", discriminator=backbone)
-    own = backbone.build(96, weights=None).count_params()
+    own = backbone.build(128, weights=None).count_params()
     assert discriminator.count_params() - own <= own / 4
-    theirs = operations(backbone.build(96, weights=None), (96, 96, 3))
+    theirs = operations(backbone.build(128, weights=None), (128, 128, 3))
     assert operations(discriminator, SHAPE) - theirs <= 0.05 * theirs
 
 
@@ -142,7 +142,7 @@ def test_images_of_any_size_reach_the_network_size():
 
 
 @pytest.mark.parametrize(
-    ("shape", "expected"), [((32, 32, 3), 96), ((64, 50, 3), 192), ((500, 9, 3), 224)]
+    ("shape", "expected"), [((32, 32, 3), 128), ((50, 40, 3), 200), ((500, 9, 3), 224)]
 )
 def test_small_images_are_enlarged_three_times_at_most(shape, expected):
     assert networks.network_size(TINY, shape) == expected

@@ -23,18 +23,18 @@ from egan_keras.networks.layers import (
 )
 from egan_keras.networks.recipes import Recipe
 
-_ENLARGEMENT = 3
+_ENLARGEMENT = 4
 
 
 def network_size(backbone: Backbone, image_shape: tuple[int, int, int]) -> int:
     """Returns the side to which images are resized where a recipe names none.
 
-    Small images are enlarged three times at most, and never beyond the size that the
+    Small images are enlarged four times at most, and never beyond the size that the
     backbone was trained for: larger features cost time and add nothing.
 
     Example:
         >>> network_size(Backbone("MobileNetV2"), (32, 32, 3))
-        96
+        128
         >>> network_size(Backbone("MobileNetV2"), (600, 400, 3))
         224
     """

@@ -12,7 +12,7 @@ class Recipe:
         generates: What the generator puts out: `"images"` or `"features"` (of the
             discriminator's stem).
         network_size: Side, in pixels, to which images are resized inside the
-            networks; `None` enlarges small images up to three times, but never
+            networks; `None` enlarges small images up to four times, but never
             beyond the size the backbone was trained for.
         own_preprocessing: Whether pixels go through the backbone's own preprocessing;
             otherwise they are divided by 255.
