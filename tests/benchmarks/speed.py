@@ -1,0 +1,209 @@
+"""Measures speed and memory, and prints them as one table with ratios.
+
+    python tests/benchmarks/speed.py [--repeats N] [--largest N] [--out FILE]
+
+Each case runs in a process of its own, several times; medians are shown. Where a row is
+compared with another, both come from this run.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from egan_keras.evaluation import versions
+
+_CASES = Path(__file__).with_name("speed_cases.py")
+_SMALL, _LARGE = "MobileNetV2:alpha=0.35", "DenseNet121"
+_MAJORITY = (1_000, 10_000, 100_000, 1_000_000)
+_MINORITY = (2, 50, 500, 5_000)
+_SIDES = (32, 96, 128, 224)
+_DEPTHS = (5, 20, 60)
+
+Measure = Callable[[str, object], dict[str, float]]
+
+
+def main() -> None:
+    """Runs all cases and prints the report."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--repeats", type=int, default=3, help="processes a case")
+    parser.add_argument(
+        "--largest",
+        type=int,
+        default=_MAJORITY[-1],
+        help="most majority images; 1,000,000 take 5 GB of disk (default: %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, help="file for the report")
+    arguments = parser.parse_args()
+
+    def measure(case: str, argument: object) -> dict[str, float]:
+        print(f"{case} {argument}", file=sys.stderr, flush=True)
+        return _medians(case, argument, arguments.repeats)
+
+    text = "\n".join(_report(measure, arguments.largest))
+    print(text)
+    if arguments.out:
+        temporary = arguments.out.with_name(f".{arguments.out.name}")
+        temporary.write_text(text + "\n", "utf-8")
+        temporary.replace(arguments.out)
+
+
+def _medians(case: str, argument: object, repeats: int) -> dict[str, float]:
+    runs = []
+    for _ in range(repeats):
+        command = [sys.executable, str(_CASES), case, str(argument)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{case} {argument} failed:\n{done.stderr[-3000:]}")
+        runs.append(json.loads(done.stdout.strip().splitlines()[-1]))
+    return {
+        name: statistics.median(run[name] for run in runs)
+        if runs[0][name] is not None
+        else None
+        for name in runs[0]
+    }
+
+
+def _report(measure: Measure, largest: int) -> Iterable[str]:
+    found = versions()
+    yield "# Speed and scale"
+    yield ""
+    yield f"    {' '.join(['python', *sys.argv])}"
+    yield ""
+    yield (
+        f"Run {datetime.date.today()} on {platform.machine()}, {os.cpu_count()} cores, "
+        "no GPU; medians over processes. "
+        + ", ".join(f"{name} {version}" for name, version in found.items())
+        + "."
+    )
+    for backbone in (_SMALL, _LARGE):
+        yield from _steps(measure, backbone)
+    yield from _losses(measure)
+    yield from _trained(measure)
+    yield from _majority(measure, largest)
+    yield from _minority(measure)
+    yield from _sizes(measure)
+    yield from _depths(measure)
+
+
+def _steps(measure: Measure, backbone: str) -> Iterable[str]:
+    """One step of each way to train, as multiples of the published loop."""
+    rows = (
+        ("a", "published recipe as published, op by op", "published_eager"),
+        ("b", "the same, compiled", "published_compiled"),
+        ("c", "`EGAN`, recipe `published`, frozen features", "published_cached"),
+        ("d", "`EGAN`, recipe `default`", "default_recipe"),
+        ("e", "bare forward and backward pass of (d)'s trained layers", "bare_work"),
+    )
+    measured = {letter: measure(case, backbone) for letter, _, case in rows}
+    slowest, bare = measured["a"]["step_s"], measured["e"]["step_s"]
+    yield from _head(
+        f"One step, {backbone}->{backbone}, 128 + 2 images",
+        ["", "what", "ms a step", "times (a)'s steps a second", "of (e)", "peak MB"],
+    )
+    for letter, what, _ in rows:
+        step = measured[letter]["step_s"]
+        yield _row(
+            f"({letter})",
+            what,
+            f"{1e3 * step:,.2f}",
+            f"{slowest / step:,.0f}",
+            f"{step / bare:,.1f}",
+            _megabytes(measured[letter]["peak_bytes"]),
+        )
+
+
+def _losses(measure: Measure) -> Iterable[str]:
+    difference = measure("losses_agree", _SMALL)["difference"]
+    yield ""
+    if difference is None:
+        yield "Losses of (a) and (c) were not compared: ImageNet weights are not to be had."
+    else:
+        yield (
+            f"Both losses of (a) and (c) on {_SMALL} with ImageNet weights, from the "
+            "same weights and batches without dropout: largest relative difference over "
+            f"six steps {difference:.1e}."
+        )
+
+
+def _trained(measure: Measure) -> Iterable[str]:
+    measured = measure("trained_model", "-")
+    ours, theirs = measured["egan_s"], measured["regression_s"]
+    yield from _head(
+        f"Seconds to a trained model, 5,000 + 2 images, {_SMALL}",
+        ["", "what", "seconds", "ratio"],
+    )
+    yield _row("(d)", "`default`, features included", f"{ours:.1f}", "")
+    what = "logistic regression on the same features, these included"
+    yield _row("(f)", what, f"{theirs:.1f}", f"{ours / theirs:.2f}")
+
+
+def _majority(measure: Measure, largest: int) -> Iterable[str]:
+    yield from _head(
+        "Majority images: an epoch of `default` on 1,280 features read from a file",
+        ["images", "seconds an epoch", "microseconds an image", "peak MB"],
+    )
+    for count in (count for count in _MAJORITY if count <= largest):
+        measured = measure("majority_images", count)
+        yield _row(
+            f"{count:,}",
+            f"{measured['epoch_s']:,.2f}",
+            f"{1e6 * measured['epoch_s'] / count:,.1f}",
+            _megabytes(measured["peak_bytes"]),
+        )
+    yield ""
+    yield "An epoch has 40 steps at least, which 1,000 images are too few for."
+
+
+def _minority(measure: Measure) -> Iterable[str]:
+    yield from _head(
+        "Minority images: a step of `default`", ["images", "ms a step", "peak MB"]
+    )
+    for count in _MINORITY:
+        measured = measure("minority_images", count)
+        step = f"{1e3 * measured['step_s']:,.2f}"
+        yield _row(f"{count:,}", step, _megabytes(measured["peak_bytes"]))
+
+
+def _sizes(measure: Measure) -> Iterable[str]:
+    yield from _head(
+        f"Network size: frozen features of 1,000 images, {_SMALL}",
+        ["pixels", "seconds", "images a second"],
+    )
+    for side in _SIDES:
+        seconds = measure("network_size", side)["features_s"]
+        yield _row(str(side), f"{seconds:.2f}", f"{1_000 / seconds:,.0f}")
+
+
+def _depths(measure: Measure) -> Iterable[str]:
+    yield from _head(
+        f"Depth of the cut: a step of `published`, {_SMALL}",
+        ["last layers trained", "ms a step", "peak MB"],
+    )
+    for count in _DEPTHS:
+        measured = measure("trained_layers", count)
+        step = f"{1e3 * measured['step_s']:,.1f}"
+        yield _row(str(count), step, _megabytes(measured["peak_bytes"]))
+
+
+def _head(title: str, columns: list[str]) -> Iterable[str]:
+    yield from ("", f"## {title}", "", _row(*columns))
+    yield _row(*["---"] * len(columns))
+
+
+def _row(*entries: str) -> str:
+    return f"| {' | '.join(entries)} |"
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:,.0f}"
+
+
+if __name__ == "__main__":
+    main()
