@@ -1,7 +1,7 @@
 """The published loop as published: both whole networks at every step, op by op.
 
-Written anew from the paper (arXiv 2104.04162) and its authors' notebooks, in plain Keras
-and without egan_keras, to measure against and to compare losses with.
+Written anew from the paper (arXiv 2104.04162) and its authors' notebooks, in plain
+Keras and without egan_keras, to measure against and to compare losses with.
 """
 
 from collections.abc import Callable

@@ -123,12 +123,12 @@ def _losses(measure: Measure) -> Iterable[str]:
     difference = measure("losses_agree", _SMALL)["difference"]
     yield ""
     if difference is None:
-        yield "Losses of (a) and (c) were not compared: ImageNet weights are not to be had."
+        yield "Losses of (a) and (c) were not compared: there are no ImageNet weights."
     else:
         yield (
             f"Both losses of (a) and (c) on {_SMALL} with ImageNet weights, from the "
-            "same weights and batches without dropout: largest relative difference over "
-            f"six steps {difference:.1e}."
+            "same weights and batches without dropout: largest relative difference "
+            f"over six steps {difference:.1e}."
         )
 
 
