@@ -191,6 +191,21 @@ def decode_images(
     return images, kept, damaged
 
 
+def decode_batch(
+    sources: Sequence[Source], size: tuple[int, int], *, skip_unreadable: bool = False
+) -> tuple[np.ndarray, list[Source], list[Source]]:
+    """Decode a few images in the calling thread; else as `decode_images`."""
+    outcomes = [
+        _attempt(lambda each: decode_image(each, size), source) for source in sources
+    ]
+    kept, damaged = _sort_out(sources, outcomes, skip_unreadable)
+    images = np.empty((len(kept), *size, 3), np.uint8)
+    decoded = (each for each in outcomes if not isinstance(each, Exception))
+    for row, image in enumerate(decoded):
+        images[row] = image
+    return images, kept, damaged
+
+
 def can_decode(source: Source) -> bool:
     """Tell whether an image can be decoded, by decoding it."""
     return not isinstance(_attempt(decode_image, source), Exception)
@@ -218,6 +233,13 @@ def check_image_size(image_size: ImageSize | None) -> tuple[int, int] | None:
             f"image_size={image_size!r}. Pass, for example, image_size=96."
         )
     return height, width
+
+
+def decodable(sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
+    """Part the sources into those that can be decoded and those that cannot."""
+    # Of a decoded image the answer is all that is kept.
+    outcomes = _attempt_all(lambda source: decode_image(source) is None, sources)
+    return _sort_out(sources, list(outcomes), skip_unreadable=True)
 
 
 def _images_below(folder: Path) -> list[Path]:
