@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from egan_keras.data import LazyRows
+from egan_keras.features.reading import reader
 from egan_keras.features.stems import Features
 
 
@@ -67,12 +69,14 @@ def _drawn(
 ) -> tf.data.Dataset:
     """Returns a batch for each step; without a size, all rows at each."""
     if batch_size is None:
-        fixed = _unwrap([tf.constant(array) for array in features])
+        fixed = _unwrap([tf.constant(np.asarray(array)) for array in features])
         return tf.data.Dataset.from_tensors(fixed).repeat(steps)
     return _batches(features, batch_size, steps * batch_size, shuffle)
 
 
 def _gatherer(features: Features):
+    if any(isinstance(rows, LazyRows) for rows in features):
+        return reader(features)
     tensors = [tf.constant(array) for array in features]
 
     def gather(indices):

@@ -1,15 +1,10 @@
 """From labelled images to what the steps of training and validation read."""
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from egan_keras import data, features
-from egan_keras.networks import (
-    CutNetwork,
-    MajorityAwareScore,
-    MajorityStandardization,
-)
+from egan_keras.networks import CutNetwork, MajorityAwareScore
 
 
 def training_dataset(
@@ -17,7 +12,7 @@ def training_dataset(
     discriminator: CutNetwork,
     batches: data.ArrayBatches | data.DatasetBatches,
     *,
-    cache: bool,
+    cache: features.FeatureCache | None,
     verbose: int,
     **options,
 ) -> tuple[tf.data.Dataset, tuple[int, int]]:
@@ -27,7 +22,7 @@ def training_dataset(
         generator: Its stem reads the minority.
         discriminator: Its stem reads the majority.
         batches: Labelled images.
-        cache: Whether the dataset holds features (else images).
+        cache: Where features go; `None` makes the dataset hold images.
         verbose: 0 is silent.
         **options: Passed to `features.training_dataset`.
 
@@ -39,25 +34,22 @@ def training_dataset(
     """
     if batches.labels is not None:
         data.check_both_classes(batches.labels)
-    adaptable = _unadapted_layers(discriminator)
-    stem = features.stem_function(discriminator.stem)
+    stem = features.StandardizedStem(discriminator.stem)
     majority, (minority,) = features.by_class(
-        batches, stem if cache or adaptable else None, verbose=verbose
+        batches, stem.compute if cache else None, cache=cache, verbose=verbose
     )
     counts = len(majority[0]), len(minority)
     data.check_both_classes(np.repeat([0, 1], counts))
-    if adaptable:
-        majority = [_adapt(adaptable, majority[0])]
-    for layer in discriminator.tail.layers:
-        if isinstance(layer, MajorityAwareScore):
-            layer.weigh(len(minority))
+    adapted = stem.adapt(majority if cache else stem.unkept(majority[0]))
+    _adapt_score(discriminator, adapted[0], len(minority))
     if cache:
-        known_minority = features.in_batches(stem, minority)
-        minority = features.in_batches(features.stem_function(generator.stem), minority)
+        majority = adapted
+        known_minority = stem.features(minority, cache, "minority", show=False)
+        minority = cache.features(
+            minority, features.stem_function(generator.stem), "minority", show=False
+        )
     else:
         known_minority = minority = [minority]
-        if adaptable:
-            majority, _ = features.by_class(batches, None, verbose=0)
     dataset = features.training_dataset(majority, minority, known_minority, **options)
     return dataset, counts
 
@@ -67,27 +59,34 @@ def validation_dataset(
     batches: data.ArrayBatches | data.DatasetBatches,
     *,
     batch_size: int,
+    cache: features.FeatureCache | None = None,
 ) -> tuple[tf.data.Dataset, set[int]]:
     """Returns batches of (features, labels), and the classes among the labels."""
-    stem = features.stem_function(discriminator.stem)
-    arrays, labels = features.labelled(batches, stem)
+    stem = features.StandardizedStem(discriminator.stem)
+    raw, labels = features.labelled(batches, stem.compute, cache=cache)
+    arrays = stem.standardized(raw)
     dataset = features.labelled_dataset(arrays, labels, batch_size=batch_size)
     return dataset, {int(label) for label in np.unique(labels)}
 
 
-def _unadapted_layers(network: CutNetwork) -> list:
-    layers = [*network.stem.layers, *network.tail.layers]
-    kinds = (MajorityStandardization, MajorityAwareScore)
-    return [x for x in layers if isinstance(x, kinds) and not x.is_adapted]
+def _adapt_score(discriminator: CutNetwork, majority, minority_count: int) -> None:
+    """Shows the last layer the majority's features, unless it has seen some."""
+    for layer in discriminator.tail.layers:
+        if isinstance(layer, MajorityAwareScore):
+            if not layer.is_adapted:
+                layer.adapt(majority)
+            layer.weigh(minority_count)
 
 
-def _adapt(adaptable: list, majority: np.ndarray) -> np.ndarray:
-    """Shows layers the majority; returns its features, now standardised."""
-    for layer in adaptable:
-        layer.adapt(majority)
-        if isinstance(layer, MajorityStandardization):
-            majority = keras.ops.convert_to_numpy(layer(majority))
-    return majority
+def reads_features_from_file(
+    discriminator: CutNetwork, batches: data.ArrayBatches | data.DatasetBatches
+) -> bool:
+    """Whether what stands for images is features in a file already.
+
+    Writing what a stem without a backbone makes of them would fill the disk twice.
+    """
+    is_lazy = isinstance(getattr(batches, "images", None), data.LazyRows)
+    return is_lazy and len(discriminator.input_shape) == 2
 
 
 def as_input(batch):

@@ -82,7 +82,8 @@ class MajorityAwareScore(layers.Layer):
         """Takes the majority's statistics.
 
         Args:
-            features: Standardised features of majority images, float (n, d).
+            features: Standardised features of majority images, float (n, d), lazy or
+                not.
         """
         sample = features[:: -(-len(features) // _COVARIANCE_ROWS)].astype("float64")
         held_out = None
