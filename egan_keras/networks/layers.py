@@ -9,7 +9,7 @@ from keras import layers, ops
 from egan_keras import data
 
 _DEVIATION_FLOOR = 0.3
-_ROWS_AT_ONCE = 4096
+_ROWS_AT_ONCE = 1024
 
 
 @keras.saving.register_keras_serializable("egan_keras")
