@@ -5,6 +5,7 @@ import mmap
 import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -159,6 +160,11 @@ class FileRows(LazyRows):
     def from_memmap(cls, array: np.memmap) -> "FileRows":
         """Read a whole mapped array, as `numpy.load(file, mmap_mode="r")` gives it."""
         return cls(open(array.filename, "rb"), array.offset, array.shape, array.dtype)
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None for a temporary one without a name."""
+        return Path(self._file.name) if isinstance(self._file.name, str) else None
 
     def identity(self) -> Iterator[bytes]:
         """Yield the file's name, size and time of change, and the rows' place."""

@@ -9,6 +9,7 @@ from egan_keras.features.cache import FeatureCache
 from egan_keras.features.datasets import labelled_dataset, training_dataset
 from egan_keras.features.extraction import by_class, in_batches, labelled
 from egan_keras.features.standardized import StandardizedStem
+from egan_keras.features.statistics import load_statistics, save_statistics
 from egan_keras.features.stems import Features, StemFunction, stem_function
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "in_batches",
     "labelled",
     "labelled_dataset",
+    "load_statistics",
+    "save_statistics",
     "stem_function",
     "training_dataset",
 ]

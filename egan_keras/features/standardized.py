@@ -30,9 +30,10 @@ class StandardizedStem:
         self.compute = stem_function(stem)
 
     @property
-    def is_adapted(self) -> bool:
-        """Whether there is nothing to set, or it is set already."""
-        return self._layer is None or self._layer.is_adapted
+    def unadapted(self) -> list[keras.layers.Layer]:
+        """The standardisation, in a list, where it is yet to be set."""
+        unset = self._layer is not None and not self._layer.is_adapted
+        return [self._layer] if unset else []
 
     def adapt(self, majority: Features) -> Features:
         """Sets the standardisation, unless it is set, and applies it.
@@ -40,8 +41,8 @@ class StandardizedStem:
         Args:
             majority: The majority's features before standardisation.
         """
-        if not self.is_adapted:
-            self._layer.adapt(majority[0])
+        for layer in self.unadapted:
+            layer.adapt(majority[0])
         return self.standardized(majority)
 
     def standardized(self, features: Features) -> Features:

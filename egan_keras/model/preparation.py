@@ -40,8 +40,11 @@ def training_dataset(
     )
     counts = len(majority[0]), len(minority)
     data.check_both_classes(np.repeat([0, 1], counts))
-    adapted = stem.adapt(majority if cache else stem.unkept(majority[0]))
-    _adapt_score(discriminator, adapted[0], len(minority))
+    adapted = _adapt(
+        stem, discriminator, majority if cache else stem.unkept(majority[0])
+    )
+    for layer in _score_layers(discriminator):
+        layer.weigh(len(minority))
     if cache:
         majority = adapted
         known_minority = stem.features(minority, cache, "minority", show=False)
@@ -69,13 +72,25 @@ def validation_dataset(
     return dataset, {int(label) for label in np.unique(labels)}
 
 
-def _adapt_score(discriminator: CutNetwork, majority, minority_count: int) -> None:
-    """Shows the last layer the majority's features, unless it has seen some."""
-    for layer in discriminator.tail.layers:
-        if isinstance(layer, MajorityAwareScore):
-            if not layer.is_adapted:
-                layer.adapt(majority)
-            layer.weigh(minority_count)
+def _adapt(
+    stem: features.StandardizedStem, discriminator: CutNetwork, majority
+) -> features.Features:
+    """Shows layers the majority's features, and returns these standardised."""
+    scores = [x for x in _score_layers(discriminator) if not x.is_adapted]
+    layers = [*stem.unadapted, *scores]
+    raw = majority[0]
+    features.load_statistics(raw, layers)
+    majority = stem.adapt(majority)
+    for layer in scores:
+        if not layer.is_adapted:
+            layer.adapt(majority[0])
+    features.save_statistics(raw, layers)
+    return majority
+
+
+def _score_layers(discriminator: CutNetwork) -> list[MajorityAwareScore]:
+    layers = discriminator.tail.layers
+    return [layer for layer in layers if isinstance(layer, MajorityAwareScore)]
 
 
 def reads_features_from_file(

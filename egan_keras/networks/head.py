@@ -72,6 +72,12 @@ class MajorityAwareScore(layers.Layer):
         self.weight = statistic("weight", (), "zeros")
 
     @property
+    def statistics(self) -> list:
+        """The variables that `adapt` sets."""
+        directions = [self.components, self.variances, self.other_variance]
+        return [*directions, self.distance_mean, self.distance_deviation]
+
+    @property
     def is_adapted(self) -> bool:
         """Whether it has taken statistics already."""
         return bool(ops.convert_to_numpy(self.distance_mean))

@@ -34,6 +34,11 @@ class MajorityStandardization(layers.Layer):
         )
 
     @property
+    def statistics(self) -> list:
+        """The variables that `adapt` sets."""
+        return [self.mean, self.deviation]
+
+    @property
     def is_adapted(self) -> bool:
         """Whether it has taken statistics already."""
         return bool(np.any(ops.convert_to_numpy(self.mean)))
