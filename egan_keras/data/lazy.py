@@ -95,8 +95,13 @@ class LazyRows:
         return SelectedRows(self, rows)
 
     def identity(self) -> Iterator[bytes]:
-        """Yield what the rows are recognised by: it changes where they do."""
-        raise NotImplementedError
+        """Yield what the rows are recognised by; unless told otherwise, the contents.
+
+        It changes where they do.
+        """
+        yield f"{self.shape} {self.dtype}".encode()
+        for batch in self.batches(_ROWS_AT_ONCE):
+            yield np.ascontiguousarray(batch).data.cast("B")
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         """Read the rows of these indices, int64 (m,), all valid."""
@@ -123,9 +128,7 @@ class SelectedRows(LazyRows):
             yield from self._parent.identity()
             yield self._rows.tobytes()
         else:
-            yield f"{self.shape} {self.dtype}".encode()
-            for part in _parts(self._rows, _ROWS_AT_ONCE):
-                yield np.ascontiguousarray(self._parent[part]).data.cast("B")
+            yield from super().identity()
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         if isinstance(self._parent, LazyRows):
@@ -168,6 +171,9 @@ class FileRows(LazyRows):
 
     def identity(self) -> Iterator[bytes]:
         """Yield the file's name, size and time of change, and the rows' place."""
+        if self.path is None:
+            yield from super().identity()
+            return
         name, state = os.path.realpath(self._file.name), os.fstat(self._file.fileno())
         place = name, state.st_size, state.st_mtime_ns, self._offset
         yield repr((*place, self.shape, self.dtype.str)).encode()

@@ -111,12 +111,12 @@ class FeatureCache:
             return self._computed(images, compute, what, show, start)
 
         features, found = read_or_compute(folder, layout, compute_from)
-        how = f"computed once in {_seconds(started)} and kept for later runs"
-        if found == layout.count:
-            how = "computed by an earlier run"
         if show:
-            delete = f"rm -r {shlex.quote(str(folder))}"
-            _tell(layout, what, f"{how}. To delete them: {delete}")
+            how = f"computed once in {_seconds(started)} and kept for later runs"
+            if found == layout.count:
+                how = "computed by an earlier run"
+            _tell(layout, what, how)
+            print(f"  To delete them: rm -r {shlex.quote(str(folder))}")
         return features
 
     def _computed(
