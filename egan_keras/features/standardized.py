@@ -1,7 +1,6 @@
 """A stem in two parts: what depends on the image alone, and the standardisation."""
 
 import keras
-import numpy as np
 
 from egan_keras import backbones, data
 from egan_keras.features.cache import FeatureCache, Images
@@ -46,7 +45,10 @@ class StandardizedStem:
         return self.standardized(majority)
 
     def standardized(self, features: Features) -> Features:
-        """Applies the standardisation; to lazy rows, whenever they are read."""
+        """Applies the standardisation: to arrays in place, as they may fill the memory.
+
+        Lazy rows are standardised whenever they are read.
+        """
         if self._layer is None:
             return features
         mean, deviation = (
@@ -54,15 +56,12 @@ class StandardizedStem:
             for each in (self._layer.mean, self._layer.deviation)
         )
 
-        def apply(rows: np.ndarray) -> np.ndarray:
-            rows = rows - mean
-            rows /= deviation
-            return rows
-
         (rows,) = features
         if isinstance(rows, data.LazyRows):
-            return [data.MappedRows(apply, rows)]
-        return [apply(rows)]
+            return [data.MappedRows(lambda read: (read - mean) / deviation, rows)]
+        rows -= mean
+        rows /= deviation
+        return [rows]
 
     def features(
         self, images: Images, cache: FeatureCache, what: str, *, show: bool = True
