@@ -1,6 +1,7 @@
 """Image files to arrays: finding them, checking all headers, decoding in parallel."""
 
 import operator
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -244,13 +245,16 @@ def decodable(sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
 
 def _images_below(folder: Path) -> list[Path]:
     """List the images in a folder and below it."""
-    files = [
-        path
-        for path in folder.rglob("*")
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
+    files = []
+    # Several times as fast as `Path.rglob`.
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [os.path.join(place, n) for n in names if not n.startswith(".")]
+    images = [
+        Path(file)
+        for file in files
+        if file.lower().endswith(SUFFIXES) and os.path.isfile(file)
     ]
-    images = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not images:
         raise FileNotFoundError(
             f"The folder holds no images; expected files with the suffixes "
