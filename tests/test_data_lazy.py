@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from egan_keras.data import ImageFiles, check_images, labelled_batches, load_folder
+from egan_keras.data import (
+    ImageFiles,
+    check_images,
+    labelled_batches,
+    load_folder,
+    subsample_minority,
+)
 from egan_keras.data.ahead import work_ahead
 from egan_keras.data.lazy import (
     FileRows,
@@ -48,6 +54,13 @@ def test_files_are_stretched_to_one_size(files):
     assert ImageFiles(files, (4, 6))[:2].shape == (2, 4, 6, 3)
     with pytest.raises(ValueError, match="expected `image_size`"):
         ImageFiles(files, None)
+
+
+def test_minority_files_are_dropped_unread(files):
+    labels = np.arange(300) < 100
+    images, kept = subsample_minority(ImageFiles(files, 8), labels, minority_count=2)
+    assert isinstance(images, ImageFiles) and len(images) == len(kept) == 202
+    assert kept.sum() == 2 and max(gray(images[kept == 1])) < 100
 
 
 def test_a_damaged_file_is_named_when_it_is_read(files):

@@ -48,12 +48,12 @@ class StemFunction:
     def identity(self) -> Iterator[bytes]:
         """Yields what the features depend on beside the images.
 
-        These are the package's version, the layers with their options (so resizing,
-        preprocessing and the cut), and the weights.
+        These are the versions of the package and of Keras, the layers with their
+        options (so resizing, preprocessing and the cut), and the weights.
         """
         from egan_keras import __version__  # it is set when all is imported
 
-        yield __version__.encode()
+        yield f"{__version__} {keras.__version__}".encode()
         config = json.loads(self._stem.to_json())
         yield json.dumps(_without_names(config, self._stem), sort_keys=True).encode()
         for weight in self._stem.weights:
