@@ -30,6 +30,7 @@ setup(
         "matplotlib>=3.9",
         "numpy>=1.26",
         "pillow>=12.3",
+        "psutil>=5.9",
         "scikit-learn>=1.5",
         "scipy>=1.11",
         "tensorboard>=2.20",

@@ -16,6 +16,7 @@ _MODULE = ("-m", "egan_keras") in zip(sys.orig_argv, sys.orig_argv[1:], strict=F
 if not (_PROGRAM or (_MODULE and sys.argv[:1] == ["-m"])):
     from egan_keras.backbones import Backbone, cut
     from egan_keras.data import (
+        ImageFiles,
         LabelledImages,
         Splits,
         load_folder,
@@ -44,6 +45,7 @@ __all__ = [
     "Backbone",
     "Calibration",
     "Hinge",
+    "ImageFiles",
     "LabelledImages",
     "LeastSquares",
     "NonSaturating",

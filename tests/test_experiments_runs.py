@@ -138,7 +138,9 @@ def test_features_are_computed_once_for_files_that_stay_the_same(
     os.utime(base / "parted" / "train" / "red" / "000.png", (1, 1))
     first_run(grid(), base)
     printed = capsys.readouterr().out
-    assert re.findall(r"features of (\S+):", printed) == ["parted/train/red"]
+    assert re.findall(r"features of [\d,]+ (\S+) images:", printed) == [
+        "parted/train/red"
+    ]
 
 
 def test_random_weights_are_the_same_for_every_folder_and_process(base, grid):

@@ -1,9 +1,10 @@
 import keras
 import numpy as np
 import pytest
-from sklearn.covariance import LedoitWolf
+from sklearn.covariance import LedoitWolf, ledoit_wolf_shrinkage
 
-from egan_keras.networks import MajorityAwareScore
+from egan_keras.networks import MajorityAwareScore, MajorityStandardization
+from egan_keras.networks.head import _ledoit_wolf_shrinkage
 
 
 @pytest.fixture
@@ -97,3 +98,27 @@ def test_the_order_of_the_majority_does_not_matter():
     in_order = float(adapted(features).distance_mean)
     shuffled = float(adapted(generator.permutation(features)).distance_mean)
     assert abs(in_order - shuffled) < 0.1 * shuffled
+
+
+@pytest.mark.parametrize("shape", [(50, 20), (20, 50), (3, 40), (1, 5)])
+@pytest.mark.filterwarnings("ignore:Only one sample")
+def test_shrinkage_is_that_of_scikit_learn(shape):
+    count, size = shape
+    sample = np.random.default_rng(0).normal(size=shape) * np.arange(1, size + 1)
+    products = sample.T @ sample if count > size else sample @ sample.T
+    total = np.vdot(sample, sample) / count
+    assert _ledoit_wolf_shrinkage(sample, products / count, total) == pytest.approx(
+        ledoit_wolf_shrinkage(sample, assume_centered=True)
+    )
+
+
+def test_statistics_of_many_batches_are_those_of_all_rows():
+    rows = np.random.default_rng(0).normal(1e4, 1, (2500, 3)).astype("float32")
+    layer = MajorityStandardization()
+    layer.build((None, 3))
+    layer.adapt(rows)
+    exact = rows.astype("float64")
+    deviation = exact.std(axis=0)
+    floor = 0.3 * deviation.mean()
+    np.testing.assert_allclose(layer.mean, exact.mean(axis=0), rtol=1e-7)
+    np.testing.assert_allclose(layer.deviation, np.hypot(deviation, floor), rtol=1e-6)

@@ -144,13 +144,13 @@ def _read_named(
     import numpy as np
 
     from egan_keras import data  # slow to import
+    from egan_keras.data.images import decodable
 
     class_of = {root / path: name for name in named for path in named[name]}
-    images, kept, skipped = data.read_images(
-        list(class_of),
-        image_size=tuple(config.image_shape[:2]),
-        skip_unreadable=skip_unreadable,
-    )
+    kept, skipped = list(class_of), []
+    if skip_unreadable:
+        kept, skipped = decodable(kept)
+    images = data.ImageFiles(kept, tuple(config.image_shape[:2]))
     class_names = tuple(class_of[path] for path in kept)
     is_minority = [name in config.options["minority"] for name in class_names]
     return data.LabelledImages(
@@ -180,6 +180,7 @@ def _load_anew(
         root,
         image_size=tuple(config.image_shape[:2]),
         skip_unreadable=skip_unreadable,
+        lazy=True,
         **chosen,
     )
     images = getattr(splits, split)

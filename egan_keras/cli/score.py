@@ -1,9 +1,7 @@
 """`egan-keras score`: which of these images are minority."""
 
 import argparse
-import contextlib
 import csv
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -118,16 +116,16 @@ def score_files(
     Raises:
         ValueError: if an image is damaged.
     """
-    from egan_keras.data.images import decode_images  # slow to import
+    from egan_keras.data.ahead import work_ahead  # slow to import
+    from egan_keras.data.images import decode_batch
 
-    for start in range(0, len(paths), _BATCH):
-        # Reading many large images shows its progress; the output is for the scores.
-        with contextlib.redirect_stdout(sys.stderr):
-            images, kept, damaged = decode_images(
-                paths[start : start + _BATCH],
-                model.image_shape[:2],
-                skip_unreadable=skip_unreadable,
-            )
+    def decode(start: int) -> tuple:
+        chunk = paths[start : start + _BATCH]
+        size = model.image_shape[:2]
+        return decode_batch(chunk, size, skip_unreadable=skip_unreadable)
+
+    # Decoded while the batch before is scored.
+    for images, kept, damaged in work_ahead(decode, range(0, len(paths), _BATCH)):
         skipped.extend(damaged)
         if not kept:
             continue

@@ -99,6 +99,17 @@ def _add_training_options(group: argparse._ArgumentGroup) -> None:
         help="majority images a step (default: the recipe's, 128)",
     )
     group.add_argument(
+        "--cache",
+        metavar="auto|memory|disk|DIR",
+        default="auto",
+        help="where the frozen features of the images go: memory; disk, files in "
+        "egan_keras in your cache folder, or where the environment variable "
+        "EGAN_KERAS_CACHE says; DIR, files there; auto takes memory if they fill at "
+        "most a tenth of what is free and at most 1 GB, else disk. Later runs on the "
+        "same images read the files, and an interrupted run goes on where it stopped. "
+        "How to delete them is printed (default: %(default)s)",
+    )
+    group.add_argument(
         "--seed",
         metavar="S",
         type=options.seed,

@@ -93,6 +93,8 @@ def _load(arguments: argparse.Namespace) -> data.Splits:
         image_size=arguments.image_size,
         seed=arguments.seed,
         skip_unreadable=arguments.skip_unreadable,
+        # So that the memory does not have to hold them all.
+        lazy=True,
         **FRACTIONS,
     )
     height, width = splits.train.images.shape[1:3]
@@ -108,6 +110,9 @@ def _load(arguments: argparse.Namespace) -> data.Splits:
         more = ", ..." if len(skipped) > _NAMED_FILES else ""
         print(f"Skipped {len(skipped)} unreadable files: {named}{more}")
     _check_test(splits.test)
+    if not arguments.skip_unreadable:
+        # The others are read before training, but these after it.
+        splits.test.images.check()
     return splits
 
 
@@ -236,6 +241,7 @@ def _fit(
             splits.train.labels,
             # A progress bar is for a terminal; a log gets a line for each epoch.
             verbose=1 if sys.stdout.isatty() else 2,
+            cache_features=config.options["cache"],
             validation_data=(validation.images, validation.labels)
             if len(validation)
             else None,

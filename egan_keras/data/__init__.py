@@ -5,17 +5,24 @@ Labels are 0 for the majority and 1 for the minority; images are RGB pixels in 0
 
 from egan_keras.data.batches import ArrayBatches, DatasetBatches, labelled_batches
 from egan_keras.data.checks import check_both_classes, check_images, check_labels
+from egan_keras.data.files import ImageFiles
 from egan_keras.data.folders import check_folder, list_images, load_folder
 from egan_keras.data.images import find_images, read_images
 from egan_keras.data.labelled import LabelledImages, Splits
+from egan_keras.data.lazy import LazyRows, MappedRows, WithMirrorImages, as_lazy
 from egan_keras.data.splits import subsample_minority
 from egan_keras.data.tfds import load_tfds
 
 __all__ = [
     "ArrayBatches",
     "DatasetBatches",
+    "ImageFiles",
     "LabelledImages",
+    "LazyRows",
+    "MappedRows",
     "Splits",
+    "WithMirrorImages",
+    "as_lazy",
     "check_both_classes",
     "check_folder",
     "check_images",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from egan_keras.data.checks import check_images, check_labels
+from egan_keras.data.lazy import LazyRows, in_batches
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -15,21 +16,25 @@ class ArrayBatches:
 
     Attributes:
         n_batches: number of batches, the last one may be smaller.
+        images: all images, (n, height, width, 3), an array or lazy.
         labels: all labels, int32 (n,).
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
+    def __init__(
+        self, images: np.ndarray | LazyRows, labels: np.ndarray, batch_size: int
+    ) -> None:
         """Take checked arrays."""
-        self._images = images
+        self.images = images
         self.labels: np.ndarray | None = labels
         self._batch_size = batch_size
         self.n_batches: int | None = -(-len(images) // batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield images, (batch, height, width, 3), and int32 labels, (batch,)."""
-        for start in range(0, len(self._images), self._batch_size):
-            rows = slice(start, start + self._batch_size)
-            yield self._images[rows], self.labels[rows]
+        start = 0
+        for images in in_batches(self.images, self._batch_size):
+            yield images, self.labels[start : start + len(images)]
+            start += len(images)
 
 
 class DatasetBatches:
@@ -127,6 +132,7 @@ def labelled_batches(
             "`batch_size` must be at least 1. Received: "
             f"batch_size={batch_size!r}. Pass, for example, 128."
         )
+    # Lazy rows have it, too.
     if isinstance(x, list | tuple) or hasattr(x, "__array__"):
         images = check_images(x, image_shape=image_shape)
         return ArrayBatches(images, check_labels(y, len(images)), batch_size)

@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from egan_keras.data.lazy import LazyRows, as_lazy, in_batches
+
+_ROWS_CHECKED_AT_ONCE = 1024
 _ONE_HOT_ADVICE = (
     "Take the column of the minority of one-hot labels, or load the images with "
     'label_mode="int" or "binary".'
@@ -13,8 +16,11 @@ _ONE_HOT_ADVICE = (
 
 def check_images(
     images: Any, *, image_shape: tuple[int | None, ...] | None = None
-) -> np.ndarray:
+) -> np.ndarray | LazyRows:
     """Check images and return them as an array, uncopied if they are one.
+
+    Those that are read when asked for stay so: `ImageFiles`, and arrays mapped from a
+    file (`numpy.load(file, mmap_mode="r")`), whose numbers are checked part by part.
 
     Args:
         images: RGB pixels in 0..255, uint8 or float, of shape (n, height, width, 3).
@@ -36,6 +42,9 @@ def check_images(
     >>> check_images(np.zeros((2, 8, 8, 3), np.uint8)).shape
     (2, 8, 8, 3)
     """
+    images = as_lazy(images)
+    if isinstance(images, LazyRows):
+        return _check_lazy(images, image_shape)
     if image_shape is not None and len(image_shape) == 1:
         return check_rows(images, image_shape[0])
     images = _as_array(images)
@@ -98,6 +107,22 @@ def check_rows(rows: Any, size: int) -> np.ndarray:
             ". Remove or repair these rows."
         )
     return rows.astype(np.float32, copy=False)
+
+
+def _check_lazy(
+    images: LazyRows, image_shape: tuple[int | None, ...] | None
+) -> LazyRows:
+    """Check images or rows of features without having them all in memory."""
+    if image_shape is not None and len(image_shape) == 1:
+        check_rows(images[:1], image_shape[0])
+        if images.dtype != np.float32:
+            return check_rows(images, image_shape[0])
+    else:
+        _check_shape(images.shape, image_shape)
+    if images.dtype != np.uint8:
+        for batch in in_batches(images, _ROWS_CHECKED_AT_ONCE):
+            check_images(batch, image_shape=image_shape)
+    return images
 
 
 def check_labels(labels: Any, n_images: int) -> np.ndarray:

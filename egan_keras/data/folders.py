@@ -22,6 +22,7 @@ def load_folder(
     validation_fraction: float = 0.2,
     test_fraction: float = 0.2,
     skip_unreadable: bool = False,
+    lazy: bool = False,
 ) -> Splits:
     """Load images from one folder per class, split for training and judging.
 
@@ -54,6 +55,11 @@ def load_folder(
             [0, 1).
         skip_unreadable: leave out unreadable files, named in `skipped`, instead of
             stopping. One among the minority images to keep is replaced by another.
+        lazy: decode images when they are read, a batch at a time, instead of now:
+            `.images` are `ImageFiles`, which `fit` and all else take as they take
+            arrays. So a folder of any size needs little memory. Headers alone are
+            read now, and a file damaged behind its header is found when it is read;
+            with `skip_unreadable`, every image is decoded once now to find it.
 
     Returns:
         Training, validation and test images.
@@ -74,7 +80,11 @@ def load_folder(
     else:
         division = divide(pool, test, roles, rules)
     return read_splits(
-        division, roles, image_size=image_size, skip_unreadable=skip_unreadable
+        division,
+        roles,
+        image_size=image_size,
+        skip_unreadable=skip_unreadable,
+        lazy=lazy,
     )
 
 

@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from egan_keras.data.files import ImageFiles
 from egan_keras.data.images import (
     ImageSize,
     Source,
     check_headers,
+    decodable,
     decode_images,
 )
+from egan_keras.data.lazy import LazyRows
 from egan_keras.data.roles import MAJORITY, MINORITY, ClassRoles
 from egan_keras.data.splits import Division
 
@@ -22,14 +25,15 @@ class LabelledImages:
     """Images and their labels.
 
     Attributes:
-        images: RGB pixels 0..255, uint8 (n, height, width, 3).
+        images: RGB pixels 0..255, uint8 (n, height, width, 3): an array, or
+            `ImageFiles` that are decoded when they are read.
         labels: 0 = majority, 1 = minority, int32 (n,).
         paths: the file of each image; empty where images do not come from files.
         class_names: the source class of each image; may be empty.
         skipped: the files left out because they cannot be read.
     """
 
-    images: np.ndarray
+    images: np.ndarray | LazyRows
     labels: np.ndarray
     paths: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
@@ -75,8 +79,9 @@ def read_splits(
     *,
     image_size: ImageSize | None,
     skip_unreadable: bool = False,
+    lazy: bool = False,
 ) -> Splits:
-    """Decode the images of all splits to one size.
+    """Decode the images of all splits to one size; with `lazy`, when they are read.
 
     Raises:
         ValueError: if an image cannot be read, or with `skip_unreadable` if no
@@ -91,7 +96,7 @@ def read_splits(
         without_say=[source for source, _ in division.test],
     )
     train, validation, test = (
-        _read_split(split, roles, size, set(unreadable), skip_unreadable)
+        _read_split(split, roles, size, set(unreadable), skip_unreadable, lazy)
         for split in (division.train, division.validation, division.test)
     )
     passed_over = tuple(map(str, division.unusable))
@@ -113,14 +118,20 @@ def _read_split(
     size: tuple[int, int],
     unreadable: set[Source],
     skip_unreadable: bool,
+    lazy: bool,
 ) -> LabelledImages:
     """Decode the images of one split, without those found unreadable before."""
     class_of = dict(split)
-    images, kept, damaged = decode_images(
-        [source for source in class_of if source not in unreadable],
-        size,
-        skip_unreadable=skip_unreadable,
-    )
+    readable = [source for source in class_of if source not in unreadable]
+    if lazy:
+        kept, damaged = readable, []
+        if skip_unreadable:
+            kept, damaged = decodable(readable)
+        images = ImageFiles(kept, size)
+    else:
+        images, kept, damaged = decode_images(
+            readable, size, skip_unreadable=skip_unreadable
+        )
     left_out = [source for source in class_of if source in unreadable] + damaged
     class_names = tuple(class_of[source] for source in kept)
     return LabelledImages(

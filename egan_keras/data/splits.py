@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from egan_keras.data.checks import check_both_classes, check_labels
+from egan_keras.data.lazy import LazyRows
 from egan_keras.data.roles import MAJORITY, MINORITY, ClassRoles
 
 Item = TypeVar("Item")
@@ -123,14 +124,14 @@ def subsample_minority(
     minority_count: int | None = None,
     ratio: float | None = None,
     seed: int = 0,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray | LazyRows, np.ndarray]:
     """Drop minority images until as few are left as wanted.
 
     With one seed, the images kept for a smaller count are among those kept for a
     larger one. With neither `minority_count` nor `ratio`, all are kept.
 
     Args:
-        images: array of shape (n, ...).
+        images: array of shape (n, ...), or `ImageFiles`, which stay unread.
         labels: 0 (majority) or 1 (minority), of shape (n,) or (n, 1).
         minority_count: number of minority images to keep.
         ratio: majority images per minority image to keep, in place of a count.
@@ -150,7 +151,8 @@ def subsample_minority(
     array([50,  5])
     """
     rules = SplitRules(minority_count=minority_count, ratio=ratio, seed=seed)
-    images = np.asarray(images)
+    if not isinstance(images, LazyRows):
+        images = np.asarray(images)
     labels = check_labels(labels, len(images))
     check_both_classes(labels)
     if not rules.reduces_minority:
@@ -159,6 +161,8 @@ def subsample_minority(
     majority = np.flatnonzero(labels == MAJORITY)
     kept, _ = _reduce(minority, len(majority), rules, lambda index: True)
     rows = np.sort(np.concatenate([majority, kept]))
+    if isinstance(images, LazyRows):
+        return images.select(rows), labels[rows]
     return images[rows], labels[rows]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from egan_keras.data import LazyRows
 from egan_keras.metrics import (
     bootstrap_intervals,
     precision_at_prevalence,
@@ -134,7 +135,8 @@ def evaluate(
         model: has `predict(images, batch_size=, verbose=0)` giving scores of shape
             (n, 1), and optionally `threshold` (float; 0 without it), `calibration`
             (a `Calibration` or None), `recipe` and `pairing` (names for the report).
-        images: shape (n, height, width, channels), what the model takes.
+        images: shape (n, height, width, channels), what the model takes, an array or
+            `ImageFiles`.
         labels: shape (n,), 0 = majority, 1 = minority.
         prevalence: share of minority images where the model will be used, 0..1, to
             report the precision to expect there. Its interval comes from the ends of
@@ -171,7 +173,9 @@ def evaluate(
 def _check_images(
     images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = np.asarray(images), np.asarray(labels)
+    labels = np.asarray(labels)
+    if not isinstance(images, LazyRows):
+        images = np.asarray(images)
     if len(images) != len(labels):
         raise ValueError(
             "Images and labels do not match: expected one label for each image. "

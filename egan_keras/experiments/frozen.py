@@ -2,7 +2,6 @@
 
 import functools
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,14 +11,12 @@ import numpy as np
 
 from egan_keras import features, networks
 from egan_keras.backbones import Backbone
-from egan_keras.data.images import decode_images
+from egan_keras.data import ImageFiles, WithMirrorImages
 from egan_keras.evaluation.report import write_atomically
 from egan_keras.experiments.files import ClassFolder, Place
 from egan_keras.experiments.grid import as_file_name, describe_weights, fingerprint
 
 FOLDER = "features"
-
-_CHUNK = 256
 
 
 class Extractor(NamedTuple):
@@ -140,22 +137,12 @@ class FeatureStore:
         if self._stem is None or self._stem[0] != extractor:
             stem = features.stem_function(extractor.build(self._weights))
             self._stem = extractor, stem
-        print(
-            f"Frozen features of {folder.name}: {len(folder.paths):,} images, "
-            f"{extractor.backbone} at {extractor.network_size} pixels"
-            f"{', mirrored' if extractor.mirrored else ''}"
-        )
-        started, parts = time.perf_counter(), []
-        progress = keras.utils.Progbar(
-            len(folder.paths), verbose=int(sys.stdout.isatty()), unit_name="image"
-        )
-        for start in range(0, len(folder.paths), _CHUNK):
-            paths = folder.paths[start : start + _CHUNK]
-            images, _, _ = decode_images(paths, extractor.image_size)
-            if extractor.mirrored:
-                images = np.ascontiguousarray(images[:, :, ::-1])
-            parts += features.in_batches(self._stem[1], images)
-            progress.add(len(paths))
-        rows = np.concatenate(parts)
+        mirrored = ", mirrored" if extractor.mirrored else ""
+        print(f"{extractor.backbone} at {extractor.network_size} pixels{mirrored}")
+        images = ImageFiles(folder.paths, extractor.image_size)
+        if extractor.mirrored:
+            count = len(images)
+            images = WithMirrorImages(images).select(np.arange(count, 2 * count))
+        cache = features.FeatureCache("memory", verbose=1 if sys.stdout.isatty() else 2)
+        (rows,) = cache.features(images, self._stem[1], folder.name)
         write_atomically(path, lambda t: np.save(t, rows, allow_pickle=False))
-        print(f"  {rows.nbytes / 1e6:,.1f} MB in {time.perf_counter() - started:.1f} s")

@@ -11,6 +11,8 @@ from egan_keras import data, networks, thresholds
 from egan_keras.model import play
 from egan_keras.model.trainer import AdversarialTrainer
 
+_LAZY_BATCH_SIZE = 32
+
 
 @keras.saving.register_keras_serializable("egan_keras")
 class EGAN(AdversarialTrainer):
@@ -164,17 +166,26 @@ class EGAN(AdversarialTrainer):
         """Returns the scores, float32 (n, 1), low = minority.
 
         Args:
-            x: Images (n, h, w, 3), RGB pixels 0..255, uint8 or float, or what else
-                `keras.Model.predict` takes.
+            x: Images (n, h, w, 3), RGB pixels 0..255, uint8 or float, `ImageFiles`,
+                or what else `keras.Model.predict` takes.
             *args: Further arguments of `keras.Model.predict`.
             **kwargs: Further arguments of `keras.Model.predict`.
 
         Raises:
             ValueError: If an array does not hold images as described.
         """
-        if isinstance(x, np.ndarray | list):
+        if isinstance(x, np.ndarray | list | data.LazyRows):
             x = data.check_images(x, image_shape=self.image_shape)
+        if isinstance(x, data.LazyRows):
+            return self._predict_lazy(x, *args, **kwargs)
         return super().predict(x, *args, **kwargs)
+
+    def _predict_lazy(self, x, batch_size=None, verbose="auto", **kwargs) -> np.ndarray:
+        """Scores images that are read ahead, a few batches at a time."""
+        size = batch_size or _LAZY_BATCH_SIZE
+        batches = ((batch,) for batch in x.batches(size))
+        kwargs.setdefault("steps", -(-len(x) // size))
+        return super().predict(batches, verbose=verbose, **kwargs)
 
     def calibrate(
         self,

@@ -1,15 +1,10 @@
 """From labelled images to what the steps of training and validation read."""
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from egan_keras import data, features
-from egan_keras.networks import (
-    CutNetwork,
-    MajorityAwareScore,
-    MajorityStandardization,
-)
+from egan_keras.networks import CutNetwork, MajorityAwareScore
 
 
 def training_dataset(
@@ -17,7 +12,7 @@ def training_dataset(
     discriminator: CutNetwork,
     batches: data.ArrayBatches | data.DatasetBatches,
     *,
-    cache: bool,
+    cache: features.FeatureCache | None,
     mirrored_minority: bool,
     verbose: int,
     **options,
@@ -28,7 +23,7 @@ def training_dataset(
         generator: Its stem reads the minority.
         discriminator: Its stem reads the majority.
         batches: Labelled images.
-        cache: Whether the dataset holds features (else images).
+        cache: Where features go; `None` makes the dataset hold images.
         mirrored_minority: Whether mirror images of the minority are trained on too.
         verbose: 0 is silent.
         **options: Passed to `features.training_dataset`.
@@ -42,27 +37,27 @@ def training_dataset(
     """
     if batches.labels is not None:
         data.check_both_classes(batches.labels)
-    adaptable = _unadapted_layers(discriminator)
-    stem = features.stem_function(discriminator.stem)
+    stem = features.StandardizedStem(discriminator.stem)
     majority, (minority,) = features.by_class(
-        batches, stem if cache or adaptable else None, verbose=verbose
+        batches, stem.compute if cache else None, cache=cache, verbose=verbose
     )
     if mirrored_minority and minority.ndim == 4:
-        minority = np.concatenate([minority, minority[:, :, ::-1]])
+        minority = data.WithMirrorImages(minority)
     counts = len(majority[0]), len(minority)
     data.check_both_classes(np.repeat([0, 1], counts))
-    if adaptable:
-        majority = [_adapt(adaptable, majority[0])]
-    for layer in discriminator.tail.layers:
-        if isinstance(layer, MajorityAwareScore):
-            layer.weigh(len(minority))
+    adapted = _adapt(
+        stem, discriminator, majority if cache else stem.unkept(majority[0])
+    )
+    for layer in _score_layers(discriminator):
+        layer.weigh(len(minority))
     if cache:
-        known_minority = features.in_batches(stem, minority)
-        minority = features.in_batches(features.stem_function(generator.stem), minority)
+        majority = adapted
+        known_minority = stem.features(minority, cache, "minority", show=False)
+        minority = cache.features(
+            minority, features.stem_function(generator.stem), "minority", show=False
+        )
     else:
         known_minority = minority = [minority]
-        if adaptable:
-            majority, _ = features.by_class(batches, None, verbose=0)
     dataset = features.training_dataset(majority, minority, known_minority, **options)
     return dataset, counts
 
@@ -72,27 +67,46 @@ def validation_dataset(
     batches: data.ArrayBatches | data.DatasetBatches,
     *,
     batch_size: int,
+    cache: features.FeatureCache | None = None,
 ) -> tuple[tf.data.Dataset, set[int]]:
     """Returns batches of (features, labels), and the classes among the labels."""
-    stem = features.stem_function(discriminator.stem)
-    arrays, labels = features.labelled(batches, stem)
+    stem = features.StandardizedStem(discriminator.stem)
+    raw, labels = features.labelled(batches, stem.compute, cache=cache)
+    arrays = stem.standardized(raw)
     dataset = features.labelled_dataset(arrays, labels, batch_size=batch_size)
     return dataset, {int(label) for label in np.unique(labels)}
 
 
-def _unadapted_layers(network: CutNetwork) -> list:
-    layers = [*network.stem.layers, *network.tail.layers]
-    kinds = (MajorityStandardization, MajorityAwareScore)
-    return [x for x in layers if isinstance(x, kinds) and not x.is_adapted]
-
-
-def _adapt(adaptable: list, majority: np.ndarray) -> np.ndarray:
-    """Shows layers the majority; returns its features, now standardised."""
-    for layer in adaptable:
-        layer.adapt(majority)
-        if isinstance(layer, MajorityStandardization):
-            majority = keras.ops.convert_to_numpy(layer(majority))
+def _adapt(
+    stem: features.StandardizedStem, discriminator: CutNetwork, majority
+) -> features.Features:
+    """Shows layers the majority's features, and returns these standardised."""
+    scores = [x for x in _score_layers(discriminator) if not x.is_adapted]
+    layers = [*stem.unadapted, *scores]
+    raw = majority[0]
+    features.load_statistics(raw, layers)
+    majority = stem.adapt(majority)
+    for layer in scores:
+        if not layer.is_adapted:
+            layer.adapt(majority[0])
+    features.save_statistics(raw, layers)
     return majority
+
+
+def _score_layers(discriminator: CutNetwork) -> list[MajorityAwareScore]:
+    layers = discriminator.tail.layers
+    return [layer for layer in layers if isinstance(layer, MajorityAwareScore)]
+
+
+def reads_features_from_file(
+    discriminator: CutNetwork, batches: data.ArrayBatches | data.DatasetBatches
+) -> bool:
+    """Whether what stands for images is features in a file already.
+
+    Writing what a stem without a backbone makes of them would fill the disk twice.
+    """
+    is_lazy = isinstance(getattr(batches, "images", None), data.LazyRows)
+    return is_lazy and len(discriminator.input_shape) == 2
 
 
 def as_input(batch):

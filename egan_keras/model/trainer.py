@@ -1,9 +1,11 @@
 """Training two networks against each other with Keras's own interface."""
 
+import os
+
 import keras
 import numpy as np
 
-from egan_keras import data, losses
+from egan_keras import data, features, losses
 from egan_keras.model import preparation, tensorflow_step
 from egan_keras.model.divergence import StopOnDivergence
 from egan_keras.model.validation import ValidationMetrics
@@ -139,8 +141,8 @@ class AdversarialTrainer(keras.Model):
 
     def test_step(self, batch) -> dict:
         """Scores a batch of (features, labels)."""
-        features, labels = batch
-        inputs = preparation.as_input(features)
+        rows, labels = batch
+        inputs = preparation.as_input(rows)
         scores = self.discriminator.tail(inputs, training=False)
         return self._validation.update(labels, scores)
 
@@ -159,7 +161,7 @@ class AdversarialTrainer(keras.Model):
         callbacks: list | None = None,
         validation_data=None,
         shuffle: bool = True,
-        cache_features: bool = True,
+        cache_features: bool | str | os.PathLike = "auto",
         **kwargs,
     ) -> keras.callbacks.History:
         """Trains on labelled images, like `keras.Model.fit`.
@@ -185,9 +187,13 @@ class AdversarialTrainer(keras.Model):
             validation_data: (images, labels) or a dataset like `x`. It is watched,
                 never trained on.
             shuffle: Whether each epoch has an order of its own.
-            cache_features: Whether the stems run once over all images (the default)
-                or at every step, which keeps the images in memory instead of the
-                features and gives the same losses.
+            cache_features: Where the features go that the stems compute once, with
+                the same losses for all: `"auto"`, memory if they fill at most a tenth
+                of what is available and at most 1 GB, else files; `"memory"`;
+                `"disk"`, files in `egan_keras` in the user's cache folder or where
+                the environment variable EGAN_KERAS_CACHE says; or a folder for the
+                files. Later runs on the same images read the files; an interrupted
+                run is resumed. `False` runs the stems at every step.
             **kwargs: `initial_epoch` and `validation_freq`, as in Keras.
 
         Returns:
@@ -199,14 +205,19 @@ class AdversarialTrainer(keras.Model):
         """
         self._assert_compile_called("fit")
         preparation.check_fit_options(kwargs)
+        cache = None
+        if cache_features is not False:
+            cache = features.FeatureCache(cache_features, verbose=verbose)
         batches = self._batches(x, y)
+        if preparation.reads_features_from_file(self.discriminator, batches):
+            cache = None
         if validation_data is not None:
             validation_data = self._batches(*preparation.as_pair(validation_data))
         dataset, counts = preparation.training_dataset(
             self.generator,
             self.discriminator,
             batches,
-            cache=cache_features,
+            cache=cache,
             mirrored_minority=self.choices.mirrored_minority,
             verbose=verbose,
             batch_size=batch_size or self.choices.batch_size,
@@ -215,8 +226,10 @@ class AdversarialTrainer(keras.Model):
             shuffle=shuffle,
         )
         if validation_data is not None:
-            validation_data = self._validation_dataset(validation_data, batch_size)
-        self._set_step(cache_features, self.choices.fake_weight(*counts))
+            validation_data = self._validation_dataset(
+                validation_data, batch_size, cache
+            )
+        self._set_step(cache is not None, self.choices.fake_weight(*counts))
         self.calibration = None
         return super().fit(
             dataset,
@@ -237,11 +250,12 @@ class AdversarialTrainer(keras.Model):
     def _batches(self, x, y):
         return data.labelled_batches(x, y, image_shape=self.image_shape)
 
-    def _validation_dataset(self, batches, batch_size):
+    def _validation_dataset(self, batches, batch_size, cache=None):
         dataset, classes = preparation.validation_dataset(
             self.discriminator,
             batches,
             batch_size=batch_size or self.choices.batch_size,
+            cache=cache,
         )
         if self._validation.classes != classes:
             self._validation.classes = classes
@@ -281,8 +295,8 @@ class AdversarialTrainer(keras.Model):
 
     def _exact_metrics(self, dataset) -> dict[str, float]:
         scores, all_labels = [], []
-        for features, labels in dataset:
-            inputs = preparation.as_input(features)
+        for rows, labels in dataset:
+            inputs = preparation.as_input(rows)
             scores.append(self.discriminator.tail.predict_on_batch(inputs))
             all_labels.append(keras.ops.convert_to_numpy(labels))
         return self._validation.exact(

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import scipy.linalg
 from keras import layers, ops
-from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.model_selection import KFold
+
+from egan_keras.data.lazy import in_batches
 
 # The score below which 5 % of a normal distribution with deviation 1 lie.
 _FIVE_PERCENT_POINT = 1.645
@@ -13,6 +14,7 @@ _FIVE_PERCENT_POINT = 1.645
 # Rows that suffice for the majority's covariance; more cost time and memory.
 _COVARIANCE_ROWS = 20_000
 
+_ROWS_AT_ONCE = 1024
 _FOLDS = 5
 
 _SMALL = 1e-6
@@ -71,6 +73,12 @@ class MajorityAwareScore(layers.Layer):
         self.weight = statistic("weight", (), "zeros")
 
     @property
+    def statistics(self) -> list:
+        """The variables that `adapt` sets."""
+        directions = [self.components, self.variances, self.other_variance]
+        return [*directions, self.distance_mean, self.distance_deviation]
+
+    @property
     def is_adapted(self) -> bool:
         """Whether it has taken statistics already."""
         return bool(ops.convert_to_numpy(self.distance_mean))
@@ -83,7 +91,8 @@ class MajorityAwareScore(layers.Layer):
         """Takes the majority's statistics.
 
         Args:
-            features: Standardised features of majority images, float (n, d).
+            features: Standardised features of majority images, float (n, d), lazy or
+                not.
         """
         sample = features[:: -(-len(features) // _COVARIANCE_ROWS)].astype("float64")
         held_out = None
@@ -106,23 +115,28 @@ class MajorityAwareScore(layers.Layer):
         return np.concatenate(distances)
 
     def _distances(self, sample: np.ndarray) -> np.ndarray:
-        return ops.convert_to_numpy(self._distance(sample.astype("float32")))
+        parts = (part.astype("float32") for part in in_batches(sample, _ROWS_AT_ONCE))
+        return np.concatenate(
+            [ops.convert_to_numpy(self._distance(part)) for part in parts]
+        )
 
     def _fit_directions(self, sample: np.ndarray) -> None:
         """Takes the leading eigenvectors of the shrunk covariance of features."""
         rank, size = self.components.shape[1], sample.shape[1]
-        shrinkage = ledoit_wolf_shrinkage(sample, assume_centered=True)
         if len(sample) > size:
+            products = sample.T @ sample / len(sample)
             variances, vectors = scipy.linalg.eigh(
-                sample.T @ sample / len(sample), subset_by_index=[size - rank, size - 1]
+                products, subset_by_index=[size - rank, size - 1]
             )
         else:
+            products = sample @ sample.T / len(sample)
             _, singular, rows = np.linalg.svd(sample, full_matrices=False)
             variances, vectors = np.zeros(rank), np.zeros((size, rank))
             found = min(rank, len(singular))
             variances[:found] = np.square(singular[:found]) / len(sample)
             vectors[:, :found] = rows[:found].T
-        total = np.square(sample).sum() / len(sample)
+        total = np.vdot(sample, sample) / len(sample)
+        shrinkage = _ledoit_wolf_shrinkage(sample, products, total)
         other = (total - variances.sum()) / max(size - rank, 1)
         variances, other = (
             (1 - shrinkage) * each + shrinkage * total / size
@@ -175,3 +189,25 @@ class MajorityAwareScore(layers.Layer):
             "distance_weight": self.distance_weight,
             "rank": self.rank,
         }
+
+
+def _ledoit_wolf_shrinkage(
+    sample: np.ndarray, products: np.ndarray, total: float
+) -> float:
+    """Returns the shrinkage of Ledoit and Wolf (2004) for centred rows, 0..1.
+
+    It is that of `sklearn.covariance.ledoit_wolf_shrinkage`, from products that are
+    there already, in a tenth of the time and without copies of the sample.
+
+    Args:
+        sample: float array (n, d), of mean 0.
+        products: `sample.T @ sample / n` or, with the same squares,
+            `sample @ sample.T / n`.
+        total: The sum of the variances.
+    """
+    count, size = sample.shape
+    squares = np.vdot(products, products)
+    lengths = np.einsum("ij,ij->i", sample, sample)
+    error = (np.vdot(lengths, lengths) / count - squares) / count
+    distance = squares - total**2 / size
+    return float(np.clip(error / distance, 0, 1)) if distance > 0 else 0.0

@@ -1,12 +1,15 @@
 """Layers that the recipes need beyond Keras's own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import keras
 import numpy as np
 from keras import layers, ops
 
+from egan_keras import data
+
 _DEVIATION_FLOOR = 0.3
+_ROWS_AT_ONCE = 1024
 
 
 @keras.saving.register_keras_serializable("egan_keras")
@@ -31,18 +34,23 @@ class MajorityStandardization(layers.Layer):
         )
 
     @property
+    def statistics(self) -> list:
+        """The variables that `adapt` sets."""
+        return [self.mean, self.deviation]
+
+    @property
     def is_adapted(self) -> bool:
         """Whether it has taken statistics already."""
         return bool(np.any(ops.convert_to_numpy(self.mean)))
 
     def adapt(self, features: np.ndarray) -> None:
-        """Takes the statistics of majority features, float array (n, d).
+        """Takes the statistics of majority features, float (n, d), lazy or not.
 
         Deviations are combined with three tenths of their mean, in squares, so that a
         feature that hardly varies in the majority does not outweigh all others.
         """
-        self.mean.assign(features.mean(axis=0, dtype="float64"))
-        deviation = features.std(axis=0, dtype="float64")
+        mean, deviation = _statistics(data.lazy.in_batches(features, _ROWS_AT_ONCE))
+        self.mean.assign(mean)
         floor = _DEVIATION_FLOOR * deviation.mean()
         deviation = np.sqrt(np.square(deviation) + np.square(floor))
         self.deviation.assign(np.where(deviation > 0, deviation, 1.0))
@@ -50,6 +58,24 @@ class MajorityStandardization(layers.Layer):
     def call(self, features):
         """Returns standardised features, shape (n, d)."""
         return (features - self.mean) / self.deviation
+
+
+def _statistics(batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and deviation over all batches, float64 (d,), in one pass.
+
+    Sums of squares about the batches' own means are joined (Chan, Golub and LeVeque,
+    1983), which loses nothing to rounding where the mean is large.
+    """
+    count, mean, squares = 0, 0.0, 0.0
+    for batch in batches:
+        rows = batch.astype("float64")
+        own_mean = rows.mean(axis=0)
+        difference, total = own_mean - mean, count + len(rows)
+        squares += np.square(rows - own_mean).sum(axis=0)
+        squares += np.square(difference) * (count * len(rows) / total)
+        mean += difference * (len(rows) / total)
+        count = total
+    return mean, np.sqrt(squares / count)
 
 
 @keras.saving.register_keras_serializable("egan_keras")

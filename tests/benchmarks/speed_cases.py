@@ -147,8 +147,7 @@ def majority_images(count: str) -> dict:
         labels[-_MINORITY:] = 1
         model = ek.EGAN.from_features(None, FEATURES)
         model.compile()
-        stored = features.FileRows.from_memmap(np.load(path, mmap_mode="r"))
-        step = _step_of_fit(model, stored, labels, epochs=2)
+        step = _step_of_fit(model, np.load(path, mmap_mode="r"), labels, epochs=2)
         steps = max(int(count) / _BATCH, model.choices.minimum_steps)
         return {"epoch_s": step * steps, "peak_before": before}
 

@@ -1,0 +1,75 @@
+"""Image files as an array of images that are decoded when asked for."""
+
+import os
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from egan_keras.data.images import ImageSize, check_image_size, decode_batch
+from egan_keras.data.lazy import LazyRows
+
+_CHUNK = 32
+
+
+class ImageFiles(LazyRows):
+    """Images in files, uint8 (n, height, width, 3), decoded when they are read.
+
+    It stands where an array of images may stand, in `fit`, `calibrate`, `evaluate` and
+    `predict` too, and keeps no image. How images become RGB pixels of one size is
+    told in `read_images`.
+
+    Args:
+        paths: the image files.
+        image_size: the height and width, as one int or (height, width), to which
+            every image is stretched.
+
+    Raises:
+        ValueError: if `image_size` is not one or two positive ints; on reading, if a
+            file cannot be read.
+
+    >>> images = ImageFiles(["a.png", "b.png"], 96)
+    >>> images.shape
+    (2, 96, 96, 3)
+    """
+
+    def __init__(
+        self, paths: Sequence[str | PathLike[str]], image_size: ImageSize
+    ) -> None:
+        size = check_image_size(image_size)
+        if size is None:
+            raise ValueError(
+                "Files that are not opened yet have no size of their own; expected "
+                "`image_size`. Received: image_size=None. Pass, for example, 96."
+            )
+        # A str takes a third of the memory of a Path.
+        self._paths = [os.fspath(path) for path in paths]
+        self._size = size
+        self.shape = (len(self._paths), *size, 3)
+        self.dtype = np.dtype(np.uint8)
+
+    def select(self, rows: np.ndarray) -> "ImageFiles":
+        """Return some of the images, unread."""
+        return ImageFiles([self._paths[row] for row in rows], self._size)
+
+    def check(self) -> None:
+        """Decode every image once, keeping none.
+
+        Raises:
+            ValueError: if a file cannot be read.
+        """
+        for _ in self.batches(_CHUNK):
+            pass
+
+    def identity(self) -> Iterator[bytes]:
+        """Yield the files' names below their folder, sizes and times of change."""
+        yield repr(self.shape).encode()
+        root = os.path.commonpath([*map(os.path.dirname, self._paths)] or [""])
+        for path in self._paths:
+            state = os.stat(path)
+            name = path[len(root) :]
+            yield f"{name} {state.st_size} {state.st_mtime_ns}\n".encode()
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        return decode_batch([Path(self._paths[row]) for row in rows], self._size)[0]

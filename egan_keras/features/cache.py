@@ -1,0 +1,163 @@
+"""Where features go: memory, or files that later runs read again."""
+
+import os
+import shlex
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import keras
+import numpy as np
+import psutil
+
+from egan_keras import data
+from egan_keras.data.lazy import SelectedRows, fingerprint, in_batches
+from egan_keras.features.disk import Layout, read_or_compute
+from egan_keras.features.stems import Features, StemFunction
+
+PLACE_VARIABLE = "EGAN_KERAS_CACHE"
+STEM_BATCH_SIZE = 128
+
+# Training holds the features twice or three times.
+_SHARE_OF_MEMORY = 0.1
+_MOST_BYTES = 10**9
+
+Images = np.ndarray | data.LazyRows
+
+
+def default_folder() -> Path:
+    """Returns the folder of feature files where none is named.
+
+    It is what the environment variable EGAN_KERAS_CACHE names, else `egan_keras` in
+    the user's cache folder (XDG_CACHE_HOME, or ~/.cache).
+    """
+    named = os.environ.get(PLACE_VARIABLE)
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "egan_keras"
+
+
+class FeatureCache:
+    """Computes features once and keeps them in memory or in files.
+
+    Args:
+        place: `"auto"` (or True) takes memory for features that fill at most a tenth
+            of the memory available, and at most 1 GB, and files for others;
+            `"memory"`; `"disk"`, files in `default_folder()`; or a folder for the
+            files.
+        verbose: 0 is silent; 1 and "auto" show progress; 2 does not.
+
+    Raises:
+        ValueError: If `place` is none of these, or names a file.
+    """
+
+    def __init__(
+        self, place: bool | str | os.PathLike = "auto", *, verbose: int | str = 1
+    ) -> None:
+        self._mode = "auto" if place is True else place
+        self._verbose = verbose
+        self.folder = default_folder()
+        if not isinstance(place, bool | str | os.PathLike) or place in ("", False):
+            raise ValueError(
+                "The place of the features must be 'auto', 'memory', 'disk' or a "
+                f"folder. Received: {place!r}. Choose one of these."
+            )
+        if self._mode not in ("auto", "memory", "disk"):
+            self._mode, self.folder = "disk", Path(place)
+        if self._mode == "disk" and self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(
+                "The place of the features is a file; expected a folder, which is made "
+                f"where it is missing. Received: {str(self.folder)!r}. Name a folder."
+            )
+
+    @property
+    def memory_limit(self) -> float:
+        """Bytes of features above which they go to files."""
+        if self._mode == "auto":
+            available = psutil.virtual_memory().available
+            return min(_MOST_BYTES, _SHARE_OF_MEMORY * available)
+        return float("inf") if self._mode == "memory" else 0
+
+    def features(
+        self, images: Images, compute: StemFunction, what: str, *, show: bool = True
+    ) -> Features:
+        """Returns the features of images, in their order.
+
+        Args:
+            images: (n, h, w, 3), an array or lazy.
+            compute: The stem.
+            what: What the images are, for messages, such as `majority`.
+            show: Whether to say so, unless silent as a whole.
+
+        Raises:
+            ValueError: If an image cannot be read.
+            OSError: If files are to be written and cannot be.
+        """
+        layout = Layout(len(images), compute.row_types(images.shape[1:]))
+        started = time.perf_counter()
+        show = show and bool(self._verbose)
+        if layout.nbytes <= self.memory_limit:
+            features = _filled(layout, self._computed(images, compute, what, show))
+            if show:
+                _tell(layout, what, f"computed once in {_seconds(started)}")
+            return features
+        if isinstance(images, np.ndarray):
+            images = SelectedRows(images, np.arange(len(images)))
+        mark = fingerprint(images.identity(), compute.identity())
+        folder = self.folder.expanduser().absolute() / mark
+
+        def compute_from(start: int) -> Iterable[list[np.ndarray]]:
+            return self._computed(images, compute, what, show, start)
+
+        features, found = read_or_compute(folder, layout, compute_from)
+        if show:
+            how = f"computed once in {_seconds(started)} and kept for later runs"
+            if found == layout.count:
+                how = "computed by an earlier run"
+            _tell(layout, what, how)
+            print(f"  To delete them: rm -r {shlex.quote(str(folder))}")
+        return features
+
+    def _computed(
+        self,
+        images: Images,
+        compute: StemFunction,
+        what: str,
+        show: bool,
+        start: int = 0,
+    ) -> Iterable[list[np.ndarray]]:
+        """Yields features batch by batch, and shows how far they are."""
+        count = -(-len(images) // STEM_BATCH_SIZE)
+        if show:
+            again = f", from image {start:,} on, where it stopped" if start else ""
+            print(f"Computing frozen features of {len(images):,} {what} images{again}")
+        # As in Keras, 2 is for log files.
+        show = show and count > 0 and self._verbose != 2
+        progress = keras.utils.Progbar(count, verbose=int(show))
+        progress.update(start // STEM_BATCH_SIZE)
+        for batch in in_batches(images, STEM_BATCH_SIZE, start):
+            yield compute(batch)
+            progress.add(1)
+
+
+def _tell(layout: Layout, what: str, how: str) -> None:
+    size = f"{layout.nbytes / 1e6:,.1f} MB"
+    print(f"Frozen features of {layout.count:,} {what} images: {size}, {how}.")
+
+
+def _filled(layout: Layout, batches: Iterable[list[np.ndarray]]) -> Features:
+    """Returns batches as one array for each tensor, without a second copy of them."""
+    arrays = [
+        np.empty((layout.count, *shape), dtype) for shape, dtype in layout.row_types
+    ]
+    start = 0
+    for batch in batches:
+        for array, rows in zip(arrays, batch, strict=True):
+            array[start : start + len(rows)] = rows
+        start += len(batch[0])
+    return arrays
+
+
+def _seconds(started: float) -> str:
+    return f"{time.perf_counter() - started:.1f} s"

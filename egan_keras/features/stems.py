@@ -1,0 +1,95 @@
+"""A frozen stem as a function from images to features."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from egan_keras.data import LazyRows
+
+Features = list[np.ndarray | LazyRows]
+
+
+class StemFunction:
+    """A compiled function from images (n, h, w, 3) to the stem's features.
+
+    Args:
+        stem: Model from images (n, h, w, 3) to one tensor or several.
+    """
+
+    def __init__(self, stem: keras.Model) -> None:
+        self._stem = stem
+        signature = tf.TensorSpec((None, *stem.input_shape[1:]), stem.inputs[0].dtype)
+
+        @tf.function(input_signature=[signature])
+        def run(images):
+            return keras.tree.flatten(stem(images, training=False))
+
+        self._run = run
+        self._dtype = signature.dtype
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        """Returns the features, one array for each tensor that the stem puts out."""
+        return [tensor.numpy() for tensor in self._run(tf.cast(images, self._dtype))]
+
+    def row_types(
+        self, image_shape: tuple[int, ...]
+    ) -> list[tuple[tuple[int, ...], np.dtype]]:
+        """Returns shape and dtype of one image's features, for each tensor put out."""
+        outputs = keras.tree.flatten(self._stem.outputs)
+        if any(None in each.shape[1:] for each in outputs):
+            images = keras.KerasTensor((1, *image_shape), self._dtype.name)
+            outputs = keras.tree.flatten(self._stem.compute_output_spec(images))
+        return [(tuple(each.shape[1:]), np.dtype(each.dtype)) for each in outputs]
+
+    def identity(self) -> Iterator[bytes]:
+        """Yields what the features depend on beside the images.
+
+        These are the versions of the package and of Keras, the layers with their
+        options (so resizing, preprocessing and the cut), and the weights.
+        """
+        from egan_keras import __version__  # it is set when all is imported
+
+        yield f"{__version__} {keras.__version__}".encode()
+        config = json.loads(self._stem.to_json())
+        yield json.dumps(_without_names(config, self._stem), sort_keys=True).encode()
+        for weight in self._stem.weights:
+            array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+            yield f"{array.shape} {array.dtype}".encode()
+            yield array.tobytes()
+
+
+def stem_function(stem: keras.Model) -> StemFunction:
+    """Returns a compiled function from images to the stem's features.
+
+    Args:
+        stem: Model from images (n, h, w, 3) to one tensor or several.
+    """
+    return StemFunction(stem)
+
+
+def _without_names(config: Any, stem: keras.Model) -> Any:
+    """Returns a configuration with layers numbered.
+
+    Names hold counters that depend on what else was built before.
+    """
+    numbers = {name: f"layer {n}" for n, name in enumerate(_layer_names(stem))}
+
+    def numbered(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {key: numbered(value) for key, value in part.items()}
+        if isinstance(part, list):
+            return [numbered(value) for value in part]
+        return numbers.get(part, part) if isinstance(part, str) else part
+
+    return numbered(config)
+
+
+def _layer_names(layer: keras.layers.Layer) -> list[str]:
+    names = [layer.name]
+    for inner in getattr(layer, "layers", []):
+        names += _layer_names(inner)
+    return list(dict.fromkeys(names))
