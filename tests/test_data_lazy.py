@@ -7,6 +7,7 @@ from PIL import Image
 
 from egan_keras.data import (
     ImageFiles,
+    WithMirrorImages,
     check_images,
     labelled_batches,
     load_folder,
@@ -213,8 +214,8 @@ def test_an_error_is_raised_at_its_turn_and_stops_the_rest():
 def test_mirror_images_stand_behind_the_images_they_are_of():
     images = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), "uint8")
     expected = np.concatenate([images, images[:, :, ::-1]])
-    for given in (images, data.lazy.SelectedRows(images, np.arange(3))):
-        both = data.WithMirrorImages(given)
+    for given in (images, SelectedRows(images, np.arange(3))):
+        both = WithMirrorImages(given)
         np.testing.assert_array_equal(both[:], expected)
         np.testing.assert_array_equal(both[[5, 0, 3]], expected[[5, 0, 3]])
         assert (both.shape, both.dtype) == (expected.shape, np.uint8)
