@@ -151,6 +151,8 @@ def train(
         image_shape=splits.train.images.shape[1:],
         network_size=digits.NETWORK_SIZE,
         weights=weights,
+        # A mirrored five is no five.
+        mirrored_minority=False,
     )
     model.compile()
     validation = splits.validation
@@ -260,6 +262,7 @@ def _config(
         "discriminator": digits.BACKBONE,
         "weights": str(out / SOURCE_WEIGHTS),
         "network_size": digits.NETWORK_SIZE,
+        "mirrored_minority": False,
         "epochs": model.choices.epochs,
         "batch_size": model.choices.batch_size,
         "seed": SEED,

@@ -99,6 +99,14 @@ def _add_training_options(group: argparse._ArgumentGroup) -> None:
         help="majority images a step (default: the recipe's, 128)",
     )
     group.add_argument(
+        "--no-mirror",
+        dest="mirrored_minority",
+        action="store_const",
+        const=False,
+        help="do not train on mirror images of the minority as well: where left and "
+        "right matter, as in writing (default: the recipe's, which does)",
+    )
+    group.add_argument(
         "--cache",
         metavar="auto|memory|disk|DIR",
         default="auto",

@@ -175,7 +175,7 @@ def _build(arguments: argparse.Namespace, image_shape: tuple[int, int, int]) -> 
     """Builds and compiles the model."""
     choices = {
         name: getattr(arguments, name)
-        for name in ("network_size", "batch_size", "epochs")
+        for name in ("network_size", "batch_size", "epochs", "mirrored_minority")
     }
     model = EGAN.from_backbones(
         arguments.encoder,
