@@ -89,7 +89,8 @@ def flat(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained_on_flat(flat, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "flat"
-    options = ("--specificity", "none", "--epochs", 1, "--skip-unreadable")
+    options = ["--specificity", "none", "--epochs", 1, "--skip-unreadable"]
+    options += ["--no-mirror"]
     assert main(train_arguments(flat, out, *options, majority="red")) == 0
     return out
 
@@ -164,6 +165,15 @@ def test_unreadable_files_are_skipped_and_counted(trained_on_flat):
     skipped = RunConfig.load(trained_on_flat).skipped
     assert report["n_skipped"] == len(skipped) == 2
     assert sorted(Path(path).name for path in skipped) == ["empty.png", "torn.png"]
+
+
+def test_mirror_images_can_be_turned_off(trained, trained_on_flat):
+    recipes = (RunConfig.load(each).recipe for each in (trained, trained_on_flat))
+    assert [recipe["mirrored_minority"] for recipe in recipes] == [True, False]
+    assert (
+        "mirrored_minority=False"
+        in json.loads((trained_on_flat / "report.json").read_text())["recipe"]
+    )
 
 
 def test_what_cannot_be_told_is_absent(trained_on_flat):
