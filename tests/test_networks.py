@@ -106,6 +106,19 @@ def test_what_follows_a_small_backbone_is_small_beside_it(name, alpha):
     assert operations(discriminator, SHAPE) - theirs <= 0.05 * theirs
 
 
+def test_what_follows_the_backbone_needs_no_operator_that_tflite_lacks():
+    _, discriminator = build("default")
+    function = tf.function(lambda rows: discriminator.tail(rows, training=False))
+    concrete = function.get_concrete_function(
+        tf.TensorSpec((1, *discriminator.tail.input_shape[1:]))
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [concrete], discriminator.tail
+    )
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    assert b"Flex" not in converter.convert()
+
+
 def operations(model, image_shape):
     """Returns the floating-point operations of one image, as TensorFlow counts them."""
     function = tf.function(lambda image: model(image, training=False))
