@@ -88,7 +88,8 @@ class FeatureCache:
             images: (n, h, w, 3), an array or lazy.
             compute: The stem.
             what: What the images are, for messages, such as `majority`.
-            show: Whether to say so, unless silent as a whole.
+            show: Whether to show progress, and tell of features in memory; unless
+                silent as a whole, files are told of in any case.
 
         Raises:
             ValueError: If an image cannot be read.
@@ -111,7 +112,7 @@ class FeatureCache:
             return self._computed(images, compute, what, show, start)
 
         features, found = read_or_compute(folder, layout, compute_from)
-        if show:
+        if self._verbose:
             how = f"computed once in {_seconds(started)} and kept for later runs"
             if found == layout.count:
                 how = "computed by an earlier run"

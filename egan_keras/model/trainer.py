@@ -188,12 +188,12 @@ class AdversarialTrainer(keras.Model):
                 never trained on.
             shuffle: Whether each epoch has an order of its own.
             cache_features: Where the features go that the stems compute once, with
-                the same losses for all: `"auto"`, memory if they fill at most a tenth
-                of what is available and at most 1 GB, else files; `"memory"`;
-                `"disk"`, files in `egan_keras` in the user's cache folder or where
-                the environment variable EGAN_KERAS_CACHE says; or a folder for the
-                files. Later runs on the same images read the files; an interrupted
-                run is resumed. `False` runs the stems at every step.
+                the same losses for all: `"auto"` or `True`, memory if they fill at
+                most a tenth of what is available and at most 1 GB, else files;
+                `"memory"`; `"disk"`, files in `egan_keras` in the user's cache folder
+                or where the environment variable EGAN_KERAS_CACHE says; or a folder
+                for the files. Later runs on the same images read the files; an
+                interrupted run is resumed. `False` runs the stems at every step.
             **kwargs: `initial_epoch` and `validation_freq`, as in Keras.
 
         Returns:
