@@ -102,9 +102,7 @@ class Samples:
                 x for x, y in zip(division.train, train_labels, strict=True) if y
             ]
             splits[0] = np.concatenate([splits[0], rows(minority, mirrored=True)])
-            train_labels = np.append(
-                train_labels, np.ones_like(train_labels, shape=len(minority))
-            )
+            train_labels = np.append(train_labels, files.labels(minority))
         encoder_size = sum(extractors[0].sizes()) if len(extractors) == 2 else None
         return Sample(
             splits[0],
