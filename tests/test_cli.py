@@ -345,22 +345,6 @@ def test_traceback_on_demand(root, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["score", "model.tflite", "a.png"], "tflite file cannot be read here"),
-        (["score", "absent", "a.png"], "There is no run"),
-        (["score", "absent", "a.png", "--csv", "absent/s.csv"], "folder of the file"),
-        (["score", "absent", "a.png", "--csv", "."], "is a folder; expected a file"),
-        (["evaluate", "absent", "--data", "."], "There is no run"),
-    ],
-)
-def test_wrong_runs_and_files(tmp_path, monkeypatch, capsys, arguments, message):
-    monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 2
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--seed", "-1"], "expected a whole number from 0"),
@@ -378,16 +362,6 @@ def test_wrong_options_are_refused_by_the_parser(tmp_path, capsys, options, mess
         main(train_arguments(tmp_path, tmp_path / "run", *options))
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
-
-
-def test_help_of_every_command(capsys):
-    for command in ("demo", "train", "evaluate", "score"):
-        with pytest.raises(SystemExit) as stopped:
-            main([command, "--help"])
-        assert stopped.value.code == 0
-        printed = capsys.readouterr().out
-        assert f"usage: egan-keras {command}" in printed
-        assert f"egan-keras {command}" in printed.partition("Example")[2]
 
 
 def test_recipes_on_offer_are_those_there_are(capsys):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from egan_keras.cli import main
+
 PROGRAMS = {
     "egan-keras": [str(Path(sysconfig.get_path("scripts")) / "egan-keras")],
     "python -m": ["-m", "egan_keras"],
@@ -49,3 +51,29 @@ def test_a_module_of_another_package_gets_the_whole_library(tmp_path):
         cwd=tmp_path,
     )
     assert ended.stdout == "done\n", ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["score", "model.tflite", "a.png"], "tflite file cannot be read here"),
+        (["score", "absent", "a.png"], "There is no run"),
+        (["score", "absent", "a.png", "--csv", "absent/s.csv"], "folder of the file"),
+        (["score", "absent", "a.png", "--csv", "."], "is a folder; expected a file"),
+        (["evaluate", "absent", "--data", "."], "There is no run"),
+    ],
+)
+def test_wrong_runs_and_files(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_of_every_command(capsys):
+    for command in ("demo", "train", "evaluate", "score"):
+        with pytest.raises(SystemExit) as stopped:
+            main([command, "--help"])
+        assert stopped.value.code == 0
+        printed = capsys.readouterr().out
+        assert f"usage: egan-keras {command}" in printed
+        assert f"egan-keras {command}" in printed.partition("Example")[2]
