@@ -21,7 +21,7 @@ def batches(n=10, minority=(2, 7), size=4):
 
 def test_by_class_keeps_majority_features_and_minority_images_in_order(stem, capsys):
     images, labels, labelled = batches()
-    majority, minority = features.by_class(labelled, features.stem_function(stem))
+    majority, minority = features.by_class(labelled, features.StemFunction(stem))
     expected = keras.ops.convert_to_numpy(
         stem(images[labels == 0].astype("float32"), training=False)
     )
@@ -33,21 +33,21 @@ def test_by_class_keeps_majority_features_and_minority_images_in_order(stem, cap
 
 def test_silence_is_silent(stem, capsys):
     _, _, labelled = batches()
-    features.by_class(labelled, features.stem_function(stem), verbose=0)
+    features.by_class(labelled, features.StemFunction(stem), verbose=0)
     assert capsys.readouterr().out == ""
 
 
 def test_a_missing_class_gives_no_rows(stem):
     _, _, labelled = batches(minority=())
     majority, minority = features.by_class(
-        labelled, features.stem_function(stem), verbose=0
+        labelled, features.StemFunction(stem), verbose=0
     )
     assert len(majority[0]) == 10 and len(minority[0]) == 0
 
 
 def test_frozen_dropout_stays_off():
     network = Backbone("EfficientNetB0").build(32, weights=None)
-    compute = features.stem_function(cut(network, 5)[0])
+    compute = features.StemFunction(cut(network, 5)[0])
     images = np.full((2, 32, 32, 3), 100, "uint8")
     for first, second in zip(compute(images), compute(images), strict=True):
         np.testing.assert_array_equal(first, second)
@@ -57,7 +57,7 @@ def test_several_frontier_tensors_are_several_arrays():
     network = Backbone("DenseNet121").build(32, weights=None)
     stem, _ = cut(network, len(network.layers) - 422)
     _, _, labelled = batches()
-    arrays, labels = features.labelled(labelled, features.stem_function(stem))
+    arrays, labels = features.labelled(labelled, features.StemFunction(stem))
     assert len(arrays) == 2 and all(len(array) == 10 for array in arrays)
     assert labels.sum() == 2
 

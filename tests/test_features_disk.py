@@ -42,7 +42,7 @@ class Counted:
     """A stem's function that counts its images, and may stop."""
 
     def __init__(self, stem, stop_after=None):
-        self._function = features.stem_function(stem)
+        self._function = features.StemFunction(stem)
         self.row_types, self.identity = (
             self._function.row_types,
             self._function.identity,
@@ -65,7 +65,7 @@ def computed(stem, images, folder, **options):
 
 def test_files_hold_what_memory_does_and_are_read_again(stem, files, tmp_path, capsys):
     cache = FeatureCache(tmp_path / "cache")
-    compute = features.stem_function(stem)
+    compute = features.StemFunction(stem)
     (expected,) = features.in_batches(compute, files)
     (rows,) = cache.features(files, compute, "majority")
     assert isinstance(rows, FileRows)
@@ -204,7 +204,7 @@ def test_what_a_dataset_gives_goes_to_files_without_a_name(stem, tmp_path, capsy
     answers = [
         features.by_class(
             labelled_batches(dataset),
-            features.stem_function(stem),
+            features.StemFunction(stem),
             cache=FeatureCache(place),
         )
         for place in ("memory", tmp_path)

@@ -11,7 +11,7 @@ def test_training_on_features_gives_the_scores_of_training_on_images(
 ):
     images, labels = few_ones
     on_images = build_tiny()
-    stem = features.stem_function(on_images.discriminator.stem)
+    stem = features.StemFunction(on_images.discriminator.stem)
     seen = np.concatenate([images, images[labels == 1][:, :, ::-1]])
     (rows,) = features.in_batches(stem, seen)
     row_labels = np.append(labels, np.ones(len(rows) - len(labels), labels.dtype))

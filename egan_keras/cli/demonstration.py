@@ -180,7 +180,7 @@ def judge_logistic_regression(model: EGAN, splits: data.Splits) -> Metrics:
         model: Its discriminator's stem gives the features.
         splits: What it is trained, calibrated and judged on, as the model was.
     """
-    stem = features.stem_function(model.discriminator.stem)
+    stem = features.StemFunction(model.discriminator.stem)
     train_features, validation_features, test_features = (
         features.in_batches(stem, split.images)[0] for split in splits
     )

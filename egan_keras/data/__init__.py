@@ -9,7 +9,7 @@ from egan_keras.data.files import ImageFiles
 from egan_keras.data.folders import check_folder, list_images, load_folder
 from egan_keras.data.images import find_images, read_images
 from egan_keras.data.labelled import LabelledImages, Splits
-from egan_keras.data.lazy import LazyRows, MappedRows, WithMirrorImages, as_lazy
+from egan_keras.data.lazy import LazyRows, MappedRows, WithMirrorImages
 from egan_keras.data.splits import subsample_minority
 from egan_keras.data.tfds import load_tfds
 
@@ -22,7 +22,6 @@ __all__ = [
     "MappedRows",
     "Splits",
     "WithMirrorImages",
-    "as_lazy",
     "check_both_classes",
     "check_folder",
     "check_images",

@@ -135,7 +135,7 @@ class FeatureStore:
 
     def _compute(self, folder: ClassFolder, extractor: Extractor, path: Path) -> None:
         if self._stem is None or self._stem[0] != extractor:
-            stem = features.stem_function(extractor.build(self._weights))
+            stem = features.StemFunction(extractor.build(self._weights))
             self._stem = extractor, stem
         mirrored = ", mirrored" if extractor.mirrored else ""
         print(f"{extractor.backbone} at {extractor.network_size} pixels{mirrored}")

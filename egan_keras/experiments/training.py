@@ -196,7 +196,7 @@ class _Watch(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Runs the stem, whose statistics of the majority are taken by now."""
         started = time.perf_counter()
-        stem = features.stem_function(self.model.discriminator.stem)
+        stem = features.StemFunction(self.model.discriminator.stem)
         self._features = features.in_batches(stem, self._inputs)
         self.seconds += time.perf_counter() - started
 

@@ -10,7 +10,7 @@ from egan_keras.features.datasets import labelled_dataset, training_dataset
 from egan_keras.features.extraction import by_class, in_batches, labelled
 from egan_keras.features.standardized import StandardizedStem
 from egan_keras.features.statistics import load_statistics, save_statistics
-from egan_keras.features.stems import Features, StemFunction, stem_function
+from egan_keras.features.stems import Features, StemFunction
 
 __all__ = [
     "FeatureCache",
@@ -23,6 +23,5 @@ __all__ = [
     "labelled_dataset",
     "load_statistics",
     "save_statistics",
-    "stem_function",
     "training_dataset",
 ]

@@ -27,7 +27,7 @@ def by_class(
 
     Args:
         batches: Batches of images (n, h, w, 3) and labels (n,), 0 or 1.
-        compute: Function for the majority images, see `stem_function`; `None` keeps
+        compute: Function for the majority images, see `StemFunction`; `None` keeps
             the images themselves.
         cache: Where the features go; `None` is memory. What a dataset's batches give
             goes to a temporary file where memory is not the place, since a dataset
@@ -104,7 +104,7 @@ def labelled(
 
     Args:
         batches: Batches of images (n, h, w, 3) and labels (n,), 0 or 1.
-        compute: See `stem_function`.
+        compute: See `StemFunction`.
         cache: As in `by_class`; `None` is memory, in silence.
 
     Returns:

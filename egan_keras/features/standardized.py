@@ -4,7 +4,7 @@ import keras
 
 from egan_keras import backbones, data
 from egan_keras.features.cache import FeatureCache, Images
-from egan_keras.features.stems import Features, stem_function
+from egan_keras.features.stems import Features, StemFunction
 from egan_keras.networks import MajorityStandardization
 
 
@@ -26,7 +26,7 @@ class StandardizedStem:
         if isinstance(last, MajorityStandardization):
             self._layer = last
             stem, _ = backbones.cut(stem, 1)
-        self.compute = stem_function(stem)
+        self.compute = StemFunction(stem)
 
     @property
     def unadapted(self) -> list[keras.layers.Layer]:

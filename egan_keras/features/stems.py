@@ -62,15 +62,6 @@ class StemFunction:
             yield array.tobytes()
 
 
-def stem_function(stem: keras.Model) -> StemFunction:
-    """Returns a compiled function from images to the stem's features.
-
-    Args:
-        stem: Model from images (n, h, w, 3) to one tensor or several.
-    """
-    return StemFunction(stem)
-
-
 def _without_names(config: Any, stem: keras.Model) -> Any:
     """Returns a configuration with layers numbered.
 

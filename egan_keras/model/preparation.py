@@ -54,7 +54,7 @@ def training_dataset(
         majority = adapted
         known_minority = stem.features(minority, cache, "minority", show=False)
         minority = cache.features(
-            minority, features.stem_function(generator.stem), "minority", show=False
+            minority, features.StemFunction(generator.stem), "minority", show=False
         )
     else:
         known_minority = minority = [minority]

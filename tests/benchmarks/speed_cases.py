@@ -124,7 +124,7 @@ def trained_model(_: str) -> dict:
     stem, _ = networks.pooled_features(
         ek.Backbone.parse(SMALL_BACKBONE), recipe, images.shape[1:], weights=None
     )
-    (rows,) = features.in_batches(features.stem_function(stem), images)
+    (rows,) = features.in_batches(features.StemFunction(stem), images)
     baselines.logistic_regression_scores(rows, labels, rows[:1])
     return {"egan_s": egan, "regression_s": time.perf_counter() - started}
 
@@ -168,7 +168,7 @@ def minority_images(count: str) -> dict:
 def network_size(side: str) -> dict:
     """Seconds that the stem takes for 1,000 images at a network size."""
     model = _egan(SMALL_BACKBONE, weights=None, network_size=int(side))
-    compute = features.stem_function(model.discriminator.stem)
+    compute = features.StemFunction(model.discriminator.stem)
     images = _images(1_000 - _MINORITY)[0]
     return {"features_s": _repeated(lambda: features.in_batches(compute, images), 1)}
 
