@@ -23,6 +23,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["egan_keras", "egan_keras.*"]),
     install_requires=[
+        "ai-edge-litert>=2.1",
         # tensorflow-datasets imports it without declaring it.
         "importlib-resources>=6",
         "keras>=3.15.1",

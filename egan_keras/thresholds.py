@@ -46,6 +46,13 @@ class Calibration:
     n_minority: int
     guarantee: str
 
+    @property
+    def wish(self) -> dict:
+        """Arguments of `calibrate` that set a threshold on other scores alike."""
+        if self.target is None:
+            return {"criterion": self.criterion}
+        return {self.criterion: self.target, "confidence": self.confidence}
+
     def to_dict(self) -> dict:
         """Returns the fields as a dictionary that JSON can hold."""
         return dataclasses.asdict(self)

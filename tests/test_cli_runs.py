@@ -110,7 +110,8 @@ def test_other_models_are_refused(tmp_path):
     other.save(tmp_path / "other.keras")
     with pytest.raises(ValueError, match="another kind of model"):
         runs.load_model(tmp_path / "other.keras")
-    with pytest.raises(ValueError, match="tflite file cannot be read here"):
+    (tmp_path / "model.tflite").write_bytes(b"not a model")
+    with pytest.raises(ValueError, match="no TFLite model"):
         runs.load_model(tmp_path / "model.tflite")
 
 

@@ -56,11 +56,12 @@ def test_a_module_of_another_package_gets_the_whole_library(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["score", "model.tflite", "a.png"], "tflite file cannot be read here"),
+        (["score", "model.tflite", "a.png"], "There is no run"),
         (["score", "absent", "a.png"], "There is no run"),
         (["score", "absent", "a.png", "--csv", "absent/s.csv"], "folder of the file"),
         (["score", "absent", "a.png", "--csv", "."], "is a folder; expected a file"),
         (["evaluate", "absent", "--data", "."], "There is no run"),
+        (["export", "absent", "--format", "tflite", "--out", "a"], "There is no run"),
     ],
 )
 def test_wrong_runs_and_files(tmp_path, monkeypatch, capsys, arguments, message):
@@ -70,7 +71,7 @@ def test_wrong_runs_and_files(tmp_path, monkeypatch, capsys, arguments, message)
 
 
 def test_help_of_every_command(capsys):
-    for command in ("demo", "train", "evaluate", "score"):
+    for command in ("demo", "train", "evaluate", "score", "export", "compare"):
         with pytest.raises(SystemExit) as stopped:
             main([command, "--help"])
         assert stopped.value.code == 0

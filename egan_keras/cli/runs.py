@@ -183,24 +183,21 @@ def save_history(history: Mapping[str, Sequence[float]], folder: Path) -> None:
 
 
 def model_path(run: Path) -> Path:
-    """Returns the file of the model of a run folder, or a .keras file itself.
+    """Returns the file of the model of a run folder, or the file itself.
 
     Raises:
         FileNotFoundError: if it is not there.
-        ValueError: if it is a .tflite file.
     """
-    if run.suffix.lower() == ".tflite":
-        raise ValueError(
-            "A .tflite file cannot be read here; expected the folder of a run or a "
-            f".keras file. Received: {str(run)!r}. Name the run that it was made from."
-        )
-    if run.suffix == ".keras" and run.is_file():
+    if run.suffix.lower() in (".keras", ".tflite") and run.is_file():
         return run
     return _existing(run, MODEL)
 
 
 def load_model(run: Path) -> Any:
-    """Loads the model of a run folder, or of a .keras file.
+    """Loads the model of a run folder, of a .keras or of a .tflite file.
+
+    Returns:
+        An `EGAN`, or a `TFLiteModel`, which scores as one does.
 
     Raises:
         FileNotFoundError: if it is not there.
@@ -208,6 +205,10 @@ def load_model(run: Path) -> Any:
     """
     path = model_path(run)
     start_keras()
+    if path.suffix.lower() == ".tflite":
+        from egan_keras.exporting import load_tflite
+
+        return load_tflite(path)
 
     import keras
 

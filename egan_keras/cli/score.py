@@ -10,15 +10,16 @@ from typing import Any
 from egan_keras.cli import options, runs
 
 _DESCRIPTION = """\
-Score images with the model of a run: high for the majority, low for the minority.
+Score images with a run's model or its export: high = majority, low = minority.
 
 Prints path, score and is_minority (1 where the score is below the model's threshold,
 else 0) of each image, in the order of the arguments, those of a folder sorted by path;
 then a line that sums up.
 """
 _EPILOG = """\
-Example:
+Examples:
   egan-keras score runs/a new_images other/0001.png --csv scores.csv
+  egan-keras score egan.tflite new_images
 """
 _COLUMNS = ("path", "score", "is_minority")
 # Read and scored at once, so that a large folder does not fill the memory.
@@ -31,13 +32,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds the command."""
     parser = subparsers.add_parser(
         "score",
-        help="score images with a run's model",
+        help="score images with a run's model or a .tflite file",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=options.HelpFormatter,
     )
     parser.add_argument(
-        "model", metavar="RUN", type=Path, help="folder written by `train`"
+        "model",
+        metavar="RUN_OR_TFLITE",
+        type=Path,
+        help="folder written by `train`, or .tflite file written by `export`",
     )
     parser.add_argument(
         "images",
@@ -108,7 +112,7 @@ def score_files(
     """Yields path, score, and 1 for minority or 0, for one image after the other.
 
     Args:
-        model: an `EGAN`.
+        model: an `EGAN` or a `TFLiteModel`.
         paths: of the images.
         skipped: gets the paths of images that turn out damaged.
         skip_unreadable: leave those out instead of stopping.

@@ -1,0 +1,71 @@
+"""From a SavedModel to the bytes of a .tflite file, in four forms."""
+
+import os
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.lite.python.convert_phase import ConverterError
+
+from egan_keras.exporting.graph import SIGNATURE
+
+FORMS = ("none", "float16", "dynamic", "int8")
+
+
+def convert(
+    saved_model: str | os.PathLike,
+    form: str,
+    *,
+    input_dtype: str,
+    representative: np.ndarray | None = None,
+) -> bytes:
+    """Converts a SavedModel with TFLite's built-in operators alone.
+
+    Args:
+        saved_model: Its folder. For int8 its input must be float32.
+        form: `"none"` for float32, `"float16"` for weights of 16 bits, `"dynamic"`
+            for weights of 8 bits, `"int8"` for weights and activations of 8 bits.
+        input_dtype: Type of the pixels that an int8 model takes.
+        representative: Images (n, h, w, 3) whose activations set the ranges of int8.
+
+    Raises:
+        ValueError: If the architecture has operators that TFLite lacks.
+    """
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        os.fspath(saved_model), signature_keys=[SIGNATURE]
+    )
+    if form != "none":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if form == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if form == "int8":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.representative_dataset = lambda: _one_by_one(representative)
+        if input_dtype == "uint8":
+            converter.inference_input_type = tf.uint8
+    try:
+        return converter.convert()
+    except ConverterError as error:
+        raise ValueError(_reason(error)) from error
+
+
+def _one_by_one(images: np.ndarray) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    for image in images:
+        yield SIGNATURE, {"images": image[None].astype("float32")}
+
+
+def _reason(error: Exception) -> str:
+    """Names the operators that are in the way."""
+    named = sorted(set(re.findall(r"'tfl?\.(\w+)' op", str(error))))
+    if named:
+        return (
+            "The architecture cannot be converted: TFLite has no built-in operator for "
+            f"a part of it; expected built-in operators alone. Received: "
+            f"{', '.join(named)}. Choose another backbone, or export a SavedModel."
+        )
+    return (
+        "TFLite's converter failed; expected a network that it can convert. Received: "
+        f"{str(error).strip().splitlines()[0]}. Choose another backbone, or export a "
+        "SavedModel."
+    )

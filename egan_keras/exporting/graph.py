@@ -1,0 +1,76 @@
+"""The graph that leaves: the discriminator with its threshold, as a SavedModel."""
+
+import os
+from typing import TYPE_CHECKING
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+if TYPE_CHECKING:
+    from egan_keras.model import EGAN
+
+# What TensorFlow Serving and LiteRT call the only thing that a model does.
+SIGNATURE = "serving_default"
+INPUT_DTYPES = ("uint8", "float32")
+
+
+def check_exportable(model: "EGAN", input_dtype: str, batch_size: int | None) -> None:
+    """Refuses what cannot be exported, before any work.
+
+    Raises:
+        ValueError: If the model does not take images, or an option is unknown.
+    """
+    shape = model.image_shape
+    if len(shape) != 3:
+        raise ValueError(
+            "A model that was built on features has no backbone to export; expected "
+            f"one that takes images. Received: a model of inputs {(None, *shape)}. "
+            "Build it with EGAN.from_backbones."
+        )
+    if input_dtype not in INPUT_DTYPES:
+        raise ValueError(
+            f"Unknown type of pixels; expected one of {', '.join(INPUT_DTYPES)}. "
+            f"Received: input_dtype={input_dtype!r}."
+        )
+    if batch_size not in (1, None):
+        raise ValueError(
+            "The batch is fixed at 1 image or free; expected batch_size=1 or None. "
+            f"Received: batch_size={batch_size!r}."
+        )
+
+
+def write_saved_model(
+    model: "EGAN",
+    folder: str | os.PathLike,
+    *,
+    threshold: float,
+    input_dtype: str,
+    batch_size: int | None,
+) -> None:
+    """Writes the discriminator and its threshold as a SavedModel.
+
+    Its endpoint `serve`, also the signature `serving_default`, takes `images`, RGB
+    pixels 0..255 (n, height, width, 3), and gives `score`, float32 (n, 1), and
+    `is_minority`, float32 (n, 1), 1 where the score is below the threshold.
+
+    Args:
+        model: An `EGAN`.
+        folder: Where to write.
+        threshold: An image is minority when its score is below it.
+        input_dtype: `"uint8"` or `"float32"`.
+        batch_size: 1 for a fixed batch, `None` for a free one.
+    """
+    discriminator = model.discriminator
+
+    def serve(images):
+        scores = discriminator(ops.cast(images, "float32"), training=False)
+        # A number, because the browser's runtime takes no bool.
+        is_minority = ops.cast(scores < threshold, "float32")
+        return {"score": scores, "is_minority": is_minority}
+
+    archive = keras.export.ExportArchive()
+    archive.track(discriminator)
+    images = tf.TensorSpec((batch_size, *model.image_shape), input_dtype, name="images")
+    archive.add_endpoint("serve", serve, input_signature=[images])
+    archive.write_out(folder, verbose=False)

@@ -1,0 +1,269 @@
+"""`export_tflite`: for phones and edge devices, in four forms."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from egan_keras import thresholds
+from egan_keras.exporting import conversion, evidence, graph, metadata
+from egan_keras.exporting.evidence import Evidence
+from egan_keras.exporting.golden import choose_golden
+from egan_keras.exporting.model_card import model_card
+from egan_keras.exporting.parity import Parity
+from egan_keras.exporting.placing import put_in_place, workplace
+from egan_keras.exporting.provenance import Provenance
+from egan_keras.exporting.result import Export, to_json
+from egan_keras.exporting.saved_model import named_checks, scorer
+from egan_keras.exporting.tflite_model import TFLiteModel
+from egan_keras.thresholds import Calibration
+
+if TYPE_CHECKING:
+    from egan_keras.model import EGAN
+
+_NAMES = {
+    "none": "TFLite float32",
+    "float16": "TFLite float16",
+    "dynamic": "TFLite dynamic",
+    "int8": "TFLite int8",
+}
+_STALE = (
+    "No guarantee: the threshold was set on scores before quantisation. Export with "
+    "held-out majority images to set it on the quantised scores."
+)
+
+
+def export_tflite(
+    model: "EGAN",
+    path: str | os.PathLike,
+    *,
+    quantize: str = "none",
+    representative: evidence.Images | evidence.Labelled | None = None,
+    validation_data: evidence.Labelled | None = None,
+    test_data: evidence.Labelled | None = None,
+    provenance: Provenance | None = None,
+    input_dtype: str = "uint8",
+    batch_size: int | None = 1,
+    force: bool = False,
+) -> Export:
+    """Writes the discriminator and its threshold as a .tflite file.
+
+    Beside `egan.tflite` stand `egan.json` (also inside the file: size, classes,
+    threshold and its guarantee), `egan.md`, the model card, and `egan_golden/`, images
+    to check an integration by. Earlier ones are replaced. Inputs and outputs are those
+    of `export_saved_model`.
+
+    Args:
+        model: An `EGAN`.
+        path: File to write; its name ends in .tflite.
+        quantize: `"none"`, `"float16"`, `"dynamic"` (weights of 8 bits) or `"int8"`
+            (activations of 8 bits, too).
+        representative: Training images of both classes, uint8 or float (n, h, w, 3),
+            0..255, or `(images, labels)`, of which some set the ranges of int8.
+            Without labels, those that the model calls minority are taken for it.
+        validation_data: Held-out images and labels (n,). The threshold of quantised
+            forms is set on them again, as the model's was.
+        test_data: Test images and labels, to report on only.
+        provenance: What metadata and model card tell of the model's origin.
+        input_dtype: Type of the pixels: `"uint8"` or `"float32"`.
+        batch_size: 1 for a fixed batch, `None` for a free one.
+        force: Whether to write it even if scores differ beyond tolerance.
+
+    Returns:
+        The threshold, and how its scores compare with the model's.
+
+    Raises:
+        ValueError: If scores differ beyond tolerance, the architecture cannot be
+            converted, or an argument is unusable.
+        FileNotFoundError: If the folder of `path` does not exist.
+    """
+    target = Path(path)
+    _check_options(target, quantize, representative)
+    graph.check_exportable(model, input_dtype, batch_size)
+    provenance = provenance or Provenance()
+    with workplace(target) as folder:
+        images = evidence.gather(model, representative, validation_data, test_data)
+        making = _Making(model, images, provenance, input_dtype, batch_size, folder)
+        content, calibration = making.file(quantize)
+        parities = making.parities(content)
+        shortfalls = parities[0].shortfalls(quantize)
+        if shortfalls and not force:
+            raise ValueError(making.refusal(quantize, shortfalls))
+        checks = {
+            **named_checks("SavedModel", making.saved_model_parities()),
+            **named_checks(_NAMES[quantize], parities),
+        }
+        export = Export(
+            path=target,
+            files=_files(target),
+            form=quantize,
+            n_bytes=len(content),
+            calibration=calibration,
+            checks=checks,
+            shortfalls=tuple(shortfalls),
+        )
+        _write(folder, content, images, provenance, export)
+    return export
+
+
+def _files(target: Path) -> tuple[Path, ...]:
+    """Returns a .tflite file and what stands beside it."""
+    golden = target.with_name(f"{target.stem}_golden")
+    return target, target.with_suffix(".json"), target.with_suffix(".md"), golden
+
+
+def _check_options(target: Path, quantize: str, representative: object) -> None:
+    if target.suffix.lower() != ".tflite":
+        raise ValueError(
+            "The file to write needs the suffix .tflite. Received: "
+            f"path={str(target)!r}. Name it, for example, egan.tflite."
+        )
+    if target.is_dir():
+        raise ValueError(
+            "The file to write is a folder; expected a file name. Received: "
+            f"path={str(target)!r}. Name another file."
+        )
+    if quantize not in conversion.FORMS:
+        raise ValueError(
+            f"Unknown form; expected one of {', '.join(conversion.FORMS)}. Received: "
+            f"quantize={quantize!r}."
+        )
+    if quantize == "int8" and representative is None:
+        raise ValueError(
+            "The ranges of int8 are set on training images of both classes; expected "
+            "representative images. Received: representative=None. Pass "
+            "representative=(train.images, train.labels)."
+        )
+
+
+@dataclasses.dataclass
+class _Making:
+    """What the conversions of one model have in common."""
+
+    model: "EGAN"
+    images: Evidence
+    provenance: Provenance
+    input_dtype: str
+    batch_size: int | None
+    folder: Path
+
+    def file(self, form: str) -> tuple[bytes, Calibration | None]:
+        """Returns a .tflite file with its metadata, and how its threshold was set."""
+        calibration = self.model.calibration
+        if form == "none" or calibration is None:
+            return self._converted(form, calibration), calibration
+        if self.images.validation is None:
+            stale = dataclasses.replace(calibration, confidence=None, guarantee=_STALE)
+            return self._converted(form, stale), stale
+        held_out = self.images.validation
+        before = TFLiteModel(self._converted(form, calibration))
+        again = thresholds.calibrate(
+            before.predict(held_out.images)[:, 0],
+            held_out.labels,
+            **calibration.wish,
+        )
+        return self._converted(form, again), again
+
+    def parities(self, content: bytes) -> tuple[Parity, Parity | None]:
+        """Compares a .tflite file with the model."""
+        scored = TFLiteModel(content)
+        return self.images.compare(scored.predict, scored.threshold)
+
+    def saved_model_parities(self) -> tuple[Parity, Parity | None]:
+        """Compares the SavedModel that is converted with the model."""
+        saved = self._saved_model(self.input_dtype, self.images.threshold)
+        return self.images.compare(
+            scorer(saved, self.input_dtype, self.batch_size), self.images.threshold
+        )
+
+    def refusal(self, form: str, shortfalls: list[str]) -> str:
+        """Says why an export is refused, and which form to take instead."""
+        smaller_first = ("dynamic", "float16", "none")
+        others = smaller_first if form == "int8" else smaller_first[1:]
+        works = next(
+            (
+                other
+                for other in others
+                if other != form
+                and not self.parities(self.file(other)[0])[0].shortfalls(other)
+            ),
+            None,
+        )
+        instead = (
+            f"quantize={works!r} scores as the model does"
+            if works
+            else "no other form does better"
+        )
+        return (
+            f"As {form!r} the network does not score as the model does; expected "
+            f"scores within tolerance. Received: {'; '.join(shortfalls)}. Nothing was "
+            f"written: {instead}; force=True (--force) writes it all the same."
+        )
+
+    def _converted(self, form: str, calibration: Calibration | None) -> bytes:
+        threshold = calibration.threshold if calibration else 0.0
+        # The ranges of int8 are measured on float pixels.
+        dtype = "float32" if form == "int8" else self.input_dtype
+        representative = self.images.representative
+        content = conversion.convert(
+            self._saved_model(dtype, threshold),
+            form,
+            input_dtype=self.input_dtype,
+            representative=representative and representative.images,
+        )
+        described = metadata.describe(
+            self.model,
+            self.provenance,
+            form=form,
+            input_dtype=self.input_dtype,
+            batch_size=self.batch_size,
+            calibration=calibration,
+        )
+        return metadata.embed(content, described)
+
+    def _saved_model(self, input_dtype: str, threshold: float) -> Path:
+        made = self.folder / f"saved_model_{input_dtype}_{threshold!r}"
+        if not made.exists():
+            graph.write_saved_model(
+                self.model,
+                made,
+                threshold=threshold,
+                input_dtype=input_dtype,
+                batch_size=self.batch_size,
+            )
+        return made
+
+
+def _write(
+    folder: Path,
+    content: bytes,
+    images: Evidence,
+    provenance: Provenance,
+    export: Export,
+) -> None:
+    """Writes all files, and puts them in their places, the model last."""
+    target, told_to_programs, card, golden = export.files
+    described = metadata.read_metadata(content)
+    told = {
+        **described,
+        "file": {
+            "name": target.name,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "bytes": len(content),
+        },
+        "golden": choose_golden(content, images.held_out).write(folder / golden.name),
+        "checks": to_json(export.checks),
+    }
+    made = {target: folder / "model", golden: folder / golden.name}
+    made[target].write_bytes(content)
+    for file, text in {
+        told_to_programs: json.dumps(told, indent=2, allow_nan=False) + "\n",
+        card: model_card(described, provenance, export),
+    }.items():
+        made[file] = folder / file.name
+        made[file].write_text(text, "utf-8")
+    # The model last: with another one, the SHA-256 that was put beside it fails.
+    for file in reversed(export.files):
+        put_in_place(made[file], file)

@@ -1,0 +1,104 @@
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from conftest import TINY
+
+import egan_keras as ek
+from egan_keras.cli import main
+
+
+@pytest.fixture(scope="module")
+def trained_run(digits, tiny_weights, tmp_path_factory):
+    """A run on 130 zeros and 60 ones in files, and the folder of the images."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("cli_export")
+    images, labels = digits
+    for split, rows in (("train", slice(0, 260)), ("test", slice(260, None))):
+        for name in ("zero", "one"):
+            (folder / "images" / split / name).mkdir(parents=True)
+        for number, image in enumerate(images[rows]):
+            name = "one" if labels[rows][number] else "zero"
+            path = folder / "images" / split / name / f"{number:03d}.png"
+            Image.fromarray(image).save(path)
+    options = ["--majority", "zero", "--minority", "one", "--epochs", "1"]
+    options += ["--encoder", TINY, "--discriminator", TINY, "--minority-count", "20"]
+    options += ["--network-size", "32", "--weights", str(tiny_weights)]
+    options += ["--specificity", "0.8", "--out", str(folder / "run")]
+    assert main(["train", "--data", str(folder / "images"), *options]) == 0
+    return folder / "run", folder / "images"
+
+
+def test_a_run_becomes_a_file_that_score_takes(trained_run, tmp_path, capsys):
+    run, images = trained_run
+    path = tmp_path / "egan.tflite"
+    export = ["export", str(run), "--format", "tflite", "--out", str(path)]
+    assert main(export) == 0
+    printed = capsys.readouterr().out
+    assert "TFLite float32, test" in printed and f"  {path}\n" in printed
+    told = json.loads(path.with_suffix(".json").read_text())
+    assert told["classes"] == {"majority": ["zero"], "minority": ["one"]}
+    assert "| AUROC |" in path.with_suffix(".md").read_text()
+    tables = []
+    for model in (path, run):
+        written = tmp_path / "scores.csv"
+        arguments = [str(model), str(images / "test"), "--csv", str(written)]
+        assert main(["score", *arguments]) == 0
+        with written.open() as file:
+            tables.append(list(csv.DictReader(file)))
+    scores = [[float(row["score"]) for row in table] for table in tables]
+    np.testing.assert_allclose(*scores, atol=1e-4)
+    called = [[row["is_minority"] for row in table] for table in tables]
+    assert called[0] == called[1]
+
+
+def test_another_folder_can_be_named_and_an_earlier_export_is_kept(
+    trained_run, tmp_path, capsys
+):
+    run, images = trained_run
+    out = tmp_path / "served"
+    options = ["--representative", str(images), "--format", "savedmodel"]
+    export = ["export", str(run), *options, "--out", str(out)]
+    assert main(export) == 0
+    assert main(export) == 2
+    assert "something already where the export would go" in capsys.readouterr().err
+    assert main([*export, "--overwrite"]) == 0
+
+
+def test_an_unrelated_folder_is_never_overwritten(trained_run, tmp_path, capsys):
+    run, _ = trained_run
+    export = ["export", str(run), "--format", "savedmodel", "--out", str(tmp_path)]
+    assert main([*export, "--overwrite"]) == 2
+    assert "no earlier export" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--format", "savedmodel", "--quantize", "int8"], "is not quantised"),
+        (["--format", "tflite"], "suffix .tflite.*out.tflite"),
+        (["--format", "savedmodel", "--representative", "none"], "are not there"),
+    ],
+)
+def test_wrong_options_are_refused_before_the_model_is_loaded(
+    trained_run, tmp_path, capsys, monkeypatch, options, message
+):
+    run, _ = trained_run
+    monkeypatch.setattr(ek.cli.runs, "load_model", lambda path: 1 / 0)
+    assert main(["export", str(run), *options, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+
+
+def test_moved_images_are_asked_for(trained_run, tmp_path, capsys):
+    run, images = trained_run
+    images.rename(tmp_path / "moved")
+    export = ["export", str(run), "--format", "savedmodel"]
+    try:
+        assert main([*export, "--out", str(tmp_path / "out")]) == 2
+    finally:
+        (tmp_path / "moved").rename(images)
+    assert "Name a folder of images" in capsys.readouterr().err

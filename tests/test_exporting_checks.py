@@ -1,0 +1,161 @@
+import keras
+import numpy as np
+import pytest
+
+import egan_keras as ek
+from egan_keras.exporting import evidence, parity
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A network of three layers: what is tested here does not depend on its size."""
+    keras.utils.set_random_seed(0)
+    shape = (32, 32, 3)
+    generator = keras.Sequential(
+        [keras.Input(shape), keras.layers.Conv2D(3, 3, padding="same")]
+    )
+    discriminator = keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(4, 3, strides=4, activation="tanh"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(1),
+        ]
+    )
+    return ek.EGAN(generator, discriminator)
+
+
+def test_parity_counts_what_changed():
+    expected = np.array([-2.0, -1.0, 1.0, 2.0])
+    measured = parity.compare(expected, 0.0, expected + 1.5, 0.0, [1, 1, 0, 0])
+    assert measured.largest_difference == 1.5
+    assert measured.changed_decisions == 0.25
+    assert measured.rank_correlation == pytest.approx(1.0)
+    assert measured.auroc_change == 0.0
+
+
+def test_scores_that_collapsed_fall_short():
+    expected = np.linspace(-3, 3, 50)
+    labels = expected < 0
+    measured = parity.compare(expected, 0.0, np.zeros(50), 0.0, labels)
+    found = " ".join(measured.shortfalls("int8"))
+    assert "rank correlation 0.000 (at least 0.95)" in found
+    assert "AUROC change -0.5000" in found and "changed decisions 50.0%" in found
+    assert measured.shortfalls("none") == ["largest difference 3 (at most 0.00018)"]
+
+
+def test_scores_that_are_no_numbers_fall_short():
+    measured = parity.compare(np.arange(4.0), 0.0, np.full(4, np.nan), 0.0)
+    assert measured.shortfalls("int8") and measured.shortfalls("none")
+
+
+def test_an_export_that_scores_otherwise_is_refused_and_leaves_nothing(
+    model, few_ones, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(parity, "LEAST_RANK_CORRELATION", 1.1)
+    with pytest.raises(ValueError, match="dynamic.*rank correlation.*quantize='none'"):
+        ek.export_tflite(
+            model,
+            tmp_path / "egan.tflite",
+            quantize="dynamic",
+            validation_data=few_ones,
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_force_writes_it_and_says_so(model, few_ones, tmp_path, monkeypatch):
+    monkeypatch.setattr(parity, "LARGEST_DIFFERENCE", -1.0)
+    path = tmp_path / "egan.tflite"
+    export = ek.export_tflite(model, path, validation_data=few_ones, force=True)
+    assert "Beyond tolerance: largest difference" in str(export)
+    assert "Use with care" in path.with_suffix(".md").read_text()
+
+
+def test_a_failure_while_writing_keeps_the_earlier_export(
+    model, few_ones, tmp_path, monkeypatch
+):
+    path = tmp_path / "egan.tflite"
+    ek.export_tflite(model, path, validation_data=few_ones)
+    before = {each: each.stat().st_mtime_ns for each in tmp_path.rglob("*")}
+
+    def fail(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ek.exporting.tflite, "model_card", fail)
+    with pytest.raises(KeyboardInterrupt):
+        ek.export_tflite(model, path, validation_data=few_ones)
+    assert {each: each.stat().st_mtime_ns for each in tmp_path.rglob("*")} == before
+
+
+def test_without_held_out_images_a_quantised_threshold_has_no_guarantee(
+    model, few_ones, tmp_path
+):
+    model.calibrate(*few_ones, specificity=0.9)
+    export = ek.export_tflite(
+        model, tmp_path / "a.tflite", quantize="float16", representative=few_ones[0]
+    )
+    model.calibration, threshold = None, model.threshold
+    assert export.calibration.threshold == threshold
+    assert export.calibration.guarantee.startswith("No guarantee: the threshold was")
+
+
+def test_representative_images_are_of_both_classes(model, few_ones):
+    images, labels = few_ones
+    many = np.concatenate([images[labels == 0]] * 5 + [images[labels == 1]])
+    is_one = np.arange(len(many)) >= 500
+    chosen = evidence.gather(model, (many, is_one), None, None).representative
+    assert len(chosen.images) == 200 and chosen.labels.sum() == 4
+    unlabelled = evidence.gather(model, many, None, None).representative
+    assert len(unlabelled.images) == 200 and unlabelled.labels is None
+
+
+def test_an_export_without_images_to_compare_by_is_refused(model, tmp_path):
+    with pytest.raises(ValueError, match="compared with the model on real images"):
+        ek.export_tflite(model, tmp_path / "a.tflite")
+    with pytest.raises(ValueError, match="compared with the model on real images"):
+        ek.export_saved_model(model, tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("a.lite", {}, "needs the suffix .tflite.*a.lite"),
+        ("a.tflite", {"quantize": "int4"}, "Unknown form.*'int4'"),
+        ("a.tflite", {"quantize": "int8"}, "ranges of int8.*representative=None"),
+        ("a.tflite", {"input_dtype": "int8"}, "type of pixels.*'int8'"),
+        ("a.tflite", {"batch_size": 8}, "fixed at 1 image or free.*batch_size=8"),
+    ],
+)
+def test_wrong_options_are_refused_early(
+    model, few_ones, tmp_path, name, options, message
+):
+    with pytest.raises(ValueError, match=message):
+        ek.export_tflite(model, tmp_path / name, validation_data=few_ones, **options)
+
+
+def test_a_missing_folder_is_named(model, few_ones, tmp_path):
+    with pytest.raises(FileNotFoundError, match="Make '.*none' first"):
+        ek.export_tflite(model, tmp_path / "none/a.tflite", validation_data=few_ones)
+
+
+def test_a_model_on_features_is_refused(tmp_path):
+    model = ek.EGAN.from_features(None, 8)
+    data = (np.zeros((4, 8)), np.zeros(4))
+    with pytest.raises(ValueError, match="built on features.*from_backbones"):
+        ek.export_tflite(model, tmp_path / "a.tflite", validation_data=data)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no TFLite model"),
+        (b"\x00" * 100, "no TFLite model"),
+        (b"\xff\xff\xff\x7fTFL3" + b"\x00" * 50, "damaged"),
+    ],
+)
+def test_what_is_no_model_of_ours_is_refused(tmp_path, content, message):
+    path = tmp_path / "a.tflite"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        ek.load_tflite(path)
