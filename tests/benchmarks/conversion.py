@@ -79,8 +79,8 @@ def _report(random: dict[str, dict], real: dict[str, dict]) -> Iterator[str]:
     yield (
         f"Run {datetime.date.today()} on {platform.machine()}, {os.cpu_count()} cores, "
         f"no GPU; {packages}. Discriminators of the recipe `default`, one image at a "
-        "time; latency is the median of 50 images on one thread; the largest difference "
-        "is in standard deviations of the scores."
+        "time; latency is the median of 50 images on one thread. The largest "
+        "difference is in standard deviations of the scores."
     )
     yield ""
     if real:
