@@ -207,10 +207,12 @@ def try_in_child(path: Path, data: bytes) -> None:
     if child.returncode == REFUSED:
         raise ModelError(said[-1])
     if child.returncode:
+        how = f"exit code {child.returncode}: {said[-1]}"
+        if child.returncode < 0:
+            how = f"signal {-child.returncode}, a crash"
         raise ModelError(
-            "The model ended the process that tried it (exit code "
-            f"{child.returncode}: {said[-1]}). Received: model={str(path)!r}. Copy the "
-            "file again."
+            f"The model ended the process that tried it ({how}). Received: "
+            f"model={str(path)!r}. Copy the file again."
         )
 
 

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -33,6 +33,8 @@ Examples:
   python score.py egan.tflite --info
   python score.py egan.tflite --verify
 """
+# What a shell gives for a program stopped by Ctrl-C.
+_INTERRUPTED = 130
 _COLUMNS = ("path", "score", "is_minority")
 
 Row = tuple[Path, float, int]
@@ -89,6 +91,8 @@ def main() -> int:
             print(in_words(model.description))
             return 0
         return _score(model, arguments)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has seen enough; nothing more may be written to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -156,6 +160,8 @@ def _parse() -> argparse.Namespace:
         parser.error("expected images, or one of --info and --verify")
     if alone and (arguments.csv or arguments.json or arguments.out):
         parser.error("--csv, --json and --out go with images only")
+    if arguments.out is not None and not arguments.out.absolute().parent.is_dir():
+        parser.error(f"--out: there is no such folder. Received: {arguments.out}")
     if arguments.threads < 1:
         parser.error(f"--threads: expected at least 1. Received: {arguments.threads}")
     return arguments
@@ -242,7 +248,9 @@ def _write_json(file: TextIO, scoring: Scoring) -> None:
     file.write("\n")
 
 
-def _replace(path: Path, write, scoring: Scoring) -> None:
+def _replace(
+    path: Path, write: Callable[[TextIO, Scoring], None], scoring: Scoring
+) -> None:
     """Write a file under another name and rename it, so that none is half-written."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

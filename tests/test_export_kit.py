@@ -182,6 +182,7 @@ def test_benchmark_measures_each_number_of_threads(python, exported):
         ([], "expected images, or one of --info and --verify"),
         (["--verify", "--csv"], "go with images only"),
         (["--threads", "0", "x.png"], "expected at least 1. Received: 0"),
+        (["--out", "nowhere/a.csv", "x.png"], "there is no such folder"),
         (["nowhere"], "There is no such file or folder. Received: path='nowhere'"),
         ([__file__], "not of a supported image type"),
     ],
