@@ -218,7 +218,7 @@ def try_in_child(path: Path, data: bytes) -> None:
 
 def _refused(path: Path, error: Exception) -> str:
     """Return a message in one line for what the runtime raised."""
-    said = " ".join(str(error).split())
+    said = " ".join(str(error).split()).rstrip(".")
     return (
         f"The runtime refuses the model: {said}. Received: model={str(path)!r}. Copy "
         "the file again, or update ai-edge-litert."
