@@ -16,7 +16,7 @@ TESTS = Path(__file__).parent
 KIT = TESTS.parent / "export"
 
 
-@pytest.fixture(scope="module", params=["float32", "int8"])
+@pytest.fixture(scope="module", params=["none", "int8"])
 def exported(request, tmp_path_factory):
     return export_tiny(tmp_path_factory.mktemp("tiny"), request.param)
 

@@ -53,7 +53,7 @@ def describe(
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "quantize": form,
+        "quantize": "float32" if form == "none" else form,
         "pairing": model.pairing,
         "recipe": model.recipe,
         "seed": provenance.seed,

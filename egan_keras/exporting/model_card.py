@@ -50,7 +50,7 @@ def _summary(metadata: dict[str, Any], export: Export) -> str:
         "majority, low for the minority.\n\n"
         f"- Pairing (encoder -> discriminator): {metadata['pairing']}\n"
         f"- Recipe: {metadata['recipe']}\n"
-        f"- Form: {export.form}, {export.n_bytes / 1e3:,.0f} kB\n"
+        f"- Form: {metadata['quantize']}, {export.n_bytes / 1e3:,.0f} kB\n"
         f"- Written by egan_keras {metadata['package_version']}"
     )
 
