@@ -159,3 +159,20 @@ def test_what_is_no_model_of_ours_is_refused(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
         ek.load_tflite(path)
+
+
+def test_a_changed_or_damaged_file_is_refused_and_crashes_nothing(
+    model, few_ones, tmp_path
+):
+    path = tmp_path / "a.tflite"
+    ek.export_tflite(model, path, validation_data=few_ones)
+    assert ek.load_tflite(path).image_shape == (32, 32, 3)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not the one that the JSON beside"):
+        ek.load_tflite(path)
+    path.with_suffix(".json").unlink()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="damaged|cannot be loaded"):
+        ek.load_tflite(path)
