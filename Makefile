@@ -6,12 +6,13 @@ EDGE := .venv-edge
 ARM := .arm
 MODEL ?=
 
-.PHONY: help demo test test-slow named-model test-edge test-arm bench lint clean
+.PHONY: help demo test test-slow test-web named-model test-edge test-arm bench lint clean
 
 help:
 	@echo "make demo       train, calibrate and judge eGAN on embedded data, offline"
 	@echo "make test       run the tests (under 10 minutes on 2 cores; WORKERS=N for more)"
 	@echo "make test-slow  run the tests that take longer"
+	@echo "make test-web   run the tests of export/web (needs node, npm and Chromium)"
 	@echo "make test-edge  check MODEL=egan.tflite with export/ in an environment without"
 	@echo "                TensorFlow"
 	@echo "make test-arm   check MODEL=egan.tflite with export/ on an emulated Arm processor"
@@ -48,6 +49,10 @@ test-edge: named-model $(EDGE)/installed
 
 test-arm: named-model
 	PYTHON=$(PYTHON) tests/arm_emulation.sh $(MODEL) $(ARM)
+
+test-web: $(BIN)/egan-keras
+	cd export/web && npm ci
+	$(BIN)/python -m pytest tests/test_export_web.py
 
 bench: $(BIN)/egan-keras
 	$(BIN)/python tests/benchmarks/speed.py

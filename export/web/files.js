@@ -70,7 +70,7 @@ export async function sortFiles(found) {
   if (models.length > 1 || texts.length > 0) {
     throw new ModelError(
       "The files are not one model: expected one .tflite file, with the .json of the " +
-        `same name. Received: ${list(found)}. Choose both together.`,
+        `same name. Received: ${list([...models, ...texts])}. Choose both together.`,
     );
   }
   if (found.length !== 1) {
@@ -101,7 +101,9 @@ async function gatherModel(model, texts, found) {
 }
 
 function list(found) {
-  return `files=${found.map(({ path }) => path).join(", ") || "none"}`;
+  const names = found.slice(0, 4).map(({ path }) => path);
+  if (found.length > names.length) names.push(`${found.length - names.length} more`);
+  return `files=${names.join(", ") || "none"}`;
 }
 
 function lastPart(path) {

@@ -122,7 +122,7 @@ function parse(text, name) {
 
 /** Refuses metadata that this page cannot follow. */
 function checkMetadata(metadata, name) {
-  const { format, format_version: version, input, classes, threshold } = metadata;
+  const { format, format_version: version, input, threshold } = metadata;
   if (format !== FORMAT || version !== FORMAT_VERSION) {
     throw new ModelError(
       "The model's metadata has another format: expected " +
@@ -136,7 +136,8 @@ function checkMetadata(metadata, name) {
   if (batch !== 1 || !whole || channels !== 3) {
     throw new ModelError(
       "The model's input does not fit: expected one RGB image, shape 1,height,width,3. " +
-        `Received: shape=${input?.shape} in ${name}. Export it with a batch size of 1.`,
+        `Received: shape=${input?.shape} in ${name}. Export it with ` +
+        "--batch-size 1.",
     );
   }
   if (!["uint8", "float32"].includes(input.dtype)) {
@@ -145,13 +146,24 @@ function checkMetadata(metadata, name) {
         `Received: dtype=${input.dtype} in ${name}. ${EXPORT_AGAIN}`,
     );
   }
-  const named = ["majority", "minority"].every((kind) => Array.isArray(classes?.[kind]));
-  if (!named || typeof threshold?.threshold !== "number") {
+  if (typeof threshold?.threshold !== "number") {
     throw new ModelError(
-      "The model's metadata is incomplete: expected the classes' names and a " +
-        `threshold. Received: file=${name}. ${EXPORT_AGAIN}`,
+      "The model's metadata is incomplete: expected a threshold. " +
+        `Received: threshold=${threshold?.threshold} in ${name}. ${EXPORT_AGAIN}`,
     );
   }
+}
+
+/**
+ * Returns the names of a class's folders; the word itself if the model knows none.
+ *
+ * @param {object} metadata that `readMetadata` returned.
+ * @param {"majority" | "minority"} kind
+ * @returns {string[]}
+ */
+export function classNames(metadata, kind) {
+  const names = metadata.classes?.[kind];
+  return Array.isArray(names) && names.length > 0 ? names : [kind];
 }
 
 /**
@@ -163,11 +175,12 @@ function checkMetadata(metadata, name) {
  * @param {string} name of the model's file, for messages.
  * @returns {Promise<{tolerance: number,
  *     images: {file: string, score: number, is_minority: number}[]}>}
- * @throws {ModelError} if the JSON describes another file or has no golden samples.
+ * @throws {ModelError} if the JSON describes another file, or is not of egan_keras.
  */
 export async function readGolden(text, jsonName, bytes, name) {
   const { file, golden } = parse(text, jsonName);
-  if (typeof file?.bytes !== "number" || !Array.isArray(golden?.images)) {
+  const complete = typeof golden?.tolerance === "number" && Array.isArray(golden.images);
+  if (typeof file?.bytes !== "number" || !complete) {
     throw new ModelError(
       "The JSON is not that of a model of egan_keras: expected the entries file and " +
         `golden in it. Received: file=${jsonName}. Take the one that the export wrote ` +

@@ -4,7 +4,7 @@ import { droppedFiles, fetchModel, listedFiles, sortFiles } from "./files.js";
 import { ImageError, readImage } from "./image.js";
 import { ModelError, readGolden, readMetadata } from "./metadata.js";
 import { compare, Scorer } from "./score.js";
-import { showGolden, showModel, showResult } from "./show.js";
+import { hideResult, showGolden, showModel, showResult } from "./show.js";
 
 const RUNTIME = new URL("node_modules/@litertjs/core/wasm/", location.href).pathname;
 const DEFAULT_MODEL = "models/egan.tflite";
@@ -45,12 +45,13 @@ async function useModel(files) {
   const scorer = await Scorer.load(bytes, metadata, RUNTIME);
   current?.scorer.delete();
   current = { scorer, golden, readSample };
-  check.disabled = !golden;
+  check.disabled = !golden?.images.length;
   showModel(name, bytes.length, metadata, golden);
   if (lastImage) await scoreImage(lastImage);
 }
 
 async function scoreImage(file) {
+  hideResult();
   if (!current) {
     throw new ModelError(
       "There is no model yet: expected one before an image. " +
@@ -63,7 +64,7 @@ async function scoreImage(file) {
   const reading = performance.now() - start;
   const scored = await scorer.score(image.pixels);
   lastImage = file;
-  showResult(scorer, image, scored, reading);
+  showResult(file.name, scorer, image, scored, reading);
 }
 
 async function take(found) {

@@ -40,27 +40,35 @@ export class Scorer {
    */
   static async load(bytes, metadata, folder) {
     await loadRuntime(folder);
-    let model;
+    let scorer;
     try {
-      model = await loadAndCompile(bytes, { accelerator: "wasm" });
+      const model = await loadAndCompile(bytes, { accelerator: "wasm" });
+      scorer = new Scorer(model, metadata);
+      scorer.checkOutputs();
+      // The first run of a model is slow; and it fails if the metadata is not right.
+      await scorer.score(new Uint8ClampedArray(3 * scorer.size.height * scorer.size.width));
     } catch (error) {
+      scorer?.delete();
+      if (error instanceof ModelError) throw error;
       throw new ModelError(
         "LiteRT cannot run the model: expected a whole file with TFLite's own " +
-          `operators. Received: error=${error.message}. Export the model again, then ` +
-          "reload this page.",
+          `operators. Received: error=${error.message.split("\n")[0]}. Export the model ` +
+          "again.",
       );
     }
-    const outputs = model.signatures[SIGNATURE]?.getOutputDetails() ?? [];
+    return scorer;
+  }
+
+  /** Refuses a model without the outputs that are read by name. */
+  checkOutputs() {
+    const outputs = this.model.signatures[SIGNATURE]?.getOutputDetails() ?? [];
     const names = outputs.map((output) => output.name);
-    if (!names.includes("score") || !names.includes("is_minority")) {
-      model.delete();
-      throw new ModelError(
-        `The model's outputs do not fit: expected score and is_minority of the ` +
-          `signature ${SIGNATURE}. Received: outputs=${names.join(", ") || "none"}. ` +
-          "Export it with `egan-keras export RUN --format tflite`.",
-      );
-    }
-    return new Scorer(model, metadata);
+    if (names.includes("score") && names.includes("is_minority")) return;
+    throw new ModelError(
+      "The model's outputs do not fit: expected score and is_minority of the " +
+        `signature ${SIGNATURE}. Received: outputs=${names.join(", ") || "none"}. ` +
+        "Export it with `egan-keras export RUN --format tflite`.",
+    );
   }
 
   /** The size of the images that the model reads. */
@@ -75,6 +83,7 @@ export class Scorer {
    * @param {Uint8ClampedArray} pixels RGB 0..255, (height, width, 3).
    * @returns {Promise<{score: number, isMinority: boolean, milliseconds: number}>} a
    *     score that is low for the minority, the decision, and the time it took.
+   * @throws {ModelError} if the score is no finite number.
    */
   async score(pixels) {
     const { name, dtype, shape } = this.metadata.input;
@@ -86,6 +95,12 @@ export class Scorer {
     const [isMinority] = outputs.is_minority.toTypedArray();
     const milliseconds = performance.now() - start;
     [input, ...Object.values(outputs)].forEach((tensor) => tensor.delete());
+    if (!Number.isFinite(score)) {
+      throw new ModelError(
+        "The model gave no score: expected a finite number. " +
+          `Received: score=${score}. Check its golden samples, or export it again.`,
+      );
+    }
     return { score, isMinority: isMinority === 1, milliseconds };
   }
 

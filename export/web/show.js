@@ -1,20 +1,22 @@
 /** What the page shows of a model, a score and golden samples. */
 
+import { classNames } from "./metadata.js";
+
 const elements = Object.fromEntries(
   Array.from(document.querySelectorAll("[id]"), (element) => [element.id, element]),
 );
 
 /** Shows a model's metadata, and forgets the golden samples of the one before. */
 export function showModel(name, byteCount, metadata, golden) {
-  const { input, classes, threshold, pairing, quantize } = metadata;
+  const { input, threshold, pairing, quantize } = metadata;
   const [, height, width] = input.shape;
   elements["model-status"].textContent =
-    `${name}, ${(byteCount / 1e6).toFixed(2)} MB` +
-    (golden ? "" : "; without its .json there are no golden samples to check");
-  elements.majority.textContent = classes.majority.join(", ");
-  elements.minority.textContent = classes.minority.join(", ");
+    `${name}, ${Math.round(byteCount / 1000)} kB` +
+    (golden ? "" : "; without its .json neither damage nor golden samples can be checked");
+  elements.majority.textContent = classNames(metadata, "majority").join(", ");
+  elements.minority.textContent = classNames(metadata, "minority").join(", ");
   elements.input.textContent = `${width} x ${height} pixels, ${input.dtype}`;
-  elements.network.textContent = `${pairing}, ${quantize}`;
+  elements.network.textContent = `${pairing?.replace("->", " -> ") ?? "unnamed"}, ${quantize}`;
   elements.guarantee.textContent =
     threshold.guarantee ??
     "The threshold is not calibrated: nothing is guaranteed of its decisions.";
@@ -22,25 +24,30 @@ export function showModel(name, byteCount, metadata, golden) {
   elements.golden.hidden = true;
 }
 
+/** Hides a result, so that it is not taken for that of another image. */
+export function hideResult() {
+  elements.result.hidden = true;
+}
+
 /** Shows the image as the model sees it, its score and the decision. */
-export function showResult(scorer, image, scored, reading) {
-  const { classes, threshold } = scorer.metadata;
+export function showResult(name, scorer, image, scored, reading) {
+  const { threshold } = scorer.metadata.threshold;
   const { height, width } = scorer.size;
   const kind = scored.isMinority ? "minority" : "majority";
   draw(image.pixels, height, width);
   elements["seen-caption"].textContent =
-    `As the model sees it: ${width} x ${height} pixels` +
+    `${name} as the model sees it: ${width} x ${height} pixels` +
     (image.width === width && image.height === height
       ? ""
       : `, stretched from ${image.width} x ${image.height}`);
-  elements.decision.textContent = classes[kind].join(" or ");
+  elements.decision.textContent = classNames(scorer.metadata, kind).join(" or ");
   elements.kind.textContent = kind;
   elements.kind.className = `badge ${kind}`;
   elements.comparison.textContent = scored.isMinority
     ? "The score is below the threshold."
     : "The score is not below the threshold.";
   setNumber(elements.score, scored.score, scored.score.toFixed(3));
-  setNumber(elements.threshold, threshold.threshold, threshold.threshold.toFixed(3));
+  setNumber(elements.threshold, threshold, threshold.toFixed(3));
   setNumber(elements.milliseconds, scored.milliseconds, asTime(scored.milliseconds));
   setNumber(elements.reading, reading, asTime(reading));
   elements.result.hidden = false;
@@ -66,10 +73,10 @@ function goldenRow({ expected, actual, difference, passed }) {
   name.scope = "row";
   name.textContent = expected.file.slice(expected.file.lastIndexOf("/") + 1);
   const shown = [
+    [passed, passed ? "passed" : "failed"],
+    [difference, asDifference(difference)],
     [expected.score, expected.score.toFixed(3)],
     [actual.score, actual.score.toFixed(3)],
-    [difference, asDifference(difference)],
-    [passed, passed ? "passed" : "failed"],
   ];
   const cells = shown.map(([value, text]) => {
     const cell = document.createElement("td");
@@ -107,5 +114,6 @@ function asTime(milliseconds) {
 }
 
 function asDifference(difference) {
-  return String(Number(difference.toPrecision(2)));
+  const small = difference > 0 && difference < 0.001;
+  return small ? difference.toExponential(1) : String(Number(difference.toPrecision(2)));
 }

@@ -102,8 +102,8 @@ function shown() {
     summary: text("golden-summary"),
     golden: Array.from(rows, (row) => {
       const values = Array.from(row.querySelectorAll("data"), (data) => data.value);
-      const [expected, actual, difference] = values.map(Number);
-      const passed = values[3] === "true";
+      const [difference, expected, actual] = values.slice(1).map(Number);
+      const passed = values[0] === "true";
       return { file: row.cells[0].textContent, expected, actual, difference, passed };
     }),
   };
@@ -118,14 +118,13 @@ const browser = await puppeteer.launch({
 });
 try {
   const page = await browser.newPage();
-  const errors = [];
-  page.on("pageerror", (error) => errors.push(error.message));
+  const broken = new Promise((_, failed) => page.once("pageerror", failed));
   const address = `http://127.0.0.1:${server.address().port}/`;
   const states = [];
   for (const step of JSON.parse(steps)) {
     const [name] = Object.keys(step);
-    await actions[name](page, step, address);
-    states.push({ ...(await page.evaluate(shown)), errors: errors.splice(0) });
+    await Promise.race([actions[name](page, step, address), broken]);
+    states.push(await page.evaluate(shown));
   }
   console.log(JSON.stringify(states));
 } finally {
