@@ -205,7 +205,7 @@ def test_server_shows_the_page_and_nothing_outside_its_folders(node, tmp_path):
         try:
             address = re.search(rb"//(.+)/ ", server.stdout.readline())[1].decode()
             answers = {}
-            for path in ("/", "/page.js", "/models/../secret.json", "/.npmrc"):
+            for path in ("/", "/page.js", "/models/..%2fsecret.json", "/.npmrc"):
                 connection = http.client.HTTPConnection(address)
                 connection.request("GET", path)
                 answer = connection.getresponse()
@@ -214,5 +214,5 @@ def test_server_shows_the_page_and_nothing_outside_its_folders(node, tmp_path):
             server.terminate()
     assert answers["/"] == (200, "text/html; charset=utf-8")
     assert answers["/page.js"] == (200, "text/javascript; charset=utf-8")
-    assert answers["/models/../secret.json"] == (404, None)
+    assert answers["/models/..%2fsecret.json"] == (404, None)
     assert answers["/.npmrc"] == (404, None)
