@@ -1,0 +1,170 @@
+"""From a float .tflite file to one that computes with integers of 8 bits.
+
+Three things keep the scores what they were. Biases are corrected for the rounding of
+weights. What follows the last convolution stays float, with weights of 8 bits. The
+first layers, whose few weights see contrasts that 256 steps blur, stay float as far as
+the scores of the representative images ask for it.
+"""
+
+import bisect
+import contextlib
+import io
+import re
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from ai_edge_quantizer import qtyping, quantizer
+
+from egan_keras.exporting.bias_correction import (
+    Activations,
+    correct_biases,
+    observe,
+)
+from egan_keras.exporting.flatbuffer import Flatbuffer
+
+# An error of the scores by this part of their deviation over the majority changes
+# about 0.4 % of the decisions at a specificity of 95 %.
+_TOLERANCE = 0.05
+# Float weights take four times the room of integers.
+_LARGEST_FLOAT_PART = 0.12
+
+_INTEGER_KINDS = (
+    "ADD",
+    "AVERAGE_POOL_2D",
+    "CONCATENATION",
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "GELU",
+    "HARD_SWISH",
+    "LOGISTIC",
+    "MAX_POOL_2D",
+    "MEAN",
+    "MUL",
+    "PAD",
+    "RELU",
+    "RESHAPE",
+    "SUB",
+    "TANH",
+)
+
+
+def quantize_int8(content: bytes, representative: np.ndarray) -> bytes:
+    """Quantises weights and activations of the backbone to 8 bits.
+
+    Inputs and outputs keep their names and types. The same file and images give the
+    same bytes.
+
+    Args:
+        content: The bytes of a float .tflite file: one input, `images`, pixels 0..255,
+            uint8 or float32; outputs `score`, low = minority, and `is_minority`.
+        representative: Training images of both classes, uint8 (n, h, w, 3), about a
+            hundred. They set ranges and means of activations, and how many layers stay
+            float.
+
+    Raises:
+        ValueError: If the images do not fit the model, or it has no convolution.
+    """
+    _check_images(content, representative)
+    graph = Flatbuffer(content)
+    graph.shorten_names()
+    content = graph.to_bytes()
+    if not graph.convolutions:
+        raise ValueError(
+            "The model has no convolution; expected a backbone to quantise. Received: "
+            f"operators={sorted(set(graph.kinds))}. Export it with another form."
+        )
+    activations = observe(content, representative)
+    before, called_minority = _outputs(content, representative)
+    majority = before[called_minority < 1]
+    spread = np.std(majority if len(majority) > 1 else before)
+    integer = _operators_before_the_head(graph)
+
+    def quantized_from(first: int) -> bytes:
+        places = [place for place in integer if place >= first]
+        return _quantized(content, activations, places)
+
+    def is_good(first: int) -> bool:
+        after, _ = _outputs(quantized_from(first), representative)
+        return np.std(after - before) <= _TOLERANCE * spread
+
+    # The first start that is good; the last one where none is.
+    starts = _places_to_start(graph)
+    return quantized_from(starts[bisect.bisect_left(starts[:-1], True, key=is_good)])
+
+
+def _check_images(content: bytes, images: np.ndarray) -> None:
+    interpreter = Interpreter(model_content=content)
+    expected = tuple(int(side) for side in interpreter.get_input_details()[0]["shape"])
+    shape = np.shape(images)
+    if len(shape) != 4 or shape[1:] != expected[1:] or len(images) == 0:
+        raise ValueError(
+            "Representative images do not fit the model; expected one or more of shape "
+            f"{expected[1:]}. Received: shape={shape}. Pass training images as the "
+            "model takes them."
+        )
+
+
+def _outputs(content: bytes, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `score` and `is_minority` of images, each (n,)."""
+    runner = Interpreter(model_content=content).get_signature_runner()
+    dtype = runner.get_input_details()["images"]["dtype"]
+    results = [runner(images=image[None].astype(dtype)) for image in images]
+    return tuple(
+        np.array([result[name].item() for result in results])
+        for name in ("score", "is_minority")
+    )
+
+
+def _operators_before_the_head(graph: Flatbuffer) -> list[int]:
+    """Returns operators that can be of integers and that a convolution depends on."""
+    needed = set()
+    found = []
+    for place in reversed(range(graph.convolutions[0], len(graph.operators))):
+        operator = graph.operators[place]
+        if place in graph.convolutions or needed & set(operator.outputs):
+            needed |= set(operator.inputs)
+            if graph.kinds[place] in _INTEGER_KINDS:
+                found.append(place)
+    return found[::-1]
+
+
+def _places_to_start(graph: Flatbuffer) -> list[int]:
+    """Returns the convolutions that may be the first of integers."""
+    weights = [
+        np.prod(graph.shape(graph.operators[place].inputs[1]))
+        for place in graph.convolutions
+    ]
+    before = np.cumsum(weights) - weights
+    allowed = np.count_nonzero(before <= _LARGEST_FLOAT_PART * np.sum(weights))
+    return graph.convolutions[:allowed]
+
+
+def _quantized(content: bytes, activations: Activations, places: list[int]) -> bytes:
+    """Quantises some operators, and the weights of the head's matrix products."""
+    graph = Flatbuffer(content)
+    convolutions = [place for place in places if place in graph.convolutions]
+    corrected = correct_biases(content, activations, convolutions)
+    tool = quantizer.Quantizer(bytearray(corrected))
+    tool.add_dynamic_config(".*", qtyping.TFLOperationName.FULLY_CONNECTED, 8)
+    for kind in sorted({graph.kinds[place] for place in places}):
+        names = [
+            re.escape(graph.name(graph.operators[place].outputs[0]))
+            for place in places
+            if graph.kinds[place] == kind
+        ]
+        tool.add_static_config(
+            f"^({'|'.join(names)});?$", qtyping.TFLOperationName(kind), 8, 8
+        )
+    ranges = {
+        graph.name(tensor): {
+            "min": np.full((1,) * len(graph.shape(tensor)), low, "float32"),
+            "max": np.full((1,) * len(graph.shape(tensor)), high, "float32"),
+        }
+        for tensor, (low, high) in activations.ranges.items()
+    }
+    # Its progress bars cannot be turned off.
+    with contextlib.redirect_stderr(io.StringIO()):
+        result = tool.quantize(
+            ranges, enable_progress_bar=False, enable_progress_report=False
+        )
+    return bytes(result.quantized_model)
