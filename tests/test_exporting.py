@@ -177,4 +177,4 @@ def test_an_architecture_with_a_missing_operator_is_refused_by_name(tmp_path):
     signatures = {"serving_default": module.serve}
     tf.saved_model.save(module, str(tmp_path / "saved"), signatures=signatures)
     with pytest.raises(ValueError, match="no built-in operator.*Received: Erfinv"):
-        conversion.convert(tmp_path / "saved", "none", input_dtype="float32")
+        conversion.convert(tmp_path / "saved", "none")

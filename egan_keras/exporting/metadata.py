@@ -83,7 +83,7 @@ def describe(
 
 def embed(content: bytes, metadata: dict[str, Any]) -> bytes:
     """Returns a .tflite file with metadata inside; it scores as before."""
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     buffer = schema.BufferT()
     buffer.data = list(json.dumps(metadata, allow_nan=False).encode())
     model.buffers.append(buffer)

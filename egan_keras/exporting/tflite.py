@@ -173,7 +173,7 @@ class _Making:
 
     def saved_model_parities(self) -> tuple[Parity, Parity | None]:
         """Compares the SavedModel that is converted with the model."""
-        saved = self._saved_model(self.input_dtype, self.images.threshold)
+        saved = self._saved_model(self.images.threshold)
         return self.images.compare(
             scorer(saved, self.input_dtype, self.batch_size), self.images.threshold
         )
@@ -204,13 +204,10 @@ class _Making:
 
     def _converted(self, form: str, calibration: Calibration | None) -> bytes:
         threshold = calibration.threshold if calibration else 0.0
-        # The ranges of int8 are measured on float pixels.
-        dtype = "float32" if form == "int8" else self.input_dtype
         representative = self.images.representative
         content = conversion.convert(
-            self._saved_model(dtype, threshold),
+            self._saved_model(threshold),
             form,
-            input_dtype=self.input_dtype,
             representative=representative and representative.images,
         )
         described = metadata.describe(
@@ -223,14 +220,14 @@ class _Making:
         )
         return metadata.embed(content, described)
 
-    def _saved_model(self, input_dtype: str, threshold: float) -> Path:
-        made = self.folder / f"saved_model_{input_dtype}_{threshold!r}"
+    def _saved_model(self, threshold: float) -> Path:
+        made = self.folder / f"saved_model_{threshold!r}"
         if not made.exists():
             graph.write_saved_model(
                 self.model,
                 made,
                 threshold=threshold,
-                input_dtype=input_dtype,
+                input_dtype=self.input_dtype,
                 batch_size=self.batch_size,
             )
         return made

@@ -120,7 +120,6 @@ def _form(form: str, saved: Path, images: evidence.Evidence) -> dict:
         content = conversion.convert(
             saved,
             form,
-            input_dtype="float32",
             representative=images.representative.images[:_REPRESENTATIVE],
         )
     except ValueError as error:
