@@ -91,35 +91,22 @@ class Flatbuffer:
             values: float array of that input's shape.
         """
         operator = self.operators[place]
-        tensor = self._tensors[operator.inputs[position]]
-        if self._is_shared(operator.inputs[position]):
+        number = operator.inputs[position]
+        tensor = self._tensors[number]
+        # Operators whose constants are equal share one tensor, tensors one buffer.
+        if sum(list(each.inputs).count(number) for each in self.operators) > 1:
             copy = schema.TensorT()
             copy.__dict__.update(tensor.__dict__)
             copy.name = f"tensor_{len(self._tensors)}".encode()
-            self._model.buffers.append(schema.BufferT())
-            copy.buffer = len(self._model.buffers) - 1
             self._tensors.append(copy)
             operator.inputs = np.array(operator.inputs, "int32")
             operator.inputs[position] = len(self._tensors) - 1
             tensor = copy
+        if sum(each.buffer == tensor.buffer for each in self._tensors) > 1:
+            self._model.buffers.append(schema.BufferT())
+            tensor.buffer = len(self._model.buffers) - 1
         data = np.frombuffer(values.astype("float32").tobytes(), "uint8")
         self._model.buffers[tensor.buffer].data = data
-
-    def _is_shared(self, tensor: int) -> bool:
-        """Returns whether changing a constant would change it for other operators."""
-        buffer = self._tensors[tensor].buffer
-        same = {
-            number
-            for number, other in enumerate(self._tensors)
-            if other.buffer == buffer
-        }
-        readers = [
-            read
-            for operator in self.operators
-            for read in operator.inputs
-            if read in same
-        ]
-        return len(readers) > 1
 
     def to_bytes(self) -> bytes:
         """Returns the file."""
