@@ -7,7 +7,6 @@ Nagel et al. 2019 (arXiv 1906.04721), section 4.2, with means of real images.
 """
 
 import dataclasses
-import warnings
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -43,17 +42,12 @@ def observe(content: bytes, images: np.ndarray) -> Activations:
         images: uint8 (n, h, w, 3), pixels 0..255.
     """
     graph = Flatbuffer(content)
-    with warnings.catch_warnings():
-        # It warns that all tensors take memory.
-        warnings.simplefilter("ignore", UserWarning)
-        # Faster kernels would leave out tensors.
-        interpreter = Interpreter(
-            model_content=content,
-            experimental_preserve_all_tensors=True,
-            experimental_op_resolver_type=(
-                OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-            ),
-        )
+    # Faster kernels would leave out tensors.
+    interpreter = Interpreter(
+        model_content=content,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
     interpreter.allocate_tensors()
     entry = interpreter.get_input_details()[0]
     read = {graph.operators[place].inputs[0] for place in graph.convolutions}

@@ -18,6 +18,7 @@ def convert(
     form: str,
     *,
     representative: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
 ) -> bytes:
     """Converts a SavedModel with TFLite's built-in operators alone.
 
@@ -27,6 +28,7 @@ def convert(
             for weights of 8 bits, `"int8"` for weights and activations of 8 bits.
         representative: Images (n, h, w, 3), 0..255, whose activations set the ranges
             of int8.
+        labels: Of these images, (n,), 0 = majority; `None` if most are.
 
     Raises:
         ValueError: If the architecture has operators that TFLite lacks, or none that
@@ -43,7 +45,9 @@ def convert(
         content = converter.convert()
     except ConverterError as error:
         raise ValueError(_reason(error)) from error
-    return quantize_int8(content, representative) if form == "int8" else content
+    if form == "int8":
+        return quantize_int8(content, representative, labels)
+    return content
 
 
 def _reason(error: Exception) -> str:

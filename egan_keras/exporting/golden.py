@@ -73,6 +73,7 @@ def choose_golden(content: bytes, scored: Scored) -> Golden:
     candidates = order[np.unique(np.linspace(0, len(order) - 1, 64).astype(int))]
     differences = plain.predict(images[candidates])[:, 0] - scores[candidates]
     tolerance = max(_SMALLEST_TOLERANCE, _MARGIN * float(np.abs(differences).max()))
+    tolerance = float(f"{tolerance:.1e}")
     distances = scores - ordinary.threshold
     clearance = max(2 * tolerance, _CLEAR * float(scores.std()))
     chosen = []

@@ -10,6 +10,7 @@ import bisect
 import contextlib
 import io
 import re
+import warnings
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
@@ -64,14 +65,7 @@ def quantize_int8(
         ValueError: If images or labels do not fit the model, or it has no convolution.
     """
     _check_images(content, representative, labels)
-    graph = Flatbuffer(content)
-    graph.shorten_names()
-    content = graph.to_bytes()
-    if not graph.convolutions:
-        raise ValueError(
-            "The model has no convolution; expected a backbone to quantise. Received: "
-            f"operators={sorted(set(graph.kinds))}. Export it with another form."
-        )
+    content, graph = _with_short_names(content)
     activations = observe(content, representative)
     before = _scores(content, representative)
     spread = _deviation(before if labels is None else before[np.asarray(labels) == 0])
@@ -88,6 +82,37 @@ def quantize_int8(
     # The first start that is good; the last one where none is.
     starts = _places_to_start(graph)
     return quantized_from(starts[bisect.bisect_left(starts[:-1], True, key=is_good)])
+
+
+def quantize_after(
+    content: bytes, n_float_layers: int, representative: np.ndarray
+) -> bytes:
+    """Quantises as `quantize_int8` does, with so many convolutions left in float.
+
+    Args:
+        content: The bytes of a float .tflite file with one input, `images`.
+        n_float_layers: How many of the first convolutions stay float.
+        representative: As for `quantize_int8`.
+
+    Raises:
+        ValueError: If the images do not fit the model, or it has no convolution.
+    """
+    _check_images(content, representative, None)
+    content, graph = _with_short_names(content)
+    first = graph.convolutions[n_float_layers]
+    places = [place for place in _operators_before_the_head(graph) if place >= first]
+    return _quantized(content, observe(content, representative), places)
+
+
+def _with_short_names(content: bytes) -> tuple[bytes, Flatbuffer]:
+    graph = Flatbuffer(content)
+    if not graph.convolutions:
+        raise ValueError(
+            "The model has no convolution; expected a backbone to quantise. Received: "
+            f"operators={sorted(set(graph.kinds))}. Export it with another form."
+        )
+    graph.shorten_names()
+    return graph.to_bytes(), graph
 
 
 def _check_images(
@@ -180,8 +205,9 @@ def _quantized(content: bytes, activations: Activations, places: list[int]) -> b
         }
         for tensor, (low, high) in activations.ranges.items()
     }
-    # Its progress bars cannot be turned off.
-    with contextlib.redirect_stderr(io.StringIO()):
+    # Its progress bars cannot be turned off, and it warns of its own use of memory.
+    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         result = tool.quantize(
             ranges, enable_progress_bar=False, enable_progress_report=False
         )

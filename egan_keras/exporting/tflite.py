@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from egan_keras import thresholds
 from egan_keras.exporting import conversion, evidence, graph, metadata
 from egan_keras.exporting.evidence import Evidence
@@ -138,6 +140,15 @@ def _check_options(target: Path, quantize: str, representative: object) -> None:
         )
 
 
+def _of_sixteen_bits(calibration: Calibration) -> Calibration:
+    """Rounds the threshold, which is stored as all numbers are, to the safe side."""
+    exact, up = calibration.threshold, calibration.criterion == "sensitivity"
+    rounded = np.float16(exact)
+    if float(rounded) != exact and (float(rounded) > exact) != up:
+        rounded = np.nextafter(rounded, np.float16(np.inf if up else -np.inf))
+    return dataclasses.replace(calibration, threshold=float(rounded))
+
+
 @dataclasses.dataclass
 class _Making:
     """What the conversions of one model have in common."""
@@ -151,20 +162,23 @@ class _Making:
 
     def file(self, form: str) -> tuple[bytes, Calibration | None]:
         """Returns a .tflite file with its metadata, and how its threshold was set."""
-        calibration = self.model.calibration
+        calibration, held_out = self.model.calibration, self.images.validation
         if form == "none" or calibration is None:
             return self._converted(form, calibration), calibration
-        if self.images.validation is None:
-            stale = dataclasses.replace(calibration, confidence=None, guarantee=_STALE)
-            return self._converted(form, stale), stale
-        held_out = self.images.validation
-        before = TFLiteModel(self._converted(form, calibration))
-        again = thresholds.calibrate(
-            before.predict(held_out.images)[:, 0],
-            held_out.labels,
-            **calibration.wish,
-        )
-        return self._converted(form, again), again
+        if held_out is None:
+            calibration = dataclasses.replace(
+                calibration, confidence=None, guarantee=_STALE
+            )
+        else:
+            before = TFLiteModel(self._converted(form, calibration))
+            calibration = thresholds.calibrate(
+                before.predict(held_out.images)[:, 0],
+                held_out.labels,
+                **calibration.wish,
+            )
+        if form == "float16":
+            calibration = _of_sixteen_bits(calibration)
+        return self._converted(form, calibration), calibration
 
     def parities(self, content: bytes) -> tuple[Parity, Parity | None]:
         """Compares a .tflite file with the model."""
@@ -204,11 +218,13 @@ class _Making:
 
     def _converted(self, form: str, calibration: Calibration | None) -> bytes:
         threshold = calibration.threshold if calibration else 0.0
-        representative = self.images.representative
+        saved = self._saved_model(threshold)
+        known = self.images.representative
         content = conversion.convert(
-            self._saved_model(threshold),
+            saved,
             form,
-            representative=representative and representative.images,
+            representative=known and known.images,
+            labels=known and known.labels_or_calls(self.images.threshold),
         )
         described = metadata.describe(
             self.model,

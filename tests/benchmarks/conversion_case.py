@@ -120,7 +120,8 @@ def _form(form: str, saved: Path, images: evidence.Evidence) -> dict:
         content = conversion.convert(
             saved,
             form,
-            representative=images.representative.images[:_REPRESENTATIVE],
+            representative=images.representative.images,
+            labels=images.representative.labels,
         )
     except ValueError as error:
         return {"error": str(error)}

@@ -111,12 +111,13 @@ def _bare(model: ek.EGAN, form: str, whole: bytes, images: np.ndarray) -> bytes:
         content = conversion.convert(folder, "none" if form == "int8" else form)
     if form != "int8":
         return content
+    graph = Flatbuffer(whole)
     # As many layers in float as the whole has.
-    float_layers = sum(
-        not Flatbuffer(whole).is_integer(Flatbuffer(whole).operators[place].outputs[0])
-        for place in Flatbuffer(whole).convolutions
+    n_float_layers = sum(
+        not graph.is_integer(graph.operators[place].outputs[0])
+        for place in graph.convolutions
     )
-    return quantization.quantize_from(content, float_layers, images)
+    return quantization.quantize_after(content, n_float_layers, images)
 
 
 def _milliseconds(
