@@ -1,4 +1,5 @@
 import json
+import re
 
 import keras
 import numpy as np
@@ -156,6 +157,7 @@ def test_the_model_card_names_data_threshold_and_limits(exported):
     assert exported["int8"].calibration.guarantee in card
     assert "| TFLite int8, held out |" in card
     assert "It has seen 49 minority images" in card
+    assert re.search(r"- Form: int8 \([1-9]\d?% of the multiplications", card)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

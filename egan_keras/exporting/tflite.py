@@ -12,6 +12,7 @@ import numpy as np
 from egan_keras import thresholds
 from egan_keras.exporting import conversion, evidence, graph, metadata
 from egan_keras.exporting.evidence import Evidence
+from egan_keras.exporting.flatbuffer import integer_share
 from egan_keras.exporting.golden import choose_golden
 from egan_keras.exporting.model_card import model_card
 from egan_keras.exporting.parity import Parity
@@ -234,6 +235,8 @@ class _Making:
             batch_size=self.batch_size,
             calibration=calibration,
         )
+        if form == "int8":
+            described["integer_share"] = round(integer_share(content), 3)
         return metadata.embed(content, described)
 
     def _saved_model(self, threshold: float) -> Path:
