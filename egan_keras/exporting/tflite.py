@@ -269,7 +269,7 @@ def _write(
             "sha256": hashlib.sha256(content).hexdigest(),
             "bytes": len(content),
         },
-        "golden": choose_golden(content, images.held_out).write(folder / golden.name),
+        "golden": choose_golden(content, images).write(folder / golden.name),
         "checks": to_json(export.checks),
     }
     made = {target: folder / "model", golden: folder / golden.name}
