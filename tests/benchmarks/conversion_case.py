@@ -20,7 +20,7 @@ import egan_keras as ek
 from egan_keras.exporting import conversion, evidence, graph
 from egan_keras.exporting.parity import compare
 
-_REPRESENTATIVE, _COMPARED, _TIMED = 100, 200, 50
+_REPRESENTATIVE, _COMPARED, _TIMED = 60, 100, 50
 
 
 def main() -> None:
