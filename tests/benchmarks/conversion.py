@@ -4,8 +4,8 @@
         [BACKBONE ...]
 
 Each backbone has a process of its own and a record in DIR, so that a run that was
-stopped goes on, and the table shows all that have one. All are converted unless some are
-named. With --data (a folder with the classes automobile and airplane), two
+stopped goes on, and the table shows all that have one. All are converted unless some
+are named. With --data (a folder with the classes automobile and airplane), two
 backbones with ImageNet weights are converted, too.
 """
 
