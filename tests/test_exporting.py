@@ -105,9 +105,7 @@ def test_the_threshold_is_set_again_on_quantised_scores(exported, digits, form):
     held_out = images[100:][labels[100:] == 0]
     scores = run(exported[form].path, held_out)["score"][:, 0]
     again = ek.thresholds.calibrate(scores, np.zeros(len(scores)), specificity=0.9)
-    # Numbers of 16 bits have three digits, and are rounded to the safe side.
-    allowed = 1e-3 * abs(again.threshold) if form == "float16" else 1e-6
-    assert 0 <= again.threshold - exported[form].calibration.threshold <= allowed
+    assert exported[form].calibration.threshold == pytest.approx(again.threshold)
     assert exported[form].calibration.guarantee == again.guarantee
 
 

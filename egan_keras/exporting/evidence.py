@@ -41,6 +41,28 @@ class Scored:
         """Returns the labels; if they are not known, what the model calls minority."""
         return self.scores < threshold if self.labels is None else self.labels
 
+    def evenly(self, wanted: int) -> "Scored":
+        """Returns at most so many of the images, evenly spaced."""
+        rows = _evenly(len(self.images), wanted)
+        labels = None if self.labels is None else self.labels[rows]
+        return Scored(self.images[rows], labels, self.scores[rows])
+
+    def compare(
+        self,
+        predict: Callable[[np.ndarray], np.ndarray],
+        threshold: float,
+        export_threshold: float,
+    ) -> Parity:
+        """Compares an export's scores with the model's.
+
+        Args:
+            predict: The export's scores (n, 1) of images.
+            threshold: The model's.
+            export_threshold: The export's.
+        """
+        scores = predict(self.images)[:, 0]
+        return compare(self.scores, threshold, scores, export_threshold, self.labels)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evidence:
@@ -84,14 +106,7 @@ class Evidence:
             On held-out images, and on those of the test if there are any.
         """
         held_out, test = (
-            scored
-            and compare(
-                scored.scores,
-                self.threshold,
-                predict(scored.images)[:, 0],
-                threshold,
-                scored.labels,
-            )
+            scored and scored.compare(predict, self.threshold, threshold)
             for scored in (self.held_out, self.test)
         )
         return held_out, test

@@ -108,9 +108,62 @@ class Flatbuffer:
         data = np.frombuffer(values.astype("float32").tobytes(), "uint8")
         self._model.buffers[tensor.buffer].data = data
 
+    def put_constant(self, place: int, position: int, value: float) -> None:
+        """Lets an operator read a float32 number of its own in place of an input."""
+        operator = self.operators[place]
+        shape = self.shape(operator.inputs[position])
+        values = np.full(shape, value, "float32")
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(values.tobytes(), "uint8")
+        self._model.buffers.append(buffer)
+        tensor = schema.TensorT()
+        tensor.name = f"tensor_{len(self._tensors)}".encode()
+        tensor.type = schema.TensorType.FLOAT32
+        tensor.shape = list(shape)
+        tensor.buffer = len(self._model.buffers) - 1
+        self._tensors.append(tensor)
+        operator.inputs[position] = len(self._tensors) - 1
+
+    def output(self, name: str) -> int:
+        """Returns the tensor that the signature calls so."""
+        outputs = self._model.signatureDefs[0].outputs
+        return next(each.tensorIndex for each in outputs if each.name == name.encode())
+
+    def place_of(self, tensor: int) -> int:
+        """Returns the operator that computes a tensor."""
+        return next(
+            place
+            for place, operator in enumerate(self.operators)
+            if tensor in operator.outputs
+        )
+
     def to_bytes(self) -> bytes:
         """Returns the file."""
         return bytes(flatbuffer_utils.convert_object_to_bytearray(self._model))
+
+
+def with_threshold(content: bytes, threshold: float) -> bytes:
+    """Returns a .tflite file with another threshold; its scores stay as they are.
+
+    Args:
+        content: The bytes of a .tflite file whose `is_minority` is `score` below a
+            constant, as a number.
+        threshold: What the score is compared with, as a float32 in all forms.
+
+    Raises:
+        ValueError: If the file is none of that kind.
+    """
+    graph = Flatbuffer(content)
+    as_number = graph.place_of(graph.output("is_minority"))
+    place = graph.place_of(graph.operators[as_number].inputs[0])
+    compared = graph.operators[place]
+    if graph.kinds[place] != "LESS" or compared.inputs[0] != graph.output("score"):
+        raise ValueError(
+            "The graph does not compare its score with a threshold; expected LESS. "
+            f"Received: {graph.kinds[place]}. Export the model again."
+        )
+    graph.put_constant(place, 1, threshold)
+    return graph.to_bytes()
 
 
 def integer_share(content: bytes) -> float:
