@@ -15,6 +15,7 @@ from egan_keras import data
 from egan_keras.evaluation.report import write_atomically
 from egan_keras.exporting import conversion, graph
 from egan_keras.model import EGAN
+from egan_keras.tuning.quiet import without_stderr
 
 FOLDER = "footprints"
 
@@ -61,8 +62,9 @@ def measure(
         return Footprint(**json.loads(path.read_text("utf-8")))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        content = _converted(model, images)
-        found = Footprint(len(content) / 1000, _latency(content, images[0]))
+        with without_stderr():
+            content = _converted(model, images)
+            found = Footprint(len(content) / 1000, _latency(content, images[0]))
     except ValueError:  # TFLite has no operator for a part of it
         found = Footprint()
     text = json.dumps(dataclasses.asdict(found))

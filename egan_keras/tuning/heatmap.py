@@ -9,6 +9,8 @@ from egan_keras.evaluation.style import new_figure
 from egan_keras.tuning.records import TrialRecord
 
 _COLOURS = "cividis"  # even in lightness, for colour-blind readers and in print too
+# So that colours do not make much of differences that mean nothing.
+_LEAST_RANGE = 0.02
 
 
 def save_heatmap(path: Path, records: Sequence[TrialRecord]) -> None:
@@ -31,8 +33,11 @@ def save_heatmap(path: Path, records: Sequence[TrialRecord]) -> None:
         values[place] = record.held_out.mean
     figure = new_figure(3.2 + 1.8 * len(discriminators), 2.2 + 0.7 * len(encoders))
     axes = figure.subplots()
-    image = axes.imshow(values, cmap=_COLOURS, aspect="auto")
-    middle = (np.nanmin(values) + np.nanmax(values)) / 2
+    low, high = np.nanmin(values), np.nanmax(values)
+    middle, half = (low + high) / 2, max(high - low, _LEAST_RANGE) / 2
+    image = axes.imshow(
+        values, _COLOURS, vmin=middle - half, vmax=middle + half, aspect="auto"
+    )
     for row, encoder in enumerate(encoders):
         for column, discriminator in enumerate(discriminators):
             record = best.get((encoder, discriminator))

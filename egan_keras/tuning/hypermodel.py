@@ -35,8 +35,8 @@ class EGANHyperModel(keras_tuner.HyperModel):
         name: As in `keras_tuner.HyperModel`.
         tunable: As in `keras_tuner.HyperModel`.
         **choices: Fields of `Recipe`, with one value or a list of values to choose
-            among. Without any, depths (or layers trained) and the size of the images
-            in the network are searched; give one value to keep it.
+            among. `depths` (or, if layers are trained, `trained_layers`) and
+            `network_size` are searched unless one value is given.
 
     Raises:
         ValueError: If a backbone, the recipe or a choice is unknown.
@@ -44,7 +44,7 @@ class EGANHyperModel(keras_tuner.HyperModel):
     Example:
         >>> hypermodel = EGANHyperModel(
         ...     (32, 32, 3), encoders=["MobileNet:alpha=0.25"], weights=None,
-        ...     depths=[1, 2], loss=["non_saturating", "hinge"],
+        ...     network_size=32, depths=[1, 2], loss=["non_saturating", "hinge"],
         ... )
         >>> hypermodel.space.size
         4

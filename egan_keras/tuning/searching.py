@@ -27,13 +27,13 @@ class Search:
     Attributes:
         folder: Where it is, with its leaderboard.
         records: The trials, in their order.
-        best: The one chosen.
+        best: The one chosen; `None` in a worker, whose chief chooses.
         hypermodel: The configurations it chose among.
     """
 
     folder: Path
     records: tuple[TrialRecord, ...]
-    best: TrialRecord
+    best: TrialRecord | None
     hypermodel: EGANHyperModel
 
     @property
@@ -197,12 +197,14 @@ def _keep(folder: Path, budget: dict, verbose: bool) -> None:
 
 
 def _finished(folder: Path, hypermodel: EGANHyperModel, budget: dict) -> Search:
+    """Writes the leaderboard, unless another process does."""
     records = load_records(folder)
+    if is_worker():
+        return Search(folder, tuple(records), None, hypermodel)
     try:
         best = _chosen(records, budget)
     except ValueError:
         write_leaderboard(folder, records, None)
         raise
-    if not is_worker():
-        write_leaderboard(folder, records, best)
+    write_leaderboard(folder, records, best)
     return Search(folder, tuple(records), best, hypermodel)

@@ -40,7 +40,7 @@ class Space:
         discriminators: Backbones to choose the discriminator among.
         recipe: Name of a recipe, or a `Recipe`, which decides all else.
         choices: For fields of the recipe, one value or a list of values to choose
-            among. Where it is empty, `default_choices` are searched.
+            among. `default_choices` are searched where it does not say otherwise.
 
     Raises:
         ValueError: If a backbone, the recipe or a choice is unknown, or a list is
@@ -58,10 +58,10 @@ class Space:
         self.encoders = _backbones(encoders, "encoders")
         self.discriminators = _backbones(discriminators, "discriminators")
         own = networks.get_recipe(recipe)
-        if not choices:
-            choices = default_choices(own, image_shape, self.discriminators)
-        self.searched = {}
-        fixed = {}
+        kept = networks.get_recipe(own, **_fixed(choices))
+        defaults = default_choices(kept, image_shape, self.discriminators)
+        choices = {**defaults, **choices}
+        self.searched, fixed = {}, {}
         for name, value in choices.items():
             values = list(dict.fromkeys(value)) if _is_list(value) else [value]
             _check_values(own, name, values)
@@ -137,6 +137,10 @@ def _backbones(specs: Sequence[str], name: str) -> list[str]:
             f"Received: {name}={specs!r}. For example {name}=['MobileNetV2']."
         )
     return list(dict.fromkeys(str(Backbone.parse(spec)) for spec in specs))
+
+
+def _fixed(choices: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in choices.items() if not _is_list(value)}
 
 
 def _is_list(value: Any) -> bool:

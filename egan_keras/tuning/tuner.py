@@ -18,6 +18,7 @@ from egan_keras.tuning.fits import judge
 from egan_keras.tuning.folds import Fold
 from egan_keras.tuning.hypermodel import EGANHyperModel
 from egan_keras.tuning.objective import ERROR_NAME, NAME
+from egan_keras.tuning.quiet import without_warnings
 from egan_keras.tuning.records import TrialRecord
 
 FEATURES = "features"
@@ -94,7 +95,8 @@ class PairingTuner(keras_tuner.Tuner):
         gc.collect()
         record = self._begun(trial)
         try:
-            record = self._judged(trial, record)
+            with without_warnings():
+                record = self._judged(trial, record)
         # Whatever stops one configuration need not stop the others.
         except Exception as error:
             reason = _reason(error)
