@@ -61,12 +61,18 @@ class Space:
         kept = networks.get_recipe(own, **_fixed(choices))
         defaults = default_choices(kept, image_shape, self.discriminators)
         choices = {**defaults, **choices}
+        own_size = networks.network_size(
+            Backbone.parse(self.discriminators[0]), tuple(image_shape)
+        )
         self.searched, fixed = {}, {}
         for name, value in choices.items():
             values = list(dict.fromkeys(value)) if _is_list(value) else [value]
             _check_values(own, name, values)
             # What the recipe says comes first, as that is what a search starts from.
-            values.sort(key=lambda each: each != getattr(own, name))
+            first = getattr(own, name)
+            if name == "network_size" and first not in values:
+                first = own_size
+            values.sort(key=lambda each: each != first)
             if len(values) > 1:
                 self.searched[name] = values
             else:
