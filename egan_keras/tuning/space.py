@@ -175,4 +175,4 @@ def _as_told(values: list) -> list:
     if all(type(value) is type(values[0]) for value in values):
         if isinstance(values[0], bool | int | float | str):
             return values
-    return ["recipe's" if value is None else str(value) for value in values]
+    return [str(value) for value in values]
