@@ -60,7 +60,7 @@ def rows_of(folder):
 def test_a_search_goes_past_failures(splits, pretend, tmp_path, tuner, capsys):
     options = SPACE | {"verbose": True}
     search = ek.search_pairings(
-        *splits, folder=tmp_path / "s", tuner=tuner, trials=9, **options
+        *splits, folder=tmp_path / "s", tuner=tuner, trials=12, **options
     )
     first = search.records[0]
     assert (first.encoder, first.discriminator, first.recipe["depths"]) == (

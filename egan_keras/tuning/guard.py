@@ -59,7 +59,8 @@ def enter(folder: Path, described: dict[str, Any]) -> None:
                 "run the command that began it."
             )
         return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    # Another process of a distributed search may be writing the file just now.
+    if folder.exists() and (not folder.is_dir() or any(folder.glob("[!.]*"))):
         raise FileExistsError(
             "The folder of the search holds something else; expected a new or an "
             f"empty one. Received: {str(folder)!r}. Name another folder."
