@@ -1,6 +1,7 @@
 import argparse
 
 import keras_tuner
+import numpy as np
 import pytest
 
 import egan_keras as ek
@@ -96,3 +97,17 @@ def test_backbones_with_options_stand_in_one_list(text, expected):
 def test_unreadable_choices_are_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="expected NAME=VALUE"):
         tune.choice(text)
+
+
+def test_each_backbone_can_have_weights_of_its_own(tiny_weights):
+    other = "MobileNet:alpha=0.5"
+    arguments = {"image_shape": SHAPE, "network_size": 32}
+    weights = {TINY: tiny_weights, other: None}
+    model = ek.EGAN.from_backbones(other, TINY, weights=weights, **arguments)
+    plain = ek.EGAN.from_backbones(TINY, TINY, weights=tiny_weights, **arguments)
+    for ours, theirs in zip(
+        model.discriminator.stem.weights, plain.discriminator.stem.weights, strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match="no weights named.*Add 'MobileNet:alpha=0.5'"):
+        ek.EGAN.from_backbones(other, TINY, weights={TINY: None}, **arguments)

@@ -1,7 +1,7 @@
 """`EGANHyperModel`: the models that a search chooses among."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import keras_tuner
@@ -59,7 +59,7 @@ class EGANHyperModel(keras_tuner.HyperModel):
         encoders: Sequence[str],
         discriminators: Sequence[str] | None = None,
         recipe: "str | networks.Recipe" = "default",
-        weights: str | os.PathLike | None = "imagenet",
+        weights: "networks.Weights | Mapping[str, networks.Weights]" = "imagenet",
         seed: int = 0,
         name: str | None = None,
         tunable: bool = True,

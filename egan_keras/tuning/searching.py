@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from egan_keras import data, networks
@@ -65,7 +65,7 @@ def search_pairings(
     trials: int = 20,
     seed: int = 0,
     recipe: "str | networks.Recipe" = "default",
-    weights: str | os.PathLike | None = "imagenet",
+    weights: "networks.Weights | Mapping[str, networks.Weights]" = "imagenet",
     max_int8_kb: float | None = None,
     max_latency_ms: float | None = None,
     verbose: bool = True,
