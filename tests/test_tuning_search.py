@@ -122,6 +122,26 @@ def record(number=1, mean=0.5, epochs=20, **values):
     )
 
 
+@pytest.mark.parametrize(
+    ("leads", "wins"),
+    [
+        ([0.1, 0.1, 0.1], True),
+        ([0.01, 0.012, 0.011], True),
+        ([0.0, 0.0, 0.3], False),
+        ([-0.1, -0.1, -0.1], False),
+        ([0.0, 0.0, 0.0], False),
+    ],
+)
+def test_the_default_stays_unless_another_is_clearly_better(leads, wins):
+    default = record(number=1).with_values(shares=(0.6, 0.5, 0.4))
+    shares = tuple(np.add(default.shares, leads))
+    other = record(number=2).with_values(shares=shares)
+    assert choosing.choose([default, other], default).number == (2 if wins else 1)
+    if sum(leads) > 0:
+        assert choosing.choose([other], default).number == 2
+        assert choosing.choose([default, other]).number == 2
+
+
 def test_trials_of_fewer_epochs_are_not_compared():
     short = record(number=1, mean=0.9, epochs=7)
     whole = record(number=2, mean=0.8)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from egan_keras.evaluation.report import write_atomically
+from egan_keras.tuning.choosing import comparable, default_of
 from egan_keras.tuning.heatmap import save_heatmap
 from egan_keras.tuning.objective import ERROR_NAME, NAME
 from egan_keras.tuning.records import TrialRecord
@@ -39,9 +40,11 @@ Held-out AUROC is the objective: the mean, over the minority images, of the shar
 validation majority images that score above one when training did not see it; ± one
 standard error, from how much the minority images differ. No test image has part in it.
 Its highest value is too high by its choice among many; the test split tells what the
-model is worth. The lead is compared image by image with trial 1, the recipe as it is,
-so its standard error is smaller. Training is that of one model, its features computed
-before; scoring is the int8 TFLite model's, on one thread of this machine.
+model is worth. The lead is compared image by image with trial 1, the first pairing with
+the recipe as it is, which is chosen unless the best trial's lead is more than chance
+explains (t-test at 2.5 %), or trial 1 is over the budget. Training is that of one
+model, its features computed before; scoring is the int8 TFLite model's, on one thread
+of this machine.
 """
 
 
@@ -108,8 +111,8 @@ def _row(
         return row | {"seconds": record.seconds, "failure": record.failure}
     held_out = record.held_out
     row |= {NAME: held_out.mean, ERROR_NAME: held_out.standard_error}
-    first = min(records, key=lambda each: each.number)
-    if first.failure is None and first.epochs == record.epochs and first != record:
+    first = default_of(records)
+    if first not in (None, record) and comparable(first, record):
         row["lead"], row["lead_error"] = held_out.lead(first.held_out)
     return row | {name: getattr(record, name) for name in _COSTS}
 

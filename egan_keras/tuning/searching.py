@@ -74,8 +74,9 @@ def search_pairings(
     """Searches for the best pairing of backbones, and choices of a recipe.
 
     A trial is judged by minority images that its training did not see, see
-    `EGANHyperModel.fit`. The first one is the first pairing with the recipe as it is.
-    Where the folder holds this search already, killed or not, it goes on.
+    `EGANHyperModel.fit`. The first one is the first pairing with the recipe as it is;
+    it is chosen unless another one is clearly better. Where the folder holds this
+    search already, killed or not, it goes on.
 
     Args:
         train: Training images of both classes, two minority images or more.
@@ -175,7 +176,8 @@ def _announce(
 
 
 def _chosen(records: Sequence[TrialRecord], budget: dict) -> TrialRecord:
-    return choosing.choose(choosing.within(choosing.completed(records), **budget))
+    eligible = choosing.within(choosing.completed(records), **budget)
+    return choosing.choose(eligible, choosing.default_of(records))
 
 
 def _keep(folder: Path, budget: dict, verbose: bool) -> None:

@@ -118,7 +118,8 @@ def summarise(folder: Path, aurocs: dict[int, float]) -> dict:
     records = [each for each in load_records(folder) if each.failure is None]
     objectives = [record.held_out.mean for record in records]
     judged = [aurocs[record.number] for record in records]
-    chosen = choosing.choose(choosing.completed(records)).number
+    default = choosing.default_of(records)
+    chosen = choosing.choose(choosing.completed(records), default).number
     return {
         "trials": len(records),
         "default": aurocs[1],
