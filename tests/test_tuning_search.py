@@ -42,6 +42,8 @@ def pretended(tuner, trial, record):
 @pytest.fixture
 def pretend(monkeypatch):
     monkeypatch.setattr(PairingTuner, "_judged", pretended)
+    # It takes half a second a trial, and there is nothing to collect.
+    monkeypatch.setattr("gc.collect", lambda: 0)
 
 
 @pytest.fixture
@@ -115,7 +117,7 @@ def test_what_cannot_be_converted_is_in_no_budget():
 
 def record(number=1, mean=0.5, epochs=20, **values):
     values = {"int8_kb": 300.0, "latency_ms": 0.1, **values}
-    recipe = {"depths": 1, "trained_layers": 0}
+    recipe = {"depths": 1, "trained_layers": 0, "epochs": values.pop("whole", 20)}
     shares = (mean, mean)
     return TrialRecord(
         number, TINY, TINY, {}, recipe, 32, epochs, shares=shares, **values
@@ -147,6 +149,11 @@ def test_trials_of_fewer_epochs_are_not_compared():
     whole = record(number=2, mean=0.8)
     assert choosing.completed([short, whole]) == [whole]
     assert leaderboard.ranked([short, whole]) == [whole, short]
+    assert choosing.completed([short, record(number=3, epochs=2)]) == [short]
+    # A recipe of fewer epochs is none the less whole.
+    quick = record(number=4, mean=0.7, epochs=5, whole=5)
+    assert choosing.completed([quick, whole]) == [quick, whole]
+    assert choosing.comparable(quick, whole) and not choosing.comparable(short, whole)
 
 
 @pytest.mark.parametrize("other", ["images", "validation", "options", "seed"])

@@ -13,11 +13,14 @@ Search for the best pairing of backbones, and train the best one.
 
 Each trial trains with some minority images held out in turn, and ranks these against
 the majority images of validation: no test image has part in it. A line is printed for
-each trial as it ends. The best configuration is trained on all training images.
+each trial as it ends. The first one is the first pairing with the recipe as it is; it
+wins unless the best one is better than chance explains, or it is over the budget. The
+winner is trained on all training images.
 
 RUN gets what `train` writes, and leaderboard.csv, leaderboard.md and heatmap.png. Until
-then the search is in the folder RUN.search: after Ctrl-C, which leaves the leaderboard
-so far there, or a kill, the same command goes on. More --trials may be asked for.
+then the search, with the features of every backbone, cut and size, is in the folder
+RUN.search: after Ctrl-C, which leaves the leaderboard so far there, or a kill, the same
+command goes on. More --trials may be asked for.
 """
 _EPILOG = """\
 Exit codes: as for `train`.
@@ -29,7 +32,8 @@ folder for RUN, and, in its environment,
   KERASTUNER_TUNER_ID=worker1 (worker2 ..)  for those that run them.
 The chief writes RUN when the workers have ended. It waits for a worker that was killed:
 start that one again with the same KERASTUNER_TUNER_ID, and it runs its trial again. Or
-stop all, and go on with the same command without these variables.
+stop all, and go on with the same command without these variables. KerasTuner does not
+encrypt what they say to each other: use a network that you trust.
 
 Examples:
   egan-keras tune --data images --majority good --minority scratched \\

@@ -39,6 +39,10 @@ def tune(arguments: argparse.Namespace) -> int:
     )
     splits = load(arguments)
     check_validation(splits.validation, arguments)
+    if not arguments.skip_unreadable:
+        # A file that cannot be read would make every trial fail.
+        splits.train.images.check()
+        splits.validation.images.check()
     folder = arguments.out.with_name(arguments.out.name + _SUFFIX)
     search = tuning.search_pairings(
         splits.train,

@@ -10,9 +10,10 @@ _LEVEL = 0.025
 
 
 def completed(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Returns the trials that can be compared: those trained for the most epochs.
+    """Returns the trials that can be compared: those trained for all their epochs.
 
-    Hyperband trains most of its trials for fewer.
+    Hyperband trains most of its trials for fewer; where it has trained none for all,
+    those with the most epochs are returned.
 
     Raises:
         ValueError: If none has completed.
@@ -26,13 +27,18 @@ def completed(records: Sequence[TrialRecord]) -> list[TrialRecord]:
             + ("which failed: " + "; ".join(reasons) if records else "none begun")
             + ". Run the search for longer, or choose other backbones."
         )
-    epochs = max(record.epochs for record in done)
-    return [record for record in done if record.epochs == epochs]
+    whole = [record for record in done if record.is_whole]
+    most = max(record.epochs for record in done)
+    return whole or [record for record in done if record.epochs == most]
 
 
 def comparable(one: TrialRecord, other: TrialRecord) -> bool:
-    """Whether both have completed, with equally long trainings."""
-    return one.failure is other.failure is None and one.epochs == other.epochs
+    """Whether both have completed, neither cut shorter by Hyperband."""
+    if one.failure is not None or other.failure is not None:
+        return False
+    return one.is_whole is other.is_whole and (
+        one.is_whole or one.epochs == other.epochs
+    )
 
 
 def default_of(records: Sequence[TrialRecord]) -> TrialRecord | None:

@@ -47,7 +47,10 @@ def judge(
         DivergedError: If a training diverges.
     """
     minority = np.flatnonzero(train.labels == 1)
-    cache = TrialFeatures(place, _with_views(model, train.images[minority]))
+    views = _select(train.images, minority)
+    if model.choices.mirrored_minority:
+        views = data.WithMirrorImages(views)
+    cache = TrialFeatures(place, views)
     first = _FirstWeights(model)
     fits, seconds = [], []
     for fold in folds:
@@ -64,7 +67,7 @@ def judge(
             cache_features=cache,
         )
         seconds.append(time.perf_counter() - started)
-        held_out = train.images[minority[fold.held_out]]
+        held_out = _select(train.images, minority[fold.held_out])
         scores = _scores(model, held_out, "minority", cache)
         others = _scores(model, majority, "validation", cache)
         if model.stop_training or not np.isfinite([*scores, *others]).all():
@@ -101,13 +104,6 @@ class _FirstWeights:
         for variable, value in self._values:
             is_seed = variable.name == _SEED_STATE
             variable.assign(np.array([seed, 0], value.dtype) if is_seed else value)
-
-
-def _with_views(model: EGAN, minority: np.ndarray) -> np.ndarray:
-    """Returns images, and their mirror images where these are trained on too."""
-    if model.choices.mirrored_minority:
-        return np.concatenate([minority, minority[:, :, ::-1]])
-    return minority
 
 
 def _scores(model: EGAN, images, what: str, cache: TrialFeatures) -> np.ndarray:

@@ -51,13 +51,14 @@ of this machine.
 def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Returns trials from the best to the worst, and the failed ones behind them.
 
-    Trials of Hyperband that were trained for more epochs come first.
+    Those that Hyperband has not cut short come first.
     """
     return sorted(
         records,
         key=lambda record: (
             record.failure is not None,
-            -record.epochs,
+            not record.is_whole,
+            0 if record.is_whole else -record.epochs,
             -record.held_out.mean if record.failure is None else 0,
             record.number,
         ),

@@ -56,6 +56,11 @@ class TrialRecord:
         return HeldOut(tuple(self.shares))
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it was trained as long as its recipe says; Hyperband stops most."""
+        return self.epochs >= self.recipe["epochs"]
+
+    @property
     def pairing(self) -> str:
         """The two backbones, as in `DenseNet121->VGG19`."""
         return f"{self.encoder}->{self.discriminator}"

@@ -1,14 +1,16 @@
 """Features of the images of one trial, which its fits share."""
 
 import os
+from collections.abc import Iterator
 
 import numpy as np
 
 from egan_keras import features
 from egan_keras.data import LazyRows
-from egan_keras.data.lazy import fingerprint
+from egan_keras.data.lazy import fingerprint, in_batches
 
 _MINORITY = "minority"
+_BATCH_SIZE = 128
 
 
 class TrialFeatures(features.FeatureCache):
@@ -24,11 +26,13 @@ class TrialFeatures(features.FeatureCache):
             (n, h, w, 3).
     """
 
-    def __init__(self, place: str | os.PathLike, minority: np.ndarray) -> None:
+    def __init__(
+        self, place: str | os.PathLike, minority: np.ndarray | LazyRows
+    ) -> None:
         super().__init__(place, verbose=0)
         self._room = features.FeatureCache("auto", verbose=0)
         self._minority = minority
-        self._row_of = {_mark(image): row for row, image in enumerate(minority)}
+        self._row_of = {mark: row for row, mark in enumerate(_marks(minority))}
         self._kept: dict[tuple[tuple[int, ...], str], features.Features] = {}
 
     def features(self, images, compute, what, *, show=True) -> features.Features:
@@ -39,7 +43,7 @@ class TrialFeatures(features.FeatureCache):
             if (stem, what) not in self._kept:
                 found = super().features(self._minority, compute, what)
                 self._kept[stem, what] = [np.asarray(array) for array in found]
-            rows = [self._row_of[_mark(image)] for image in images]
+            rows = [self._row_of[mark] for mark in _marks(images)]
             return [array[rows] for array in self._kept[stem, what]]
         if (stem, what) not in self._kept:
             found = super().features(images, compute, what, show=show)
@@ -54,5 +58,8 @@ class TrialFeatures(features.FeatureCache):
         return array if array.nbytes > self._room.memory_limit else np.asarray(array)
 
 
-def _mark(image: np.ndarray) -> str:
-    return fingerprint(iter([np.ascontiguousarray(image).data.cast("B")]))
+def _marks(images: np.ndarray | LazyRows) -> Iterator[str]:
+    """Yields a fingerprint of each image's pixels."""
+    for batch in in_batches(images, _BATCH_SIZE):
+        for image in batch:
+            yield fingerprint(iter([np.ascontiguousarray(image).data.cast("B")]))
