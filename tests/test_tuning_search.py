@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import egan_keras as ek
-from egan_keras.tuning import choosing, footprint, leaderboard
+from egan_keras.tuning import choosing, footprint, guard, leaderboard
 from egan_keras.tuning.records import TrialRecord, load_records
 from egan_keras.tuning.tuner import PairingTuner
 
@@ -173,6 +173,15 @@ def test_another_search_is_not_mixed_in(splits, pretend, tmp_path, other):
     with pytest.raises(FileExistsError, match=words.get(other, other)):
         ek.search_pairings(train, validation, **options)
     assert len(load_records(tmp_path / "s")) == 2
+
+
+def test_two_processes_do_not_run_one_search(splits, pretend, tmp_path):
+    options = {"folder": tmp_path / "s", "trials": 1, **SPACE}
+    ek.search_pairings(*splits, **options)
+    with guard.alone(tmp_path / "s"):
+        with pytest.raises(FileExistsError, match="Another process runs this search"):
+            ek.search_pairings(*splits, **options)
+    assert len(ek.search_pairings(*splits, **options).records) == 1
 
 
 def test_a_folder_of_something_else_is_refused(splits, pretend, tmp_path):

@@ -1,6 +1,8 @@
 """One folder, one search: what it is of, and the refusal to mix it with another."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,13 @@ from egan_keras.data.lazy import SelectedRows, fingerprint
 from egan_keras.evaluation.report import write_atomically
 from egan_keras.tuning.hypermodel import EGANHyperModel
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
 FILE = "search.json"
+_LOCK = ".lock"
 
 _WORDS = {
     "train": "training images",
@@ -68,6 +76,26 @@ def enter(folder: Path, described: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(described, indent=2)
     write_atomically(path, lambda target: target.write_text(text + "\n", "utf-8"))
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes from running the same search; a kill leaves no lock.
+
+    Raises:
+        FileExistsError: If another process runs it.
+    """
+    with (folder / _LOCK).open("w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FileExistsError(
+                    "Another process runs this search; expected one at a time, or a "
+                    f"chief and its workers. Received: {str(folder)!r}. Wait for it, "
+                    "stop it, or see `egan-keras tune --help` on several processes."
+                ) from None
+        yield
 
 
 def _mark(images: data.LabelledImages) -> str:

@@ -119,30 +119,30 @@ def search_pairings(
     epochs = hypermodel.space.recipe.epochs
     oracle = make_oracle(tuner, trials=trials, seed=seed, epochs=epochs)
     guard.enter(folder, guard.describe(hypermodel, train, validation, tuner))
-    space = hypermodel.space
-    table = LiveTable([*space.encoders, *space.discriminators])
-    _take_up(folder)
-    # KerasTuner tells which file it reads.
-    with contextlib.redirect_stdout(io.StringIO()):
-        running = PairingTuner(
-            oracle,
-            hypermodel,
-            folder=folder,
-            train=train,
-            majority=majority,
-            folds=folds,
-            on_trial=table.add if verbose else lambda record: None,
-        )
-    if verbose:
-        _announce(space.size, trials, len(folds), load_records(folder))
-        table.head()
+    table = LiveTable([*hypermodel.space.encoders, *hypermodel.space.discriminators])
     budget = {"max_int8_kb": max_int8_kb, "max_latency_ms": max_latency_ms}
-    try:
-        running.search(verbose=0)
-    except KeyboardInterrupt:
-        _keep(folder, budget, verbose)
-        raise
-    return _finished(folder, hypermodel, budget)
+    with contextlib.nullcontext() if is_worker() else guard.alone(folder):
+        _take_up(folder)
+        # KerasTuner tells which file it reads.
+        with contextlib.redirect_stdout(io.StringIO()):
+            running = PairingTuner(
+                oracle,
+                hypermodel,
+                folder=folder,
+                train=train,
+                majority=majority,
+                folds=folds,
+                on_trial=table.add if verbose else lambda record: None,
+            )
+        if verbose:
+            _announce(hypermodel.space.size, trials, len(folds), load_records(folder))
+            table.head()
+        try:
+            running.search(verbose=0)
+        except KeyboardInterrupt:
+            _keep(folder, budget, verbose)
+            raise
+        return _finished(folder, hypermodel, budget)
 
 
 def is_worker() -> bool:
