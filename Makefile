@@ -2,13 +2,21 @@ PYTHON ?= python3
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+EDGE := .venv-edge
+ARM := .arm
+MODEL ?=
 
-.PHONY: help demo test test-slow bench lint clean
+.PHONY: help demo test test-slow test-web named-model test-edge test-arm bench lint clean
 
 help:
 	@echo "make demo       train, calibrate and judge eGAN on embedded data, offline"
 	@echo "make test       run the tests (under 10 minutes on 2 cores; WORKERS=N for more)"
 	@echo "make test-slow  run the tests that take longer"
+	@echo "make test-web   run the tests of export/web (needs node, npm and Chromium)"
+	@echo "make test-edge  check MODEL=egan.tflite with export/ in an environment without"
+	@echo "                TensorFlow"
+	@echo "make test-arm   check MODEL=egan.tflite with export/ on an emulated Arm processor"
+	@echo "                (needs Debian's apt)"
 	@echo "make bench      measure speed and memory (needs 6 GB of disk)"
 	@echo "make lint       check style with ruff"
 	@echo "make clean      remove the virtual environment and caches"
@@ -28,6 +36,24 @@ test: $(BIN)/egan-keras
 test-slow: $(BIN)/egan-keras
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow
 
+$(EDGE)/installed: export/requirements.txt
+	$(PYTHON) -m venv --clear $(EDGE)
+	$(EDGE)/bin/python -m pip install -r export/requirements.txt
+	touch $@
+
+named-model:
+	@test -n "$(MODEL)" || { echo "name a model: MODEL=egan.tflite"; exit 2; }
+
+test-edge: named-model $(EDGE)/installed
+	$(EDGE)/bin/python export/score.py $(MODEL) --verify
+
+test-arm: named-model
+	PYTHON=$(PYTHON) tests/arm_emulation.sh $(MODEL) $(ARM)
+
+test-web: $(BIN)/egan-keras
+	cd export/web && npm ci
+	$(BIN)/python -m pytest tests/test_export_web.py
+
 bench: $(BIN)/egan-keras
 	$(BIN)/python tests/benchmarks/speed.py
 
@@ -36,4 +62,4 @@ lint: $(BIN)/egan-keras
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(EDGE) $(ARM) build *.egg-info .pytest_cache .ruff_cache

@@ -24,6 +24,7 @@ setup(
     packages=find_packages(include=["egan_keras", "egan_keras.*"]),
     install_requires=[
         "ai-edge-litert>=2.1",
+        "ai-edge-quantizer>=0.10",
         # tensorflow-datasets imports it without declaring it.
         "importlib-resources>=6",
         "keras>=3.15.1",

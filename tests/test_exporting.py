@@ -1,4 +1,5 @@
 import json
+import re
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import egan_keras as ek
 from egan_keras.exporting import conversion, metadata
 from egan_keras.exporting.conversion import FORMS
 
+# In standard deviations of the scores.
 LARGEST_DIFFERENCE = 1e-4
 
 
@@ -59,6 +61,11 @@ def run(path, images, dtype="uint8"):
     }
 
 
+def check_equal(scores, expected):
+    allowed = LARGEST_DIFFERENCE * max(1, expected.std())
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=allowed)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_a_saved_model_scores_as_keras_does(trained, digits, tmp_path, batch_size):
     images, labels = digits
@@ -68,7 +75,7 @@ def test_a_saved_model_scores_as_keras_does(trained, digits, tmp_path, batch_siz
     pixels = images[:batch_size]
     outputs = served.signatures["serving_default"](images=tf.constant(pixels))
     scores = trained.predict(pixels, verbose=0)
-    np.testing.assert_allclose(outputs["score"], scores, atol=LARGEST_DIFFERENCE)
+    check_equal(outputs["score"], scores)
     called = (scores < trained.threshold).astype("float32")
     np.testing.assert_array_equal(outputs["is_minority"], called)
     told = json.loads((tmp_path / "saved/assets.extra/egan.json").read_text())
@@ -78,7 +85,7 @@ def test_a_saved_model_scores_as_keras_does(trained, digits, tmp_path, batch_siz
 def test_float_tflite_scores_as_keras_does(trained, exported, digits):
     outputs = run(exported["none"].path, digits[0])
     scores = trained.predict(digits[0], verbose=0)
-    np.testing.assert_allclose(outputs["score"], scores, atol=LARGEST_DIFFERENCE)
+    check_equal(outputs["score"], scores)
     called = (scores < trained.threshold).astype("float32")
     np.testing.assert_array_equal(outputs["is_minority"], called)
 
@@ -98,7 +105,9 @@ def test_the_threshold_is_set_again_on_quantised_scores(exported, digits, form):
     held_out = images[100:][labels[100:] == 0]
     scores = run(exported[form].path, held_out)["score"][:, 0]
     again = ek.thresholds.calibrate(scores, np.zeros(len(scores)), specificity=0.9)
-    assert exported[form].calibration.threshold == pytest.approx(again.threshold)
+    # Numbers of 16 bits have three digits, and are rounded to the safe side.
+    allowed = 1e-3 * abs(again.threshold) if form == "float16" else 1e-6
+    assert 0 <= again.threshold - exported[form].calibration.threshold <= allowed
     assert exported[form].calibration.guarantee == again.guarantee
 
 
@@ -148,6 +157,7 @@ def test_the_model_card_names_data_threshold_and_limits(exported):
     assert exported["int8"].calibration.guarantee in card
     assert "| TFLite int8, held out |" in card
     assert "It has seen 49 minority images" in card
+    assert re.search(r"- Form: int8 \([1-9]\d?% of the multiplications", card)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
@@ -165,7 +175,7 @@ def test_pixels_are_taken_as_asked_in_a_free_batch(trained, digits, tmp_path, dt
     expected = trained.predict(images[:9], verbose=0)
     for size in (1, 4, 9):
         scores = model.predict(images[:9].astype(dtype), batch_size=size)
-        np.testing.assert_allclose(scores, expected, atol=LARGEST_DIFFERENCE)
+        check_equal(scores, expected)
 
 
 def test_an_architecture_with_a_missing_operator_is_refused_by_name(tmp_path):
@@ -177,4 +187,4 @@ def test_an_architecture_with_a_missing_operator_is_refused_by_name(tmp_path):
     signatures = {"serving_default": module.serve}
     tf.saved_model.save(module, str(tmp_path / "saved"), signatures=signatures)
     with pytest.raises(ValueError, match="no built-in operator.*Received: Erfinv"):
-        conversion.convert(tmp_path / "saved", "none", input_dtype="float32")
+        conversion.convert(tmp_path / "saved", "none")

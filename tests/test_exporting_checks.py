@@ -96,7 +96,7 @@ def test_without_held_out_images_a_quantised_threshold_has_no_guarantee(
         model, tmp_path / "a.tflite", quantize="float16", representative=few_ones[0]
     )
     model.calibration, threshold = None, model.threshold
-    assert export.calibration.threshold == threshold
+    assert export.calibration.threshold == pytest.approx(threshold, rel=1e-3)
     assert export.calibration.guarantee.startswith("No guarantee: the threshold was")
 
 
@@ -158,4 +158,21 @@ def test_what_is_no_model_of_ours_is_refused(tmp_path, content, message):
     path = tmp_path / "a.tflite"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
+        ek.load_tflite(path)
+
+
+def test_a_changed_or_damaged_file_is_refused_and_crashes_nothing(
+    model, few_ones, tmp_path
+):
+    path = tmp_path / "a.tflite"
+    ek.export_tflite(model, path, validation_data=few_ones)
+    assert ek.load_tflite(path).image_shape == (32, 32, 3)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not the one that the JSON beside"):
+        ek.load_tflite(path)
+    path.with_suffix(".json").unlink()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="damaged|cannot be loaded"):
         ek.load_tflite(path)

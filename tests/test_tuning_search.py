@@ -309,8 +309,8 @@ def vars_of(images):
 
 
 def test_footprint(build_tiny, few_ones, tmp_path):
-    model, images = build_tiny(), few_ones[0][::10]
-    found = footprint.measure(model, TINY, 32, images, tmp_path)
+    model, train = build_tiny(), ek.LabelledImages(*few_ones)
+    found = footprint.measure(model, TINY, 32, train, tmp_path)
     assert 200 < found.int8_kb < 500 and found.latency_ms > 0
-    assert footprint.measure(model, TINY, 32, images, tmp_path) == found
+    assert footprint.measure(model, TINY, 32, train, tmp_path) == found
     assert len(list((tmp_path / "footprints").iterdir())) == 1

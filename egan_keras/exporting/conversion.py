@@ -2,13 +2,13 @@
 
 import os
 import re
-from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from egan_keras.exporting.graph import SIGNATURE
+from egan_keras.exporting.quantization import quantize_int8
 
 FORMS = ("none", "float16", "dynamic", "int8")
 
@@ -17,42 +17,37 @@ def convert(
     saved_model: str | os.PathLike,
     form: str,
     *,
-    input_dtype: str,
     representative: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
 ) -> bytes:
     """Converts a SavedModel with TFLite's built-in operators alone.
 
     Args:
-        saved_model: Its folder. For int8 its input must be float32.
+        saved_model: Its folder.
         form: `"none"` for float32, `"float16"` for weights of 16 bits, `"dynamic"`
             for weights of 8 bits, `"int8"` for weights and activations of 8 bits.
-        input_dtype: Type of the pixels that an int8 model takes.
-        representative: Images (n, h, w, 3) whose activations set the ranges of int8.
+        representative: Images (n, h, w, 3), 0..255, whose activations set the ranges
+            of int8.
+        labels: Of these images, (n,), 0 = majority; `None` if most are.
 
     Raises:
-        ValueError: If the architecture has operators that TFLite lacks.
+        ValueError: If the architecture has operators that TFLite lacks, or none that
+            int8 is for.
     """
     converter = tf.lite.TFLiteConverter.from_saved_model(
         os.fspath(saved_model), signature_keys=[SIGNATURE]
     )
-    if form != "none":
+    if form in ("float16", "dynamic"):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if form == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if form == "int8":
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.representative_dataset = lambda: _one_by_one(representative)
-        if input_dtype == "uint8":
-            converter.inference_input_type = tf.uint8
     try:
-        return converter.convert()
+        content = converter.convert()
     except ConverterError as error:
         raise ValueError(_reason(error)) from error
-
-
-def _one_by_one(images: np.ndarray) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    for image in images:
-        yield SIGNATURE, {"images": image[None].astype("float32")}
+    if form == "int8":
+        return quantize_int8(content, representative, labels)
+    return content
 
 
 def _reason(error: Exception) -> str:

@@ -37,6 +37,10 @@ class Scored:
     labels: np.ndarray | None
     scores: np.ndarray
 
+    def labels_or_calls(self, threshold: float) -> np.ndarray:
+        """Returns the labels; if they are not known, what the model calls minority."""
+        return self.scores < threshold if self.labels is None else self.labels
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evidence:
@@ -128,21 +132,25 @@ def _representative(model: "EGAN", given: Images | Labelled | None) -> Scored | 
         chosen = _of_both_classes(labels)
         return _scored(model, (images[chosen], labels[chosen]))
     # Without labels, what the model calls minority is taken for it.
-    scored = _scored(model, (given, np.zeros(len(given), int)))
-    chosen = _of_both_classes(scored.scores < model.threshold)
+    scored = _scored(model, (given, None))
+    chosen = _of_both_classes(scored.labels_or_calls(model.threshold))
     return Scored(scored.images[chosen], None, scored.scores[chosen])
 
 
-def _scored(model: "EGAN", given: Labelled | None) -> Scored | None:
+def _scored(
+    model: "EGAN", given: tuple[Images, np.ndarray | None] | None
+) -> Scored | None:
     if given is None:
         return None
     images, labels = given
-    labels = data.check_labels(labels, len(images))
+    if labels is not None:
+        labels = data.check_labels(labels, len(images))
     images = data.check_images(images, image_shape=model.image_shape)
     rows = _evenly(len(images), _SCORED)
     images = images[rows]
     scores = model.predict(images, batch_size=_BATCH_SIZE, verbose=0)
-    return Scored(images, labels[rows], scores[:, 0])
+    labels = None if labels is None else labels[rows]
+    return Scored(images, labels, scores[:, 0])
 
 
 def _of_both_classes(is_minority: np.ndarray) -> np.ndarray:

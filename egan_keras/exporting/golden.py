@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from egan_keras.exporting.evidence import Scored
+from egan_keras.exporting.evidence import Evidence
 from egan_keras.exporting.tflite_model import TFLiteModel
 
 _OF_EACH_DECISION = 4
+_COMPARED = 64
 _SMALLEST_TOLERANCE = 1e-3
 # Other processors round otherwise, about as much as this machine's two sets of
 # kernels do.
@@ -57,36 +58,57 @@ class Golden:
         return {"tolerance": self.tolerance, "images": listed}
 
 
-def choose_golden(content: bytes, scored: Scored) -> Golden:
+def choose_golden(content: bytes, evidence: Evidence) -> Golden:
     """Chooses images that are called minority and majority, over the whole range.
 
-    They are clear of the threshold, where there are such.
+    They are clear of the threshold, where there are such, and the model in Keras calls
+    them alike.
 
     Args:
         content: The bytes of the .tflite file.
-        scored: Images to choose from.
+        evidence: Held-out images to choose from.
     """
+    scored = evidence.held_out
     images = np.clip(np.rint(scored.images), 0, 255).astype(np.uint8)
-    ordinary, plain = TFLiteModel(content), TFLiteModel(content, plain_kernels=True)
-    scores = ordinary.predict(images)[:, 0]
-    order = np.argsort(scores)
-    candidates = order[np.unique(np.linspace(0, len(order) - 1, 64).astype(int))]
-    differences = plain.predict(images[candidates])[:, 0] - scores[candidates]
-    tolerance = max(_SMALLEST_TOLERANCE, _MARGIN * float(np.abs(differences).max()))
-    distances = scores - ordinary.threshold
-    clearance = max(2 * tolerance, _CLEAR * float(scores.std()))
-    chosen = []
-    for rows in (order[distances[order] < 0], order[distances[order] >= 0]):
-        clear = rows[np.abs(distances[rows]) > clearance]
-        if not len(clear):
-            clear = rows[np.argsort(-np.abs(distances[rows]))[:1]]
-        if len(clear):
-            spaced = np.linspace(0, len(clear) - 1, _OF_EACH_DECISION).astype(int)
-            chosen.extend(clear[np.unique(spaced)])
-    outputs = ordinary.outputs(images[chosen])
+    exported = TFLiteModel(content)
+    scores = exported.predict(images)[:, 0]
+    tolerance = _tolerance(content, images, scores)
+    distances = scores - exported.threshold
+    alike = (distances < 0) == (scored.scores < evidence.threshold)
+    clear = np.abs(distances) > max(2 * tolerance, _CLEAR * float(scores.std()))
+    chosen = np.concatenate(
+        [
+            _over_the_range(np.flatnonzero(side & alike), distances, clear)
+            for side in (distances < 0, distances >= 0)
+        ]
+    )
+    outputs = exported.outputs(images[chosen])
     return Golden(
         images=images[chosen],
         scores=outputs["score"][:, 0],
         is_minority=outputs["is_minority"][:, 0].astype(int),
         tolerance=tolerance,
     )
+
+
+def _tolerance(content: bytes, images: np.ndarray, scores: np.ndarray) -> float:
+    rows = np.argsort(scores)[np.linspace(0, len(scores) - 1, _COMPARED).astype(int)]
+    plain = TFLiteModel(content, plain_kernels=True)
+    differences = plain.predict(images[rows])[:, 0] - scores[rows]
+    widest = _MARGIN * float(np.abs(differences).max())
+    return float(f"{max(_SMALLEST_TOLERANCE, widest):.1e}")
+
+
+def _over_the_range(
+    rows: np.ndarray, distances: np.ndarray, clear: np.ndarray
+) -> np.ndarray:
+    """Returns a few of the rows, from the lowest score to the highest."""
+    ordered = rows[np.argsort(distances[rows])]
+    if clear[ordered].any():
+        ordered = ordered[clear[ordered]]
+    elif len(ordered):
+        ordered = ordered[[np.argmax(np.abs(distances[ordered]))]]
+    else:
+        return ordered
+    spaced = np.linspace(0, len(ordered) - 1, _OF_EACH_DECISION).astype(int)
+    return ordered[np.unique(spaced)]

@@ -53,7 +53,7 @@ def describe(
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "quantize": form,
+        "quantize": "float32" if form == "none" else form,
         "pairing": model.pairing,
         "recipe": model.recipe,
         "seed": provenance.seed,
@@ -83,7 +83,7 @@ def describe(
 
 def embed(content: bytes, metadata: dict[str, Any]) -> bytes:
     """Returns a .tflite file with metadata inside; it scores as before."""
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     buffer = schema.BufferT()
     buffer.data = list(json.dumps(metadata, allow_nan=False).encode())
     model.buffers.append(buffer)

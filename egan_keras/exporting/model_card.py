@@ -45,12 +45,18 @@ def _names(metadata: dict[str, Any], role: str) -> str:
 
 
 def _summary(metadata: dict[str, Any], export: Export) -> str:
+    form = metadata["quantize"]
+    if "integer_share" in metadata:
+        form += (
+            f" ({metadata['integer_share']:.0%} of the multiplications in convolutions "
+            "are of integers; the first layers and the head stay in float)"
+        )
     return (
         "An eGAN discriminator (arXiv 2104.04162) that scores images: high for the "
         "majority, low for the minority.\n\n"
         f"- Pairing (encoder -> discriminator): {metadata['pairing']}\n"
         f"- Recipe: {metadata['recipe']}\n"
-        f"- Form: {export.form}, {export.n_bytes / 1e3:,.0f} kB\n"
+        f"- Form: {form}, {export.n_bytes / 1e3:,.0f} kB\n"
         f"- Written by egan_keras {metadata['package_version']}"
     )
 

@@ -102,14 +102,19 @@ def export_saved_model(
             batch_size=batch_size,
             calibration=model.calibration,
         )
-        extra = made / EXTRA
-        extra.mkdir()
-        text = json.dumps({**described, "checks": to_json(checks)}, indent=2)
-        (extra / "egan.json").write_text(text + "\n", "utf-8")
-        card = model_card(described, provenance, export)
-        (extra / "egan.md").write_text(card, "utf-8")
+        _write_extra(made / EXTRA, described, provenance, export)
         put_in_place(made, target)
     return export
+
+
+def _write_extra(
+    folder: Path, described: dict, provenance: Provenance, export: Export
+) -> None:
+    """Writes what a program and a person must know beside the SavedModel's own."""
+    folder.mkdir()
+    text = json.dumps({**described, "checks": to_json(export.checks)}, indent=2)
+    (folder / "egan.json").write_text(text + "\n", "utf-8")
+    (folder / "egan.md").write_text(model_card(described, provenance, export), "utf-8")
 
 
 def scorer(

@@ -1,24 +1,20 @@
 """`export_tflite`: for phones and edge devices, in four forms."""
 
-import dataclasses
 import hashlib
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from egan_keras import thresholds
 from egan_keras.exporting import conversion, evidence, graph, metadata
 from egan_keras.exporting.evidence import Evidence
 from egan_keras.exporting.golden import choose_golden
 from egan_keras.exporting.model_card import model_card
-from egan_keras.exporting.parity import Parity
+from egan_keras.exporting.model_conversions import ModelConversions
 from egan_keras.exporting.placing import put_in_place, workplace
 from egan_keras.exporting.provenance import Provenance
 from egan_keras.exporting.result import Export, to_json
-from egan_keras.exporting.saved_model import named_checks, scorer
-from egan_keras.exporting.tflite_model import TFLiteModel
-from egan_keras.thresholds import Calibration
+from egan_keras.exporting.saved_model import named_checks
 
 if TYPE_CHECKING:
     from egan_keras.model import EGAN
@@ -29,10 +25,6 @@ _NAMES = {
     "dynamic": "TFLite dynamic",
     "int8": "TFLite int8",
 }
-_STALE = (
-    "No guarantee: the threshold was set on scores before quantisation. Export with "
-    "held-out majority images to set it on the quantised scores."
-)
 
 
 def export_tflite(
@@ -85,14 +77,16 @@ def export_tflite(
     provenance = provenance or Provenance()
     with workplace(target) as folder:
         images = evidence.gather(model, representative, validation_data, test_data)
-        making = _Making(model, images, provenance, input_dtype, batch_size, folder)
-        content, calibration = making.file(quantize)
-        parities = making.parities(content)
+        conversions = ModelConversions(
+            model, images, provenance, input_dtype, batch_size, folder
+        )
+        content, calibration = conversions.file(quantize)
+        parities = conversions.parities(content)
         shortfalls = parities[0].shortfalls(quantize)
         if shortfalls and not force:
-            raise ValueError(making.refusal(quantize, shortfalls))
+            raise ValueError(conversions.refusal(quantize, shortfalls))
         checks = {
-            **named_checks("SavedModel", making.saved_model_parities()),
+            **named_checks("SavedModel", conversions.saved_model_parities()),
             **named_checks(_NAMES[quantize], parities),
         }
         export = Export(
@@ -138,104 +132,6 @@ def _check_options(target: Path, quantize: str, representative: object) -> None:
         )
 
 
-@dataclasses.dataclass
-class _Making:
-    """What the conversions of one model have in common."""
-
-    model: "EGAN"
-    images: Evidence
-    provenance: Provenance
-    input_dtype: str
-    batch_size: int | None
-    folder: Path
-
-    def file(self, form: str) -> tuple[bytes, Calibration | None]:
-        """Returns a .tflite file with its metadata, and how its threshold was set."""
-        calibration = self.model.calibration
-        if form == "none" or calibration is None:
-            return self._converted(form, calibration), calibration
-        if self.images.validation is None:
-            stale = dataclasses.replace(calibration, confidence=None, guarantee=_STALE)
-            return self._converted(form, stale), stale
-        held_out = self.images.validation
-        before = TFLiteModel(self._converted(form, calibration))
-        again = thresholds.calibrate(
-            before.predict(held_out.images)[:, 0],
-            held_out.labels,
-            **calibration.wish,
-        )
-        return self._converted(form, again), again
-
-    def parities(self, content: bytes) -> tuple[Parity, Parity | None]:
-        """Compares a .tflite file with the model."""
-        scored = TFLiteModel(content)
-        return self.images.compare(scored.predict, scored.threshold)
-
-    def saved_model_parities(self) -> tuple[Parity, Parity | None]:
-        """Compares the SavedModel that is converted with the model."""
-        saved = self._saved_model(self.input_dtype, self.images.threshold)
-        return self.images.compare(
-            scorer(saved, self.input_dtype, self.batch_size), self.images.threshold
-        )
-
-    def refusal(self, form: str, shortfalls: list[str]) -> str:
-        """Says why an export is refused, and which form to take instead."""
-        smaller_first = ("dynamic", "float16", "none")
-        others = smaller_first if form == "int8" else smaller_first[1:]
-        works = next(
-            (
-                other
-                for other in others
-                if other != form
-                and not self.parities(self.file(other)[0])[0].shortfalls(other)
-            ),
-            None,
-        )
-        instead = (
-            f"quantize={works!r} scores as the model does"
-            if works
-            else "no other form does better"
-        )
-        return (
-            f"As {form!r} the network does not score as the model does; expected "
-            f"scores within tolerance. Received: {'; '.join(shortfalls)}. Nothing was "
-            f"written: {instead}; force=True (--force) writes it all the same."
-        )
-
-    def _converted(self, form: str, calibration: Calibration | None) -> bytes:
-        threshold = calibration.threshold if calibration else 0.0
-        # The ranges of int8 are measured on float pixels.
-        dtype = "float32" if form == "int8" else self.input_dtype
-        representative = self.images.representative
-        content = conversion.convert(
-            self._saved_model(dtype, threshold),
-            form,
-            input_dtype=self.input_dtype,
-            representative=representative and representative.images,
-        )
-        described = metadata.describe(
-            self.model,
-            self.provenance,
-            form=form,
-            input_dtype=self.input_dtype,
-            batch_size=self.batch_size,
-            calibration=calibration,
-        )
-        return metadata.embed(content, described)
-
-    def _saved_model(self, input_dtype: str, threshold: float) -> Path:
-        made = self.folder / f"saved_model_{input_dtype}_{threshold!r}"
-        if not made.exists():
-            graph.write_saved_model(
-                self.model,
-                made,
-                threshold=threshold,
-                input_dtype=input_dtype,
-                batch_size=self.batch_size,
-            )
-        return made
-
-
 def _write(
     folder: Path,
     content: bytes,
@@ -253,7 +149,7 @@ def _write(
             "sha256": hashlib.sha256(content).hexdigest(),
             "bytes": len(content),
         },
-        "golden": choose_golden(content, images.held_out).write(folder / golden.name),
+        "golden": choose_golden(content, images).write(folder / golden.name),
         "checks": to_json(export.checks),
     }
     made = {target: folder / "model", golden: folder / golden.name}

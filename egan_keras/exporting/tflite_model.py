@@ -1,6 +1,10 @@
 """Scoring with a .tflite file that this package wrote."""
 
+import hashlib
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,15 @@ from egan_keras.exporting.metadata import read_metadata
 from egan_keras.thresholds import Calibration
 
 _BATCH_SIZE = 32
+_TRIAL = """
+import sys
+from ai_edge_litert.interpreter import Interpreter
+with open(sys.argv[1], "rb") as file:
+    interpreter = Interpreter(model_content=file.read())
+interpreter.allocate_tensors()
+interpreter.invoke()
+"""
+_TRIAL_SECONDS = 120
 
 
 class TFLiteModel:
@@ -102,9 +115,13 @@ class TFLiteModel:
 def load_tflite(path: str | os.PathLike) -> TFLiteModel:
     """Loads a .tflite file that `export_tflite` wrote.
 
+    Where the JSON that was written beside it is there, the file must be the same as
+    then. It is tried in another process first, because a damaged file can crash the
+    process in which LiteRT loads it.
+
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If the file is damaged, or another kind of model.
+        ValueError: If the file is damaged, changed, or another kind of model.
     """
     path = Path(path)
     if not path.is_file():
@@ -112,4 +129,44 @@ def load_tflite(path: str | os.PathLike) -> TFLiteModel:
             "There is no such model file; expected a .tflite file. Received: "
             f"path={str(path)!r}. Check the path."
         )
-    return TFLiteModel(path.read_bytes())
+    content = path.read_bytes()
+    read_metadata(content)
+    _check_unchanged(path, content)
+    _try_in_another_process(path)
+    return TFLiteModel(content)
+
+
+def _check_unchanged(path: Path, content: bytes) -> None:
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return
+    try:
+        expected = json.loads(beside.read_text("utf-8"))["file"]["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            "The JSON beside the model does not describe it; expected the file that "
+            f"was written with it. Received: {str(beside)!r}. Copy it again, or move "
+            "it away."
+        ) from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise ValueError(
+            "The model is not the one that the JSON beside it was written with; "
+            f"expected SHA-256 {expected}. Received: {str(path)!r}, {found}. Copy both "
+            "again."
+        )
+
+
+def _try_in_another_process(path: Path) -> None:
+    tried = subprocess.run(
+        [sys.executable, "-c", _TRIAL, os.fspath(path)],
+        capture_output=True,
+        text=True,
+        timeout=_TRIAL_SECONDS,
+    )
+    if tried.returncode:
+        said = tried.stderr.strip().splitlines() or [f"exit code {tried.returncode}"]
+        raise ValueError(
+            "The TFLite model cannot be loaded; expected a file as `egan-keras export` "
+            f"wrote it. Received: {str(path)!r} ({said[-1]}). Copy or export it again."
+        )

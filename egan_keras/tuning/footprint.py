@@ -19,7 +19,7 @@ from egan_keras.tuning.quiet import without_stderr
 
 FOLDER = "footprints"
 
-_REPRESENTATIVES = 32
+_REPRESENTATIVES = 100
 _RUNS = 30
 # Choices of the recipe that change the discriminator's graph.
 _SHAPING = (
@@ -45,7 +45,7 @@ def measure(
     model: EGAN,
     discriminator: str,
     network_size: int,
-    images: np.ndarray,
+    train: data.LabelledImages,
     folder: Path,
 ) -> Footprint:
     """Converts a discriminator, or reads what an earlier trial found.
@@ -54,7 +54,7 @@ def measure(
         model: Its weights decide nothing but must be there.
         discriminator: Its backbone.
         network_size: Side of the images in it.
-        images: Some training images (n, h, w, 3), which set the ranges of int8.
+        train: Training images, of which some set the ranges of int8.
         folder: Of the search, where results are kept.
     """
     path = folder / FOLDER / f"{_mark(model, discriminator, network_size)}.json"
@@ -63,7 +63,8 @@ def measure(
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with without_stderr():
-            content = _converted(model, images)
+            images, labels = _representatives(train)
+            content = _converted(model, images, labels)
             found = Footprint(len(content) / 1000, _latency(content, images[0]))
     except ValueError:  # TFLite has no operator for a part of it
         found = Footprint()
@@ -72,14 +73,15 @@ def measure(
     return found
 
 
-def representatives(train: data.LabelledImages) -> np.ndarray:
-    """Returns some training images of both classes, as many as suffice for ranges."""
+def _representatives(train: data.LabelledImages) -> tuple[np.ndarray, np.ndarray]:
+    """Returns some training images of both classes, uint8, and their labels."""
     rows = []
     for label in (0, 1):
         of_class = np.flatnonzero(train.labels == label)
-        step = -(-len(of_class) // (_REPRESENTATIVES // 2))
-        rows.append(of_class[::step])
-    return train.images[np.concatenate(rows)]
+        rows.append(of_class[:: -(-len(of_class) // (_REPRESENTATIVES // 2))])
+    rows = np.concatenate(rows)
+    pixels = np.clip(np.rint(train.images[rows]), 0, 255).astype("uint8")
+    return pixels, np.asarray(train.labels)[rows]
 
 
 def _mark(model: EGAN, discriminator: str, network_size: int) -> str:
@@ -88,25 +90,22 @@ def _mark(model: EGAN, discriminator: str, network_size: int) -> str:
     return hashlib.blake2b(json.dumps(shaping).encode(), digest_size=8).hexdigest()
 
 
-def _converted(model: EGAN, images: np.ndarray) -> bytes:
+def _converted(model: EGAN, images: np.ndarray, labels: np.ndarray) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "saved_model"
         graph.write_saved_model(
-            model, saved, threshold=0.0, input_dtype="float32", batch_size=1
+            model, saved, threshold=0.0, input_dtype="uint8", batch_size=1
         )
-        return conversion.convert(
-            saved, "int8", input_dtype="uint8", representative=images
-        )
+        return conversion.convert(saved, "int8", representative=images, labels=labels)
 
 
 def _latency(content: bytes, image: np.ndarray) -> float:
     """Returns the median milliseconds of scoring one image on one thread."""
     interpreter = Interpreter(model_content=content, num_threads=1)
     runner = interpreter.get_signature_runner(graph.SIGNATURE)
-    pixels = image[None].astype("uint8")
     times = []
     for _ in range(_RUNS):
         started = time.perf_counter()
-        runner(images=pixels)
+        runner(images=image[None])
         times.append(time.perf_counter() - started)
     return 1000 * statistics.median(times)

@@ -135,7 +135,7 @@ class PairingTuner(keras_tuner.Tuner):
             model,
             record.discriminator,
             record.network_size,
-            footprint.representatives(self._train),
+            self._train,
             self._folder,
         )
         return record.with_values(

@@ -1,9 +1,11 @@
 """Converts every backbone of Keras Applications to TFLite, and prints a table.
 
     python tests/benchmarks/conversion.py --records DIR [--data ROOT] [--out FILE]
+        [BACKBONE ...]
 
 Each backbone has a process of its own and a record in DIR, so that a run that was
-stopped goes on. With --data (a folder with the classes automobile and airplane), two
+stopped goes on, and the table shows all that have one. All are converted unless some
+are named. With --data (a folder with the classes automobile and airplane), two
 backbones with ImageNet weights are converted, too.
 """
 
@@ -14,7 +16,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from egan_keras import backbones
@@ -30,16 +32,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("backbones", metavar="BACKBONE", nargs="*")
     parser.add_argument("--records", type=Path, required=True, help="folder to keep")
     parser.add_argument("--data", type=Path, help="folder of CIFAR-10 images")
     parser.add_argument("--out", type=Path, help="file for the report")
     arguments = parser.parse_args()
     arguments.records.mkdir(parents=True, exist_ok=True)
-    random = {name: _record(name, arguments.records) for name in backbones.names()}
-    real = {}
-    if arguments.data:
-        for name in _PRETRAINED:
-            real[name] = _record(name, arguments.records, arguments.data)
+    names = arguments.backbones or backbones.names()
+    for name in names:
+        _convert(name, arguments.records)
+    for name in _PRETRAINED if arguments.data else ():
+        _convert(name, arguments.records, arguments.data)
+    random = _known(backbones.names(), arguments.records)
+    real = _known(_PRETRAINED, arguments.records, pretrained=True)
     text = "\n".join(_report(random, real))
     print(text)
     if arguments.out:
@@ -48,11 +53,11 @@ def main() -> None:
         temporary.replace(arguments.out)
 
 
-def _record(name: str, records: Path, data: Path | None = None) -> dict:
-    """Returns what the case of a backbone measured, now or before."""
-    file = records / f"{name.replace(':', '_')}{'_imagenet' if data else ''}.json"
+def _convert(name: str, records: Path, data: Path | None = None) -> None:
+    """Runs the case of a backbone, unless it has a record."""
+    file = _file(name, records, pretrained=data is not None)
     if file.is_file():
-        return json.loads(file.read_text("utf-8"))
+        return
     print(name, file=sys.stderr, flush=True)
     command = [sys.executable, str(_CASE), name]
     if data:
@@ -60,13 +65,29 @@ def _record(name: str, records: Path, data: Path | None = None) -> dict:
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
     done = subprocess.run(command, capture_output=True, text=True, env=quiet)
     if done.returncode:
-        last = done.stderr.strip().splitlines()[-1]
-        return {"error": f"ended with {done.returncode}: {last}"}
-    measured = done.stdout.strip().splitlines()[-1]
+        last = (done.stderr.strip().splitlines() or [""])[-1]
+        text = json.dumps({"error": f"ended with {done.returncode}: {last}"})
+    else:
+        text = done.stdout.strip().splitlines()[-1]
     temporary = file.with_suffix(".unfinished")
-    temporary.write_text(measured, "utf-8")
+    temporary.write_text(text, "utf-8")
     temporary.replace(file)
-    return json.loads(measured)
+
+
+def _known(
+    names: Iterable[str], records: Path, *, pretrained: bool = False
+) -> dict[str, dict]:
+    """Returns the records that there are, by backbone."""
+    files = {name: _file(name, records, pretrained=pretrained) for name in names}
+    return {
+        name: json.loads(file.read_text("utf-8"))
+        for name, file in files.items()
+        if file.is_file()
+    }
+
+
+def _file(name: str, records: Path, *, pretrained: bool) -> Path:
+    return records / f"{name.replace(':', '_')}{'_imagenet' if pretrained else ''}.json"
 
 
 def _report(random: dict[str, dict], real: dict[str, dict]) -> Iterator[str]:
@@ -89,8 +110,12 @@ def _report(random: dict[str, dict], real: dict[str, dict]) -> Iterator[str]:
         yield "200 test images, evenly spaced; int8 before its threshold is set again."
         yield ""
         yield from _table(real)
-    yield "## Every backbone, random weights, smallest size"
+    yield "## Random weights, smallest size"
     yield ""
+    missing = [name for name in backbones.names() if name not in random]
+    if missing:
+        yield f"Not run: {', '.join(missing)}."
+        yield ""
     yield (
         "Zeros against ones (scikit-learn's digits); batch normalisation adapted to "
         "one batch. Random weights say whether a network converts and what it costs, "

@@ -20,7 +20,7 @@ import egan_keras as ek
 from egan_keras.exporting import conversion, evidence, graph
 from egan_keras.exporting.parity import compare
 
-_REPRESENTATIVE, _COMPARED, _TIMED = 100, 200, 50
+_REPRESENTATIVE, _COMPARED, _TIMED = 60, 100, 50
 
 
 def main() -> None:
@@ -120,8 +120,8 @@ def _form(form: str, saved: Path, images: evidence.Evidence) -> dict:
         content = conversion.convert(
             saved,
             form,
-            input_dtype="float32",
-            representative=images.representative.images[:_REPRESENTATIVE],
+            representative=images.representative.images,
+            labels=images.representative.labels,
         )
     except ValueError as error:
         return {"error": str(error)}

@@ -1,0 +1,262 @@
+"""The edge kit in `export/`, run as its users do: without TensorFlow or egan_keras."""
+
+import csv
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_export import HEIGHT, WIDTH, export_tiny
+
+from egan_keras.data import decoding
+
+KIT = Path(__file__).parent.parent / "export"
+# Imported by Python as it starts.
+BLOCKER = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("tensorflow", "keras", "egan_keras"):
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The folder of an exported model."""
+    folder = tmp_path_factory.mktemp("tiny")
+    export_tiny(folder, "int8")
+    return folder
+
+
+@pytest.fixture
+def exported(tiny, tmp_path):
+    """A copy of the exported model that a test may change."""
+    return Path(shutil.copytree(tiny, tmp_path / "exported")) / "tiny.tflite"
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Runs Python where TensorFlow, Keras and egan_keras cannot be imported."""
+    (tmp_path / "sitecustomize.py").write_text(BLOCKER)
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{KIT}"}
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=120,
+        )
+
+    return run
+
+
+@pytest.fixture
+def score(python):
+    return lambda *arguments: python(KIT / "score.py", *arguments)
+
+
+def test_tensorflow_keras_and_the_package_are_out_of_reach(python):
+    for name in ("tensorflow", "keras", "egan_keras"):
+        assert f"{name} is blocked" in python("-c", f"import {name}").stderr
+
+
+def test_csv_has_the_scores_of_the_golden_images(score, exported):
+    done = score(exported, exported.with_name("tiny_golden"), "--csv")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    golden = json.loads(exported.with_suffix(".json").read_text())["golden"]["images"]
+    assert [Path(row["path"]).name for row in rows] == [
+        Path(sample["file"]).name for sample in golden
+    ]
+    for row, sample in zip(rows, golden, strict=True):
+        assert float(row["score"]) == pytest.approx(sample["score"], abs=1e-6)
+        assert int(row["is_minority"]) == sample["is_minority"]
+    assert {row["is_minority"] for row in rows} == {"0", "1"}
+    assert "images a second" in done.stderr
+
+
+def test_json_and_table_tell_the_same_scores(score, exported):
+    golden = exported.with_name("tiny_golden")
+    found = json.loads(score(exported, golden, "--json").stdout)["images"]
+    header, *lines = score(exported, golden).stdout.splitlines()
+    assert header.split() == ["path", "score", "is_minority"]
+    assert [line.split() for line in lines] == [
+        [row["path"], f"{row['score']:.6g}", str(row["is_minority"])] for row in found
+    ]
+
+
+def test_folders_are_searched_and_hidden_and_other_files_passed_over(
+    score, exported, tmp_path
+):
+    pixels = Image.new("RGB", (WIDTH, HEIGHT))
+    for name in ("b/2.PNG", "a.jpg", "b/1.png", ".hidden.png", ".git/x.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels.save(tmp_path / "in" / name)
+    (tmp_path / "in" / "notes.txt").write_text("none")
+    found = json.loads(score(exported, tmp_path / "in", "--json").stdout)["images"]
+    names = [str(Path(row["path"]).relative_to(tmp_path / "in")) for row in found]
+    assert names == ["a.jpg", "b/1.png", "b/2.PNG"]
+
+
+def test_a_damaged_image_ends_in_one_sentence_or_is_left_out(score, exported, tmp_path):
+    golden = exported.with_name("tiny_golden")
+    images = sorted(golden.iterdir())
+    whole = images[0].read_bytes()
+    (golden / "cut.png").write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / "scores.csv"
+    out.write_text("of yesterday")
+    done = score(exported, golden, "--csv", "--out", out)
+    assert done.returncode == 2
+    assert "cannot be read as an image" in done.stderr and "cut.png" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert out.read_text() == "of yesterday"
+    done = score(exported, golden, "--csv", "--out", out, "--skip-unreadable")
+    assert done.returncode == 0 and "1 skipped" in done.stderr
+    assert len(out.read_text().splitlines()) == 1 + len(images)
+    assert sorted(tmp_path.glob("*scores*")) == [out]
+
+
+def test_verify_passes_and_tells_of_a_score_that_is_not_the_golden_one(score, exported):
+    done = score(exported, "--verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+    beside = exported.with_suffix(".json")
+    told = json.loads(beside.read_text())
+    count = len(told["golden"]["images"])
+    assert f"{count} of {count} golden samples" in done.stdout
+    told["golden"]["images"][1]["score"] += 2 * told["golden"]["tolerance"]
+    beside.write_text(json.dumps(told))
+    done = score(exported, "--verify")
+    assert done.returncode == 1
+    assert f"FAILED  {told['golden']['images'][1]['file']}" in done.stdout
+    assert f"{count - 1} of {count} golden samples" in done.stdout
+
+
+def test_golden_images_outside_the_folder_are_refused(score, exported, tmp_path):
+    beside = exported.with_suffix(".json")
+    told = json.loads(beside.read_text())
+    first = exported.parent / told["golden"]["images"][0]["file"]
+    shutil.copy(first, tmp_path / "out.png")
+    told["golden"]["images"][0]["file"] = "../out.png"
+    beside.write_text(json.dumps(told))
+    done = score(exported, "--verify")
+    assert done.returncode == 2 and "files below its folder" in done.stderr
+
+
+def test_info_tells_size_classes_threshold_and_guarantee(score, exported):
+    told = score(exported, "--info").stdout
+    for words in (
+        f"{WIDTH} x {HEIGHT} pixels",
+        "good (high score)",
+        "scratched, dented (low score)",
+        "-0.8; minority where the score is below",
+        "No guarantee: the threshold was set on scores before quantisation",
+    ):
+        assert words in told
+
+
+def test_benchmark_measures_each_number_of_threads(python, exported):
+    done = python(
+        KIT / "benchmark.py", exported, "--threads", "1,2", "--runs", 20, "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["model_bytes"] == exported.stat().st_size
+    assert [row["threads"] for row in told["measured"]] == [1, 2]
+    for row in told["measured"]:
+        assert 0 < row["median_ms"] <= row["p90_ms"]
+        assert row["images_per_second"] > 0 and row["load_ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected images, or one of --info and --verify"),
+        (["--verify", "--csv"], "go with images only"),
+        (["--threads", "0", "x.png"], "expected at least 1. Received: 0"),
+        (["--out", "nowhere/a.csv", "x.png"], "there is no such folder"),
+        (["nowhere"], "There is no such file or folder. Received: path='nowhere'"),
+        ([__file__], "not of a supported image type"),
+    ],
+)
+def test_wrong_calls_are_told_in_words(score, exported, arguments, message):
+    done = score(exported, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def _images() -> dict[str, Image.Image]:
+    random = np.random.default_rng(0)
+    pixels = Image.fromarray(random.integers(0, 256, (37, 53, 3), dtype=np.uint8))
+    alpha = pixels.copy()
+    alpha.putalpha(Image.fromarray(random.integers(0, 256, (37, 53), dtype=np.uint8)))
+    deep = random.integers(0, 65536, (37, 53), dtype=np.uint16)
+    return {
+        "colour.jpg": pixels,
+        "gray.png": pixels.convert("L"),
+        "palette.png": pixels.convert("P", palette=Image.Palette.ADAPTIVE),
+        "clear.gif": alpha.convert("P"),
+        "alpha.png": alpha,
+        "gray_alpha.png": alpha.convert("LA"),
+        "deep.png": Image.fromarray(deep),
+        "deep.tif": Image.fromarray(deep),
+        "float.tif": Image.fromarray(random.random((37, 53), dtype=np.float32)),
+        "print.jpg": pixels.convert("CMYK"),
+        "black.bmp": pixels.convert("1"),
+        "small.webp": alpha,
+    }
+
+
+def _kit_images():
+    spec = importlib.util.spec_from_file_location("kit_images", KIT / "images.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_images_are_decoded_bit_for_bit_as_by_the_package(tmp_path):
+    kit = _kit_images()
+    exif = Image.Exif()
+    for name, image in _images().items():
+        image.save(tmp_path / name)
+    for turn in range(1, 9):
+        exif[274] = turn
+        _images()["colour.jpg"].save(tmp_path / f"turned{turn}.jpg", exif=exif)
+    paths = sorted(tmp_path.iterdir())
+    assert len(paths) == 20
+    for path in paths:
+        for size in (None, (24, 32), (96, 80)):
+            expected = decoding.decode_image(path, size)
+            np.testing.assert_array_equal(kit.decode_image(path, size), expected)
+
+
+def test_formats_suffixes_and_limits_are_those_of_the_package():
+    from egan_keras.data.images import SUFFIXES
+
+    kit = _kit_images()
+    assert kit.SUFFIXES == SUFFIXES
+    for name in ("FORMATS", "MAX_FILE_BYTES", "MAX_PIXELS"):
+        assert getattr(kit, name) == getattr(decoding, name)
+
+
+def test_what_is_over_the_limits_is_refused(tmp_path, monkeypatch):
+    kit = _kit_images()
+    path = tmp_path / "large.png"
+    Image.new("RGB", (50, 40)).save(path)
+    monkeypatch.setattr(kit, "MAX_PIXELS", 1999)
+    with pytest.raises(kit.UnreadableImageError, match="50 x 40 pixels, more than"):
+        kit.decode_image(path)
+    monkeypatch.setattr(kit, "MAX_FILE_BYTES", 10)
+    with pytest.raises(kit.UnreadableImageError, match="more than the 10 allowed"):
+        kit.decode_image(path)
