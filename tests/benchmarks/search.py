@@ -153,7 +153,7 @@ def report(rows: dict[int, dict], folders: dict[int, Path], judged: dict) -> str
         "correlation (Spearman's) is that of the objective with the test AUROC over",
         "the trials of a search. Beside what is chosen stands the trial of the highest",
         "objective, which is not chosen unless it is clearly better than the default:",
-        "with ten minority images luck decides which trial that is.",
+        "with ten minority images its objective may be luck.",
         "",
         "| seed | default | chosen | highest objective | best trial (oracle) "
         "| mean of trials | rank correlation | minutes | CPU minutes |",
