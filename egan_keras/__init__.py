@@ -43,11 +43,13 @@ if not (_PROGRAM or (_MODULE and sys.argv[:1] == ["-m"])):
     from egan_keras.model import EGAN
     from egan_keras.networks import RECIPES, Recipe
     from egan_keras.thresholds import Calibration, images_needed
+    from egan_keras.tuning import EGANHyperModel, Search, search_pairings
 
 __version__ = "0.1.0"
 
 __all__ = [
     "EGAN",
+    "EGANHyperModel",
     "RECIPES",
     "AdversarialLoss",
     "Backbone",
@@ -61,6 +63,7 @@ __all__ = [
     "Provenance",
     "Recipe",
     "Report",
+    "Search",
     "Splits",
     "TFLiteModel",
     "Wasserstein",
@@ -74,5 +77,6 @@ __all__ = [
     "load_tfds",
     "read_images",
     "save_plots",
+    "search_pairings",
     "subsample_minority",
 ]

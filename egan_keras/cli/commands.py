@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 from egan_keras import __version__
-from egan_keras.cli import compare, demo, evaluate, export, score, train
+from egan_keras.cli import compare, demo, evaluate, export, score, train, tune
 from egan_keras.cli.options import HelpFormatter
 
 WRONG_INPUT = 2
@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(
         dest="command", required=True, title="commands", metavar="COMMAND"
     )
-    for command in (demo, train, evaluate, score, export, compare):
+    for command in (demo, train, tune, evaluate, score, export, compare):
         command.add_parser(subparsers)
     return parser
 

@@ -116,6 +116,7 @@ def pretrain(
     weights: str | os.PathLike,
     *,
     unseen: Collection[int],
+    backbone: str = BACKBONE,
     epochs: int = EPOCHS,
     seed: int = 0,
     verbose: str | int = "auto",
@@ -125,6 +126,7 @@ def pretrain(
     Args:
         weights: The file to write, named `<name>.weights.h5`.
         unseen: The digits that it must not see.
+        backbone: As `Backbone.parse` reads it.
         epochs: Passes over the images.
         seed: Of Keras, NumPy and Python from here on.
         verbose: As in `keras.Model.fit`.
@@ -145,8 +147,9 @@ def pretrain(
         )
     keras.utils.set_random_seed(seed)
     train, held_out = source_images(unseen)
-    backbone = Backbone.parse(BACKBONE).build(NETWORK_SIZE, weights=None)
-    classifier = _classifier(backbone)
+    parsed = Backbone.parse(backbone)
+    network = parsed.build(NETWORK_SIZE, weights=None)
+    classifier = _classifier(network, parsed.name)
     steps = epochs * -(-len(train[0]) // _BATCH_SIZE)
     classifier.compile(
         keras.optimizers.Adam(
@@ -159,12 +162,12 @@ def pretrain(
     )
     classifier.fit(*train, batch_size=_BATCH_SIZE, epochs=epochs, verbose=verbose)
     _, accuracy = classifier.evaluate(*held_out, verbose=0)
-    _save_weights(backbone, weights)
+    _save_weights(network, weights)
     return float(accuracy)
 
 
-def _classifier(backbone: keras.Model) -> keras.Model:
-    for layer in backbone.layers:
+def _classifier(network: keras.Model, name: str) -> keras.Model:
+    for layer in network.layers:
         # With Keras's 0.99, the moving statistics lag behind so short a training, and
         # the network is at chance in inference mode.
         if isinstance(layer, layers.BatchNormalization):
@@ -180,8 +183,8 @@ def _classifier(backbone: keras.Model) -> keras.Model:
                 _AUGMENTATION, _AUGMENTATION, fill_mode="constant", seed=2
             ),
             layers.Resizing(NETWORK_SIZE, NETWORK_SIZE),
-            BackbonePreprocessing(Backbone.parse(BACKBONE).name),
-            backbone,
+            BackbonePreprocessing(name),
+            network,
             layers.GlobalAveragePooling2D(),
             layers.Dense(_DIGITS * _TURNS),
         ]

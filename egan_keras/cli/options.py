@@ -122,6 +122,74 @@ def add_skip_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_recipe_option(parser: argparse._ActionsContainer) -> None:
+    """Adds `--recipe`."""
+    parser.add_argument(
+        "--recipe",
+        choices=("default", "published"),
+        default="default",
+        help="all choices not named here: the package's own or the eGAN paper's "
+        "(default: %(default)s)",
+    )
+
+
+def add_weights_option(parser: argparse._ActionsContainer) -> None:
+    """Adds `--weights`."""
+    parser.add_argument(
+        "--weights",
+        metavar="imagenet|none|FILE",
+        type=weights,
+        default="imagenet",
+        help="what the backbones start from; none is random (default: %(default)s)",
+    )
+
+
+def add_mirror_option(parser: argparse._ActionsContainer) -> None:
+    """Adds `--no-mirror`."""
+    parser.add_argument(
+        "--no-mirror",
+        dest="mirrored_minority",
+        action="store_const",
+        const=False,
+        help="do not train on mirror images of the minority as well: where left and "
+        "right matter, as in writing (default: the recipe's, which does)",
+    )
+
+
+def add_seed_option(parser: argparse._ActionsContainer) -> None:
+    """Adds `--seed`."""
+    parser.add_argument(
+        "--seed",
+        metavar="S",
+        type=seed,
+        default=0,
+        help="decides the splits, the minority images kept and the training "
+        "(default: %(default)s)",
+    )
+
+
+def add_judging_options(group: argparse._ArgumentGroup) -> None:
+    """Adds how the threshold is set, and what is reported."""
+    group.add_argument(
+        "--specificity",
+        metavar="P",
+        type=fraction_or_none,
+        default=0.95,
+        help="set the threshold so that at least P of majority images are not called "
+        "minority, from the validation images; none leaves it at 0 "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--confidence",
+        metavar="P",
+        type=fraction_or_none,
+        default=0.95,
+        help="confidence with which the specificity is guaranteed; none guarantees "
+        "nothing and needs fewer images (default: %(default)s)",
+    )
+    add_prevalence_option(group, "not reported")
+
+
 def add_out_options(
     parser: argparse._ActionsContainer, metavar: str, default: Path | None = None
 ) -> None:

@@ -38,7 +38,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     options.add_data_options(parser)
     _add_network_options(parser.add_argument_group("networks"))
     _add_training_options(parser.add_argument_group("training"))
-    _add_judging_options(parser.add_argument_group("threshold and report"))
+    options.add_judging_options(parser.add_argument_group("threshold and report"))
     options.add_out_options(parser.add_argument_group("output"), "RUN")
     parser.set_defaults(run=run)
 
@@ -54,13 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _add_network_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--recipe",
-        choices=("default", "published"),
-        default="default",
-        help="all choices not named here: the package's own or the eGAN paper's "
-        "(default: %(default)s)",
-    )
+    options.add_recipe_option(group)
     for role in ("encoder", "discriminator"):
         group.add_argument(
             f"--{role}",
@@ -69,13 +63,7 @@ def _add_network_options(group: argparse._ArgumentGroup) -> None:
             help=f"backbone of the {role}: a class name of Keras Applications, with "
             "options after a colon as in MobileNetV2:alpha=0.35 (default: %(default)s)",
         )
-    group.add_argument(
-        "--weights",
-        metavar="imagenet|none|FILE",
-        type=options.weights,
-        default="imagenet",
-        help="what the backbones start from; none is random (default: %(default)s)",
-    )
+    options.add_weights_option(group)
     group.add_argument(
         "--network-size",
         metavar="N",
@@ -98,14 +86,7 @@ def _add_training_options(group: argparse._ArgumentGroup) -> None:
         type=options.positive_int,
         help="majority images a step (default: the recipe's, 128)",
     )
-    group.add_argument(
-        "--no-mirror",
-        dest="mirrored_minority",
-        action="store_const",
-        const=False,
-        help="do not train on mirror images of the minority as well: where left and "
-        "right matter, as in writing (default: the recipe's, which does)",
-    )
+    options.add_mirror_option(group)
     group.add_argument(
         "--cache",
         metavar="auto|memory|disk|DIR",
@@ -117,32 +98,4 @@ def _add_training_options(group: argparse._ArgumentGroup) -> None:
         "same images read the files, and an interrupted run goes on where it stopped. "
         "How to delete them is printed (default: %(default)s)",
     )
-    group.add_argument(
-        "--seed",
-        metavar="S",
-        type=options.seed,
-        default=0,
-        help="decides the splits, the minority images kept and the training "
-        "(default: %(default)s)",
-    )
-
-
-def _add_judging_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--specificity",
-        metavar="P",
-        type=options.fraction_or_none,
-        default=0.95,
-        help="set the threshold so that at least P of majority images are not called "
-        "minority, from the validation images; none leaves it at 0 "
-        "(default: %(default)s)",
-    )
-    group.add_argument(
-        "--confidence",
-        metavar="P",
-        type=options.fraction_or_none,
-        default=0.95,
-        help="confidence with which the specificity is guaranteed; none guarantees "
-        "nothing and needs fewer images (default: %(default)s)",
-    )
-    options.add_prevalence_option(group, "not reported")
+    options.add_seed_option(group)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import keras
 
-from egan_keras import data, evaluation, networks, thresholds
+from egan_keras import data, evaluation, features, networks, thresholds
 from egan_keras.backbones import Backbone
 from egan_keras.cli import runs
 from egan_keras.cli.runs import RunConfig
@@ -40,38 +40,67 @@ def train(arguments: argparse.Namespace) -> int:
     _check_networks(arguments)
     with runs.writing(arguments.out, overwrite=arguments.overwrite) as folder:
         keras.utils.set_random_seed(arguments.seed)
-        splits = _load(arguments)
-        _check_validation(splits.validation, arguments)
+        splits = load(arguments)
+        check_validation(splits.validation, arguments)
         model = _build(arguments, splits.train.images.shape[1:])
-        config = _config(arguments, splits, model)
-        config = _fit(model, splits, config, folder)
-        if arguments.specificity is not None:
-            model.calibrate(
-                splits.validation.images,
-                splits.validation.labels,
-                specificity=arguments.specificity,
-                confidence=arguments.confidence,
-            )
-            runs.save_model(model, folder)
-        report = evaluation.evaluate(
-            model,
-            splits.test.images,
-            splits.test.labels,
-            prevalence=arguments.prevalence,
-            extra=config.report_values() | {"split": "test"},
-        )
-        report.save(folder / runs.REPORT)
-        evaluation.save_plots(
-            folder / runs.PLOTS,
-            report,
-            splits.test.images,
-            _history(model),
-            [Path(path).name for path in splits.test.paths],
-        )
-    print(f"\n{report}\n\nWritten:")
-    for path in sorted(arguments.out.rglob("*.*")):
-        print(f"  {path}")
+        config = complete_run(model, splits, arguments, folder, arguments.cache)
+    tell_written(arguments.out)
     return 0 if config.diverged_in_epoch is None else DIVERGED
+
+
+def complete_run(
+    model: EGAN,
+    splits: data.Splits,
+    arguments: argparse.Namespace,
+    folder: Path,
+    cache: str | features.FeatureCache,
+) -> RunConfig:
+    """Trains a compiled model, calibrates it, reports, and writes all of its run.
+
+    Args:
+        model: It was not trained yet.
+        splits: What `load` returned.
+        arguments: All options of the command.
+        folder: Of the run, to write into.
+        cache: Where features go, as in `EGAN.fit`.
+
+    Returns:
+        The configuration with what became of the training.
+    """
+    config = _config(arguments, splits, model)
+    config = _fit(model, splits, config, folder, cache)
+    if arguments.specificity is not None:
+        model.calibrate(
+            splits.validation.images,
+            splits.validation.labels,
+            specificity=arguments.specificity,
+            confidence=arguments.confidence,
+        )
+        runs.save_model(model, folder)
+    report = evaluation.evaluate(
+        model,
+        splits.test.images,
+        splits.test.labels,
+        prevalence=arguments.prevalence,
+        extra=config.report_values() | {"split": "test"},
+    )
+    report.save(folder / runs.REPORT)
+    evaluation.save_plots(
+        folder / runs.PLOTS,
+        report,
+        splits.test.images,
+        _history(model),
+        [Path(path).name for path in splits.test.paths],
+    )
+    print(f"\n{report}")
+    return config
+
+
+def tell_written(out: Path) -> None:
+    """Prints the files of a run."""
+    print("\nWritten:")
+    for path in sorted(out.rglob("*.*")):
+        print(f"  {path}")
 
 
 def _check_networks(arguments: argparse.Namespace) -> None:
@@ -82,8 +111,12 @@ def _check_networks(arguments: argparse.Namespace) -> None:
         backbone.build(size or backbone.minimum_size, weights=arguments.weights)
 
 
-def _load(arguments: argparse.Namespace) -> data.Splits:
-    """Loads the images, and says what there is."""
+def load(arguments: argparse.Namespace) -> data.Splits:
+    """Loads the images that the options of a command name, and says what there is.
+
+    Raises:
+        ValueError: for images or classes that cannot be used.
+    """
     splits = data.load_folder(
         arguments.data,
         majority=arguments.majority,
@@ -138,7 +171,7 @@ def _check_test(test: data.LabelledImages) -> None:
         )
 
 
-def _check_validation(
+def check_validation(
     validation: data.LabelledImages, arguments: argparse.Namespace
 ) -> None:
     """Refuses, before training, a threshold that could not be set after it.
@@ -227,7 +260,11 @@ def _files_by_class(images: data.LabelledImages, root: Path) -> dict[str, list[s
 
 
 def _fit(
-    model: EGAN, splits: data.Splits, config: RunConfig, folder: Path
+    model: EGAN,
+    splits: data.Splits,
+    config: RunConfig,
+    folder: Path,
+    cache: str | features.FeatureCache,
 ) -> RunConfig:
     """Trains, and writes model, configuration and history, on Ctrl-C too.
 
@@ -241,7 +278,7 @@ def _fit(
             splits.train.labels,
             # A progress bar is for a terminal; a log gets a line for each epoch.
             verbose=1 if sys.stdout.isatty() else 2,
-            cache_features=config.options["cache"],
+            cache_features=cache,
             validation_data=(validation.images, validation.labels)
             if len(validation)
             else None,

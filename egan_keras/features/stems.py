@@ -18,10 +18,13 @@ class StemFunction:
 
     Args:
         stem: Model from images (n, h, w, 3) to one tensor or several.
+
+    Attributes:
+        stem: The model.
     """
 
     def __init__(self, stem: keras.Model) -> None:
-        self._stem = stem
+        self.stem = stem
         signature = tf.TensorSpec((None, *stem.input_shape[1:]), stem.inputs[0].dtype)
 
         @tf.function(input_signature=[signature])
@@ -39,10 +42,10 @@ class StemFunction:
         self, image_shape: tuple[int, ...]
     ) -> list[tuple[tuple[int, ...], np.dtype]]:
         """Returns shape and dtype of one image's features, for each tensor put out."""
-        outputs = keras.tree.flatten(self._stem.outputs)
+        outputs = keras.tree.flatten(self.stem.outputs)
         if any(None in each.shape[1:] for each in outputs):
             images = keras.KerasTensor((1, *image_shape), self._dtype.name)
-            outputs = keras.tree.flatten(self._stem.compute_output_spec(images))
+            outputs = keras.tree.flatten(self.stem.compute_output_spec(images))
         return [(tuple(each.shape[1:]), np.dtype(each.dtype)) for each in outputs]
 
     def identity(self) -> Iterator[bytes]:
@@ -54,9 +57,9 @@ class StemFunction:
         from egan_keras import __version__  # it is set when all is imported
 
         yield f"{__version__} {keras.__version__}".encode()
-        config = json.loads(self._stem.to_json())
-        yield json.dumps(_without_names(config, self._stem), sort_keys=True).encode()
-        for weight in self._stem.weights:
+        config = json.loads(self.stem.to_json())
+        yield json.dumps(_without_names(config, self.stem), sort_keys=True).encode()
+        for weight in self.stem.weights:
             array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
             yield f"{array.shape} {array.dtype}".encode()
             yield array.tobytes()

@@ -1,8 +1,7 @@
 """EGAN: an adversarial network that scores images, with Keras's own interface."""
 
 import dataclasses
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -76,7 +75,7 @@ class EGAN(AdversarialTrainer):
         *,
         image_shape: tuple[int, int, int],
         recipe: "str | networks.Recipe" = "default",
-        weights: str | os.PathLike | None = "imagenet",
+        weights: "networks.Weights | Mapping[str, networks.Weights]" = "imagenet",
         **choices,
     ) -> "EGAN":
         """Builds both networks from backbones of Keras Applications.
@@ -87,7 +86,8 @@ class EGAN(AdversarialTrainer):
             image_shape: (height, width, 3) of the images, pixels 0..255.
             recipe: `"default"`, `"published"` or a `Recipe`.
             weights: `"imagenet"`, `None` or `"none"` for random ones, or the path of
-                a weights file without top, for both backbones.
+                a weights file without top, for both backbones; or a dict from each
+                backbone, as it is written here, to one of these.
             **choices: Fields of the recipe to choose differently, such as
                 `network_size=160` or `loss="hinge"`.
 

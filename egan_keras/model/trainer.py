@@ -161,7 +161,7 @@ class AdversarialTrainer(keras.Model):
         callbacks: list | None = None,
         validation_data=None,
         shuffle: bool = True,
-        cache_features: bool | str | os.PathLike = "auto",
+        cache_features: "bool | str | os.PathLike | features.FeatureCache" = "auto",
         **kwargs,
     ) -> keras.callbacks.History:
         """Trains on labelled images, like `keras.Model.fit`.
@@ -193,7 +193,8 @@ class AdversarialTrainer(keras.Model):
                 `"memory"`; `"disk"`, files in `egan_keras` in the user's cache folder
                 or where the environment variable EGAN_KERAS_CACHE says; or a folder
                 for the files. Later runs on the same images read the files; an
-                interrupted run is resumed. `False` runs the stems at every step.
+                interrupted run is resumed. `False` runs the stems at every step. A
+                `features.FeatureCache` serves several fits.
             **kwargs: `initial_epoch` and `validation_freq`, as in Keras.
 
         Returns:
@@ -206,7 +207,9 @@ class AdversarialTrainer(keras.Model):
         self._assert_compile_called("fit")
         preparation.check_fit_options(kwargs)
         cache = None
-        if cache_features is not False:
+        if isinstance(cache_features, features.FeatureCache):
+            cache = cache_features
+        elif cache_features is not False:
             cache = features.FeatureCache(cache_features, verbose=verbose)
         batches = self._batches(x, y)
         if preparation.reads_features_from_file(self.discriminator, batches):

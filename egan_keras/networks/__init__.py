@@ -1,6 +1,7 @@
 """The discriminator and the generators, built from backbones."""
 
 from egan_keras.networks.builders import (
+    Weights,
     build,
     build_discriminator,
     build_generator,
@@ -31,6 +32,7 @@ __all__ = [
     "MajorityStandardization",
     "Recipe",
     "UnitLength",
+    "Weights",
     "as_cut",
     "build",
     "build_discriminator",

@@ -1,7 +1,7 @@
 """Discriminators and generators, built from backbones as a recipe says."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 from keras import layers
@@ -22,6 +22,8 @@ from egan_keras.networks.layers import (
     UnitLength,
 )
 from egan_keras.networks.recipes import Recipe
+
+Weights = str | os.PathLike | None
 
 _ENLARGEMENT = 4
 
@@ -48,7 +50,7 @@ def build(
     recipe: Recipe,
     image_shape: tuple[int, int, int],
     *,
-    weights: str | os.PathLike | None = "imagenet",
+    weights: Weights | Mapping[str, Weights] = "imagenet",
 ) -> tuple[CutNetwork, CutNetwork]:
     """Builds a generator and a discriminator for a pairing.
 
@@ -57,13 +59,14 @@ def build(
         discriminator: The discriminator's backbone.
         recipe: The choices.
         image_shape: (height, width, 3) of the images, pixels 0..255.
-        weights: As in `Backbone.build`.
+        weights: As in `Backbone.build`, or that for each backbone, as it is written.
 
     Returns:
         `(generator, discriminator)`.
 
     Raises:
-        ValueError: If a backbone is unknown or the images do not fit.
+        ValueError: If a backbone is unknown or has no weights named, or the images do
+            not fit.
         FileNotFoundError: If `weights` names a file that does not exist.
         OSError: If ImageNet weights cannot be had.
     """
@@ -73,11 +76,29 @@ def build(
             f"Received: image_shape={image_shape}."
         )
     encoder, critic = Backbone.parse(encoder), Backbone.parse(discriminator)
-    built = build_discriminator(critic, recipe, image_shape, weights=weights)
+    built = build_discriminator(
+        critic, recipe, image_shape, weights=_weights_of(critic, weights)
+    )
     generator = build_generator(
-        encoder, recipe, built, weights=weights, share_stem=encoder == critic
+        encoder,
+        recipe,
+        built,
+        weights=_weights_of(encoder, weights),
+        share_stem=encoder == critic,
     )
     return generator, built
+
+
+def _weights_of(backbone: Backbone, weights: Weights | Mapping[str, Weights]):
+    if not isinstance(weights, Mapping):
+        return weights
+    if str(backbone) not in weights:
+        raise ValueError(
+            "A backbone has no weights named; expected an entry for each backbone. "
+            f"Received: weights for {', '.join(map(str, weights)) or 'none'}. Add "
+            f"{str(backbone)!r}."
+        )
+    return weights[str(backbone)]
 
 
 def build_discriminator(

@@ -1,0 +1,111 @@
+"""What a discriminator costs where it is used: its size and time as int8 TFLite."""
+
+import dataclasses
+import hashlib
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from egan_keras import data
+from egan_keras.evaluation.report import write_atomically
+from egan_keras.exporting import conversion, graph
+from egan_keras.model import EGAN
+from egan_keras.tuning.quiet import without_stderr
+
+FOLDER = "footprints"
+
+_REPRESENTATIVES = 100
+_RUNS = 30
+# Choices of the recipe that change the discriminator's graph.
+_SHAPING = (
+    "own_preprocessing trained_layers depths unit_length standardize distance_weight"
+).split()
+
+
+@dataclasses.dataclass(frozen=True)
+class Footprint:
+    """What a discriminator costs.
+
+    Attributes:
+        int8_kb: Size of its int8 TFLite file, in 1000 bytes; `None` if it cannot be
+            converted.
+        latency_ms: Milliseconds an image, on one thread of this machine; `None` too.
+    """
+
+    int8_kb: float | None = None
+    latency_ms: float | None = None
+
+
+def measure(
+    model: EGAN,
+    discriminator: str,
+    network_size: int,
+    train: data.LabelledImages,
+    folder: Path,
+) -> Footprint:
+    """Converts a discriminator, or reads what an earlier trial found.
+
+    Args:
+        model: Its weights decide nothing but must be there.
+        discriminator: Its backbone.
+        network_size: Side of the images in it.
+        train: Training images, of which some set the ranges of int8.
+        folder: Of the search, where results are kept.
+    """
+    path = folder / FOLDER / f"{_mark(model, discriminator, network_size)}.json"
+    if path.is_file():
+        return Footprint(**json.loads(path.read_text("utf-8")))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with without_stderr():
+            images, labels = _representatives(train)
+            content = _converted(model, images, labels)
+            found = Footprint(len(content) / 1000, _latency(content, images[0]))
+    except ValueError:  # TFLite has no operator for a part of it
+        found = Footprint()
+    text = json.dumps(dataclasses.asdict(found))
+    write_atomically(path, lambda target: target.write_text(text + "\n", "utf-8"))
+    return found
+
+
+def _representatives(train: data.LabelledImages) -> tuple[np.ndarray, np.ndarray]:
+    """Returns some training images of both classes, uint8, and their labels."""
+    rows = []
+    for label in (0, 1):
+        of_class = np.flatnonzero(train.labels == label)
+        rows.append(of_class[:: -(-len(of_class) // (_REPRESENTATIVES // 2))])
+    rows = np.concatenate(rows)
+    pixels = np.clip(np.rint(train.images[rows]), 0, 255).astype("uint8")
+    return pixels, np.asarray(train.labels)[rows]
+
+
+def _mark(model: EGAN, discriminator: str, network_size: int) -> str:
+    choices = dataclasses.asdict(model.choices)
+    shaping = [discriminator, network_size, *(choices[name] for name in _SHAPING)]
+    return hashlib.blake2b(json.dumps(shaping).encode(), digest_size=8).hexdigest()
+
+
+def _converted(model: EGAN, images: np.ndarray, labels: np.ndarray) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "saved_model"
+        graph.write_saved_model(
+            model, saved, threshold=0.0, input_dtype="uint8", batch_size=1
+        )
+        return conversion.convert(saved, "int8", representative=images, labels=labels)
+
+
+def _latency(content: bytes, image: np.ndarray) -> float:
+    """Returns the median milliseconds of scoring one image on one thread."""
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    runner = interpreter.get_signature_runner(graph.SIGNATURE)
+    times = []
+    for _ in range(_RUNS):
+        started = time.perf_counter()
+        runner(images=image[None])
+        times.append(time.perf_counter() - started)
+    return 1000 * statistics.median(times)

@@ -1,0 +1,316 @@
+import csv
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import egan_keras as ek
+from egan_keras.tuning import choosing, footprint, guard, leaderboard
+from egan_keras.tuning.records import TrialRecord, load_records
+from egan_keras.tuning.tuner import PairingTuner
+
+TINY = "MobileNet:alpha=0.25"
+SPACE = {
+    "encoders": [TINY, "VGG16"],
+    "discriminators": [TINY, "VGG16", "VGG19"],
+    "network_size": 32,
+    "depths": [1, 2],
+    "verbose": False,
+}
+
+
+def pretended(tuner, trial, record):
+    """Judges a trial without training; one backbone is missing its weights."""
+    if record.encoder == "VGG16" and record.discriminator == "VGG19":
+        raise OSError("The ImageNet weights of VGG19 are not on this machine")
+    worth = 0.6 + 0.1 * (record.discriminator == TINY) + 0.05 * record.recipe["depths"]
+    return record.with_values(
+        shares=(worth, worth + 0.1),
+        trained_parameters=1000,
+        features_size=256,
+        training_seconds=1.5,
+        int8_kb=1000.0 if "VGG" in record.discriminator else 300.0,
+        latency_ms=0.5,
+    )
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    monkeypatch.setattr(PairingTuner, "_judged", pretended)
+    # It takes half a second a trial, and there is nothing to collect.
+    monkeypatch.setattr("gc.collect", lambda: 0)
+
+
+@pytest.fixture
+def splits(few_ones, digits):
+    images, labels = digits
+    zeros = np.flatnonzero(labels == 0)[100:140]
+    return ek.LabelledImages(*few_ones), ek.LabelledImages(images[zeros], labels[zeros])
+
+
+def rows_of(folder):
+    with (folder / "leaderboard.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("tuner", ["random", "bayesian", "grid", "hyperband"])
+def test_a_search_goes_past_failures(splits, pretend, tmp_path, tuner, capsys):
+    options = SPACE | {"verbose": True}
+    search = ek.search_pairings(
+        *splits, folder=tmp_path / "s", tuner=tuner, trials=12, **options
+    )
+    first = search.records[0]
+    assert (first.encoder, first.discriminator, first.recipe["depths"]) == (
+        TINY,
+        TINY,
+        2,
+    )
+    assert len({record.number for record in search.records}) == len(search.records) > 5
+    assert search.best.discriminator == TINY and search.best.recipe["depths"] == 2
+    printed = capsys.readouterr().out
+    failed = [record for record in search.records if record.failure]
+    assert printed.count("failed") == len(failed) > 0
+    assert printed.count("The ImageNet weights of VGG19") == len(failed)
+    assert len(printed.splitlines()) == 2 + len(search.records)
+
+
+def test_a_leaderboard_is_written(splits, pretend, tmp_path):
+    search = ek.search_pairings(
+        *splits, folder=tmp_path / "s", tuner="grid", trials=12, **SPACE
+    )
+    rows = rows_of(search.folder)
+    assert [row["rank"] for row in rows] == [str(n) for n in range(1, 13)]
+    objectives = [float(r["held_out_auroc"]) for r in rows if r["held_out_auroc"]]
+    assert objectives == sorted(objectives, reverse=True) and len(objectives) == 10
+    assert [row["chosen"] for row in rows].count("True") == 1
+    assert rows[0]["chosen"] == "True" and float(rows[0]["int8_kb"]) == 300
+    assert all("VGG19 are not on" in row["failure"] for row in rows[-2:])
+    text = (search.folder / "leaderboard.md").read_text()
+    assert f"Chosen: trial {search.best.number}, {search.best.pairing}." in text
+    assert "Failed:\n\n- trial" in text and "| 1,000 | 256 | 1.5 | 0.50 |" in text
+    assert (search.folder / "heatmap.png").stat().st_size > 5000
+
+
+def test_the_best_within_a_budget_is_chosen(splits, pretend, tmp_path):
+    options = {"folder": tmp_path / "s", "tuner": "grid", "trials": 12, **SPACE}
+    assert ek.search_pairings(*splits, **options).best.int8_kb == 300
+    # Another budget needs no new trial.
+    before = load_records(tmp_path / "s")
+    with pytest.raises(ValueError, match=r"budget.*int8_kb 300 at least \(max_.*=200"):
+        ek.search_pairings(*splits, **options, max_int8_kb=200)
+    with pytest.raises(ValueError, match="latency_ms 0.5 at least"):
+        ek.search_pairings(*splits, **options, max_latency_ms=0.4)
+    assert load_records(tmp_path / "s") == before
+
+
+def test_what_cannot_be_converted_is_in_no_budget():
+    records = [record(number=1, mean=0.9, int8_kb=None), record(number=2, mean=0.8)]
+    assert choosing.choose(records).number == 1
+    within = choosing.within(records, max_int8_kb=500, max_latency_ms=None)
+    assert [each.number for each in within] == [2]
+
+
+def record(number=1, mean=0.5, epochs=20, **values):
+    values = {"int8_kb": 300.0, "latency_ms": 0.1, **values}
+    recipe = {"depths": 1, "trained_layers": 0, "epochs": values.pop("whole", 20)}
+    shares = (mean, mean)
+    return TrialRecord(
+        number, TINY, TINY, {}, recipe, 32, epochs, shares=shares, **values
+    )
+
+
+@pytest.mark.parametrize(
+    ("leads", "wins"),
+    [
+        ([0.1, 0.1, 0.1], True),
+        ([0.01, 0.012, 0.011], True),
+        ([0.0, 0.0, 0.3], False),
+        ([-0.1, -0.1, -0.1], False),
+        ([0.0, 0.0, 0.0], False),
+    ],
+)
+def test_the_default_stays_unless_another_is_clearly_better(leads, wins):
+    default = record(number=1).with_values(shares=(0.6, 0.5, 0.4))
+    shares = tuple(np.add(default.shares, leads))
+    other = record(number=2).with_values(shares=shares)
+    assert choosing.choose([default, other], default).number == (2 if wins else 1)
+    if sum(leads) > 0:
+        assert choosing.choose([other], default).number == 2
+        assert choosing.choose([default, other]).number == 2
+
+
+def test_trials_of_fewer_epochs_are_not_compared():
+    short = record(number=1, mean=0.9, epochs=7)
+    whole = record(number=2, mean=0.8)
+    assert choosing.completed([short, whole]) == [whole]
+    assert leaderboard.ranked([short, whole]) == [whole, short]
+    assert choosing.completed([short, record(number=3, epochs=2)]) == [short]
+    # A recipe of fewer epochs is none the less whole.
+    quick = record(number=4, mean=0.7, epochs=5, whole=5)
+    assert choosing.completed([quick, whole]) == [quick, whole]
+    assert choosing.comparable(quick, whole) and not choosing.comparable(short, whole)
+
+
+@pytest.mark.parametrize("other", ["images", "validation", "options", "seed"])
+def test_another_search_is_not_mixed_in(splits, pretend, tmp_path, other):
+    train, validation = splits
+    options = {"folder": tmp_path / "s", "trials": 2, **SPACE}
+    ek.search_pairings(train, validation, **options)
+    changed = np.array(train.images)
+    changed[0, 0, 0, 0] ^= 1
+    if other == "images":
+        train = ek.LabelledImages(changed, train.labels)
+    elif other == "validation":
+        validation = ek.LabelledImages(validation.images[1:], validation.labels[1:])
+    else:
+        options |= {"depths": [1, 3]} if other == "options" else {"seed": 1}
+    words = {"images": "training images", "options": "recipe or choices"}
+    with pytest.raises(FileExistsError, match=words.get(other, other)):
+        ek.search_pairings(train, validation, **options)
+    assert len(load_records(tmp_path / "s")) == 2
+
+
+def test_two_processes_do_not_run_one_search(splits, pretend, tmp_path):
+    options = {"folder": tmp_path / "s", "trials": 1, **SPACE}
+    ek.search_pairings(*splits, **options)
+    with guard.alone(tmp_path / "s"):
+        with pytest.raises(FileExistsError, match="Another process runs this search"):
+            ek.search_pairings(*splits, **options)
+    assert len(ek.search_pairings(*splits, **options).records) == 1
+
+
+def test_a_folder_of_something_else_is_refused(splits, pretend, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds something else"):
+        ek.search_pairings(*splits, folder=tmp_path, **SPACE)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_wrong_arguments_are_refused_before_anything_is_written(splits, tmp_path):
+    train, validation = splits
+    one = ek.LabelledImages(train.images[:101], train.labels[:101])
+    ones = ek.LabelledImages(train.images[100:], train.labels[100:])
+    wrong = [
+        ((one, validation), {}, "2 minority images or more.*Received: 1"),
+        ((train, ones), {}, "none of them majority"),
+        ((train, validation), {"tuner": "magic"}, "Unknown strategy.*hyperband"),
+    ]
+    for images, more, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            ek.search_pairings(*images, folder=tmp_path / "s", **SPACE, **more)
+    assert not (tmp_path / "s").exists()
+
+
+def test_ctrl_c_leaves_the_leaderboard_and_the_search_goes_on(
+    splits, pretend, monkeypatch, tmp_path, capsys
+):
+    options = {"folder": tmp_path / "s", "tuner": "grid", "trials": 6, **SPACE}
+
+    def interrupted(self, trial, record):
+        if record.number == 4:
+            raise KeyboardInterrupt
+        return pretended(self, trial, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PairingTuner, "_judged", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ek.search_pairings(*splits, **options | {"verbose": True})
+    assert "Interrupted after 3 trials. The leaderboard" in capsys.readouterr().out
+    assert len(rows_of(tmp_path / "s")) == 3
+    search = ek.search_pairings(*splits, **options)
+    whole = ek.search_pairings(*splits, **options | {"folder": tmp_path / "t"})
+    assert pairings(search) == pairings(whole) and len(search.records) == 6
+
+
+def pairings(search):
+    return [(r.number, r.pairing, r.choices, r.failure) for r in search.records]
+
+
+@pytest.mark.parametrize(
+    ("tuner", "number"), [("random", 1), ("hyperband", 4), ("grid", 4)]
+)
+def test_a_killed_search_goes_on(splits, pretend, tmp_path, tuner, number):
+    train, validation = splits
+    np.savez(tmp_path / "x.npz", *train.images, *validation.images)
+    program = f"""
+        import os, signal, sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import numpy as np
+        import egan_keras as ek
+        import test_tuning_search as shared
+        arrays = list(np.load("x.npz").values())
+        def killed(tuner, trial, record):
+            if record.number == int(sys.argv[1]):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return shared.pretended(tuner, trial, record)
+        shared.PairingTuner._judged = killed
+        train = ek.LabelledImages(np.stack(arrays[:104]), np.arange(104) >= 100)
+        zeros = np.stack(arrays[104:])
+        validation = ek.LabelledImages(zeros, np.zeros(len(zeros), int))
+        ek.search_pairings(train, validation, folder="s", tuner={tuner!r}, trials=6,
+            **shared.SPACE)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program), str(number)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(load_records(tmp_path / "s")) == number - 1
+    options = {"tuner": tuner, "trials": 6, **SPACE}
+    search = ek.search_pairings(*splits, folder=tmp_path / "s", **options)
+    whole = ek.search_pairings(*splits, folder=tmp_path / "t", **options)
+    assert pairings(search) == pairings(whole)
+    assert json.loads((tmp_path / "s" / "tuner" / "oracle.json").read_text())
+
+
+def test_no_completed_trial_ends_with_the_reasons(splits, monkeypatch, tmp_path):
+    def broken(self, trial, record):
+        raise MemoryError("4 GB")
+
+    monkeypatch.setattr(PairingTuner, "_judged", broken)
+    with pytest.raises(ValueError, match=r"3 trials, which failed: out of memory: 4"):
+        ek.search_pairings(*splits, folder=tmp_path / "s", trials=3, **SPACE)
+    assert len(rows_of(tmp_path / "s")) == 3
+
+
+def test_trials_train_and_share_features(splits, tiny_weights, tmp_path, monkeypatch):
+    measured = []
+
+    def measure(*arguments):
+        measured.append(arguments)
+        return footprint.Footprint(300.0, 0.1)
+
+    monkeypatch.setattr(footprint, "measure", measure)
+    options = SPACE | {"encoders": [TINY], "discriminators": None, "depths": 1}
+    search = ek.search_pairings(
+        *splits,
+        folder=tmp_path / "s",
+        weights=tiny_weights,
+        trials=2,
+        latent_size=[8, 16],
+        epochs=1,
+        minimum_steps=2,
+        **options,
+    )
+    assert [record.failure for record in search.records] == [None, None]
+    assert [record.trained_parameters for record in search.records][0] > 5000
+    # Majority, validation, and the minority for discriminator and encoder.
+    assert len(list(search.features.iterdir())) == 4 and len(measured) == 2
+    model = search.build()
+    assert model.choices.latent_size == search.best.recipe["latent_size"]
+    model.fit(*vars_of(splits[0]), verbose=0, cache_features=search.features)
+
+
+def vars_of(images):
+    return images.images, images.labels
+
+
+def test_footprint(build_tiny, few_ones, tmp_path):
+    model, train = build_tiny(), ek.LabelledImages(*few_ones)
+    found = footprint.measure(model, TINY, 32, train, tmp_path)
+    assert 200 < found.int8_kb < 500 and found.latency_ms > 0
+    assert footprint.measure(model, TINY, 32, train, tmp_path) == found
+    assert len(list((tmp_path / "footprints").iterdir())) == 1
