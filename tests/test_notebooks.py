@@ -6,6 +6,7 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+TAKE_MINUTES = {"02_backbone_search"}
 MACHINE_PATH = re.compile(r"/(?:home|root|tmp|work|usr|Users)/|[A-Z]:\\\\")
 
 
@@ -27,6 +28,15 @@ def test_there_are_notebooks():
     assert NOTEBOOKS
 
 
+@pytest.mark.parametrize(
+    "notebook",
+    [
+        pytest.param(path, marks=[pytest.mark.slow] * (path.stem in TAKE_MINUTES))
+        for path in NOTEBOOKS
+    ],
+    ids=lambda path: path.stem,
+    indirect=True,
+)
 def test_notebook_runs(notebook, tmp_path):
     committed = len(figures(notebook))
     resources = {"metadata": {"path": str(tmp_path)}}
