@@ -106,6 +106,7 @@ def test_divergence_fails_a_trial(build_tiny, splits, tmp_path):
         judge(model, train, validation.images, make_folds(4), place=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_hypermodel_works_with_any_tuner(splits, tiny_weights, tmp_path):
     train, validation = splits
     hypermodel = ek.EGANHyperModel(
