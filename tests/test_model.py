@@ -72,6 +72,17 @@ def test_a_loaded_model_trains_on_as_if_it_had_not_been_saved(
         np.testing.assert_allclose(old, new, atol=1e-6)
 
 
+def test_a_model_is_saved_and_loaded_before_it_is_compiled(digits, tmp_path):
+    tiny = "MobileNet:alpha=0.25"
+    options = {"image_shape": (32, 32, 3), "weights": None, "network_size": 32}
+    model = ek.EGAN.from_backbones(tiny, tiny, **options)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert not loaded.compiled
+    images = digits[0][:4]
+    np.testing.assert_array_equal(loaded(images), model(images))
+
+
 def test_a_shared_stem_is_saved_and_loaded_once(build_tiny, tmp_path):
     model = build_tiny()
     model.save(tmp_path / "model.keras")

@@ -98,8 +98,10 @@ class AdversarialTrainer(keras.Model):
         self.generator_optimizer.build(self.generator.tail.trainable_variables)
         self._compile_options = kwargs
 
-    def get_compile_config(self) -> dict:
-        """Returns the arguments of `compile`, serialised."""
+    def get_compile_config(self) -> dict | None:
+        """Returns the arguments of `compile`, serialised; `None` before it."""
+        if not self.compiled:
+            return None
         return {
             "discriminator_optimizer": keras.optimizers.serialize(self.optimizer),
             "generator_optimizer": keras.optimizers.serialize(self.generator_optimizer),
