@@ -68,7 +68,7 @@ def _adapted(backbone: ek.Backbone, images: np.ndarray) -> keras.Model:
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
-    network(images / 127.5 - 1, training=True)
+    network(backbone.preprocess_input(images.astype("float32")), training=True)
     return network
 
 
