@@ -107,7 +107,7 @@ def _report(random: dict[str, dict], real: dict[str, dict]) -> Iterator[str]:
     if real:
         yield "## ImageNet weights, automobile against two airplanes"
         yield ""
-        yield "200 test images, evenly spaced; int8 before its threshold is set again."
+        yield "100 test images, evenly spaced; int8 before its threshold is set again."
         yield ""
         yield from _table(real)
     yield "## Random weights, smallest size"
