@@ -1,9 +1,11 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
 import egan_keras as ek
-from egan_keras.exporting import evidence, parity
+from egan_keras.exporting import evidence, golden, parity
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,17 @@ def test_force_writes_it_and_says_so(model, few_ones, tmp_path, monkeypatch):
     export = ek.export_tflite(model, path, validation_data=few_ones, force=True)
     assert "Beyond tolerance: largest difference" in str(export)
     assert "Use with care" in path.with_suffix(".md").read_text()
+
+
+def test_no_image_is_golden_that_keras_calls_otherwise(model, few_ones, tmp_path):
+    path = tmp_path / "egan.tflite"
+    ek.export_tflite(model, path, validation_data=few_ones)
+    images = evidence.gather(model, None, few_ones, None)
+    called = images.validation.scores < 0
+    opposite = dataclasses.replace(images.validation, scores=np.where(called, 1, -1))
+    disagreeing = dataclasses.replace(images, validation=opposite)
+    chosen = golden.choose_golden(path.read_bytes(), disagreeing)
+    assert chosen.images.shape == (0, 32, 32, 3)
 
 
 def test_a_failure_while_writing_keeps_the_earlier_export(

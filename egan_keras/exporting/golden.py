@@ -82,11 +82,10 @@ def choose_golden(content: bytes, evidence: Evidence) -> Golden:
             for side in (distances < 0, distances >= 0)
         ]
     )
-    outputs = exported.outputs(images[chosen])
     return Golden(
         images=images[chosen],
-        scores=outputs["score"][:, 0],
-        is_minority=outputs["is_minority"][:, 0].astype(int),
+        scores=scores[chosen],
+        is_minority=(distances[chosen] < 0).astype(int),
         tolerance=tolerance,
     )
 
