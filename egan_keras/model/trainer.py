@@ -8,6 +8,7 @@ import numpy as np
 from egan_keras import data, features, losses
 from egan_keras.model import preparation, tensorflow_step
 from egan_keras.model.divergence import StopOnDivergence
+from egan_keras.model.one_pass_adam import OnePassAdam
 from egan_keras.model.validation import ValidationMetrics
 
 RECIPE_ADAM = "recipe"
@@ -236,8 +237,15 @@ class AdversarialTrainer(keras.Model):
             )
         self._set_step(cache is not None, self.choices.fake_weight(*counts))
         self.calibration = None
+        steps_per_epoch = None
+        # Keras starts the input anew for each epoch, which takes as long as many steps.
+        # An endless one must not give an epoch's last execution the next one's batches.
+        steps = int(dataset.cardinality())
+        if steps % self.steps_per_execution == 0:
+            dataset, steps_per_epoch = dataset.repeat(), steps
         return super().fit(
             dataset,
+            steps_per_epoch=steps_per_epoch,
             epochs=self.choices.epochs if epochs is None else epochs,
             verbose=verbose,
             callbacks=[StopOnDivergence(), *keras.tree.flatten(callbacks or [])],
@@ -311,5 +319,5 @@ class AdversarialTrainer(keras.Model):
 
 def _optimizer(optimizer, learning_rate: float) -> keras.optimizers.Optimizer:
     if isinstance(optimizer, str) and optimizer == RECIPE_ADAM:
-        return keras.optimizers.Adam(learning_rate)
+        return OnePassAdam(learning_rate)
     return keras.optimizers.get(optimizer)
