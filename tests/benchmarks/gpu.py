@@ -1,0 +1,211 @@
+"""Measures the stems and the steps on one device, and prints a table.
+
+    KERAS_BACKEND=jax python tests/benchmarks/gpu.py [--out FILE]
+
+runs on TensorFlow, JAX or PyTorch, whichever KERAS_BACKEND names, on the accelerator
+that this backend finds, else on the processor. Rates are shown beside the device's own,
+measured in the same run: of a multiplication of square matrices, and of a copy.
+"""
+
+import argparse
+import datetime
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+from gpu_backends import BACKEND, is_gpu, peak_bytes, wait_for
+from keras import ops
+from speed_tools import build_egan, random_rows, smooth_images, step_of_fit
+
+import egan_keras as ek
+from egan_keras.evaluation import versions
+
+_STEMS = ("MobileNetV2", "DenseNet121", "EfficientNetV2B0")
+_TYPES = {"float32": "float32", "mixed_bfloat16": "bfloat16"}
+_FEATURES = [1024, 512]
+_REPEATS = 5
+
+
+def main() -> None:
+    """Runs all measurements and prints the report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--side", type=int, default=224, help="(default: 224)")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=256 if is_gpu() else 16,
+        help="images a batch (default: %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, help="file for the report")
+    arguments = parser.parse_args()
+    lines = []
+    for line in _report(arguments.side, arguments.batch_size):
+        print(line, flush=True)
+        lines.append(line)
+    if arguments.out:
+        temporary = arguments.out.with_name(f".{arguments.out.name}")
+        temporary.write_text("\n".join(lines) + "\n", "utf-8")
+        temporary.replace(arguments.out)
+
+
+def _report(side: int, batch_size: int) -> Iterable[str]:
+    keras.utils.set_random_seed(0)
+    found = ", ".join(f"{name} {version}" for name, version in versions().items())
+    yield f"# Stems and steps on {BACKEND.device()}, backend {keras.backend.backend()}"
+    yield ""
+    yield (
+        f"Run {datetime.date.today()}, {os.cpu_count()} processor cores; medians of "
+        f"{_REPEATS}. {found}."
+    )
+    rates = {dtype: _matrix_rate(dtype) for dtype in _TYPES.values()}
+    bandwidth = _copy_bandwidth()
+    yield ""
+    for dtype, rate in rates.items():
+        yield f"- Matrix multiplications, {dtype}: {rate / 1e12:,.2f} TFLOP/s"
+    yield f"- Copy, read and written: {bandwidth / 1e9:,.1f} GB/s"
+    yield from _stems(side, batch_size, rates)
+    yield from _steps(rates["float32"], bandwidth)
+
+
+def _matrix_rate(dtype: str) -> float:
+    """Returns floating-point operations a second of square matrix products."""
+    side, products = (8192, 20) if is_gpu() else (1024, 4)
+    matrix = ops.cast(keras.random.normal((side, side)) / side**0.5, dtype)
+
+    def multiply(x):
+        for _ in range(products):
+            x = ops.matmul(x, matrix)
+        return x
+
+    return 2 * side**3 * products / _seconds(BACKEND.compiled(multiply), matrix)
+
+
+def _copy_bandwidth() -> float:
+    """Returns bytes read and written a second by an operation on each element."""
+    count, passes = (2**28, 10) if is_gpu() else (2**24, 4)
+    vector = ops.zeros((count,), "float32")
+    add_one = BACKEND.compiled(lambda x: x + 1.0)
+
+    def passed_over(x):
+        for _ in range(passes):
+            x = add_one(x)
+        return x
+
+    return 2 * 4 * count * passes / _seconds(passed_over, vector)
+
+
+def _stems(side: int, batch_size: int, rates: dict[str, float]) -> Iterable[str]:
+    yield from _head(
+        f"Frozen stems, {batch_size} images of {side} pixels a batch",
+        [
+            "backbone",
+            "policy",
+            "images a second on the device",
+            "of the matrix rate",
+            "images a second from the host's memory",
+            "peak MB so far",
+        ],
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (batch_size, side, side, 3))
+    pixels = pixels.astype("uint8")
+    for policy, dtype in _TYPES.items():
+        keras.config.set_dtype_policy(policy)
+        for name in _STEMS:
+            stem = ek.Backbone.parse(name).build(side, weights=None)
+            run = BACKEND.compiled(lambda x, stem=stem: stem(x, training=False))
+            images = ops.convert_to_tensor(pixels.astype("float32"))
+            inside = batch_size / _seconds(run, images)
+
+            def from_host(x, run=run):
+                features = run(ops.cast(ops.convert_to_tensor(x), "float32"))
+                return ops.convert_to_numpy(ops.cast(features, "float32"))
+
+            outside = batch_size / _seconds(from_host, pixels)
+            share = inside * _forward_flops(stem) / rates[dtype]
+            yield _row(
+                name,
+                policy,
+                f"{inside:,.0f}",
+                f"{share:.0%}",
+                f"{outside:,.0f}",
+                f"{peak_bytes() / 1e6:,.0f}",
+            )
+    keras.config.set_dtype_policy("float32")
+
+
+def _steps(rate: float, bandwidth: float) -> Iterable[str]:
+    yield from _head(
+        "Steps of `fit`, 128 majority images, float32",
+        ["recipe", "ms a step", "of the matrix rate", "of the copy bandwidth"],
+    )
+    default = ek.EGAN.from_features(None, _FEATURES)
+    default.compile()
+    published = build_egan("MobileNetV2:alpha=0.35", "published")
+    for model, data in (
+        (default, random_rows(40 * 128, sum(_FEATURES))),
+        (published, smooth_images(40 * 128)),
+    ):
+        seconds = step_of_fit(model, *data)
+        minority = model.choices.minority_batch_size or int(data[1].sum())
+        # The backward pass counts as two forward ones.
+        flops = 3 * (
+            minority * _forward_flops(model.generator.tail)
+            + (128 + minority) * _forward_flops(model.discriminator.tail)
+        )
+        # Adam reads weight, gradient and two moments, and writes all but the gradient.
+        moved = 7 * 4 * sum(int(np.prod(w.shape)) for w in model.trainable_variables)
+        yield _row(
+            model.recipe,
+            f"{1e3 * seconds:.2f}",
+            f"{flops / seconds / rate:.1%}",
+            f"{moved / seconds / bandwidth:.1%}",
+        )
+    yield ""
+    yield (
+        "Shares count multiplications in layers with kernels, and Adam's passes over "
+        "the weights."
+    )
+
+
+def _forward_flops(model: keras.Model) -> int:
+    """Returns floating-point operations for one image of layers with a kernel."""
+    total = 0
+    for layer in model._flatten_layers(include_self=False):
+        kernel = getattr(layer, "kernel", None)
+        if kernel is None:
+            continue
+        transposed = isinstance(layer, keras.layers.Conv2DTranspose)
+        places = (layer.input if transposed else layer.output).shape[1:-1]
+        total += 2 * int(np.prod(kernel.shape)) * int(np.prod(places))
+    return total
+
+
+def _seconds(run: Callable, argument) -> float:
+    """Returns the median of seconds a run, the first two left out."""
+    seconds = []
+    for _ in range(2 + _REPEATS):
+        started = time.perf_counter()
+        wait_for(run(argument))
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds[2:])
+
+
+def _head(title: str, columns: list[str]) -> Iterable[str]:
+    yield from ("", f"## {title}", "", _row(*columns))
+    yield _row(*["---"] * len(columns))
+
+
+def _row(*entries: str) -> str:
+    return f"| {' | '.join(entries)} |"
+
+
+if __name__ == "__main__":
+    main()
