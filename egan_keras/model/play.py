@@ -13,6 +13,7 @@ def play(
     known_minority=None,
     fake_weight: float = 1.0,
     adversarial_weight: float = 1.0,
+    part=None,
 ) -> dict:
     """Lets the generator make fakes and the discriminator judge them.
 
@@ -30,10 +31,13 @@ def play(
             where its loss sees them too.
         fake_weight: Weight of the fakes in the discriminator's loss, 0..1.
         adversarial_weight: Weight of the adversarial term in the generator's loss.
+        part: Where there are several replicas, which part of a batch the features are
+            (`replicas.Part`); what is returned is that of the whole batch.
 
     Returns:
         `discriminator_loss` and `generator_loss`, scalars; `majority_scores` and
-        `fake_scores`, (n, 1); `fake_features`, what the discriminator's tail saw.
+        `fake_scores`, (n, 1); `fake_features`, what the discriminator's tail saw, of
+        the part alone.
     """
     fakes = generator.tail(minority, training=True)
     generator_penalty = sum(generator.tail.losses)
@@ -44,11 +48,19 @@ def play(
     minority_scores = None
     if known_minority is not None:
         minority_scores = discriminator.tail(known_minority, training=True)
+    discriminator_penalty = sum(discriminator.tail.losses)
+    if part is not None:
+        scores, generator_penalty, discriminator_penalty = part.joined(
+            [majority_scores, fake_scores, minority_scores],
+            generator_penalty,
+            discriminator_penalty,
+        )
+        majority_scores, fake_scores, minority_scores = scores
     return {
         "discriminator_loss": loss.discriminator(
             majority_scores, fake_scores, minority_scores, fake_weight
         )
-        + sum(discriminator.tail.losses),
+        + discriminator_penalty,
         "generator_loss": adversarial_weight * loss.generator(fake_scores)
         + generator_penalty,
         "majority_scores": majority_scores,

@@ -5,9 +5,12 @@ import tensorflow as tf
 
 from egan_keras import losses
 from egan_keras.model.play import play
+from egan_keras.model.replicas import MAJORITY, Part
 
 
-def adversarial_step(model, majority, minority, known_minority=None) -> dict:
+def adversarial_step(
+    model, majority, minority, known_minority=None, part: Part | None = None
+) -> dict:
     """Updates discriminator and generator from one forward pass.
 
     Args:
@@ -15,6 +18,7 @@ def adversarial_step(model, majority, minority, known_minority=None) -> dict:
         majority: The discriminator's features of a batch of majority images.
         minority: The generator's features of a batch of minority images.
         known_minority: The discriminator's features of minority images, or `None`.
+        part: Where there are several replicas, which part of a batch these are.
 
     Returns:
         What `play` returned.
@@ -30,10 +34,11 @@ def adversarial_step(model, majority, minority, known_minority=None) -> dict:
             known_minority,
             model.fake_weight,
             model.choices.adversarial,
+            part,
         )
         if loss.gradient_penalty:
             outcome["discriminator_loss"] += loss.gradient_penalty * _penalty(
-                model.discriminator.tail, majority, outcome["fake_features"]
+                model.discriminator.tail, majority, outcome["fake_features"], part
             )
     for network, optimizer, name in (
         (model.discriminator, model.optimizer, "discriminator_loss"),
@@ -45,12 +50,15 @@ def adversarial_step(model, majority, minority, known_minority=None) -> dict:
     return outcome
 
 
-def _penalty(tail, majority, fakes):
+def _penalty(tail, majority, fakes, part=None):
     """Returns the gradient penalty at random points between majority and fakes."""
     real = keras.tree.flatten(majority)
     count = tf.shape(real[0])[0]
     partners = tf.range(count) % tf.shape(keras.tree.flatten(fakes)[0])[0]
-    share = tf.random.uniform((count,))
+    if part is None:
+        share = tf.random.uniform((count,))
+    else:
+        share = part.own_draws(lambda rows: tf.random.uniform((rows,)), MAJORITY)
     between = []
     for ours, theirs in zip(real, keras.tree.flatten(fakes), strict=True):
         weight = tf.reshape(share, (-1, *[1] * (len(ours.shape) - 1)))
@@ -58,4 +66,5 @@ def _penalty(tail, majority, fakes):
     with tf.GradientTape() as tape:
         tape.watch(between)
         scores = tail(keras.tree.pack_sequence_as(tail.input, between), training=True)
-    return losses.gradient_norm_penalty(tape.gradient(scores, between))
+    penalty = losses.gradient_norm_penalty(tape.gradient(scores, between))
+    return penalty if part is None else part.joined_penalty(penalty)

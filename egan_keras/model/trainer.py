@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from egan_keras import data, features, losses
-from egan_keras.model import preparation, tensorflow_step
+from egan_keras.model import preparation, replicas, tensorflow_step
 from egan_keras.model.divergence import StopOnDivergence
 from egan_keras.model.validation import ValidationMetrics
 
@@ -68,7 +68,7 @@ class AdversarialTrainer(keras.Model):
                 is negative, beside the exact area under the ROC curve.
             **kwargs: Further arguments of `keras.Model.compile`. Where they do not say
                 otherwise, `steps_per_execution` is 8, so that callbacks hear of every
-                eighth batch, and `jit_compile` is off: XLA makes both recipes slower
+                eighth batch (with several replicas it is always 1), and `jit_compile` is off: XLA makes both recipes slower
                 on CPUs.
 
         Raises:
@@ -89,7 +89,10 @@ class AdversarialTrainer(keras.Model):
         self.adversarial_loss = losses.get(loss or self.choices.loss)
         self._validation = ValidationMetrics(metrics)
         rate = self.choices.discriminator_learning_rate
-        super().compile(_optimizer(discriminator_optimizer, rate), **kwargs)
+        super().compile(
+            _optimizer(discriminator_optimizer, rate),
+            **{**kwargs, **replicas.execution_options(self)},
+        )
         rate = self.choices.generator_learning_rate
         self.generator_optimizer = _optimizer(generator_optimizer, rate)
         # Optimizers that are not built lose their state silently when a model is
@@ -120,6 +123,7 @@ class AdversarialTrainer(keras.Model):
 
     def train_step(self, batch) -> dict:
         """Carries out one step on (majority, minority, known minority)."""
+        batch, part = replicas.taken(batch)
         majority, minority, known = batch
         if self.fake_weight == 1.0:
             known = None
@@ -129,7 +133,7 @@ class AdversarialTrainer(keras.Model):
             minority = self.generator.stem(minority, training=False)
             known = known if known is None else critic(known, training=False)
         outcome = tensorflow_step.adversarial_step(
-            self, *map(preparation.as_input, (majority, minority, known))
+            self, *map(preparation.as_input, (majority, minority, known)), part
         )
         values = {
             "discriminator_loss": outcome["discriminator_loss"],
@@ -236,15 +240,27 @@ class AdversarialTrainer(keras.Model):
             )
         self._set_step(cache is not None, self.choices.fake_weight(*counts))
         self.calibration = None
-        return super().fit(
-            dataset,
-            epochs=self.choices.epochs if epochs is None else epochs,
-            verbose=verbose,
-            callbacks=[StopOnDivergence(), *keras.tree.flatten(callbacks or [])],
-            validation_data=validation_data,
-            shuffle=False,
-            **kwargs,
-        )
+        callbacks = [StopOnDivergence(), *keras.tree.flatten(callbacks or [])]
+        with replicas.training(self, dataset, callbacks) as (dataset, callbacks):
+            return super().fit(
+                dataset,
+                epochs=self.choices.epochs if epochs is None else epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_data=validation_data,
+                shuffle=False,
+                **kwargs,
+            )
+
+    def _maybe_symbolic_build(self, *args, **kwargs) -> None:
+        """Does nothing, since both networks are built.
+
+        Keras would average a batch over replicas whose parts differ in length.
+        """
+
+    def predict_on_batch(self, x) -> np.ndarray:
+        """Returns the scores of one batch, as `keras.Model.predict_on_batch` does."""
+        return replicas.outputs(self, super().predict_on_batch, x)
 
     def _set_step(self, features_cached: bool, fake_weight: float) -> None:
         """Sets what the compiled step has fixed; compiles it anew if that changes."""
@@ -293,6 +309,7 @@ class AdversarialTrainer(keras.Model):
         if not during_fit:
             x = self._validation_dataset(self._batches(x, y), batch_size)
         results = super().evaluate(x, verbose=verbose, return_dict=True, **kwargs)
+        results.update(replicas.joined_results(self, self._validation.all, results))
         results.update(self._exact_metrics(x))
         if not during_fit and prepared[0] != self._validation.classes:
             self._validation.classes, self.test_function = prepared
@@ -302,7 +319,8 @@ class AdversarialTrainer(keras.Model):
         scores, all_labels = [], []
         for rows, labels in dataset:
             inputs = preparation.as_input(rows)
-            scores.append(self.discriminator.tail.predict_on_batch(inputs))
+            tail = self.discriminator.tail
+            scores.append(replicas.outputs(tail, tail.predict_on_batch, inputs))
             all_labels.append(keras.ops.convert_to_numpy(labels))
         return self._validation.exact(
             np.concatenate(all_labels), np.concatenate(scores)
