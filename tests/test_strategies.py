@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from egan_keras.model import replicas
+from egan_keras.model import distribution, replicas
 
 HERE = Path(__file__).parent
 STEADY = {"latent_noise": 0.0, "dropout": 0.0, "network_size": 32}
@@ -102,7 +102,7 @@ def test_noise_differs_between_replicas(run):
 def test_clipping_of_gradients_is_refused():
     clipping = keras.optimizers.SGD(global_clipnorm=1.0)
     with pytest.raises(ValueError, match="each replica by itself.*global_clipnorm=1.0"):
-        replicas.check_optimizers(keras.optimizers.SGD(), clipping)
+        distribution.check_optimizers(keras.optimizers.SGD(), clipping)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 9])

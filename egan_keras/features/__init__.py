@@ -8,15 +8,19 @@ files. Images themselves are the features of a network without a stem.
 from egan_keras.features.cache import FeatureCache
 from egan_keras.features.datasets import labelled_dataset, training_dataset
 from egan_keras.features.extraction import by_class, in_batches, labelled
+from egan_keras.features.shares import SharedCache
 from egan_keras.features.standardized import StandardizedStem
 from egan_keras.features.statistics import load_statistics, save_statistics
 from egan_keras.features.stems import Features, StemFunction
+from egan_keras.features.workers import Workers
 
 __all__ = [
     "FeatureCache",
     "Features",
+    "SharedCache",
     "StandardizedStem",
     "StemFunction",
+    "Workers",
     "by_class",
     "in_batches",
     "labelled",

@@ -7,16 +7,10 @@ and what is reported, are those of the whole batch, and the gradients, which Ker
 over replicas, add up to its gradient, whatever the loss does with the scores.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
-
 import keras
-import numpy as np
 import tensorflow as tf
 
 MAJORITY, MINORITY, KNOWN_MINORITY = range(3)
-
-_BETWEEN_SEEDS = 15_485_863
 
 
 def bounds(rows, replica, count):
@@ -76,142 +70,10 @@ def divided(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy):
     return distributed
 
 
-@contextlib.contextmanager
-def training(
-    model: keras.Model, dataset: tf.data.Dataset, callbacks: list
-) -> Iterator[tuple]:
-    """Prepares what `keras.Model.fit` is given for the replicas of a model's strategy.
-
-    Args:
-        model: An `EGAN`.
-        dataset: Batches of majority, minority and known minority.
-        callbacks: Keras callbacks.
-
-    Yields:
-        The dataset and the callbacks to train with, while the networks' batch
-        normalisation takes the statistics of the whole batch.
-
-    Raises:
-        ValueError: If an optimizer clips gradients.
-    """
-    strategy = strategy_of(model)
-    if strategy is None:
-        yield dataset, callbacks
-        return
-    check_optimizers(model.optimizer, model.generator_optimizer)
-    with statistics_of_all([model.generator.tail, model.discriminator.tail]):
-        yield divided(dataset, strategy), [DifferentNoise(), *callbacks]
-
-
-def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
-    """Returns a model's strategy; `None` where there is one replica."""
-    strategy = getattr(model, "distribute_strategy", None)
-    several = strategy is not None and strategy.num_replicas_in_sync > 1
-    return strategy if several else None
-
-
-def execution_options(model: keras.Model) -> dict:
-    """Returns what `keras.Model.compile` is told to run steps on several replicas."""
-    # TensorFlow fails on several steps at once, each of several replicas.
-    return {} if strategy_of(model) is None else {"steps_per_execution": 1}
-
-
-def joined_results(model: keras.Model, metrics: list, results: dict) -> dict:
-    """Returns results of metrics over the images of all replicas.
-
-    Keras returns the mean of the replicas' results, whatever each has seen.
-
-    Args:
-        model: The model.
-        metrics: Its metrics.
-        results: The results that Keras returned.
-    """
-    if strategy_of(model) is None:
-        return {}
-    used = [metric for metric in metrics if metric.name in results]
-    return {metric.name: _as_number(metric.result()) for metric in used}
-
-
-def _as_number(result) -> float | np.ndarray:
-    array = keras.ops.convert_to_numpy(result)
-    return array if array.ndim else float(array)
-
-
 def taken(batch: tuple) -> tuple:
     """Returns a batch of `train_step` and, where it was divided, which part it is."""
     *batch, sizes = batch if len(batch) == 4 else (*batch, None)
     return batch, None if sizes is None else Part(sizes)
-
-
-def outputs(network: keras.Model, predict_on_batch: Callable, batch) -> np.ndarray:
-    """Returns what a network puts out for a batch, once.
-
-    Keras gives the whole batch to each replica and returns what all of them put out.
-
-    Args:
-        network: The network.
-        predict_on_batch: Keras's method of it.
-        batch: What it takes.
-    """
-    if strategy_of(network) is None:
-        return predict_on_batch(batch)
-    return keras.ops.convert_to_numpy(network(batch, training=False))
-
-
-@contextlib.contextmanager
-def statistics_of_all(networks: Sequence[keras.Model]) -> Iterator[None]:
-    """Makes batch normalisation take the statistics of the whole batch."""
-    found = [layer for each in networks for layer in _normalisations(each)]
-    changed = [layer for layer in found if not layer.synchronized]
-    for layer in changed:
-        layer.synchronized = True
-    try:
-        yield
-    finally:
-        for layer in changed:
-            layer.synchronized = False
-
-
-def _normalisations(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    if isinstance(layer, keras.layers.BatchNormalization):
-        yield layer
-    for inner in getattr(layer, "layers", []):
-        yield from _normalisations(inner)
-
-
-def check_optimizers(*optimizers: keras.optimizers.Optimizer) -> None:
-    """Refuses optimizers that would not see the gradient of the whole batch.
-
-    Raises:
-        ValueError: If one clips gradients.
-    """
-    for optimizer in optimizers:
-        for name in ("clipnorm", "clipvalue", "global_clipnorm"):
-            if getattr(optimizer, name, None) is not None:
-                raise ValueError(
-                    "Keras clips the gradient of each replica by itself, so that "
-                    "several replicas would not do what one does; expected optimizers "
-                    f"without clipping. Received: {optimizer.name} with "
-                    f"{name}={getattr(optimizer, name)}. Leave it out, or train on one "
-                    "device."
-                )
-
-
-class DifferentNoise(keras.callbacks.Callback):
-    """Gives the layers of each replica random draws of their own.
-
-    Keras gives all replicas the same, so that the noise of several would be that of a
-    smaller batch. Those of the first are left as they are.
-    """
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Sets the seeds apart, once a backup has been restored."""
-        for variable in self.model.variables:
-            if variable.name == "seed_generator_state":
-                copies = variable.value.values
-                first = copies[0].numpy()
-                for number, copy in enumerate(copies):
-                    copy.assign(first + [number * _BETWEEN_SEEDS, 0])
 
 
 class Part:

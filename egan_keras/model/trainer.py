@@ -6,7 +6,13 @@ import keras
 import numpy as np
 
 from egan_keras import data, features, losses
-from egan_keras.model import preparation, replicas, tensorflow_step
+from egan_keras.model import (
+    distribution,
+    preparation,
+    replicas,
+    tensorflow_step,
+    workers,
+)
 from egan_keras.model.divergence import StopOnDivergence
 from egan_keras.model.validation import ValidationMetrics
 
@@ -68,8 +74,8 @@ class AdversarialTrainer(keras.Model):
                 is negative, beside the exact area under the ROC curve.
             **kwargs: Further arguments of `keras.Model.compile`. Where they do not say
                 otherwise, `steps_per_execution` is 8, so that callbacks hear of every
-                eighth batch (with several replicas it is always 1), and `jit_compile` is off: XLA makes both recipes slower
-                on CPUs.
+                eighth batch (with several replicas it is always 1), and `jit_compile`
+                is off: XLA makes both recipes slower on CPUs.
 
         Raises:
             ValueError: If the loss is unknown or one optimizer is given for both.
@@ -91,7 +97,7 @@ class AdversarialTrainer(keras.Model):
         rate = self.choices.discriminator_learning_rate
         super().compile(
             _optimizer(discriminator_optimizer, rate),
-            **{**kwargs, **replicas.execution_options(self)},
+            **{**kwargs, **distribution.execution_options(self)},
         )
         rate = self.choices.generator_learning_rate
         self.generator_optimizer = _optimizer(generator_optimizer, rate)
@@ -143,7 +149,8 @@ class AdversarialTrainer(keras.Model):
         }
         for name, value in values.items():
             self._training_metrics[name].update_state(value)
-        return {name: m.result() for name, m in self._training_metrics.items()}
+        results = {name: m.result() for name, m in self._training_metrics.items()}
+        return distribution.logs(self, results)
 
     def test_step(self, batch) -> dict:
         """Scores a batch of (features, labels)."""
@@ -157,6 +164,7 @@ class AdversarialTrainer(keras.Model):
         """The metrics that Keras resets at the start of each epoch."""
         return [*self._training_metrics.values(), *self._validation.all]
 
+    @workers.on_all_workers
     def fit(
         self,
         x=None,
@@ -212,6 +220,10 @@ class AdversarialTrainer(keras.Model):
         """
         self._assert_compile_called("fit")
         preparation.check_fit_options(kwargs)
+        team = workers.workers_of(self)
+        if team is not None:
+            workers.draw_alike(team)
+            verbose = verbose if team.is_first else 0
         cache = None
         if isinstance(cache_features, features.FeatureCache):
             cache = cache_features
@@ -220,6 +232,8 @@ class AdversarialTrainer(keras.Model):
         batches = self._batches(x, y)
         if preparation.reads_features_from_file(self.discriminator, batches):
             cache = None
+        if team is not None and cache is not None:
+            cache = features.SharedCache(cache, team)
         if validation_data is not None:
             validation_data = self._batches(*preparation.as_pair(validation_data))
         dataset, counts = preparation.training_dataset(
@@ -241,7 +255,7 @@ class AdversarialTrainer(keras.Model):
         self._set_step(cache is not None, self.choices.fake_weight(*counts))
         self.calibration = None
         callbacks = [StopOnDivergence(), *keras.tree.flatten(callbacks or [])]
-        with replicas.training(self, dataset, callbacks) as (dataset, callbacks):
+        with distribution.training(self, dataset, callbacks) as (dataset, callbacks):
             return super().fit(
                 dataset,
                 epochs=self.choices.epochs if epochs is None else epochs,
@@ -260,7 +274,7 @@ class AdversarialTrainer(keras.Model):
 
     def predict_on_batch(self, x) -> np.ndarray:
         """Returns the scores of one batch, as `keras.Model.predict_on_batch` does."""
-        return replicas.outputs(self, super().predict_on_batch, x)
+        return distribution.outputs(self, super().predict_on_batch, x)
 
     def _set_step(self, features_cached: bool, fake_weight: float) -> None:
         """Sets what the compiled step has fixed; compiles it anew if that changes."""
@@ -308,23 +322,36 @@ class AdversarialTrainer(keras.Model):
         prepared = self._validation.classes, self.test_function
         if not during_fit:
             x = self._validation_dataset(self._batches(x, y), batch_size)
-        results = super().evaluate(x, verbose=verbose, return_dict=True, **kwargs)
-        results.update(replicas.joined_results(self, self._validation.all, results))
-        results.update(self._exact_metrics(x))
+        if workers.workers_of(self) is None:
+            results = super().evaluate(x, verbose=verbose, return_dict=True, **kwargs)
+            metrics = self._validation.all
+            results.update(distribution.joined_results(self, metrics, results))
+            results.update(self._validation.exact(*self._scored(x)))
+        else:
+            results = self._validation.alone(*self._scored(x))
         if not during_fit and prepared[0] != self._validation.classes:
             self._validation.classes, self.test_function = prepared
         return results if return_dict else list(results.values())
 
-    def _exact_metrics(self, dataset) -> dict[str, float]:
+    def _scored(self, dataset) -> tuple[np.ndarray, np.ndarray]:
+        """Returns labels (n,) and scores (n, 1) of a validation dataset."""
         scores, all_labels = [], []
+        tail = self.discriminator.tail
         for rows, labels in dataset:
             inputs = preparation.as_input(rows)
-            tail = self.discriminator.tail
-            scores.append(replicas.outputs(tail, tail.predict_on_batch, inputs))
+            scores.append(distribution.outputs(tail, tail.predict_on_batch, inputs))
             all_labels.append(keras.ops.convert_to_numpy(labels))
-        return self._validation.exact(
-            np.concatenate(all_labels), np.concatenate(scores)
-        )
+        return np.concatenate(all_labels), np.concatenate(scores)
+
+    def save(self, filepath, *args, **kwargs) -> None:
+        """Saves as `keras.Model.save`; of several workers, the first one does."""
+        if workers.writes(self):
+            super().save(filepath, *args, **kwargs)
+
+    def save_weights(self, filepath, *args, **kwargs) -> None:
+        """Saves as `keras.Model.save_weights`; of several workers, the first does."""
+        if workers.writes(self):
+            super().save_weights(filepath, *args, **kwargs)
 
 
 def _optimizer(optimizer, learning_rate: float) -> keras.optimizers.Optimizer:
