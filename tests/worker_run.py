@@ -3,7 +3,7 @@
     TF_CONFIG=... python tests/worker_run.py WEIGHTS IMAGES.npz OUT.npz CASE
 
 Without TF_CONFIG one process does all. CASE is JSON: arguments of `from_backbones`,
-`compile` and `fit`; `backup`, a folder; `dies_after`, epochs; `as_dataset`.
+`compile` and `fit`; `backup`, a folder; `dies_after`, epochs; `as_dataset`; `seed`.
 """
 
 import contextlib
@@ -65,7 +65,7 @@ def main() -> None:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     arrays = np.load(images_path)
     images, labels = arrays["images"], arrays["labels"]
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(case.get("seed", 0))
     with strategy.scope() if strategy else contextlib.nullcontext():
         model = ek.EGAN.from_backbones(
             TINY, TINY, image_shape=(32, 32, 3), weights=weights, **case["build"]
@@ -92,6 +92,9 @@ def main() -> None:
         "threshold": model.calibrate(images, labels, specificity=0.9).threshold,
         "scores": model.predict(images, verbose=0),
     }
+    # What is shuffled from here on.
+    order = tf.data.Dataset.range(50).shuffle(50)
+    results["order"] = list(order.as_numpy_iterator())
     for number, weight in enumerate(model.trainable_weights):
         results[f"weight_{number}"] = keras.ops.convert_to_numpy(weight)
     model.save(out.replace(".npz", ".keras"))

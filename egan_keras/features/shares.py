@@ -2,9 +2,9 @@
 
 Each worker computes the features of its share of the images, and keeps them as it would
 those of its own images: in memory, or in files that a later start on the same machine
-reads. Then the shares are sent to all workers, since training may give any row to any of
-them. Nothing is asked of the machines but the connection that training needs anyway; a
-folder that all share would have to be waited for, and missed where there is none.
+reads. Then the shares are sent to all workers, since training may give any row to any
+worker. Nothing is asked of the machines but the connection that training needs anyway;
+a folder that all share would have to be waited for, and missed where there is none.
 """
 
 import tempfile

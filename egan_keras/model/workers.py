@@ -163,7 +163,6 @@ def _told_of_lost_workers() -> Iterator[None]:
         tf.errors.AbortedError,
         tf.errors.CancelledError,
         tf.errors.DeadlineExceededError,
-        tf.errors.InternalError,
     ) as error:
         raise RuntimeError(
             "Another worker has ended or cannot be reached, so that training stops on "
