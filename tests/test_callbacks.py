@@ -2,6 +2,8 @@ import keras
 import numpy as np
 import pytest
 
+import egan_keras as ek
+
 
 @pytest.fixture
 def validation(digits):
@@ -132,3 +134,12 @@ def test_progress_bar_shows_the_losses(build_tiny, few_ones, capsys):
     printed = capsys.readouterr().out
     assert "discriminator_loss" in printed and "Frozen features" in printed
     assert "\b" not in printed and "\x1b" not in printed, "log files get no bars"
+
+
+@pytest.mark.parametrize("steps", [5, 8, 16])
+def test_an_epoch_has_its_steps_whether_or_not_executions_divide_them(steps):
+    model = ek.EGAN.from_features(None, 4, batch_size=3, minimum_steps=1)
+    model.compile(steps_per_execution=8)
+    rows = np.random.default_rng(0).normal(size=(3 * steps + 2, 4))
+    model.fit(rows, np.arange(len(rows)) < 2, epochs=3, verbose=0)
+    assert model.optimizer.iterations == 3 * steps

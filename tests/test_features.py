@@ -73,6 +73,27 @@ def test_training_batches_pass_over_the_majority_once_and_repeat_the_minority():
     assert all(len(step[1]) == 3 and step[1].min() >= 100 for step in steps)
 
 
+def test_each_pass_over_the_majority_has_an_order_of_its_own():
+    majority, minority = [np.arange(30.0)[:, None]], [np.array([[100.0], [101.0]])]
+    dataset = features.training_dataset(
+        majority, minority, minority, batch_size=7, minority_batch_size=3
+    )
+    batches = dataset.repeat().take(10).as_numpy_iterator()
+    rows = np.concatenate([batch[0][:, 0] for batch in batches])
+    first, second = rows[:30], rows[30:]
+    assert sorted(first) == sorted(second) == list(range(30))
+    assert list(first) != list(second) and list(first) != list(range(30))
+
+
+def test_without_shuffling_rows_come_in_their_order():
+    majority, minority = [np.arange(6.0)[:, None]], [np.array([[100.0]])]
+    dataset = features.training_dataset(
+        majority, minority, minority, batch_size=4, minority_batch_size=1, shuffle=False
+    )
+    batches = [batch[0][:, 0].tolist() for batch in dataset.as_numpy_iterator()]
+    assert batches == [[0, 1, 2, 3], [4, 5]]
+
+
 def test_as_published_every_step_has_all_minority_images():
     majority, minority = [np.arange(10.0)[:, None]], [np.array([[100.0], [101.0]])]
     dataset = features.training_dataset(

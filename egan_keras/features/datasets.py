@@ -42,36 +42,55 @@ def training_dataset(
     rows = max(n_majority, minimum_steps * batch_size)
     steps = -(-rows // batch_size)
     known_batch_size = batch_size if n_minority > batch_size else None
-    dataset = tf.data.Dataset.zip(
-        _batches(majority, batch_size, rows, shuffle),
-        _drawn(minority, minority_batch_size, steps, shuffle),
-        _drawn(known_minority, known_batch_size, steps, shuffle),
+    parts = (
+        _drawn(majority, batch_size, rows, shuffle),
+        _at_each_step(minority, minority_batch_size, steps, shuffle),
+        _at_each_step(known_minority, known_batch_size, steps, shuffle),
     )
+    orders, readers = zip(*parts, strict=True)
+
+    # One call for all parts: to start three takes longer than what they do.
+    def read(*numbers):
+        return tuple(read(each) for read, each in zip(readers, numbers, strict=True))
+
+    dataset = tf.data.Dataset.zip(orders).map(read)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def _batches(
-    features: Features, batch_size: int, rows: int, shuffle: bool
-) -> tf.data.Dataset:
-    """Returns batches of so many rows in all, going round where there are fewer.
-
-    The rows are finite: where tf.data reads ahead in endless ones, how far it comes
-    would decide the order of the next epoch, and no run would repeat another.
-    """
-    indices = tf.data.Dataset.range(len(features[0])).repeat().take(rows)
-    if shuffle:
-        indices = indices.shuffle(rows)
-    return indices.batch(batch_size).map(_gatherer(features))
+def _drawn(features: Features, batch_size: int, rows: int, shuffle: bool) -> tuple:
+    """Returns batches of row numbers, so many in all, and what reads these rows."""
+    return _order(len(features[0]), batch_size, rows, shuffle), _gatherer(features)
 
 
-def _drawn(
+def _at_each_step(
     features: Features, batch_size: int | None, steps: int, shuffle: bool
-) -> tf.data.Dataset:
-    """Returns a batch for each step; without a size, all rows at each."""
-    if batch_size is None:
-        fixed = _unwrap([tf.constant(np.asarray(array)) for array in features])
-        return tf.data.Dataset.from_tensors(fixed).repeat(steps)
-    return _batches(features, batch_size, steps * batch_size, shuffle)
+) -> tuple:
+    """Returns numbers for each step and what reads them; all rows without a size."""
+    if batch_size is not None:
+        return _drawn(features, batch_size, steps * batch_size, shuffle)
+    fixed = _unwrap([tf.constant(np.asarray(array)) for array in features])
+    return tf.data.Dataset.range(steps), lambda _: fixed
+
+
+def _order(count: int, batch_size: int, rows: int, shuffle: bool) -> tf.data.Dataset:
+    """Returns batches of numbers below a count, going round where there are fewer.
+
+    An epoch's order is one tensor: to draw its numbers one by one takes as long as a
+    step. Its seed is drawn, so that no epoch repeats another, but every run does.
+    """
+
+    def order(seed):
+        numbers = tf.range(rows)
+        if shuffle:
+            places = tf.random.stateless_uniform(
+                (rows,), seed, minval=None, maxval=None, dtype=tf.int64
+            )
+            numbers = tf.argsort(places)
+        return numbers % count
+
+    seeds = tf.data.Dataset.random(rerandomize_each_iteration=True).batch(2).take(1)
+    return seeds.map(order).rebatch(batch_size)
 
 
 def _gatherer(features: Features):

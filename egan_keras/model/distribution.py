@@ -15,6 +15,30 @@ _BETWEEN_SEEDS = 15_485_863
 _BATCH_SIZE = 32
 
 
+class OfSeveralReplicas:
+    """Methods of a `keras.Model` that differ where it has several replicas."""
+
+    def predict_on_batch(self, x) -> np.ndarray:
+        """Returns the scores of one batch, as `keras.Model.predict_on_batch` does."""
+        return outputs(self, super().predict_on_batch, x)
+
+    def save(self, filepath, *args, **kwargs) -> None:
+        """Saves as `keras.Model.save`; of several workers, the first one does."""
+        if workers.writes(self):
+            super().save(filepath, *args, **kwargs)
+
+    def save_weights(self, filepath, *args, **kwargs) -> None:
+        """Saves as `keras.Model.save_weights`; of several workers, the first does."""
+        if workers.writes(self):
+            super().save_weights(filepath, *args, **kwargs)
+
+    def _maybe_symbolic_build(self, *args, **kwargs) -> None:
+        """Does nothing, since both networks are built.
+
+        Keras would average a batch over replicas whose parts differ in length.
+        """
+
+
 @contextlib.contextmanager
 def training(
     model: keras.Model, dataset: tf.data.Dataset, callbacks: list

@@ -35,7 +35,9 @@ def divided(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy):
     Keras would divide each of the tensors of a batch as if all were of one length.
 
     Args:
-        dataset: Batches of majority, minority and known minority.
+        dataset: Batches of majority, minority and known minority. Without an end, since
+            of the dataset returned each replica takes an element a step, so that Keras
+            would take it for longer.
         strategy: Where training runs.
 
     Returns:
@@ -64,10 +66,7 @@ def divided(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy):
 
         return dataset.flat_map(of_each_replica).prefetch(2 * local)
 
-    distributed = strategy.distribute_datasets_from_function(parts)
-    # Keras counts steps by it; of elements, each replica takes one a step.
-    distributed._cardinality = dataset.cardinality().numpy()
-    return distributed
+    return strategy.distribute_datasets_from_function(parts)
 
 
 def taken(batch: tuple) -> tuple:

@@ -14,6 +14,7 @@ from egan_keras.model import (
     workers,
 )
 from egan_keras.model.divergence import StopOnDivergence
+from egan_keras.model.one_pass_adam import OnePassAdam
 from egan_keras.model.validation import ValidationMetrics
 
 RECIPE_ADAM = "recipe"
@@ -22,7 +23,7 @@ RECIPE_ADAM = "recipe"
 _STEPS_PER_EXECUTION = 8
 
 
-class AdversarialTrainer(keras.Model):
+class AdversarialTrainer(distribution.OfSeveralReplicas, keras.Model):
     """What `compile`, `fit` and `evaluate` do for a generator and a discriminator.
 
     A subclass sets, in its constructor, `generator` and `discriminator` (see
@@ -254,10 +255,17 @@ class AdversarialTrainer(keras.Model):
             )
         self._set_step(cache is not None, self.choices.fake_weight(*counts))
         self.calibration = None
+        steps_per_epoch = None
+        # Keras starts the input anew for each epoch, which takes as long as many steps.
+        # An endless one must not give an epoch's last execution the next one's batches.
+        steps = int(dataset.cardinality())
+        if steps % self.steps_per_execution == 0:
+            dataset, steps_per_epoch = dataset.repeat(), steps
         callbacks = [StopOnDivergence(), *keras.tree.flatten(callbacks or [])]
         with distribution.training(self, dataset, callbacks) as (dataset, callbacks):
             return super().fit(
                 dataset,
+                steps_per_epoch=steps_per_epoch,
                 epochs=self.choices.epochs if epochs is None else epochs,
                 verbose=verbose,
                 callbacks=callbacks,
@@ -265,16 +273,6 @@ class AdversarialTrainer(keras.Model):
                 shuffle=False,
                 **kwargs,
             )
-
-    def _maybe_symbolic_build(self, *args, **kwargs) -> None:
-        """Does nothing, since both networks are built.
-
-        Keras would average a batch over replicas whose parts differ in length.
-        """
-
-    def predict_on_batch(self, x) -> np.ndarray:
-        """Returns the scores of one batch, as `keras.Model.predict_on_batch` does."""
-        return distribution.outputs(self, super().predict_on_batch, x)
 
     def _set_step(self, features_cached: bool, fake_weight: float) -> None:
         """Sets what the compiled step has fixed; compiles it anew if that changes."""
@@ -343,18 +341,8 @@ class AdversarialTrainer(keras.Model):
             all_labels.append(keras.ops.convert_to_numpy(labels))
         return np.concatenate(all_labels), np.concatenate(scores)
 
-    def save(self, filepath, *args, **kwargs) -> None:
-        """Saves as `keras.Model.save`; of several workers, the first one does."""
-        if workers.writes(self):
-            super().save(filepath, *args, **kwargs)
-
-    def save_weights(self, filepath, *args, **kwargs) -> None:
-        """Saves as `keras.Model.save_weights`; of several workers, the first does."""
-        if workers.writes(self):
-            super().save_weights(filepath, *args, **kwargs)
-
 
 def _optimizer(optimizer, learning_rate: float) -> keras.optimizers.Optimizer:
     if isinstance(optimizer, str) and optimizer == RECIPE_ADAM:
-        return keras.optimizers.Adam(learning_rate)
+        return OnePassAdam(learning_rate)
     return keras.optimizers.get(optimizer)

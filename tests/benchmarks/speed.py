@@ -25,6 +25,8 @@ _MAJORITY = (1_000, 10_000, 100_000, 1_000_000)
 _MINORITY = (2, 50, 500, 5_000)
 _SIDES = (32, 96, 128, 224)
 _DEPTHS = (5, 20, 60)
+_BATCHES = (128, 256, 512, 1_024)
+_FILES = (10_000, 100_000, 1_000_000)
 
 Measure = Callable[[str, object], dict[str, float]]
 
@@ -89,7 +91,9 @@ def _report(measure: Measure, largest: int, repeats: int) -> Iterable[str]:
     yield from _losses(measure)
     yield from _trained(measure)
     yield from _majority(measure, largest)
+    yield from _files(measure, largest)
     yield from _minority(measure)
+    yield from _batches(measure)
     yield from _sizes(measure)
     yield from _depths(measure)
 
@@ -163,6 +167,24 @@ def _majority(measure: Measure, largest: int) -> Iterable[str]:
     yield "An epoch has 40 steps at least, which 1,000 images are too few for."
 
 
+def _files(measure: Measure, largest: int) -> Iterable[str]:
+    yield from _head(
+        "A folder of files of 32 pixels: features and an epoch of `default`, "
+        "MobileNet:alpha=0.25",
+        ["files", "seconds to list", "seconds to train", "files a second", "peak MB"],
+    )
+    for count in (count for count in _FILES if count <= largest):
+        measured = measure("folder_of_files", count)
+        listing, training = measured["listing_s"], measured["training_s"]
+        yield _row(
+            f"{count:,}",
+            f"{listing:,.1f}",
+            f"{training:,.1f}",
+            f"{count / (listing + training):,.0f}",
+            _megabytes(measured["peak_bytes"]),
+        )
+
+
 def _minority(measure: Measure) -> Iterable[str]:
     yield from _head(
         "Minority images: a step of `default`", ["images", "ms a step", "peak MB"]
@@ -171,6 +193,24 @@ def _minority(measure: Measure) -> Iterable[str]:
         measured = measure("minority_images", count)
         step = f"{1e3 * measured['step_s']:,.2f}"
         yield _row(f"{count:,}", step, _megabytes(measured["peak_bytes"]))
+
+
+def _batches(measure: Measure) -> Iterable[str]:
+    yield from _head(
+        f"Batch size: a step of `default` on features of {_LARGE}, a fourth as many "
+        "minority images",
+        ["majority images", "(d), ms", "(e), ms", "of (e)", "images a second"],
+    )
+    for count in _BATCHES:
+        measured = measure("batch_size", count)
+        step, bare = measured["step_s"], measured["bare_s"]
+        yield _row(
+            f"{count:,}",
+            f"{1e3 * step:.2f}",
+            f"{1e3 * bare:.2f}",
+            f"{step / bare:.1f}",
+            f"{count / step:,.0f}",
+        )
 
 
 def _sizes(measure: Measure) -> Iterable[str]:

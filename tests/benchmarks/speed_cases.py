@@ -11,7 +11,6 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -20,53 +19,60 @@ import keras
 import numpy as np
 import tensorflow as tf
 from published_loop import PublishedLoop, build_discriminator, build_generator
+from speed_tools import (
+    MINORITY,
+    SIDE,
+    build_egan,
+    random_rows,
+    repeated,
+    smooth_images,
+    step_of_fit,
+)
 
 import egan_keras as ek
 from egan_keras import baselines, features, networks
 
-SMALL_BACKBONE = "MobileNetV2:alpha=0.35"
+SMALL_BACKBONE, LARGE_BACKBONE = "MobileNetV2:alpha=0.35", "DenseNet121"
 FEATURES = 1280
 
-_SIDE = 32
 _BATCH = 128
-_MINORITY = 2
 
 
 def published_eager(backbone: str) -> dict:
     """The published loop, both whole networks at each step, op by op."""
     loop, majority, minority = _published(backbone)
-    return {"step_s": _repeated(lambda: loop.step(majority, minority), 3)}
+    return {"step_s": repeated(lambda: loop.step(majority, minority), 3)}
 
 
 def published_compiled(backbone: str) -> dict:
     """The same as one graph."""
     loop, majority, minority = _published(backbone)
     step = tf.function(loop.step)
-    return {"step_s": _repeated(lambda: step(majority, minority), 10)}
+    return {"step_s": repeated(lambda: step(majority, minority), 10)}
 
 
 def published_cached(backbone: str) -> dict:
     """The same mathematics by `EGAN.fit`, with frozen features."""
-    model = _egan(backbone, recipe="published", weights=None)
-    return {"step_s": _step_of_fit(model, *_images(10 * _BATCH))}
+    model = build_egan(backbone, recipe="published", weights=None)
+    return {"step_s": step_of_fit(model, *smooth_images(10 * _BATCH))}
 
 
-def default_recipe(backbone: str) -> dict:
+def default_recipe(backbone: str, batch_size: int = _BATCH) -> dict:
     """The default recipe by `EGAN.fit`, on features as long as the backbone's."""
     sizes = _feature_sizes(backbone)
-    model = ek.EGAN.from_features(None, sizes)
+    model = ek.EGAN.from_features(None, sizes, **_batch_sizes(batch_size))
     model.compile()
-    return {"step_s": _step_of_fit(model, *_rows(40 * _BATCH, sum(sizes)))}
+    return {"step_s": step_of_fit(model, *random_rows(40 * batch_size, sum(sizes)))}
 
 
-def bare_work(backbone: str) -> dict:
+def bare_work(backbone: str, batch_size: int = _BATCH) -> dict:
     """Forward and backward pass of what the default recipe trains, and nothing else."""
     size = sum(_feature_sizes(backbone))
-    recipe = networks.get_recipe("default")
+    recipe = networks.get_recipe("default", **_batch_sizes(batch_size))
     shapes = [(size, recipe.latent_size), (recipe.latent_size, recipe.latent_size)]
     shapes += [(recipe.latent_size, size), (size, 1)]
     kernels = [tf.random.normal(shape) / 40 for shape in shapes]
-    majority = tf.random.normal((_BATCH, size))
+    majority = tf.random.normal((recipe.batch_size, size))
     minority = tf.random.normal((recipe.minority_batch_size, size))
 
     @tf.function
@@ -87,7 +93,20 @@ def bare_work(backbone: str) -> dict:
         return total
 
     count = tf.constant(200)
-    return {"step_s": _repeated(lambda: steps(count), 1) / 200}
+    return {"step_s": repeated(lambda: steps(count), 1) / 200}
+
+
+def batch_size(count: str) -> dict:
+    """Both of these at a batch size, on the features of the large backbone."""
+    step = default_recipe(LARGE_BACKBONE, int(count))["step_s"]
+    return {"step_s": step, "bare_s": bare_work(LARGE_BACKBONE, int(count))["step_s"]}
+
+
+def _batch_sizes(count: int) -> dict[str, int]:
+    """Returns choices of batch sizes, the minority's in the recipe's proportion."""
+    recipe = networks.get_recipe("default")
+    minority = count * recipe.minority_batch_size // recipe.batch_size
+    return {"batch_size": count, "minority_batch_size": minority}
 
 
 def losses_agree(backbone: str) -> dict:
@@ -97,7 +116,7 @@ def losses_agree(backbone: str) -> dict:
         loop, majority, minority = _published(backbone, weights, dropout=0.0)
     except OSError:
         return {"difference": None}
-    model = _egan(backbone, "published", weights, dropout=0.0, minimum_steps=1)
+    model = build_egan(backbone, "published", weights, dropout=0.0, minimum_steps=1)
     for mine, theirs in (
         (model.generator, loop.generator),
         (model.discriminator, loop.discriminator),
@@ -105,7 +124,7 @@ def losses_agree(backbone: str) -> dict:
         own = [w for w in mine.stem.weights + mine.tail.weights if "seed" not in w.path]
         for weight, value in zip(own, theirs.weights, strict=True):
             weight.assign(value)
-    images, labels = _images(_BATCH)
+    images, labels = smooth_images(_BATCH)
     history = model.fit(images, labels, epochs=6, shuffle=False, verbose=0).history
     expected = np.array([loop.step(majority, minority) for _ in range(6)])
     seen = np.stack([history["discriminator_loss"], history["generator_loss"]], axis=1)
@@ -114,9 +133,9 @@ def losses_agree(backbone: str) -> dict:
 
 def trained_model(_: str) -> dict:
     """Seconds from 5,000 + 2 images to a trained model, and to logistic regression."""
-    images, labels = _images(5_000)
+    images, labels = smooth_images(5_000)
     started = time.perf_counter()
-    model = _egan(SMALL_BACKBONE, weights=None)
+    model = build_egan(SMALL_BACKBONE, weights=None)
     model.fit(images, labels, verbose=0)
     egan = time.perf_counter() - started
     started = time.perf_counter()
@@ -133,14 +152,14 @@ def majority_images(count: str) -> dict:
     """An epoch of the default recipe on so many rows of features, read from a file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
-        _write_rows(path, int(count) + _MINORITY)
-        labels = np.zeros(int(count) + _MINORITY, np.int32)
-        labels[-_MINORITY:] = 1
+        _write_rows(path, int(count) + MINORITY)
+        labels = np.zeros(int(count) + MINORITY, np.int32)
+        labels[-MINORITY:] = 1
         model = ek.EGAN.from_features(None, FEATURES)
         model.compile()
         stored = np.load(path, mmap_mode="r")
         epochs = 2 if int(count) >= 1_000_000 else 5
-        step = _step_of_fit(model, stored, labels, epochs)
+        step = step_of_fit(model, stored, labels, epochs)
         steps = max(int(count) / _BATCH, model.choices.minimum_steps)
         return {"epoch_s": step * steps}
 
@@ -157,110 +176,81 @@ def _write_rows(path: Path, count: int) -> None:
             file.write(random.standard_normal(part, np.float32).data)
 
 
+def folder_of_files(count: str) -> dict:
+    """An epoch of the default recipe on a folder of so many files, read as needed."""
+    with tempfile.TemporaryDirectory() as folder:
+        root, cache = Path(folder) / "images", Path(folder) / "features"
+        _write_files(root, int(count))
+        started = time.perf_counter()
+        train = ek.load_folder(
+            root,
+            majority="good",
+            minority="bad",
+            validation_fraction=0,
+            test_fraction=0,
+            lazy=True,
+        ).train
+        listed = time.perf_counter()
+        model = build_egan("MobileNet:alpha=0.25", network_size=SIDE)
+        data = train.images, train.labels
+        model.fit(*data, epochs=1, cache_features=cache, verbose=0)
+        trained = time.perf_counter()
+    return {"listing_s": listed - started, "training_s": trained - listed}
+
+
+def _write_files(root: Path, count: int) -> None:
+    """Writes so many majority images and a few minority ones: links to 1,000 files."""
+    distinct = min(count, 1_000)
+    for index, image in enumerate(smooth_images(distinct)[0]):
+        folder = root / ("good" if index < distinct else "bad")
+        folder.mkdir(parents=True, exist_ok=True)
+        keras.utils.save_img(folder / f"{index:07}.png", image, scale=False)
+    for index in range(distinct, count):
+        original = root / "good" / f"{index % distinct:07}.png"
+        os.link(original, root / "good" / f"{index:07}.png")
+
+
 def minority_images(count: str) -> dict:
     """A step of the default recipe with so many minority images."""
-    rows, labels = _rows(40 * _BATCH, FEATURES, int(count))
+    rows, labels = random_rows(40 * _BATCH, FEATURES, int(count))
     model = ek.EGAN.from_features(None, FEATURES)
     model.compile()
-    return {"step_s": _step_of_fit(model, rows, labels)}
+    return {"step_s": step_of_fit(model, rows, labels)}
 
 
 def network_size(side: str) -> dict:
     """Seconds that the stem takes for 1,000 images at a network size."""
-    model = _egan(SMALL_BACKBONE, weights=None, network_size=int(side))
+    model = build_egan(SMALL_BACKBONE, weights=None, network_size=int(side))
     compute = features.StemFunction(model.discriminator.stem)
-    images = _images(1_000 - _MINORITY)[0]
-    return {"features_s": _repeated(lambda: features.in_batches(compute, images), 1)}
+    images = smooth_images(1_000 - MINORITY)[0]
+    return {"features_s": repeated(lambda: features.in_batches(compute, images), 1)}
 
 
 def trained_layers(count: str) -> dict:
     """A step of the published recipe that trains so many last layers."""
-    model = _egan(SMALL_BACKBONE, "published", None, trained_layers=int(count))
-    return {"step_s": _step_of_fit(model, *_images(10 * _BATCH))}
+    model = build_egan(SMALL_BACKBONE, "published", None, trained_layers=int(count))
+    return {"step_s": step_of_fit(model, *smooth_images(10 * _BATCH))}
 
 
 def _published(backbone, weights=None, dropout=0.2):
     def built():
-        return ek.Backbone.parse(backbone).build(_SIDE, weights=weights)
+        return ek.Backbone.parse(backbone).build(SIDE, weights=weights)
 
     loop = PublishedLoop(
         build_generator(built()),
         build_discriminator(built(), dropout),
         lambda: keras.optimizers.Adam(1e-4),
     )
-    images = tf.constant(_images(_BATCH)[0] / 255, tf.float32)
+    images = tf.constant(smooth_images(_BATCH)[0] / 255, tf.float32)
     return loop, images[:_BATCH], images[_BATCH:]
-
-
-def _egan(backbone, recipe="default", weights=None, **choices) -> ek.EGAN:
-    model = ek.EGAN.from_backbones(
-        backbone,
-        backbone,
-        image_shape=(_SIDE, _SIDE, 3),
-        recipe=recipe,
-        weights=weights,
-        **choices,
-    )
-    model.compile()
-    return model
 
 
 def _feature_sizes(backbone: str) -> list[int]:
     recipe = networks.get_recipe("default")
-    shape = (_SIDE, _SIDE, 3)
+    shape = (SIDE, SIDE, 3)
     return networks.pooled_features(
         ek.Backbone.parse(backbone), recipe, shape, weights=None
     )[1]
-
-
-def _images(majority: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns so many majority images and two minority ones, smooth random patterns."""
-    random = np.random.default_rng(0)
-    coarse = random.integers(0, 256, (majority + _MINORITY, 4, 4, 3), "uint8")
-    images = coarse.repeat(8, axis=1).repeat(8, axis=2)
-    return images, (np.arange(len(images)) >= majority).astype("int32")
-
-
-def _rows(majority: int, size: int, minority: int = _MINORITY):
-    rows = np.random.default_rng(0).normal(size=(majority + minority, size))
-    labels = (np.arange(len(rows)) >= majority).astype("int32")
-    return rows.astype("float32"), labels
-
-
-class _EpochClock(keras.callbacks.Callback):
-    """Notes how long each epoch took and how many steps it had."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.epochs: list[tuple[float, int]] = []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._started, self._steps = time.perf_counter(), 0
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._steps = batch + 1
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.epochs.append((time.perf_counter() - self._started, self._steps))
-
-
-def _step_of_fit(model: ek.EGAN, inputs, labels, epochs: int = 4) -> float:
-    """Returns the median over epochs, the first left out, of seconds a step."""
-    clock = _EpochClock()
-    model.fit(inputs, labels, epochs=epochs, verbose=0, callbacks=[clock])
-    return float(np.median([seconds / steps for seconds, steps in clock.epochs[1:]]))
-
-
-def _repeated(run: Callable[[], object], times: int, repeats: int = 3) -> float:
-    """Returns the median of seconds a run, the first run left out."""
-    run()
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        for _ in range(times):
-            run()
-        seconds.append((time.perf_counter() - started) / times)
-    return float(np.median(seconds))
 
 
 def _peak_bytes() -> int:
