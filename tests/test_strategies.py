@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from egan_keras.model import distribution, replicas
 
@@ -72,10 +73,11 @@ def run(images, tiny_weights, tmp_path):
     ("replicas", "case"),
     [
         (2, DEFAULT),
+        pytest.param(1, DEFAULT, marks=pytest.mark.slow),
         pytest.param(3, PUBLISHED, marks=pytest.mark.slow),
         pytest.param(3, WASSERSTEIN, marks=pytest.mark.slow),
     ],
-    ids=["default", "published", "wasserstein"],
+    ids=["default", "one device", "published", "wasserstein"],
 )
 def test_replicas_do_what_one_device_does(run, replicas, case):
     alone, together = run(0, case), run(replicas, case)
@@ -103,6 +105,12 @@ def test_clipping_of_gradients_is_refused():
     clipping = keras.optimizers.SGD(global_clipnorm=1.0)
     with pytest.raises(ValueError, match="each replica by itself.*global_clipnorm=1.0"):
         distribution.check_optimizers(keras.optimizers.SGD(), clipping)
+
+
+def test_other_strategies_are_refused():
+    other = tf.distribute.experimental.CentralStorageStrategy(["CPU:0"])
+    with pytest.raises(ValueError, match="Mirrored.*a CentralStorageStrategy"):
+        distribution.check_strategy(other)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 9])

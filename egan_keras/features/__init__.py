@@ -12,7 +12,7 @@ from egan_keras.features.shares import SharedCache
 from egan_keras.features.standardized import StandardizedStem
 from egan_keras.features.statistics import load_statistics, save_statistics
 from egan_keras.features.stems import Features, StemFunction
-from egan_keras.features.workers import Workers
+from egan_keras.features.workers import Workers, are_several
 
 __all__ = [
     "FeatureCache",
@@ -21,6 +21,7 @@ __all__ = [
     "StandardizedStem",
     "StemFunction",
     "Workers",
+    "are_several",
     "by_class",
     "in_batches",
     "labelled",

@@ -11,6 +11,13 @@ import tensorflow as tf
 _BYTES_AT_ONCE = 2**25
 
 
+def are_several(strategy: tf.distribute.Strategy | None) -> bool:
+    """Whether a strategy has replicas in other processes than this one."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return False
+    return strategy.num_replicas_in_sync > len(strategy.extended.worker_devices)
+
+
 class Workers:
     """The processes of a `MultiWorkerMirroredStrategy`, of which this is one.
 
@@ -38,10 +45,7 @@ class Workers:
     @classmethod
     def of(cls, strategy: tf.distribute.Strategy | None) -> "Workers | None":
         """Returns a strategy's workers, `None` where one process does all."""
-        if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-            return None
-        here = len(strategy.extended.worker_devices)
-        return cls(strategy) if strategy.num_replicas_in_sync > here else None
+        return cls(strategy) if are_several(strategy) else None
 
     @property
     def is_first(self) -> bool:

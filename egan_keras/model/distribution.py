@@ -55,12 +55,14 @@ def training(
         normalisation takes the statistics of the whole batch.
 
     Raises:
-        ValueError: If an optimizer clips gradients.
+        ValueError: If the strategy is another one than those that are supported, or an
+            optimizer clips gradients.
     """
     strategy = strategy_of(model)
     if strategy is None:
         yield dataset, callbacks
         return
+    check_strategy(strategy)
     check_optimizers(model.optimizer, model.generator_optimizer)
     team = workers.workers_of(model)
     if team is not None:
@@ -87,7 +89,7 @@ def logs(model: keras.Model, results: dict) -> dict:
 
     Over those of several machines it averages along the first dimension.
     """
-    if workers.workers_of(model) is None:
+    if not features.are_several(strategy_of(model)):
         return results
     return {name: tf.reshape(value, (1,)) for name, value in results.items()}
 
@@ -175,6 +177,21 @@ def _normalisations(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
         yield layer
     for inner in getattr(layer, "layers", []):
         yield from _normalisations(inner)
+
+
+def check_strategy(strategy: tf.distribute.Strategy) -> None:
+    """Refuses strategies of which it is not known that replicas do what one does.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    known = tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy
+    if not isinstance(strategy, known):
+        raise ValueError(
+            "Several replicas train with tf.distribute.MirroredStrategy or "
+            "MultiWorkerMirroredStrategy. Received: a model built in the scope of a "
+            f"{type(strategy).__name__}. Build it in the scope of one of these."
+        )
 
 
 def check_optimizers(*optimizers: keras.optimizers.Optimizer) -> None:

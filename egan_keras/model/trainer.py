@@ -217,7 +217,9 @@ class AdversarialTrainer(distribution.OfSeveralReplicas, keras.Model):
 
         Raises:
             ValueError: If the images or labels are not as described, one class is
-                missing, or an argument of Keras's has no meaning here.
+                missing, or an argument of Keras's has no meaning here; on several
+                machines, if they are given other images.
+            RuntimeError: If another machine that trains this model cannot be reached.
         """
         self._assert_compile_called("fit")
         preparation.check_fit_options(kwargs)
