@@ -107,6 +107,12 @@ def test_clipping_of_gradients_is_refused():
         distribution.check_optimizers(keras.optimizers.SGD(), clipping)
 
 
+def test_scaled_losses_are_refused():
+    scaling = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+    with pytest.raises(ValueError, match="not scaled on several.*LossScaleOptimizer"):
+        distribution.check_optimizers(scaling)
+
+
 def test_other_strategies_are_refused():
     other = tf.distribute.experimental.CentralStorageStrategy(["CPU:0"])
     with pytest.raises(ValueError, match="Mirrored.*a CentralStorageStrategy"):

@@ -198,9 +198,16 @@ def check_optimizers(*optimizers: keras.optimizers.Optimizer) -> None:
     """Refuses optimizers that would not see the gradient of the whole batch.
 
     Raises:
-        ValueError: If one clips gradients.
+        ValueError: If one clips gradients, or scales losses.
     """
     for optimizer in optimizers:
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            raise ValueError(
+                "Losses in 16 bits are not scaled on several replicas; expected "
+                f"optimizers as they are. Received: {optimizer.name}, a "
+                "LossScaleOptimizer, which Keras chooses under the policy "
+                "mixed_float16. Use mixed_bfloat16 or float32, or train on one device."
+            )
         for name in ("clipnorm", "clipvalue", "global_clipnorm"):
             if getattr(optimizer, name, None) is not None:
                 raise ValueError(
