@@ -19,8 +19,16 @@ def check_exportable(model: "EGAN", input_dtype: str, batch_size: int | None) ->
     """Refuses what cannot be exported, before any work.
 
     Raises:
-        ValueError: If the model does not take images, or an option is unknown.
+        ValueError: If Keras does not run on TensorFlow, the model does not take
+            images, or an option is unknown.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "Models are exported by TensorFlow; expected KERAS_BACKEND=tensorflow, the "
+            f"default. Received: KERAS_BACKEND={keras.backend.backend()}. Save the "
+            "model (model.save), then load it and export it in a program that runs on "
+            "TensorFlow; its scores are the same."
+        )
     shape = model.image_shape
     if len(shape) != 3:
         raise ValueError(

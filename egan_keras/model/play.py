@@ -1,5 +1,7 @@
 """One forward pass of both networks, from features to losses."""
 
+from keras import ops
+
 from egan_keras.losses import AdversarialLoss
 from egan_keras.networks import CutNetwork
 
@@ -55,6 +57,23 @@ def play(
         "fake_scores": fake_scores,
         "fake_features": fakes,
     }
+
+
+def points_between(majority: list, fakes: list, share) -> list:
+    """Returns points between majority and fakes, for the gradient penalty.
+
+    Args:
+        majority: float tensors (n, ...), the discriminator's features.
+        fakes: float tensors (m, ...), those of fakes, taken in turn.
+        share: How far each point is moved to the majority, 0..1, shape (n,).
+    """
+    partners = ops.arange(len(majority[0])) % len(fakes[0])
+    between = []
+    for ours, theirs in zip(majority, fakes, strict=True):
+        weight = ops.reshape(share, (-1, *[1] * (len(ours.shape) - 1)))
+        other = ops.take(theirs, partners, axis=0)
+        between.append(weight * ours + (1 - weight) * other)
+    return between
 
 
 def makes_images(generator: CutNetwork, discriminator: CutNetwork) -> bool:
