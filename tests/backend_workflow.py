@@ -19,15 +19,6 @@ import egan_keras as ek
 BACKEND = keras.backend.backend()
 
 
-class Poison(keras.callbacks.Callback):
-    """Makes a weight NaN at the start of the second epoch."""
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == 1:
-            kernel = self.model.discriminator.trainable_variables[0]
-            kernel.assign(kernel * np.nan)
-
-
 def build() -> ek.EGAN:
     """Returns a small model, compiled with a metric."""
     tiny = "MobileNet:alpha=0.25"
@@ -66,17 +57,6 @@ def main() -> None:
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), scores)
     fit(loaded, images, labels, cache_features=False)
     assert loaded.optimizer.iterations == 2 * model.optimizer.iterations > 0
-    assert np.isclose(ek.evaluate(model, images, labels)["auroc"], results["auroc"])
-    poisoned = build()
-    assert np.isnan(fit(poisoned, images, labels, callbacks=[Poison()])["val_auc"][-1])
-    assert np.isfinite(poisoned.predict(images, verbose=0)).all()
-    if BACKEND != "tensorflow":
-        try:
-            ek.export_tflite(model, out / "model.tflite")
-        except ValueError as error:
-            assert "expected KERAS_BACKEND=tensorflow" in str(error)
-        else:
-            raise AssertionError("exported")
     print("all is well")
 
 
