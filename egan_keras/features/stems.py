@@ -26,11 +26,14 @@ class StemFunction:
     def __init__(self, stem: keras.Model) -> None:
         self.stem = stem
         self._dtype = tf.as_dtype(stem.inputs[0].dtype)
+        outputs = keras.tree.flatten(stem.outputs)
+        self._types = [_type_in_files(output.dtype) for output in outputs]
         self._run = _RUNNERS[keras.backend.backend()](stem, self._dtype)
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """Returns the features, one array for each tensor that the stem puts out."""
-        return self._run(images)
+        features = zip(self._run(images), self._types, strict=True)
+        return [np.asarray(each, dtype) for each, dtype in features]
 
     def row_types(
         self, image_shape: tuple[int, ...]
@@ -40,7 +43,10 @@ class StemFunction:
         if any(None in each.shape[1:] for each in outputs):
             images = keras.KerasTensor((1, *image_shape), self._dtype.name)
             outputs = keras.tree.flatten(self.stem.compute_output_spec(images))
-        return [(tuple(each.shape[1:]), np.dtype(each.dtype)) for each in outputs]
+        return [
+            (tuple(each.shape[1:]), dtype)
+            for each, dtype in zip(outputs, self._types, strict=True)
+        ]
 
     def identity(self) -> Iterator[bytes]:
         """Yields what the features depend on beside the images.
@@ -58,6 +64,11 @@ class StemFunction:
             array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
             yield f"{array.shape} {array.dtype}".encode()
             yield array.tobytes()
+
+
+def _type_in_files(dtype: str) -> np.dtype:
+    """Returns the type that features are kept in: NumPy has no bfloat16."""
+    return np.dtype("float32" if dtype == "bfloat16" else dtype)
 
 
 def _by_tensorflow(stem: keras.Model, dtype: tf.DType) -> Callable:

@@ -10,6 +10,7 @@ from jax import numpy as jnp
 
 from egan_keras import losses
 from egan_keras.model.play import play, points_between
+from egan_keras.networks import in_full_precision
 
 
 class StatelessSteps:
@@ -39,17 +40,24 @@ class StatelessSteps:
 
         def both_losses(trainable):
             known = [*self.trainable_variables, *self.non_trainable_variables]
-            with keras.StatelessScope(
-                zip(known, [*trainable, *other], strict=True), collect_losses=True
-            ) as scope:
+            mapping = zip(
+                [*known, *self.optimizer.variables],
+                [*trainable, *other, *optimizer_values],
+                strict=True,
+            )
+            with keras.StatelessScope(mapping, collect_losses=True) as scope:
                 outcome = self._play(*self.step_inputs(batch))
-            chosen = outcome["discriminator_loss"], outcome["generator_loss"]
-            return chosen, (outcome, _values(scope, self.non_trainable_variables))
+                # In float16, gradients of losses as they are would vanish.
+                scaled = (
+                    self.optimizer.scale_loss(outcome["discriminator_loss"]),
+                    self.generator_optimizer.scale_loss(outcome["generator_loss"]),
+                )
+            return scaled, (outcome, _values(scope, self.non_trainable_variables))
 
-        chosen, pull_back, (outcome, other) = jax.vjp(
+        scaled, pull_back, (outcome, other) = jax.vjp(
             both_losses, trainable, has_aux=True
         )
-        one, zero = jnp.ones_like(chosen[0]), jnp.zeros_like(chosen[0])
+        one, zero = jnp.ones_like(scaled[0]), jnp.zeros_like(scaled[0])
         count = len(other) - len(self.generator_optimizer.variables)
         generator_values = other[count:]
         trainable, optimizer_values = self._apply(
@@ -132,12 +140,12 @@ def _values(scope: keras.StatelessScope, variables: list) -> list:
 
 def _penalty(tail, majority, fakes, seeds):
     """Returns the gradient penalty at random points between majority and fakes."""
-    real = keras.tree.flatten(majority)
-    share = keras.random.uniform((len(real[0]),), seed=seeds)
+    real = [in_full_precision(each) for each in keras.tree.flatten(majority)]
+    share = keras.random.uniform((len(real[0]),), dtype=real[0].dtype, seed=seeds)
     between = points_between(real, keras.tree.flatten(fakes), share)
 
     def total_score(points):
         inputs = keras.tree.pack_sequence_as(tail.input, points)
-        return jnp.sum(tail(inputs, training=True))
+        return jnp.sum(in_full_precision(tail(inputs, training=True)))
 
     return losses.gradient_norm_penalty(jax.grad(total_score)(between))

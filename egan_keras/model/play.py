@@ -3,7 +3,7 @@
 from keras import ops
 
 from egan_keras.losses import AdversarialLoss
-from egan_keras.networks import CutNetwork
+from egan_keras.networks import CutNetwork, in_full_precision
 
 
 def play(
@@ -38,25 +38,33 @@ def play(
         `fake_scores`, (n, 1); `fake_features`, what the discriminator's tail saw.
     """
     fakes = generator.tail(minority, training=True)
-    generator_penalty = sum(generator.tail.losses)
+    generator_penalty = _penalties(generator)
     if makes_images(generator, discriminator):
         fakes = discriminator.stem(fakes, training=False)
-    majority_scores = discriminator.tail(majority, training=True)
-    fake_scores = discriminator.tail(fakes, training=True)
+    majority_scores = _scores(discriminator, majority)
+    fake_scores = _scores(discriminator, fakes)
     minority_scores = None
     if known_minority is not None:
-        minority_scores = discriminator.tail(known_minority, training=True)
+        minority_scores = _scores(discriminator, known_minority)
     return {
         "discriminator_loss": loss.discriminator(
             majority_scores, fake_scores, minority_scores, fake_weight
         )
-        + sum(discriminator.tail.losses),
+        + _penalties(discriminator),
         "generator_loss": adversarial_weight * loss.generator(fake_scores)
         + generator_penalty,
         "majority_scores": majority_scores,
         "fake_scores": fake_scores,
         "fake_features": fakes,
     }
+
+
+def _scores(discriminator: CutNetwork, features):
+    return in_full_precision(discriminator.tail(features, training=True))
+
+
+def _penalties(network: CutNetwork):
+    return sum(map(in_full_precision, network.tail.losses))
 
 
 def points_between(majority: list, fakes: list, share) -> list:
@@ -66,13 +74,16 @@ def points_between(majority: list, fakes: list, share) -> list:
         majority: float tensors (n, ...), the discriminator's features.
         fakes: float tensors (m, ...), those of fakes, taken in turn.
         share: How far each point is moved to the majority, 0..1, shape (n,).
+
+    Returns:
+        A list of float tensors (n, ...), float32 where 16 bits were given.
     """
-    partners = ops.arange(len(majority[0])) % len(fakes[0])
+    partners = ops.arange(ops.shape(majority[0])[0]) % ops.shape(fakes[0])[0]
     between = []
     for ours, theirs in zip(majority, fakes, strict=True):
         weight = ops.reshape(share, (-1, *[1] * (len(ours.shape) - 1)))
-        other = ops.take(theirs, partners, axis=0)
-        between.append(weight * ours + (1 - weight) * other)
+        other = in_full_precision(ops.take(theirs, partners, axis=0))
+        between.append(weight * in_full_precision(ours) + (1 - weight) * other)
     return between
 
 

@@ -4,7 +4,8 @@ import keras
 import tensorflow as tf
 
 from egan_keras import losses
-from egan_keras.model.play import play
+from egan_keras.model.play import play, points_between
+from egan_keras.networks import in_full_precision
 
 
 def adversarial_step(model, majority, minority, known_minority=None) -> dict:
@@ -35,27 +36,26 @@ def adversarial_step(model, majority, minority, known_minority=None) -> dict:
             outcome["discriminator_loss"] += loss.gradient_penalty * _penalty(
                 model.discriminator.tail, majority, outcome["fake_features"]
             )
-    for network, optimizer, name in (
-        (model.discriminator, model.optimizer, "discriminator_loss"),
-        (model.generator, model.generator_optimizer, "generator_loss"),
-    ):
+        updates = (
+            (model.discriminator, model.optimizer, "discriminator_loss"),
+            (model.generator, model.generator_optimizer, "generator_loss"),
+        )
+        # In float16, gradients of losses as they are would vanish.
+        scaled = [optimizer.scale_loss(outcome[name]) for _, optimizer, name in updates]
+    for (network, optimizer, _), loss in zip(updates, scaled, strict=True):
         variables = network.tail.trainable_variables
-        gradients = tape.gradient(outcome[name], variables)
+        gradients = tape.gradient(loss, variables)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
     return outcome
 
 
 def _penalty(tail, majority, fakes):
     """Returns the gradient penalty at random points between majority and fakes."""
-    real = keras.tree.flatten(majority)
-    count = tf.shape(real[0])[0]
-    partners = tf.range(count) % tf.shape(keras.tree.flatten(fakes)[0])[0]
-    share = tf.random.uniform((count,))
-    between = []
-    for ours, theirs in zip(real, keras.tree.flatten(fakes), strict=True):
-        weight = tf.reshape(share, (-1, *[1] * (len(ours.shape) - 1)))
-        between.append(weight * ours + (1 - weight) * tf.gather(theirs, partners))
+    real = [in_full_precision(each) for each in keras.tree.flatten(majority)]
+    share = tf.random.uniform((tf.shape(real[0])[0],), dtype=real[0].dtype)
+    between = points_between(real, keras.tree.flatten(fakes), share)
     with tf.GradientTape() as tape:
         tape.watch(between)
-        scores = tail(keras.tree.pack_sequence_as(tail.input, between), training=True)
+        inputs = keras.tree.pack_sequence_as(tail.input, between)
+        scores = in_full_precision(tail(inputs, training=True))
     return losses.gradient_norm_penalty(tape.gradient(scores, between))

@@ -11,6 +11,7 @@ from egan_keras.model.divergence import StopOnDivergence
 from egan_keras.model.one_pass_adam import OnePassAdam
 from egan_keras.model.steps import BACKEND, Steps, execution_options
 from egan_keras.model.validation import ValidationMetrics
+from egan_keras.networks import in_full_precision
 
 RECIPE_ADAM = "recipe"
 
@@ -29,7 +30,8 @@ class AdversarialTrainer(Steps, keras.Model):
     """
 
     def __init__(self, **kwargs) -> None:
-        super().__init__(**kwargs)
+        # Pixels stay as they are until a layer asks for fewer bits.
+        super().__init__(autocast=False, **kwargs)
         self._training_metrics = {
             name: keras.metrics.Mean(name=name)
             for name in (
@@ -71,7 +73,8 @@ class AdversarialTrainer(Steps, keras.Model):
             **kwargs: Further arguments of `keras.Model.compile`. Where they do not say
                 otherwise, `steps_per_execution` is 8 (1 on PyTorch), so that callbacks
                 hear of every eighth batch, and `jit_compile` is off but on JAX: XLA
-                makes both recipes slower on CPUs.
+                makes both recipes slower on CPUs. Under the policy `mixed_float16`
+                both optimizers scale their losses, unless `auto_scale_loss=False`.
 
         Raises:
             ValueError: If the loss is unknown or one optimizer is given for both.
@@ -92,12 +95,21 @@ class AdversarialTrainer(Steps, keras.Model):
         options = {**execution_options(), **kwargs}
         super().compile(_optimizer(discriminator_optimizer, rate), **options)
         rate = self.choices.generator_learning_rate
-        self.generator_optimizer = _optimizer(generator_optimizer, rate)
+        self.generator_optimizer = self._scaled(
+            _optimizer(generator_optimizer, rate), kwargs.get("auto_scale_loss", True)
+        )
         # Optimizers that are not built lose their state silently when a model is
         # loaded or resumed.
         self.optimizer.build(self.discriminator.tail.trainable_variables)
         self.generator_optimizer.build(self.generator.tail.trainable_variables)
         self._compile_options = kwargs
+
+    def _scaled(self, optimizer, automatic: bool) -> keras.optimizers.Optimizer:
+        """Does for the second optimizer what Keras does for the only one it knows."""
+        scaled = keras.optimizers.LossScaleOptimizer
+        if not automatic or self.dtype_policy.name != "mixed_float16":
+            return optimizer
+        return optimizer if isinstance(optimizer, scaled) else scaled(optimizer)
 
     def get_compile_config(self) -> dict | None:
         """Returns the arguments of `compile`, serialised; `None` before it."""
@@ -156,7 +168,7 @@ class AdversarialTrainer(Steps, keras.Model):
         """Scores a batch of (features, labels), and returns the metrics so far."""
         rows, labels = batch
         inputs = preparation.as_input(rows)
-        scores = self.discriminator.tail(inputs, training=False)
+        scores = in_full_precision(self.discriminator.tail(inputs, training=False))
         return self._validation.update(labels, scores)
 
     @property

@@ -54,7 +54,8 @@ class ValidationMetrics:
         """
         if len(np.unique(labels)) < 2 or not np.isfinite(scores).all():
             return {}
-        return {"auroc": float(roc_auc_score(labels, -scores[:, 0]))}
+        ranks = -scores[:, 0].astype("float64")
+        return {"auroc": float(roc_auc_score(labels, ranks))}
 
     @property
     def all(self) -> list[keras.metrics.Metric]:
