@@ -89,6 +89,22 @@ def check_refusal(model, path) -> None:
             raise AssertionError(f"{export.__name__} exported on {BACKEND}")
 
 
+def check_search(images, labels, out) -> None:
+    """Searches, without what exporting would tell."""
+    split = ek.LabelledImages(images, labels)
+    options = {"weights": None, "network_size": 32, "epochs": 1, "verbose": False}
+    arguments = {"encoders": ["MobileNet:alpha=0.25"], "trials": 1, **options}
+    folder = out / f"search_{BACKEND}"
+    try:
+        ek.search_pairings(split, split, folder=folder, max_int8_kb=1, **arguments)
+    except ValueError as error:
+        assert f"Received: KERAS_BACKEND={BACKEND}, max_int8_kb=1" in str(error), error
+    else:
+        raise AssertionError(f"searched within a budget on {BACKEND}")
+    (record,) = ek.search_pairings(split, split, folder=folder, **arguments).records
+    assert record.failure is None and record.int8_kb is None, record
+
+
 def main() -> None:
     """Goes through what a user does, but for exporting."""
     arrays, weights, out = np.load(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
@@ -106,6 +122,7 @@ def main() -> None:
     assert loaded.optimizer.iterations == 2 * model.optimizer.iterations > 0
     check_divergence(loaded, *data)
     check_refusal(model, out / "refused.tflite")
+    check_search(*data, out)
 
 
 if __name__ == "__main__":

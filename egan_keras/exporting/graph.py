@@ -28,7 +28,7 @@ def check_exportable(model: "EGAN", input_dtype: str, batch_size: int | None) ->
         raise ValueError(
             "Models are exported by TensorFlow; expected KERAS_BACKEND=tensorflow, the "
             f"default. Received: KERAS_BACKEND={keras.backend.backend()}. Save the "
-            "model (model.save), then load it and export it in a program that runs on "
+            "model, and export it in a program (or by egan-keras export) that runs on "
             "TensorFlow; its scores are the same."
         )
     if networks.is_mixed(model.discriminator):
