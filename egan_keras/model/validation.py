@@ -56,7 +56,8 @@ class ValidationMetrics:
         """
         if len(np.unique(labels)) < 2 or not np.isfinite(scores).all():
             return {}
-        return {"auroc": float(roc_auc_score(labels, -scores[:, 0]))}
+        ranks = -scores[:, 0].astype("float64")
+        return {"auroc": float(roc_auc_score(labels, ranks))}
 
     def alone(self, labels: np.ndarray, scores: np.ndarray) -> dict:
         """Returns the results of all images at once, from metrics made for them.
