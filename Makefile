@@ -3,15 +3,19 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 EDGE := .venv-edge
+BACKENDS := .venv-backends
 ARM := .arm
 MODEL ?=
 
-.PHONY: help demo test test-slow test-web named-model test-edge test-arm bench lint clean
+.PHONY: help demo test test-slow test-backends test-web named-model test-edge test-arm bench lint clean
 
 help:
 	@echo "make demo       train, calibrate and judge eGAN on embedded data, offline"
 	@echo "make test       run the tests (under 10 minutes on 2 cores; WORKERS=N for more)"
 	@echo "make test-slow  run the tests that take longer"
+	@echo "make test-backends  run the tests on JAX and PyTorch, in an environment of"
+	@echo "                their own (several GB; without CUDA, 2 GB, if PyTorch's wheel"
+	@echo "                for CPUs is where pip looks)"
 	@echo "make test-web   run the tests of export/web (needs node, npm and Chromium)"
 	@echo "make test-edge  check MODEL=egan.tflite with export/ in an environment without"
 	@echo "                TensorFlow"
@@ -35,6 +39,15 @@ test: $(BIN)/egan-keras
 
 test-slow: $(BIN)/egan-keras
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+
+$(BACKENDS)/installed: setup.py
+	$(PYTHON) -m venv $(BACKENDS)
+	$(BACKENDS)/bin/python -m pip install --upgrade pip
+	$(BACKENDS)/bin/python -m pip install -e '.[test,backends]'
+	touch $@
+
+test-backends: $(BACKENDS)/installed
+	$(BACKENDS)/bin/python -m pytest tests/test_backends.py tests/test_replicas.py
 
 $(EDGE)/installed: export/requirements.txt
 	$(PYTHON) -m venv --clear $(EDGE)
@@ -62,4 +75,4 @@ lint: $(BIN)/egan-keras
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) $(EDGE) $(ARM) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BACKENDS) $(EDGE) $(ARM) build *.egg-info .pytest_cache .ruff_cache

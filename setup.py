@@ -40,6 +40,7 @@ setup(
         "tensorflow-datasets>=4.9.9",
     ],
     extras_require={
+        "backends": ["jax>=0.10", "torch>=2.13"],
         "smote": ["imbalanced-learn>=0.13"],
         "test": [
             "imbalanced-learn>=0.13",

@@ -7,6 +7,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from egan_keras import networks
+
 if TYPE_CHECKING:
     from egan_keras.model import EGAN
 
@@ -19,8 +21,23 @@ def check_exportable(model: "EGAN", input_dtype: str, batch_size: int | None) ->
     """Refuses what cannot be exported, before any work.
 
     Raises:
-        ValueError: If the model does not take images, or an option is unknown.
+        ValueError: If Keras does not run on TensorFlow, the model computes in 16 bits
+            or does not take images, or an option is unknown.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "Models are exported by TensorFlow; expected KERAS_BACKEND=tensorflow, the "
+            f"default. Received: KERAS_BACKEND={keras.backend.backend()}. Save the "
+            "model, and export it in a program (or by egan-keras export) that runs on "
+            "TensorFlow; its scores are the same."
+        )
+    if networks.is_mixed(model.discriminator):
+        raise ValueError(
+            "Models are exported in float32; expected one whose layers compute in it. "
+            f"Received: a model of the policy {model.dtype_policy.name}. Export "
+            "model.in_float32() in its place, after calibrating it: scores differ "
+            "slightly."
+        )
     shape = model.image_shape
     if len(shape) != 3:
         raise ValueError(

@@ -7,16 +7,22 @@ files. Images themselves are the features of a network without a stem.
 
 from egan_keras.features.cache import FeatureCache
 from egan_keras.features.datasets import labelled_dataset, training_dataset
+from egan_keras.features.devices import leave_accelerators_to_backend
 from egan_keras.features.extraction import by_class, in_batches, labelled
+from egan_keras.features.shares import SharedCache
 from egan_keras.features.standardized import StandardizedStem
 from egan_keras.features.statistics import load_statistics, save_statistics
 from egan_keras.features.stems import Features, StemFunction
+from egan_keras.features.workers import Workers, are_several
 
 __all__ = [
     "FeatureCache",
     "Features",
+    "SharedCache",
     "StandardizedStem",
     "StemFunction",
+    "Workers",
+    "are_several",
     "by_class",
     "in_batches",
     "labelled",
@@ -25,3 +31,5 @@ __all__ = [
     "save_statistics",
     "training_dataset",
 ]
+
+leave_accelerators_to_backend()

@@ -1,7 +1,7 @@
 """A frozen stem as a function from images to features."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -25,18 +25,15 @@ class StemFunction:
 
     def __init__(self, stem: keras.Model) -> None:
         self.stem = stem
-        signature = tf.TensorSpec((None, *stem.input_shape[1:]), stem.inputs[0].dtype)
-
-        @tf.function(input_signature=[signature])
-        def run(images):
-            return keras.tree.flatten(stem(images, training=False))
-
-        self._run = run
-        self._dtype = signature.dtype
+        self._dtype = tf.as_dtype(stem.inputs[0].dtype)
+        outputs = keras.tree.flatten(stem.outputs)
+        self._types = [_type_in_files(output.dtype) for output in outputs]
+        self._run = _RUNNERS[keras.backend.backend()](stem, self._dtype)
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """Returns the features, one array for each tensor that the stem puts out."""
-        return [tensor.numpy() for tensor in self._run(tf.cast(images, self._dtype))]
+        features = zip(self._run(images), self._types, strict=True)
+        return [np.asarray(each, dtype) for each, dtype in features]
 
     def row_types(
         self, image_shape: tuple[int, ...]
@@ -46,23 +43,63 @@ class StemFunction:
         if any(None in each.shape[1:] for each in outputs):
             images = keras.KerasTensor((1, *image_shape), self._dtype.name)
             outputs = keras.tree.flatten(self.stem.compute_output_spec(images))
-        return [(tuple(each.shape[1:]), np.dtype(each.dtype)) for each in outputs]
+        return [
+            (tuple(each.shape[1:]), dtype)
+            for each, dtype in zip(outputs, self._types, strict=True)
+        ]
 
     def identity(self) -> Iterator[bytes]:
         """Yields what the features depend on beside the images.
 
-        These are the versions of the package and of Keras, the layers with their
-        options (so resizing, preprocessing and the cut), and the weights.
+        These are the versions of the package and of Keras, its backend, the layers
+        with their options (so resizing, preprocessing and the cut), and the weights.
         """
         from egan_keras import __version__  # it is set when all is imported
 
-        yield f"{__version__} {keras.__version__}".encode()
+        backend = keras.backend.backend()
+        yield f"{__version__} {keras.__version__} {backend}".encode()
         config = json.loads(self.stem.to_json())
         yield json.dumps(_without_names(config, self.stem), sort_keys=True).encode()
         for weight in self.stem.weights:
             array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
             yield f"{array.shape} {array.dtype}".encode()
             yield array.tobytes()
+
+
+def _type_in_files(dtype: str) -> np.dtype:
+    """Returns the type that features are kept in: NumPy has no bfloat16."""
+    return np.dtype("float32" if dtype == "bfloat16" else dtype)
+
+
+def _by_tensorflow(stem: keras.Model, dtype: tf.DType) -> Callable:
+    @tf.function(input_signature=[tf.TensorSpec((None, *stem.input_shape[1:]), dtype)])
+    def run(images):
+        return keras.tree.flatten(stem(images, training=False))
+
+    return lambda images: [each.numpy() for each in run(tf.cast(images, dtype))]
+
+
+def _by_jax(stem: keras.Model, dtype: tf.DType) -> Callable:
+    run = _by_keras(stem, dtype)
+
+    def run_padded(images):
+        # XLA compiles anew for each number of images.
+        full = 1 << (len(images) - 1).bit_length()
+        padding = [(0, full - len(images)), *[(0, 0)] * (images.ndim - 1)]
+        return [each[: len(images)] for each in run(np.pad(images, padding))]
+
+    return run_padded
+
+
+def _by_keras(stem: keras.Model, dtype: tf.DType) -> Callable:
+    def run(images):
+        rows = np.asarray(images, dtype.as_numpy_dtype)
+        return keras.tree.flatten(stem.predict_on_batch(rows))
+
+    return run
+
+
+_RUNNERS = {"tensorflow": _by_tensorflow, "jax": _by_jax, "torch": _by_keras}
 
 
 def _without_names(config: Any, stem: keras.Model) -> Any:

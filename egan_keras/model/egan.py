@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from egan_keras import data, networks, thresholds
-from egan_keras.model import play
+from egan_keras.model import distribution, play, workers
 from egan_keras.model.trainer import AdversarialTrainer
 
 _LAZY_BATCH_SIZE = 32
@@ -160,7 +160,8 @@ class EGAN(AdversarialTrainer):
 
     def call(self, images, training=False):
         """Returns the scores (n, 1) of images (n, h, w, 3), pixels 0..255."""
-        return self.discriminator(images, training=training)
+        scores = self.discriminator(images, training=training)
+        return networks.in_full_precision(scores)
 
     def predict(self, x, *args, **kwargs) -> np.ndarray:
         """Returns the scores, float32 (n, 1), low = minority.
@@ -176,6 +177,8 @@ class EGAN(AdversarialTrainer):
         """
         if isinstance(x, np.ndarray | list | data.LazyRows):
             x = data.check_images(x, image_shape=self.image_shape)
+        if workers.workers_of(self) is not None:
+            return distribution.predicted_alone(self, x, kwargs.get("batch_size"))
         if isinstance(x, data.LazyRows):
             return self._predict_lazy(x, *args, **kwargs)
         return super().predict(x, *args, **kwargs)
@@ -228,6 +231,17 @@ class EGAN(AdversarialTrainer):
             confidence=confidence,
         )
         return self.calibration
+
+    def in_float32(self) -> "EGAN":
+        """Returns a copy that computes in float32, whatever Keras's policy.
+
+        The scores of a model that was trained in 16 bits change a little, so that the
+        copy's threshold is 0 until it is calibrated. It is not compiled.
+        """
+        config = {**self.get_config(), "calibration": None}
+        copy = type(self).from_config(networks.config_in_float32(config))
+        copy.set_weights(self.get_weights())
+        return copy
 
     def load_weights(self, filepath, **kwargs) -> None:
         """Loads weights as `keras.Model.load_weights`; the threshold goes back to 0."""

@@ -1,7 +1,9 @@
 """One forward pass of both networks, from features to losses."""
 
+from keras import ops
+
 from egan_keras.losses import AdversarialLoss
-from egan_keras.networks import CutNetwork
+from egan_keras.networks import CutNetwork, in_full_precision
 
 
 def play(
@@ -13,6 +15,7 @@ def play(
     known_minority=None,
     fake_weight: float = 1.0,
     adversarial_weight: float = 1.0,
+    part=None,
 ) -> dict:
     """Lets the generator make fakes and the discriminator judge them.
 
@@ -30,31 +33,70 @@ def play(
             where its loss sees them too.
         fake_weight: Weight of the fakes in the discriminator's loss, 0..1.
         adversarial_weight: Weight of the adversarial term in the generator's loss.
+        part: Where there are several replicas, which part of a batch the features are
+            (`replicas.Part`); what is returned is that of the whole batch.
 
     Returns:
         `discriminator_loss` and `generator_loss`, scalars; `majority_scores` and
-        `fake_scores`, (n, 1); `fake_features`, what the discriminator's tail saw.
+        `fake_scores`, (n, 1); `fake_features`, what the discriminator's tail saw, of
+        the part alone.
     """
     fakes = generator.tail(minority, training=True)
-    generator_penalty = sum(generator.tail.losses)
+    generator_penalty = _penalties(generator)
     if makes_images(generator, discriminator):
         fakes = discriminator.stem(fakes, training=False)
-    majority_scores = discriminator.tail(majority, training=True)
-    fake_scores = discriminator.tail(fakes, training=True)
+    majority_scores = _scores(discriminator, majority)
+    fake_scores = _scores(discriminator, fakes)
     minority_scores = None
     if known_minority is not None:
-        minority_scores = discriminator.tail(known_minority, training=True)
+        minority_scores = _scores(discriminator, known_minority)
+    discriminator_penalty = _penalties(discriminator)
+    if part is not None:
+        scores, generator_penalty, discriminator_penalty = part.joined(
+            [majority_scores, fake_scores, minority_scores],
+            generator_penalty,
+            discriminator_penalty,
+        )
+        majority_scores, fake_scores, minority_scores = scores
     return {
         "discriminator_loss": loss.discriminator(
             majority_scores, fake_scores, minority_scores, fake_weight
         )
-        + sum(discriminator.tail.losses),
+        + discriminator_penalty,
         "generator_loss": adversarial_weight * loss.generator(fake_scores)
         + generator_penalty,
         "majority_scores": majority_scores,
         "fake_scores": fake_scores,
         "fake_features": fakes,
     }
+
+
+def _scores(discriminator: CutNetwork, features):
+    return in_full_precision(discriminator.tail(features, training=True))
+
+
+def _penalties(network: CutNetwork):
+    return sum(map(in_full_precision, network.tail.losses))
+
+
+def points_between(majority: list, fakes: list, share) -> list:
+    """Returns points between majority and fakes, for the gradient penalty.
+
+    Args:
+        majority: float tensors (n, ...), the discriminator's features.
+        fakes: float tensors (m, ...), those of fakes, taken in turn.
+        share: How far each point is moved to the majority, 0..1, shape (n,).
+
+    Returns:
+        A list of float tensors (n, ...), float32 where 16 bits were given.
+    """
+    partners = ops.arange(ops.shape(majority[0])[0]) % ops.shape(fakes[0])[0]
+    between = []
+    for ours, theirs in zip(majority, fakes, strict=True):
+        weight = ops.reshape(share, (-1, *[1] * (len(ours.shape) - 1)))
+        other = in_full_precision(ops.take(theirs, partners, axis=0))
+        between.append(weight * in_full_precision(ours) + (1 - weight) * other)
+    return between
 
 
 def makes_images(generator: CutNetwork, discriminator: CutNetwork) -> bool:

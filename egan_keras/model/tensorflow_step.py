@@ -4,10 +4,14 @@ import keras
 import tensorflow as tf
 
 from egan_keras import losses
-from egan_keras.model.play import play
+from egan_keras.model.play import play, points_between
+from egan_keras.model.replicas import MAJORITY, Part
+from egan_keras.networks import in_full_precision
 
 
-def adversarial_step(model, majority, minority, known_minority=None) -> dict:
+def adversarial_step(
+    model, majority, minority, known_minority=None, part: Part | None = None
+) -> dict:
     """Updates discriminator and generator from one forward pass.
 
     Args:
@@ -15,6 +19,7 @@ def adversarial_step(model, majority, minority, known_minority=None) -> dict:
         majority: The discriminator's features of a batch of majority images.
         minority: The generator's features of a batch of minority images.
         known_minority: The discriminator's features of minority images, or `None`.
+        part: Where there are several replicas, which part of a batch these are.
 
     Returns:
         What `play` returned.
@@ -30,32 +35,40 @@ def adversarial_step(model, majority, minority, known_minority=None) -> dict:
             known_minority,
             model.fake_weight,
             model.choices.adversarial,
+            part,
         )
         if loss.gradient_penalty:
             outcome["discriminator_loss"] += loss.gradient_penalty * _penalty(
-                model.discriminator.tail, majority, outcome["fake_features"]
+                model.discriminator.tail, majority, outcome["fake_features"], part
             )
-    for network, optimizer, name in (
-        (model.discriminator, model.optimizer, "discriminator_loss"),
-        (model.generator, model.generator_optimizer, "generator_loss"),
-    ):
+        updates = (
+            (model.discriminator, model.optimizer, "discriminator_loss"),
+            (model.generator, model.generator_optimizer, "generator_loss"),
+        )
+        # In float16, gradients of losses as they are would vanish.
+        scaled = [optimizer.scale_loss(outcome[name]) for _, optimizer, name in updates]
+    for (network, optimizer, _), loss in zip(updates, scaled, strict=True):
         variables = network.tail.trainable_variables
-        gradients = tape.gradient(outcome[name], variables)
+        gradients = tape.gradient(loss, variables)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
     return outcome
 
 
-def _penalty(tail, majority, fakes):
+def _penalty(tail, majority, fakes, part=None):
     """Returns the gradient penalty at random points between majority and fakes."""
-    real = keras.tree.flatten(majority)
-    count = tf.shape(real[0])[0]
-    partners = tf.range(count) % tf.shape(keras.tree.flatten(fakes)[0])[0]
-    share = tf.random.uniform((count,))
-    between = []
-    for ours, theirs in zip(real, keras.tree.flatten(fakes), strict=True):
-        weight = tf.reshape(share, (-1, *[1] * (len(ours.shape) - 1)))
-        between.append(weight * ours + (1 - weight) * tf.gather(theirs, partners))
+    real = [in_full_precision(each) for each in keras.tree.flatten(majority)]
+
+    def draw(rows):
+        return tf.random.uniform((rows,), dtype=real[0].dtype)
+
+    if part is None:
+        share = draw(tf.shape(real[0])[0])
+    else:
+        share = part.own_draws(draw, MAJORITY)
+    between = points_between(real, keras.tree.flatten(fakes), share)
     with tf.GradientTape() as tape:
         tape.watch(between)
-        scores = tail(keras.tree.pack_sequence_as(tail.input, between), training=True)
-    return losses.gradient_norm_penalty(tape.gradient(scores, between))
+        inputs = keras.tree.pack_sequence_as(tail.input, between)
+        scores = in_full_precision(tail(inputs, training=True))
+    penalty = losses.gradient_norm_penalty(tape.gradient(scores, between))
+    return penalty if part is None else part.joined_penalty(penalty)

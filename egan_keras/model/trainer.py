@@ -6,18 +6,20 @@ import keras
 import numpy as np
 
 from egan_keras import data, features, losses
-from egan_keras.model import preparation, tensorflow_step
+from egan_keras.model import distribution, preparation, workers
 from egan_keras.model.divergence import StopOnDivergence
 from egan_keras.model.one_pass_adam import OnePassAdam
+from egan_keras.model.steps import BACKEND, Steps, execution_options
 from egan_keras.model.validation import ValidationMetrics
+from egan_keras.networks import in_full_precision
 
 RECIPE_ADAM = "recipe"
 
-# A step on cached features takes little longer than Keras takes to start one.
-_STEPS_PER_EXECUTION = 8
+# How a model is run, which another backend may not be able to.
+_EXECUTION = ("jit_compile", "steps_per_execution")
 
 
-class AdversarialTrainer(keras.Model):
+class AdversarialTrainer(Steps, keras.Model):
     """What `compile`, `fit` and `evaluate` do for a generator and a discriminator.
 
     A subclass sets, in its constructor, `generator` and `discriminator` (see
@@ -28,7 +30,8 @@ class AdversarialTrainer(keras.Model):
     """
 
     def __init__(self, **kwargs) -> None:
-        super().__init__(**kwargs)
+        # Pixels stay as they are until a layer asks for fewer bits.
+        super().__init__(autocast=False, **kwargs)
         self._training_metrics = {
             name: keras.metrics.Mean(name=name)
             for name in (
@@ -68,9 +71,12 @@ class AdversarialTrainer(keras.Model):
                 and likelinesses of minority (n, 1), 0..1, above 0.5 where the score
                 is negative, beside the exact area under the ROC curve.
             **kwargs: Further arguments of `keras.Model.compile`. Where they do not say
-                otherwise, `steps_per_execution` is 8, so that callbacks hear of every
-                eighth batch, and `jit_compile` is off: XLA makes both recipes slower
-                on CPUs.
+                otherwise, `steps_per_execution` is 8 (1 on PyTorch), so that callbacks
+                hear of every eighth batch, and `jit_compile` is off but on JAX: XLA
+                makes both recipes slower on CPUs. With several replicas of a
+                `tf.distribute` strategy `steps_per_execution` is always 1. Under the
+                policy `mixed_float16` both optimizers scale their losses, unless
+                `auto_scale_loss=False`.
 
         Raises:
             ValueError: If the loss is unknown or one optimizer is given for both.
@@ -85,19 +91,31 @@ class AdversarialTrainer(keras.Model):
                 f"names. Received: optimizer={kwargs.get('optimizer')!r}, "
                 f"discriminator_optimizer={discriminator_optimizer!r}."
             )
-        kwargs.setdefault("jit_compile", False)
-        kwargs.setdefault("steps_per_execution", _STEPS_PER_EXECUTION)
         self.adversarial_loss = losses.get(loss or self.choices.loss)
         self._validation = ValidationMetrics(metrics)
         rate = self.choices.discriminator_learning_rate
-        super().compile(_optimizer(discriminator_optimizer, rate), **kwargs)
+        options = {
+            **execution_options(),
+            **kwargs,
+            **distribution.execution_options(self),
+        }
+        super().compile(_optimizer(discriminator_optimizer, rate), **options)
         rate = self.choices.generator_learning_rate
-        self.generator_optimizer = _optimizer(generator_optimizer, rate)
+        self.generator_optimizer = self._scaled(
+            _optimizer(generator_optimizer, rate), kwargs.get("auto_scale_loss", True)
+        )
         # Optimizers that are not built lose their state silently when a model is
         # loaded or resumed.
         self.optimizer.build(self.discriminator.tail.trainable_variables)
         self.generator_optimizer.build(self.generator.tail.trainable_variables)
         self._compile_options = kwargs
+
+    def _scaled(self, optimizer, automatic: bool) -> keras.optimizers.Optimizer:
+        """Does for the second optimizer what Keras does for the only one it knows."""
+        scaled = keras.optimizers.LossScaleOptimizer
+        if not automatic or self.dtype_policy.name != "mixed_float16":
+            return optimizer
+        return optimizer if isinstance(optimizer, scaled) else scaled(optimizer)
 
     def get_compile_config(self) -> dict | None:
         """Returns the arguments of `compile`, serialised; `None` before it."""
@@ -108,6 +126,7 @@ class AdversarialTrainer(keras.Model):
             "generator_optimizer": keras.optimizers.serialize(self.generator_optimizer),
             "loss": keras.saving.serialize_keras_object(self.adversarial_loss),
             "metrics": keras.saving.serialize_keras_object(self._validation.for_both),
+            "backend": BACKEND,
             **self._compile_options,
         }
 
@@ -115,12 +134,20 @@ class AdversarialTrainer(keras.Model):
         """Compiles with what `get_compile_config` returned."""
         serialised = ("discriminator_optimizer", "generator_optimizer", "loss")
         arguments = dict(config)
+        if arguments.pop("backend", "tensorflow") != BACKEND:
+            for name in _EXECUTION:
+                arguments.pop(name, None)
         for name in (*serialised, "metrics"):
             arguments[name] = keras.saving.deserialize_keras_object(config[name])
         self.compile(**arguments)
 
-    def train_step(self, batch) -> dict:
-        """Carries out one step on (majority, minority, known minority)."""
+    def step_inputs(self, batch) -> tuple:
+        """Returns what both networks' tails read of a batch of `train_step`.
+
+        Args:
+            batch: Majority, minority and known minority, as features or, without a
+                cache, images.
+        """
         majority, minority, known = batch
         if self.fake_weight == 1.0:
             known = None
@@ -129,9 +156,10 @@ class AdversarialTrainer(keras.Model):
             majority = critic(majority, training=False)
             minority = self.generator.stem(minority, training=False)
             known = known if known is None else critic(known, training=False)
-        outcome = tensorflow_step.adversarial_step(
-            self, *map(preparation.as_input, (majority, minority, known))
-        )
+        return tuple(map(preparation.as_input, (majority, minority, known)))
+
+    def update_training_metrics(self, outcome: dict) -> dict:
+        """Takes in what `play` returned, and returns the means so far."""
         values = {
             "discriminator_loss": outcome["discriminator_loss"],
             "generator_loss": outcome["generator_loss"],
@@ -142,11 +170,11 @@ class AdversarialTrainer(keras.Model):
             self._training_metrics[name].update_state(value)
         return {name: m.result() for name, m in self._training_metrics.items()}
 
-    def test_step(self, batch) -> dict:
-        """Scores a batch of (features, labels)."""
+    def update_validation_metrics(self, batch) -> dict:
+        """Scores a batch of (features, labels), and returns the metrics so far."""
         rows, labels = batch
         inputs = preparation.as_input(rows)
-        scores = self.discriminator.tail(inputs, training=False)
+        scores = in_full_precision(self.discriminator.tail(inputs, training=False))
         return self._validation.update(labels, scores)
 
     @property
@@ -154,6 +182,7 @@ class AdversarialTrainer(keras.Model):
         """The metrics that Keras resets at the start of each epoch."""
         return [*self._training_metrics.values(), *self._validation.all]
 
+    @workers.on_all_workers
     def fit(
         self,
         x=None,
@@ -205,10 +234,16 @@ class AdversarialTrainer(keras.Model):
 
         Raises:
             ValueError: If the images or labels are not as described, one class is
-                missing, or an argument of Keras's has no meaning here.
+                missing, or an argument of Keras's has no meaning here; on several
+                machines, if they are given other images.
+            RuntimeError: If another machine that trains this model cannot be reached.
         """
         self._assert_compile_called("fit")
         preparation.check_fit_options(kwargs)
+        team = workers.workers_of(self)
+        if team is not None:
+            workers.draw_alike(team)
+            verbose = verbose if team.is_first else 0
         cache = None
         if isinstance(cache_features, features.FeatureCache):
             cache = cache_features
@@ -217,6 +252,8 @@ class AdversarialTrainer(keras.Model):
         batches = self._batches(x, y)
         if preparation.reads_features_from_file(self.discriminator, batches):
             cache = None
+        if team is not None and cache is not None:
+            cache = features.SharedCache(cache, team)
         if validation_data is not None:
             validation_data = self._batches(*preparation.as_pair(validation_data))
         dataset, counts = preparation.training_dataset(
@@ -243,16 +280,18 @@ class AdversarialTrainer(keras.Model):
         steps = int(dataset.cardinality())
         if steps % self.steps_per_execution == 0:
             dataset, steps_per_epoch = dataset.repeat(), steps
-        return super().fit(
-            dataset,
-            steps_per_epoch=steps_per_epoch,
-            epochs=self.choices.epochs if epochs is None else epochs,
-            verbose=verbose,
-            callbacks=[StopOnDivergence(), *keras.tree.flatten(callbacks or [])],
-            validation_data=validation_data,
-            shuffle=False,
-            **kwargs,
-        )
+        callbacks = [StopOnDivergence(), *keras.tree.flatten(callbacks or [])]
+        with distribution.training(self, dataset, callbacks) as (dataset, callbacks):
+            return super().fit(
+                dataset,
+                steps_per_epoch=steps_per_epoch,
+                epochs=self.choices.epochs if epochs is None else epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_data=validation_data,
+                shuffle=False,
+                **kwargs,
+            )
 
     def _set_step(self, features_cached: bool, fake_weight: float) -> None:
         """Sets what the compiled step has fixed; compiles it anew if that changes."""
@@ -300,21 +339,26 @@ class AdversarialTrainer(keras.Model):
         prepared = self._validation.classes, self.test_function
         if not during_fit:
             x = self._validation_dataset(self._batches(x, y), batch_size)
-        results = super().evaluate(x, verbose=verbose, return_dict=True, **kwargs)
-        results.update(self._exact_metrics(x))
+        if workers.workers_of(self) is None:
+            results = super().evaluate(x, verbose=verbose, return_dict=True, **kwargs)
+            metrics = self._validation.all
+            results.update(distribution.joined_results(self, metrics, results))
+            results.update(self._validation.exact(*self._scored(x)))
+        else:
+            results = self._validation.alone(*self._scored(x))
         if not during_fit and prepared[0] != self._validation.classes:
             self._validation.classes, self.test_function = prepared
         return results if return_dict else list(results.values())
 
-    def _exact_metrics(self, dataset) -> dict[str, float]:
+    def _scored(self, dataset) -> tuple[np.ndarray, np.ndarray]:
+        """Returns labels (n,) and scores (n, 1) of a validation dataset."""
         scores, all_labels = [], []
-        for rows, labels in dataset:
+        tail = self.discriminator.tail
+        for rows, labels in dataset.as_numpy_iterator():
             inputs = preparation.as_input(rows)
-            scores.append(self.discriminator.tail.predict_on_batch(inputs))
-            all_labels.append(keras.ops.convert_to_numpy(labels))
-        return self._validation.exact(
-            np.concatenate(all_labels), np.concatenate(scores)
-        )
+            scores.append(distribution.outputs(tail, tail.predict_on_batch, inputs))
+            all_labels.append(labels)
+        return np.concatenate(all_labels), np.concatenate(scores)
 
 
 def _optimizer(optimizer, learning_rate: float) -> keras.optimizers.Optimizer:

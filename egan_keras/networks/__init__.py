@@ -18,6 +18,11 @@ from egan_keras.networks.depths import feature_maps
 from egan_keras.networks.head import MajorityAwareScore
 from egan_keras.networks.layers import MajorityStandardization, UnitLength
 from egan_keras.networks.on_features import build_on_features
+from egan_keras.networks.precision import (
+    config_in_float32,
+    in_full_precision,
+    is_mixed,
+)
 from egan_keras.networks.recipes import (
     RECIPES,
     Recipe,
@@ -38,9 +43,12 @@ __all__ = [
     "build_discriminator",
     "build_generator",
     "build_on_features",
+    "config_in_float32",
     "describe_recipe",
     "feature_maps",
     "get_recipe",
+    "in_full_precision",
+    "is_mixed",
     "network_size",
     "pooled_features",
     "share_again",

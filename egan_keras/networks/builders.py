@@ -21,6 +21,7 @@ from egan_keras.networks.layers import (
     MajorityStandardization,
     UnitLength,
 )
+from egan_keras.networks.precision import full_precision
 from egan_keras.networks.recipes import Recipe
 
 Weights = str | os.PathLike | None
@@ -156,11 +157,12 @@ def discriminator_on_vectors(
         sizes: The number of features of each vector.
         recipe: The choices.
     """
-    features = stem.output
+    features, dtype = stem.output, full_precision()
     if recipe.unit_length:
-        features = UnitLength(sizes, name="unit_length")(features)
+        features = UnitLength(sizes, name="unit_length", dtype=dtype)(features)
     if recipe.standardize:
-        features = MajorityStandardization(name="standardization")(features)
+        standardization = MajorityStandardization(name="standardization", dtype=dtype)
+        features = standardization(features)
     stem = keras.Model(stem.input, features, name=stem.name)
     vector = inputs_like(stem.output_shape)
     tail = keras.Model(vector, vector, name="discriminator_backbone_tail")
@@ -177,13 +179,14 @@ def discriminator_on(
         backbone_tail: From these features to one vector.
         recipe: The choices.
     """
-    features = inputs_like(backbone_tail.input)
-    vector = layers.Dropout(recipe.dropout, name="dropout")(backbone_tail(features))
+    features, dtype = inputs_like(backbone_tail.input), full_precision()
+    vector = backbone_tail(features)
+    vector = layers.Dropout(recipe.dropout, name="dropout", dtype=dtype)(vector)
     if recipe.distance_weight:
-        score = MajorityAwareScore(recipe.distance_weight, name="score")(vector)
+        score = MajorityAwareScore(recipe.distance_weight, name="score", dtype=dtype)
     else:
-        score = layers.Dense(1, name="score")(vector)
-    tail = keras.Model(features, score, name="discriminator_tail")
+        score = layers.Dense(1, name="score", dtype=dtype)
+    tail = keras.Model(features, score(vector), name="discriminator_tail")
     return CutNetwork(stem, tail, name="discriminator")
 
 
@@ -262,11 +265,12 @@ def pooled_features(
     maps = feature_maps(base, recipe.depths)
     frozen = keras.Model(base.input, maps, name=base.name)
     frozen.trainable = False
-    pool = layers.GlobalAveragePooling2D
-    vectors = [pool()(each) for each in keras.tree.flatten(frozen(x, training=False))]
+    pool, dtype = layers.GlobalAveragePooling2D, full_precision()
+    maps = keras.tree.flatten(frozen(x, training=False))
+    vectors = [pool(dtype=dtype)(each) for each in maps]
     joined = vectors[0]
     if len(vectors) > 1:
-        joined = layers.Concatenate(name="depths")(vectors)
+        joined = layers.Concatenate(name="depths", dtype=dtype)(vectors)
     sizes = [vector.shape[-1] for vector in vectors]
     return keras.Model(images, joined, name=f"{role}_stem"), sizes
 
@@ -275,21 +279,23 @@ def _backbone_on_images(backbone, recipe, image_shape, weights):
     """Returns a backbone, an input for images, and these as the backbone takes them."""
     size = recipe.network_size or network_size(backbone, image_shape)
     base = backbone.build(size, weights=weights)
-    images = keras.Input(image_shape, name="images")
+    images, dtype = keras.Input(image_shape, name="images"), full_precision()
     x = images
     if image_shape[:2] != (size, size):
-        x = layers.Resizing(size, size, name="resizing")(x)
+        x = layers.Resizing(size, size, name="resizing", dtype=dtype)(x)
     if recipe.own_preprocessing:
-        x = backbones.BackbonePreprocessing(backbone.name, name="preprocessing")(x)
+        x = backbones.BackbonePreprocessing(
+            backbone.name, name="preprocessing", dtype=dtype
+        )(x)
     else:
-        x = layers.Rescaling(1 / 255, name="rescaling")(x)
+        x = layers.Rescaling(1 / 255, name="rescaling", dtype=dtype)(x)
     return base, images, x
 
 
 def _stem_and_tail(backbone, recipe, image_shape, weights, *, role):
     """Returns models from images to features, and from features to one vector."""
     base, images, x = _backbone_on_images(backbone, recipe, image_shape, weights)
-    pool = layers.GlobalAveragePooling2D(name="pool")
+    pool = layers.GlobalAveragePooling2D(name="pool", dtype=full_precision())
     base_stem, base_tail = backbones.cut(base, recipe.trained_layers)
     frontier = inputs_like(base_tail.input)
     vector = pool(InferenceMode(base_tail, name=f"{role}_trained_layers")(frontier))

@@ -5,6 +5,7 @@ from keras import layers
 
 from egan_keras.networks.cut_network import CutNetwork
 from egan_keras.networks.layers import MeanSquarePenalty
+from egan_keras.networks.precision import full_precision
 from egan_keras.networks.recipes import Recipe
 
 _LEAK = 0.2
@@ -25,10 +26,11 @@ def image_generator(stem, encoder_tail, recipe, discriminator) -> CutNetwork:
     x = layers.LeakyReLU(_LEAK)(x)
     x = layers.Conv2DTranspose(3, 3, strides=2, padding="same")(x)
     x = layers.BatchNormalization()(x)
-    x = layers.Activation("sigmoid")(x)
-    x = layers.Rescaling(255.0, name="pixels")(x)
+    dtype = full_precision()
+    x = layers.Activation("sigmoid", dtype=dtype)(x)
+    x = layers.Rescaling(255.0, name="pixels", dtype=dtype)(x)
     if image_shape[:2] != (_DECODED_SIDE, _DECODED_SIDE):
-        x = layers.Resizing(*image_shape[:2], name="image_size")(x)
+        x = layers.Resizing(*image_shape[:2], name="image_size", dtype=dtype)(x)
     tail = keras.Model(features, x, name="generator_tail")
     return CutNetwork(stem, tail, name="generator")
 
@@ -52,8 +54,11 @@ def feature_generator(encoder_stem, encoder_tail, recipe, discriminator):
     x = layers.Dense(recipe.latent_size, name="decoder")(x)
     x = layers.LeakyReLU(_LEAK)(x)
     residual = layers.Dense(shape[-1], name="residual")(x)
-    residual = MeanSquarePenalty(recipe.reconstruction, name="reconstruction")(residual)
-    fakes = layers.Add(name="fakes")([own, residual])
+    dtype = full_precision()
+    penalty = MeanSquarePenalty(
+        recipe.reconstruction, name="reconstruction", dtype=dtype
+    )
+    fakes = layers.Add(name="fakes", dtype=dtype)([own, penalty(residual)])
     tail = keras.Model([features, own], fakes, name="generator_tail")
     return CutNetwork(stem, tail, name="generator")
 

@@ -115,7 +115,8 @@ class MajorityAwareScore(layers.Layer):
         return np.concatenate(distances)
 
     def _distances(self, sample: np.ndarray) -> np.ndarray:
-        parts = (part.astype("float32") for part in in_batches(sample, _ROWS_AT_ONCE))
+        dtype = self.variable_dtype
+        parts = (part.astype(dtype) for part in in_batches(sample, _ROWS_AT_ONCE))
         return np.concatenate(
             [ops.convert_to_numpy(self._distance(part)) for part in parts]
         )

@@ -8,6 +8,7 @@ from keras import layers
 from egan_keras.networks.builders import discriminator_on_vectors
 from egan_keras.networks.cut_network import CutNetwork
 from egan_keras.networks.generators import feature_generator
+from egan_keras.networks.precision import full_precision
 from egan_keras.networks.recipes import Recipe
 
 
@@ -72,6 +73,7 @@ def _columns(start: int, size: int, row_size: int) -> keras.Model:
     rows = keras.Input((row_size,), name="rows")
     if size == row_size:
         return keras.Model(rows, rows)
-    column = layers.Reshape((row_size, 1))(rows)
-    column = layers.Cropping1D((start, row_size - start - size))(column)
-    return keras.Model(rows, layers.Reshape((size,))(column))
+    dtype = full_precision()
+    column = layers.Reshape((row_size, 1), dtype=dtype)(rows)
+    crop = layers.Cropping1D((start, row_size - start - size), dtype=dtype)
+    return keras.Model(rows, layers.Reshape((size,), dtype=dtype)(crop(column)))

@@ -8,6 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
@@ -33,12 +34,17 @@ class Footprint:
 
     Attributes:
         int8_kb: Size of its int8 TFLite file, in 1000 bytes; `None` if it cannot be
-            converted.
+            converted, as on JAX and PyTorch.
         latency_ms: Milliseconds an image, on one thread of this machine; `None` too.
     """
 
     int8_kb: float | None = None
     latency_ms: float | None = None
+
+
+def can_measure() -> bool:
+    """Whether Keras runs on what converts models."""
+    return keras.backend.backend() == "tensorflow"
 
 
 def measure(
@@ -57,6 +63,8 @@ def measure(
         train: Training images, of which some set the ranges of int8.
         folder: Of the search, where results are kept.
     """
+    if not can_measure():
+        return Footprint()
     path = folder / FOLDER / f"{_mark(model, discriminator, network_size)}.json"
     if path.is_file():
         return Footprint(**json.loads(path.read_text("utf-8")))

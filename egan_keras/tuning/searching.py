@@ -7,10 +7,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import keras
+
 from egan_keras import data, networks
 from egan_keras.evaluation.report import write_atomically
 from egan_keras.model import EGAN
-from egan_keras.tuning import choosing, guard
+from egan_keras.tuning import choosing, footprint, guard
 from egan_keras.tuning.folds import make_folds
 from egan_keras.tuning.hypermodel import EGANHyperModel, validation_majority
 from egan_keras.tuning.leaderboard import CSV, write_leaderboard
@@ -104,6 +106,8 @@ def search_pairings(
         FileExistsError: If the folder holds another search, or something else.
         KeyboardInterrupt: On Ctrl-C, after the leaderboard so far was written.
     """
+    budget = {"max_int8_kb": max_int8_kb, "max_latency_ms": max_latency_ms}
+    _check_measurable(budget)
     folder = Path(folder)
     folds = make_folds(train.minority_count, seed)
     majority = validation_majority(validation)
@@ -120,7 +124,6 @@ def search_pairings(
     oracle = make_oracle(tuner, trials=trials, seed=seed, epochs=epochs)
     guard.enter(folder, guard.describe(hypermodel, train, validation, tuner))
     table = LiveTable([*hypermodel.space.encoders, *hypermodel.space.discriminators])
-    budget = {"max_int8_kb": max_int8_kb, "max_latency_ms": max_latency_ms}
     with contextlib.nullcontext() if is_worker() else guard.alone(folder):
         _take_up(folder)
         # KerasTuner tells which file it reads.
@@ -143,6 +146,23 @@ def search_pairings(
             _keep(folder, budget, verbose)
             raise
         return _finished(folder, hypermodel, budget)
+
+
+def _check_measurable(budget: dict) -> None:
+    """Refuses a budget where nothing tells what a configuration costs.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    asked = {name: limit for name, limit in budget.items() if limit is not None}
+    if asked and not footprint.can_measure():
+        given = ", ".join(f"{name}={limit!r}" for name, limit in asked.items())
+        raise ValueError(
+            "A budget is measured on exported models; expected "
+            "KERAS_BACKEND=tensorflow, the default, or no budget. Received: "
+            f"KERAS_BACKEND={keras.backend.backend()}, {given}. Search on TensorFlow, "
+            "or leave the budget out."
+        )
 
 
 def is_worker() -> bool:

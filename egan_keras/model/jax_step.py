@@ -1,0 +1,151 @@
+"""How JAX takes and applies the gradients of one adversarial step.
+
+On JAX a step is a function from state to state: what Keras hands in and expects back
+are the values of all variables, in their order.
+"""
+
+import jax
+import keras
+from jax import numpy as jnp
+
+from egan_keras import losses
+from egan_keras.model.play import play, points_between
+from egan_keras.networks import in_full_precision
+
+
+class StatelessSteps:
+    """The steps of a backend that does not change variables in place."""
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self._penalty_seeds = keras.random.SeedGenerator()
+
+    @property
+    def non_trainable_variables(self) -> list:
+        """The state that no gradient changes, the second optimizer's included.
+
+        Keras's state has room for one optimizer.
+        """
+        variables = super().non_trainable_variables
+        optimizer = getattr(self, "generator_optimizer", None)
+        return [*variables, *optimizer.variables] if optimizer else variables
+
+    def train_step(self, state: tuple, batch) -> tuple:
+        """Carries out one step on (majority, minority, known minority).
+
+        Returns:
+            The metrics, and the state after the step.
+        """
+        trainable, other, optimizer_values, metric_values = state
+
+        def both_losses(trainable):
+            known = [*self.trainable_variables, *self.non_trainable_variables]
+            mapping = zip(
+                [*known, *self.optimizer.variables],
+                [*trainable, *other, *optimizer_values],
+                strict=True,
+            )
+            with keras.StatelessScope(mapping, collect_losses=True) as scope:
+                outcome = self._play(*self.step_inputs(batch))
+                # In float16, gradients of losses as they are would vanish.
+                scaled = (
+                    self.optimizer.scale_loss(outcome["discriminator_loss"]),
+                    self.generator_optimizer.scale_loss(outcome["generator_loss"]),
+                )
+            return scaled, (outcome, _values(scope, self.non_trainable_variables))
+
+        scaled, pull_back, (outcome, other) = jax.vjp(
+            both_losses, trainable, has_aux=True
+        )
+        one, zero = jnp.ones_like(scaled[0]), jnp.zeros_like(scaled[0])
+        count = len(other) - len(self.generator_optimizer.variables)
+        generator_values = other[count:]
+        trainable, optimizer_values = self._apply(
+            self.optimizer,
+            optimizer_values,
+            pull_back((one, zero))[0],
+            trainable,
+            self.discriminator.tail,
+        )
+        trainable, generator_values = self._apply(
+            self.generator_optimizer,
+            generator_values,
+            pull_back((zero, one))[0],
+            trainable,
+            self.generator.tail,
+        )
+        mapping = zip(self.metrics_variables, metric_values, strict=True)
+        with keras.StatelessScope(mapping) as scope:
+            logs = self.update_training_metrics(outcome)
+        metric_values = _values(scope, self.metrics_variables)
+        other = [*other[:count], *generator_values]
+        return logs, (trainable, other, optimizer_values, metric_values)
+
+    def _play(self, majority, minority, known_minority) -> dict:
+        loss = self.adversarial_loss
+        outcome = play(
+            self.generator,
+            self.discriminator,
+            loss,
+            majority,
+            minority,
+            known_minority,
+            self.fake_weight,
+            self.choices.adversarial,
+        )
+        if loss.gradient_penalty:
+            outcome["discriminator_loss"] += loss.gradient_penalty * _penalty(
+                self.discriminator.tail,
+                majority,
+                outcome["fake_features"],
+                self._penalty_seeds,
+            )
+        return outcome
+
+    def _apply(self, optimizer, optimizer_values, gradients, trainable, tail) -> tuple:
+        """Returns all trained values after one optimizer's step, and its own."""
+        places = {id(v): i for i, v in enumerate(self.trainable_variables)}
+        own = [places[id(variable)] for variable in tail.trainable_variables]
+        after, optimizer_values = optimizer.stateless_apply(
+            optimizer_values,
+            [gradients[place] for place in own],
+            [trainable[place] for place in own],
+        )
+        trainable = list(trainable)
+        for place, value in zip(own, after, strict=True):
+            trainable[place] = value
+        return trainable, optimizer_values
+
+    def test_step(self, state: tuple, batch) -> tuple:
+        """Scores a batch of (features, labels).
+
+        Returns:
+            The metrics, and the state after the step.
+        """
+        trainable, other, metric_values = state
+        known = [*self.trainable_variables, *self.non_trainable_variables]
+        mapping = zip(
+            [*known, *self.metrics_variables],
+            [*trainable, *other, *metric_values],
+            strict=True,
+        )
+        with keras.StatelessScope(mapping) as scope:
+            logs = self.update_validation_metrics(batch)
+        return logs, (trainable, other, _values(scope, self.metrics_variables))
+
+
+def _values(scope: keras.StatelessScope, variables: list) -> list:
+    return [scope.get_current_value(variable) for variable in variables]
+
+
+def _penalty(tail, majority, fakes, seeds):
+    """Returns the gradient penalty at random points between majority and fakes."""
+    real = [in_full_precision(each) for each in keras.tree.flatten(majority)]
+    share = keras.random.uniform((len(real[0]),), dtype=real[0].dtype, seed=seeds)
+    between = points_between(real, keras.tree.flatten(fakes), share)
+
+    def total_score(points):
+        inputs = keras.tree.pack_sequence_as(tail.input, points)
+        return jnp.sum(in_full_precision(tail(inputs, training=True)))
+
+    return losses.gradient_norm_penalty(jax.grad(total_score)(between))

@@ -1,0 +1,41 @@
+"""What stays in 32 bits where Keras's policy has layers compute in 16.
+
+Backbones, encoders and decoders follow the policy. Pixels on their way into a network,
+pooled features, fakes, scores and losses do not: sums over many features overflow
+float16, and in bfloat16 scores differ by a hundredth.
+"""
+
+import json
+
+import keras
+from keras import ops
+
+_MIXED = ("mixed_bfloat16", "mixed_float16")
+
+
+def full_precision() -> str:
+    """Returns the type of weights under Keras's policy, float32 where it is mixed."""
+    return keras.config.dtype_policy().variable_dtype
+
+
+def in_full_precision(tensor):
+    """Returns a tensor of 16 bits in float32, and any other as it is."""
+    if keras.backend.standardize_dtype(tensor.dtype) in ("bfloat16", "float16"):
+        return ops.cast(tensor, "float32")
+    return tensor
+
+
+def is_mixed(network: keras.Model) -> bool:
+    """Whether layers of a network compute in fewer bits than their weights have."""
+    # These take the policy of the place where they are made, and compute nothing.
+    idle = (keras.Model, keras.layers.InputLayer)
+    layers = [x for x in network._flatten_layers() if not isinstance(x, idle)]
+    return any(layer.dtype_policy.name in _MIXED for layer in layers)
+
+
+def config_in_float32(config: dict) -> dict:
+    """Returns a serialised configuration with float32 in place of mixed policies."""
+    text = json.dumps(config)
+    for name in _MIXED:
+        text = text.replace(json.dumps(name), '"float32"')
+    return json.loads(text)

@@ -1,0 +1,129 @@
+"""Several replicas on TensorFlow do what one does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from egan_keras.model import distribution, replicas
+
+HERE = Path(__file__).parent
+STEADY = {"latent_noise": 0.0, "dropout": 0.0, "network_size": 32}
+SGD = {"discriminator_optimizer": "sgd", "generator_optimizer": "sgd"}
+
+# Neither the batch nor what is left at the end of an epoch divides by the replicas.
+DEFAULT = {
+    "build": {**STEADY, "minimum_steps": 1},
+    "compile": {},
+    "fit": {"epochs": 2, "batch_size": 25},
+}
+# One step: an adversarial game magnifies rounding. Its batch normalisation takes the
+# statistics of 5 minority images, of which no replica sees all.
+PUBLISHED = {
+    "build": {**STEADY, "recipe": "published"},
+    "compile": SGD,
+    "fit": {"epochs": 1, "batch_size": 101},
+}
+# A tail that is linear has the same gradient at all the points drawn. Of 5 minority
+# images, two a step are fewer than the replicas.
+WASSERSTEIN = {
+    "build": {**STEADY, "minimum_steps": 1, "minority_batch_size": 2},
+    "compile": {**SGD, "loss": "wasserstein"},
+    "fit": {"epochs": 1, "batch_size": 40, "cache_features": False},
+}
+
+
+@pytest.fixture(scope="module")
+def images(digits, tmp_path_factory):
+    """101 zeros and 5 ones, in an order that is none, as a file."""
+    images, labels = digits
+    rows = np.concatenate(
+        [np.flatnonzero(labels == 0)[:101], np.flatnonzero(labels == 1)[:5]]
+    )
+    rows = np.random.default_rng(0).permutation(rows)
+    path = tmp_path_factory.mktemp("images") / "images.npz"
+    np.savez(path, images=images[rows], labels=labels[rows])
+    return path
+
+
+@pytest.fixture
+def run(images, tiny_weights, tmp_path):
+    def run_case(replicas, case):
+        out = tmp_path / f"{replicas}.npz"
+        case = json.dumps({**case, "replicas": replicas})
+        finished = subprocess.run(
+            [sys.executable, HERE / "strategy_run.py", tiny_weights, images, out, case],
+            env={**os.environ, "PYTHONPATH": str(HERE.parent)},
+            capture_output=True,
+            text=True,
+        )
+        assert finished.returncode == 0, finished.stderr[-3000:]
+        return dict(np.load(out))
+
+    return run_case
+
+
+@pytest.mark.parametrize(
+    ("replicas", "case"),
+    [
+        (2, DEFAULT),
+        pytest.param(1, DEFAULT, marks=pytest.mark.slow),
+        pytest.param(3, PUBLISHED, marks=pytest.mark.slow),
+        pytest.param(3, WASSERSTEIN, marks=pytest.mark.slow),
+    ],
+    ids=["default", "one device", "published", "wasserstein"],
+)
+def test_replicas_do_what_one_device_does(run, replicas, case):
+    alone, together = run(0, case), run(replicas, case)
+    assert set(alone) == set(together)
+    np.testing.assert_array_equal(alone.pop("names"), together.pop("names"))
+    for name, expected in alone.items():
+        np.testing.assert_allclose(
+            expected, together[name], rtol=1e-4, atol=2e-5, err_msg=name
+        )
+    for name in ("scores", "threshold"):
+        np.testing.assert_allclose(
+            together[name], together[f"loaded_{name}"], atol=1e-5
+        )
+
+
+@pytest.mark.slow
+def test_noise_differs_between_replicas(run):
+    case = {**DEFAULT, "build": {"network_size": 32, "minimum_steps": 1}}
+    first, second, third = run(3, case)["noise"]
+    for one, other in ((first, second), (first, third), (second, third)):
+        assert not np.isclose(one, other).any()
+
+
+def test_clipping_of_gradients_is_refused():
+    clipping = keras.optimizers.SGD(global_clipnorm=1.0)
+    with pytest.raises(ValueError, match="each replica by itself.*global_clipnorm=1.0"):
+        distribution.check_optimizers(keras.optimizers.SGD(), clipping)
+
+
+def test_scaled_losses_are_refused():
+    scaling = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+    with pytest.raises(ValueError, match="not scaled on several.*LossScaleOptimizer"):
+        distribution.check_optimizers(scaling)
+
+
+def test_other_strategies_are_refused():
+    other = tf.distribute.experimental.CentralStorageStrategy(["CPU:0"])
+    with pytest.raises(ValueError, match="Mirrored.*a CentralStorageStrategy"):
+        distribution.check_strategy(other)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 9])
+def test_parts_are_all_of_a_batch(rows):
+    parts = [replicas.bounds(rows, replica, 3) for replica in range(3)]
+    taken = [list(range(int(begin), int(end))) for begin, end in parts]
+    if rows < 3:
+        assert taken == [list(range(rows))] * 3, "too few rows go to all"
+    else:
+        assert sum(taken, []) == list(range(rows)) and all(taken)
