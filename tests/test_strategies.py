@@ -72,7 +72,7 @@ def run(images, tiny_weights, tmp_path):
 @pytest.mark.parametrize(
     ("replicas", "case"),
     [
-        (2, DEFAULT),
+        pytest.param(2, DEFAULT, marks=pytest.mark.slow),
         pytest.param(1, DEFAULT, marks=pytest.mark.slow),
         pytest.param(3, PUBLISHED, marks=pytest.mark.slow),
         pytest.param(3, WASSERSTEIN, marks=pytest.mark.slow),
