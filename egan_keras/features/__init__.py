@@ -7,7 +7,7 @@ files. Images themselves are the features of a network without a stem.
 
 from egan_keras.features.cache import FeatureCache
 from egan_keras.features.datasets import labelled_dataset, training_dataset
-from egan_keras.features.devices import leave_accelerators_to_backend
+from egan_keras.features.devices import share_accelerators
 from egan_keras.features.extraction import by_class, in_batches, labelled
 from egan_keras.features.shares import SharedCache
 from egan_keras.features.standardized import StandardizedStem
@@ -32,4 +32,4 @@ __all__ = [
     "training_dataset",
 ]
 
-leave_accelerators_to_backend()
+share_accelerators()

@@ -1,15 +1,21 @@
-"""Accelerators are left to the backend that trains."""
+"""How TensorFlow, which reads the data on every backend, treats accelerators."""
 
 import keras
 import tensorflow as tf
 
 
-def leave_accelerators_to_backend() -> None:
-    """Keeps TensorFlow, where it only reads data, from filling a GPU's memory."""
-    if keras.backend.backend() == "tensorflow":
-        return
+def share_accelerators() -> None:
+    """Keeps TensorFlow from taking the whole memory of the GPUs.
+
+    Where it only reads data for another backend it sees none of them; where it trains
+    it takes memory as it needs it, unless TF_FORCE_GPU_ALLOW_GROWTH says otherwise.
+    """
     try:
-        tf.config.set_visible_devices([], "GPU")
-    except RuntimeError:
-        # Somebody else's use of TensorFlow has taken them before.
+        if keras.backend.backend() != "tensorflow":
+            tf.config.set_visible_devices([], "GPU")
+            return
+        for device in tf.config.get_visible_devices("GPU"):
+            tf.config.experimental.set_memory_growth(device, True)
+    except (RuntimeError, ValueError):
+        # The program has used or divided them before, as it saw fit.
         return

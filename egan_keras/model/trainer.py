@@ -5,21 +5,16 @@ import os
 import keras
 import numpy as np
 
-from egan_keras import data, features, losses
+from egan_keras import data, features
 from egan_keras.model import distribution, preparation, workers
 from egan_keras.model.divergence import StopOnDivergence
-from egan_keras.model.one_pass_adam import OnePassAdam
-from egan_keras.model.steps import BACKEND, Steps, execution_options
+from egan_keras.model.steps import Steps
+from egan_keras.model.two_optimizers import TwoOptimizers
 from egan_keras.model.validation import ValidationMetrics
 from egan_keras.networks import in_full_precision
 
-RECIPE_ADAM = "recipe"
 
-# How a model is run, which another backend may not be able to.
-_EXECUTION = ("jit_compile", "steps_per_execution")
-
-
-class AdversarialTrainer(Steps, keras.Model):
+class AdversarialTrainer(Steps, TwoOptimizers):
     """What `compile`, `fit` and `evaluate` do for a generator and a discriminator.
 
     A subclass sets, in its constructor, `generator` and `discriminator` (see
@@ -50,96 +45,6 @@ class AdversarialTrainer(Steps, keras.Model):
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, 3) of the images it takes."""
         return self.discriminator.input_shape[1:]
-
-    def compile(
-        self,
-        discriminator_optimizer=RECIPE_ADAM,
-        generator_optimizer=RECIPE_ADAM,
-        loss: str | losses.AdversarialLoss | None = None,
-        metrics: list | None = None,
-        **kwargs,
-    ) -> None:
-        """Configures training, as `keras.Model.compile` does.
-
-        Args:
-            discriminator_optimizer: Keras optimizer or its name; `"recipe"` is Adam
-                at the recipe's learning rate.
-            generator_optimizer: The same for the generator.
-            loss: An adversarial loss or its name, see `losses.get`; `None` takes the
-                recipe's.
-            metrics: Keras metrics of validation data, which are given labels (n, 1)
-                and likelinesses of minority (n, 1), 0..1, above 0.5 where the score
-                is negative, beside the exact area under the ROC curve.
-            **kwargs: Further arguments of `keras.Model.compile`. Where they do not say
-                otherwise, `steps_per_execution` is 8 (1 on PyTorch), so that callbacks
-                hear of every eighth batch, and `jit_compile` is off but on JAX: XLA
-                makes both recipes slower on CPUs. With several replicas of a
-                `tf.distribute` strategy `steps_per_execution` is always 1. Under the
-                policy `mixed_float16` both optimizers scale their losses, unless
-                `auto_scale_loss=False`.
-
-        Raises:
-            ValueError: If the loss is unknown or one optimizer is given for both.
-        """
-        if "optimizer" in kwargs or (
-            isinstance(discriminator_optimizer, keras.optimizers.Optimizer)
-            and discriminator_optimizer is generator_optimizer
-        ):
-            raise ValueError(
-                "Each network has an optimizer of its own; expected "
-                "discriminator_optimizer and generator_optimizer, two objects or "
-                f"names. Received: optimizer={kwargs.get('optimizer')!r}, "
-                f"discriminator_optimizer={discriminator_optimizer!r}."
-            )
-        self.adversarial_loss = losses.get(loss or self.choices.loss)
-        self._validation = ValidationMetrics(metrics)
-        rate = self.choices.discriminator_learning_rate
-        options = {
-            **execution_options(),
-            **kwargs,
-            **distribution.execution_options(self),
-        }
-        super().compile(_optimizer(discriminator_optimizer, rate), **options)
-        rate = self.choices.generator_learning_rate
-        self.generator_optimizer = self._scaled(
-            _optimizer(generator_optimizer, rate), kwargs.get("auto_scale_loss", True)
-        )
-        # Optimizers that are not built lose their state silently when a model is
-        # loaded or resumed.
-        self.optimizer.build(self.discriminator.tail.trainable_variables)
-        self.generator_optimizer.build(self.generator.tail.trainable_variables)
-        self._compile_options = kwargs
-
-    def _scaled(self, optimizer, automatic: bool) -> keras.optimizers.Optimizer:
-        """Does for the second optimizer what Keras does for the only one it knows."""
-        scaled = keras.optimizers.LossScaleOptimizer
-        if not automatic or self.dtype_policy.name != "mixed_float16":
-            return optimizer
-        return optimizer if isinstance(optimizer, scaled) else scaled(optimizer)
-
-    def get_compile_config(self) -> dict | None:
-        """Returns the arguments of `compile`, serialised; `None` before it."""
-        if not self.compiled:
-            return None
-        return {
-            "discriminator_optimizer": keras.optimizers.serialize(self.optimizer),
-            "generator_optimizer": keras.optimizers.serialize(self.generator_optimizer),
-            "loss": keras.saving.serialize_keras_object(self.adversarial_loss),
-            "metrics": keras.saving.serialize_keras_object(self._validation.for_both),
-            "backend": BACKEND,
-            **self._compile_options,
-        }
-
-    def compile_from_config(self, config: dict) -> None:
-        """Compiles with what `get_compile_config` returned."""
-        serialised = ("discriminator_optimizer", "generator_optimizer", "loss")
-        arguments = dict(config)
-        if arguments.pop("backend", "tensorflow") != BACKEND:
-            for name in _EXECUTION:
-                arguments.pop(name, None)
-        for name in (*serialised, "metrics"):
-            arguments[name] = keras.saving.deserialize_keras_object(config[name])
-        self.compile(**arguments)
 
     def step_inputs(self, batch) -> tuple:
         """Returns what both networks' tails read of a batch of `train_step`.
@@ -359,9 +264,3 @@ class AdversarialTrainer(Steps, keras.Model):
             scores.append(distribution.outputs(tail, tail.predict_on_batch, inputs))
             all_labels.append(labels)
         return np.concatenate(all_labels), np.concatenate(scores)
-
-
-def _optimizer(optimizer, learning_rate: float) -> keras.optimizers.Optimizer:
-    if isinstance(optimizer, str) and optimizer == RECIPE_ADAM:
-        return OnePassAdam(learning_rate)
-    return keras.optimizers.get(optimizer)
