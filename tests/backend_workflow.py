@@ -63,8 +63,14 @@ def check_judging(model, images, labels) -> None:
     calibration = model.calibrate(images, labels, specificity=0.9)
     assert calibration.threshold == model.threshold != 0
     report = ek.evaluate(model, images, labels)
-    called = model.predict(images, verbose=0)[:, 0] < model.threshold
-    assert report["specificity"] == np.mean(~called[labels == 0]) >= 0.9
+    scores = model.predict(images, verbose=0)[:, 0]
+    np.testing.assert_allclose(report.scores, scores, rtol=1e-4, atol=1e-4)
+    # On JAX, rounding depends on how many images are scored at once, so that the one
+    # at the threshold may come to lie on either side of it.
+    allowed = 1 / np.sum(labels == 0) + 1e-9
+    assert report["specificity"] >= 0.9 - allowed
+    called = scores < model.threshold
+    assert abs(report["specificity"] - np.mean(~called[labels == 0])) <= allowed
     assert report["sensitivity"] == np.mean(called[labels == 1])
 
 
