@@ -35,8 +35,7 @@ def check_exportable(model: "EGAN", input_dtype: str, batch_size: int | None) ->
         raise ValueError(
             "Models are exported in float32; expected one whose layers compute in it. "
             f"Received: a model of the policy {model.dtype_policy.name}. Export "
-            "model.in_float32() in its place, after calibrating it: scores differ "
-            "slightly."
+            "model.in_float32() in its place, after calibrating it: its scores differ."
         )
     shape = model.image_shape
     if len(shape) != 3:

@@ -235,8 +235,8 @@ class EGAN(AdversarialTrainer):
     def in_float32(self) -> "EGAN":
         """Returns a copy that computes in float32, whatever Keras's policy.
 
-        The scores of a model that was trained in 16 bits change a little, so that the
-        copy's threshold is 0 until it is calibrated. It is not compiled.
+        Scores in 32 bits are not those in 16, so that the copy's threshold is 0 until
+        it is calibrated. It is not compiled.
         """
         config = {**self.get_config(), "calibration": None}
         copy = type(self).from_config(networks.config_in_float32(config))
