@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EDGE := .venv-edge
 BACKENDS := .venv-backends
+EXTRAS ?= backends
 ARM := .arm
 MODEL ?=
 
@@ -15,7 +16,7 @@ help:
 	@echo "make test-slow  run the tests that take longer"
 	@echo "make test-backends  run the tests on JAX and PyTorch, in an environment of"
 	@echo "                their own (several GB; without CUDA, 2 GB, if PyTorch's wheel"
-	@echo "                for CPUs is where pip looks)"
+	@echo "                for CPUs is where pip looks; EXTRAS=jax for JAX alone)"
 	@echo "make test-web   run the tests of export/web (needs node, npm and Chromium)"
 	@echo "make test-edge  check MODEL=egan.tflite with export/ in an environment without"
 	@echo "                TensorFlow"
@@ -43,7 +44,7 @@ test-slow: $(BIN)/egan-keras
 $(BACKENDS)/installed: setup.py
 	$(PYTHON) -m venv $(BACKENDS)
 	$(BACKENDS)/bin/python -m pip install --upgrade pip
-	$(BACKENDS)/bin/python -m pip install -e '.[test,backends]'
+	$(BACKENDS)/bin/python -m pip install -e '.[test,$(EXTRAS)]'
 	touch $@
 
 test-backends: $(BACKENDS)/installed

@@ -41,6 +41,7 @@ setup(
     ],
     extras_require={
         "backends": ["jax>=0.10", "torch>=2.13"],
+        "jax": ["jax>=0.10"],
         "smote": ["imbalanced-learn>=0.13"],
         "test": [
             "imbalanced-learn>=0.13",
