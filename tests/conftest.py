@@ -89,3 +89,16 @@ def real_images(name: str) -> Path:
             "MobileNetV2 (alpha 0.35) in Keras's cache"
         )
     return Path(root) / name
+
+
+@pytest.fixture(scope="session")
+def image_file(digits, tmp_path_factory):
+    """101 zeros and 5 ones, in an order that is none, as a file."""
+    images, labels = digits
+    rows = np.concatenate(
+        [np.flatnonzero(labels == 0)[:101], np.flatnonzero(labels == 1)[:5]]
+    )
+    rows = np.random.default_rng(0).permutation(rows)
+    path = tmp_path_factory.mktemp("images") / "images.npz"
+    np.savez(path, images=images[rows], labels=labels[rows])
+    return path

@@ -39,26 +39,20 @@ WASSERSTEIN = {
 }
 
 
-@pytest.fixture(scope="module")
-def images(digits, tmp_path_factory):
-    """101 zeros and 5 ones, in an order that is none, as a file."""
-    images, labels = digits
-    rows = np.concatenate(
-        [np.flatnonzero(labels == 0)[:101], np.flatnonzero(labels == 1)[:5]]
-    )
-    rows = np.random.default_rng(0).permutation(rows)
-    path = tmp_path_factory.mktemp("images") / "images.npz"
-    np.savez(path, images=images[rows], labels=labels[rows])
-    return path
-
-
 @pytest.fixture
-def run(images, tiny_weights, tmp_path):
+def run(image_file, tiny_weights, tmp_path):
     def run_case(replicas, case):
         out = tmp_path / f"{replicas}.npz"
         case = json.dumps({**case, "replicas": replicas})
         finished = subprocess.run(
-            [sys.executable, HERE / "strategy_run.py", tiny_weights, images, out, case],
+            [
+                sys.executable,
+                HERE / "strategy_run.py",
+                tiny_weights,
+                image_file,
+                out,
+                case,
+            ],
             env={**os.environ, "PYTHONPATH": str(HERE.parent)},
             capture_output=True,
             text=True,

@@ -31,19 +31,6 @@ SECONDS_TO_NOTICE = 60
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def images(digits, tmp_path_factory):
-    """101 zeros and 5 ones, in an order that is none, as a file."""
-    images, labels = digits
-    rows = np.concatenate(
-        [np.flatnonzero(labels == 0)[:101], np.flatnonzero(labels == 1)[:5]]
-    )
-    rows = np.random.default_rng(0).permutation(rows)
-    path = tmp_path_factory.mktemp("images") / "images.npz"
-    np.savez(path, images=images[rows], labels=labels[rows])
-    return path
-
-
 def free_addresses(count):
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
@@ -55,11 +42,11 @@ def free_addresses(count):
 
 
 @pytest.fixture
-def start(images, tiny_weights, tmp_path):
+def start(image_file, tiny_weights, tmp_path):
     """Starts the workers of one job, or one process that does all."""
     started = []
 
-    def start_workers(name, *cases, images=(images, images)):
+    def start_workers(name, *cases, images=(image_file, image_file)):
         addresses = free_addresses(len(cases))
         processes = []
         for index, case in enumerate(cases):
@@ -139,11 +126,11 @@ def test_workers_divide_a_dataset_and_shuffle_alike(run):
     assert sum(shares) == 101 + 2 * 10 + 75 and min(shares) > 80
 
 
-def test_workers_that_see_other_images_stop(start, images, tmp_path):
-    arrays = np.load(images)
+def test_workers_that_see_other_images_stop(start, image_file, tmp_path):
+    arrays = np.load(image_file)
     other = tmp_path / "other.npz"
     np.savez(other, images=arrays["images"][::-1], labels=arrays["labels"][::-1])
-    for process in start("other", DEFAULT, DEFAULT, images=(images, other)):
+    for process in start("other", DEFAULT, DEFAULT, images=(image_file, other)):
         assert process.wait(300) == 1
     for index in (0, 1):
         printed = (tmp_path / f"other{index}.log").read_text()
