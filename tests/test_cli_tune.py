@@ -51,6 +51,7 @@ def no_conversion(monkeypatch):
     monkeypatch.setattr(footprint, "measure", lambda *arguments: found)
 
 
+@pytest.mark.slow
 def test_the_best_becomes_a_run(arguments, root, tmp_path, no_conversion, capsys):
     assert main(arguments("--tuner", "grid", "--no-mirror")) == 0
     printed = capsys.readouterr().out

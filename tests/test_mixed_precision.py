@@ -22,7 +22,9 @@ def in_float16():
     keras.config.set_dtype_policy("float32")
 
 
-@pytest.mark.parametrize("recipe", ("default", "published"))
+@pytest.mark.parametrize(
+    "recipe", ("default", pytest.param("published", marks=pytest.mark.slow))
+)
 def test_a_model_trained_in_16_bits_is_saved_and_loaded(
     build_tiny, few_ones, tmp_path, policy, recipe
 ):
@@ -67,6 +69,7 @@ def test_a_step_whose_gradients_overflow_is_left_out(build_tiny, few_ones, in_fl
     assert model.optimizer.iterations == 1
 
 
+@pytest.mark.slow
 def test_features_in_16_bits_are_the_same_in_files(
     build_tiny, few_ones, tmp_path, policy
 ):
@@ -89,6 +92,7 @@ def test_a_copy_in_float32_of_a_model_in_float32_scores_the_same(build_tiny, few
     )
 
 
+@pytest.mark.slow
 def test_a_model_in_16_bits_is_exported_in_float32(
     build_tiny, few_ones, tmp_path, policy
 ):

@@ -77,6 +77,7 @@ def test_no_fit_sees_what_it_is_judged_by(build_tiny, splits, monkeypatch, tmp_p
         assert len(images) == 3 and not images & held_out
 
 
+@pytest.mark.slow
 def test_every_fit_starts_anew_and_equals_a_plain_one(build_tiny, splits, tmp_path):
     train, validation = splits
     zeros = validation.images[validation.labels == 0]
