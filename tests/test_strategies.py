@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from egan_keras import features
 from egan_keras.model import distribution, replicas
 
 HERE = Path(__file__).parent
@@ -111,6 +112,21 @@ def test_other_strategies_are_refused():
     other = tf.distribute.experimental.CentralStorageStrategy(["CPU:0"])
     with pytest.raises(ValueError, match="Mirrored.*a CentralStorageStrategy"):
         distribution.check_strategy(other)
+
+
+def test_what_is_refused_is_refused_before_the_stems_run(
+    build_tiny, few_ones, monkeypatch
+):
+    def fail(*args, **kwargs):
+        raise AssertionError("the stems ran before the optimizers were checked")
+
+    model = build_tiny()
+    model.compile(generator_optimizer=keras.optimizers.SGD(clipnorm=1.0))
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    monkeypatch.setattr(distribution, "strategy_of", lambda _: strategy)
+    monkeypatch.setattr(features, "by_class", fail)
+    with pytest.raises(ValueError, match="clips the gradient.*clipnorm=1.0"):
+        model.fit(*few_ones, verbose=0)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 9])

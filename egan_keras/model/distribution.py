@@ -53,17 +53,11 @@ def training(
     Yields:
         The dataset and the callbacks to train with, while the networks' batch
         normalisation takes the statistics of the whole batch.
-
-    Raises:
-        ValueError: If the strategy is another one than those that are supported, or an
-            optimizer clips gradients.
     """
     strategy = strategy_of(model)
     if strategy is None:
         yield dataset, callbacks
         return
-    check_strategy(strategy)
-    check_optimizers(model.optimizer, model.generator_optimizer)
     team = workers.workers_of(model)
     if team is not None:
         callbacks = workers.callbacks_of_worker(team, callbacks)
@@ -76,6 +70,19 @@ def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
     strategy = getattr(model, "distribute_strategy", None)
     several = strategy is not None and strategy.num_replicas_in_sync > 1
     return strategy if several else None
+
+
+def check_replicas(model: keras.Model) -> None:
+    """Refuses what several replicas would not train as one device does.
+
+    Raises:
+        ValueError: If the strategy is another one than those that are supported, or an
+            optimizer clips gradients or scales losses.
+    """
+    strategy = strategy_of(model)
+    if strategy is not None:
+        check_strategy(strategy)
+        check_optimizers(model.optimizer, model.generator_optimizer)
 
 
 def execution_options(model: keras.Model) -> dict:

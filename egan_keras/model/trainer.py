@@ -145,6 +145,7 @@ class AdversarialTrainer(Steps, TwoOptimizers):
         """
         self._assert_compile_called("fit")
         preparation.check_fit_options(kwargs)
+        distribution.check_replicas(self)
         team = workers.workers_of(self)
         if team is not None:
             workers.draw_alike(team)
