@@ -128,12 +128,10 @@ def test_a_chief_and_workers_of_which_one_is_killed(arguments, tmp_path):
     chief, worker, killed = start("chief"), start("worker1"), start("worker2")
     trials = tmp_path / "run.search" / "trials"
     wait_for(lambda: trials.is_dir() and any(trials.iterdir()))
-    wait_for(lambda: "worker2" in ongoing(tmp_path))
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    kill_in_a_trial(killed, "worker2", tmp_path)
     worker.wait(timeout=300)
     # The chief waits for the trial of the one that was killed.
-    assert chief.poll() is None and "worker2" in ongoing(tmp_path)
+    assert chief.poll() is None and is_running(tmp_path, "worker2")
     again = start("worker2")
     assert again.wait(timeout=120) == worker.returncode == 0
     assert chief.wait(timeout=120) == 0
@@ -142,9 +140,32 @@ def test_a_chief_and_workers_of_which_one_is_killed(arguments, tmp_path):
     assert len(rows) == 7
 
 
-def ongoing(folder: Path) -> dict:
-    state = folder / "run.search" / "tuner" / "oracle.json"
-    return json.loads(state.read_text())["ongoing_trials"] if state.is_file() else {}
+def is_running(folder: Path, worker: str) -> bool:
+    """Whether a worker is in the middle of a trial.
+
+    KerasTuner's list of ongoing trials still names one that has just ended.
+    """
+    project = folder / "run.search" / "tuner"
+    try:
+        trial = json.loads((project / "oracle.json").read_text())["ongoing_trials"]
+        state = project / f"trial_{trial[worker]}" / "trial.json"
+        return json.loads(state.read_text())["status"] == "RUNNING"
+    except (FileNotFoundError, KeyError, json.JSONDecodeError):
+        return False  # no trial yet, or a file that is just being written
+
+
+def kill_in_a_trial(process: subprocess.Popen, worker: str, folder: Path) -> None:
+    """Kills a worker while it has a trial, which it cannot end once it stands still."""
+    deadline = time.monotonic() + 180
+    while True:
+        wait_for(lambda: is_running(folder, worker), deadline - time.monotonic())
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(2)  # for the chief, to deal with what the worker has sent
+        if is_running(folder, worker):
+            break
+        process.send_signal(signal.SIGCONT)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
 
 
 def wait_for(condition, seconds=180):
