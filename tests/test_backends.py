@@ -148,6 +148,15 @@ def test_steps_in_float32_give_them_within_rounding(trained, backend, case):
         )
 
 
+@pytest.mark.parametrize("case", ("images", "default"))
+@pytest.mark.parametrize("backend", OTHERS)
+def test_training_is_the_same_with_rows_taken_on_the_device(starts, backend, case):
+    folder = starts("float32")
+    run_on(
+        backend, "backend_tables.py", folder / f"{case}.keras", folder / "images.npz"
+    )
+
+
 @pytest.mark.parametrize("policy", ("mixed_bfloat16", "mixed_float16"))
 @pytest.mark.parametrize("backend", ("tensorflow", *OTHERS))
 def test_losses_in_16_bits_are_close_to_those_in_32(trained, backend, policy):

@@ -4,7 +4,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from egan_keras.features.devices import share_accelerators
+from egan_keras.features.devices import has_accelerator, share_accelerators
 
 
 @pytest.fixture
@@ -43,3 +43,8 @@ def test_devices_in_use_stay_as_the_program_set_them(told, monkeypatch):
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", refuse)
     share_accelerators()
     assert told == []
+
+
+def test_a_processor_is_no_accelerator():
+    if not tf.config.list_logical_devices("GPU"):
+        assert not has_accelerator()

@@ -64,7 +64,7 @@ def test_several_frontier_tensors_are_several_arrays():
 
 def test_training_batches_pass_over_the_majority_once_and_repeat_the_minority():
     majority, minority = [np.arange(10.0)[:, None]], [np.array([[100.0], [101.0]])]
-    dataset = features.training_dataset(
+    dataset, _ = features.training_dataset(
         majority, minority, minority, batch_size=4, minority_batch_size=3
     )
     steps = list(dataset.as_numpy_iterator())
@@ -75,7 +75,7 @@ def test_training_batches_pass_over_the_majority_once_and_repeat_the_minority():
 
 def test_each_pass_over_the_majority_has_an_order_of_its_own():
     majority, minority = [np.arange(30.0)[:, None]], [np.array([[100.0], [101.0]])]
-    dataset = features.training_dataset(
+    dataset, _ = features.training_dataset(
         majority, minority, minority, batch_size=7, minority_batch_size=3
     )
     batches = dataset.repeat().take(10).as_numpy_iterator()
@@ -87,7 +87,7 @@ def test_each_pass_over_the_majority_has_an_order_of_its_own():
 
 def test_without_shuffling_rows_come_in_their_order():
     majority, minority = [np.arange(6.0)[:, None]], [np.array([[100.0]])]
-    dataset = features.training_dataset(
+    dataset, _ = features.training_dataset(
         majority, minority, minority, batch_size=4, minority_batch_size=1, shuffle=False
     )
     batches = [batch[0][:, 0].tolist() for batch in dataset.as_numpy_iterator()]
@@ -96,7 +96,7 @@ def test_without_shuffling_rows_come_in_their_order():
 
 def test_as_published_every_step_has_all_minority_images():
     majority, minority = [np.arange(10.0)[:, None]], [np.array([[100.0], [101.0]])]
-    dataset = features.training_dataset(
+    dataset, _ = features.training_dataset(
         majority, minority, minority, batch_size=4, minority_batch_size=None
     )
     for _, batch, known in dataset.as_numpy_iterator():
@@ -106,7 +106,7 @@ def test_as_published_every_step_has_all_minority_images():
 
 def test_many_known_minority_images_come_in_batches_of_the_majoritys_size():
     majority, minority = [np.arange(9.0)[:, None]], [np.arange(10.0)[:, None]]
-    dataset = features.training_dataset(
+    dataset, _ = features.training_dataset(
         majority, minority, minority, batch_size=3, minority_batch_size=2
     )
     for _, batch, known in dataset.as_numpy_iterator():
@@ -122,7 +122,7 @@ def test_labelled_batches_keep_their_order():
 
 def test_a_small_majority_is_passed_over_several_times_in_an_epoch():
     majority, minority = [np.arange(10.0)[:, None]], [np.array([[100.0]])]
-    dataset = features.training_dataset(
+    dataset, _ = features.training_dataset(
         majority,
         minority,
         minority,

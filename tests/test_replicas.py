@@ -8,8 +8,8 @@ TWO_DEVICES = "--xla_force_host_platform_device_count=2"
 
 
 @pytest.fixture(scope="module")
-def results(few_ones, tiny_weights, tmp_path_factory):
-    """What one and two devices make of the same model without noise and dropout."""
+def folder(few_ones, tiny_weights, tmp_path_factory):
+    """Holds images and a model without noise and dropout."""
     import egan_keras as ek
 
     folder = tmp_path_factory.mktemp("replicas")
@@ -27,6 +27,12 @@ def results(few_ones, tiny_weights, tmp_path_factory):
     )
     model.compile()
     model.save(folder / "model.keras")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    """What one and two devices make of the same model."""
     found = {}
     for name, flags in (("one", ""), ("two", TWO_DEVICES)):
         out = folder / f"{name}.npz"
@@ -47,3 +53,8 @@ def test_two_devices_with_half_the_batch_each_equal_one(results):
         np.testing.assert_allclose(
             two[name], values, rtol=1e-4, atol=1e-4, err_msg=name
         )
+
+
+def test_two_devices_train_alike_with_rows_taken_on_each(folder):
+    arguments = folder / "model.keras", folder / "images.npz"
+    run_on("jax", "backend_tables.py", *arguments, XLA_FLAGS=TWO_DEVICES)

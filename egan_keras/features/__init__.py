@@ -13,6 +13,7 @@ from egan_keras.features.shares import SharedCache
 from egan_keras.features.standardized import StandardizedStem
 from egan_keras.features.statistics import load_statistics, save_statistics
 from egan_keras.features.stems import Features, StemFunction
+from egan_keras.features.tables import Tables
 from egan_keras.features.workers import Workers, are_several
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "SharedCache",
     "StandardizedStem",
     "StemFunction",
+    "Tables",
     "Workers",
     "are_several",
     "by_class",

@@ -1,4 +1,4 @@
-"""How TensorFlow, which reads the data on every backend, treats accelerators."""
+"""Accelerators: whether one trains, and what TensorFlow leaves of it to others."""
 
 import keras
 import tensorflow as tf
@@ -19,3 +19,8 @@ def share_accelerators() -> None:
     except (RuntimeError, ValueError):
         # The program has used or divided them before, as it saw fit.
         return
+
+
+def has_accelerator() -> bool:
+    """Whether the backend computes on another device than the processor."""
+    return "cpu" not in str(keras.ops.zeros(()).device).lower()

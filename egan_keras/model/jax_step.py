@@ -24,11 +24,15 @@ class StatelessSteps:
     def non_trainable_variables(self) -> list:
         """The state that no gradient changes, the second optimizer's included.
 
-        Keras's state has room for one optimizer.
+        Keras's state has room for one optimizer. What is not in the state would be
+        compiled into the step, such as the tables that training reads.
         """
-        variables = super().non_trainable_variables
-        optimizer = getattr(self, "generator_optimizer", None)
-        return [*variables, *optimizer.variables] if optimizer else variables
+        variables = list(super().non_trainable_variables)
+        if tables := getattr(self, "_tables", None):
+            variables += tables.variables
+        if optimizer := getattr(self, "generator_optimizer", None):
+            variables += optimizer.variables
+        return variables
 
     def train_step(self, state: tuple, batch) -> tuple:
         """Carries out one step on (majority, minority, known minority).

@@ -16,7 +16,7 @@ def training_dataset(
     mirrored_minority: bool,
     verbose: int,
     **options,
-) -> tuple[tf.data.Dataset, tuple[int, int]]:
+) -> tuple[tf.data.Dataset, features.Tables | None, tuple[int, int]]:
     """Splits the classes, runs the stems, and batches what they put out.
 
     Args:
@@ -29,8 +29,8 @@ def training_dataset(
         **options: Passed to `features.training_dataset`.
 
     Returns:
-        The dataset, and the numbers of majority and minority images, mirrored ones
-        counted.
+        The dataset, the tables that it holds row numbers of or `None`, and the numbers
+        of majority and minority images, mirrored ones counted.
 
     Raises:
         ValueError: If one class is missing.
@@ -58,8 +58,10 @@ def training_dataset(
         )
     else:
         known_minority = minority = [minority]
-    dataset = features.training_dataset(majority, minority, known_minority, **options)
-    return dataset, counts
+    dataset, tables = features.training_dataset(
+        majority, minority, known_minority, **options
+    )
+    return dataset, tables, counts
 
 
 def validation_dataset(

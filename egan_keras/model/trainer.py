@@ -1,6 +1,8 @@
 """Training two networks against each other with Keras's own interface."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -39,6 +41,7 @@ class AdversarialTrainer(Steps, TwoOptimizers):
         self._validation = ValidationMetrics()
         # What the compiled step has fixed.
         self._features_cached = True
+        self._tables = None
         self.fake_weight = 1.0
 
     @property
@@ -51,9 +54,9 @@ class AdversarialTrainer(Steps, TwoOptimizers):
 
         Args:
             batch: Majority, minority and known minority, as features or, without a
-                cache, images.
+                cache, images; or their numbers, where the device has them in tables.
         """
-        majority, minority, known = batch
+        majority, minority, known = self._tables.rows(batch) if self._tables else batch
         if self.fake_weight == 1.0:
             known = None
         if not self._features_cached:
@@ -131,7 +134,8 @@ class AdversarialTrainer(Steps, TwoOptimizers):
                 or where the environment variable EGAN_KERAS_CACHE says; or a folder
                 for the files. Later runs on the same images read the files; an
                 interrupted run is resumed. `False` runs the stems at every step. A
-                `features.FeatureCache` serves several fits.
+                `features.FeatureCache` serves several fits. A GPU gets a copy of what
+                is in memory, if that is at most 1 GB.
             **kwargs: `initial_epoch` and `validation_freq`, as in Keras.
 
         Returns:
@@ -162,7 +166,7 @@ class AdversarialTrainer(Steps, TwoOptimizers):
             cache = features.SharedCache(cache, team)
         if validation_data is not None:
             validation_data = self._batches(*preparation.as_pair(validation_data))
-        dataset, counts = preparation.training_dataset(
+        dataset, tables, counts = preparation.training_dataset(
             self.generator,
             self.discriminator,
             batches,
@@ -173,6 +177,7 @@ class AdversarialTrainer(Steps, TwoOptimizers):
             minority_batch_size=self.choices.minority_batch_size,
             minimum_steps=self.choices.minimum_steps,
             shuffle=shuffle,
+            on_device=distribution.strategy_of(self) is None,
         )
         if validation_data is not None:
             validation_data = self._validation_dataset(
@@ -187,7 +192,10 @@ class AdversarialTrainer(Steps, TwoOptimizers):
         if steps % self.steps_per_execution == 0:
             dataset, steps_per_epoch = dataset.repeat(), steps
         callbacks = [StopOnDivergence(), *keras.tree.flatten(callbacks or [])]
-        with distribution.training(self, dataset, callbacks) as (dataset, callbacks):
+        with (
+            self._reading(tables),
+            distribution.training(self, dataset, callbacks) as (dataset, callbacks),
+        ):
             return super().fit(
                 dataset,
                 steps_per_epoch=steps_per_epoch,
@@ -204,6 +212,26 @@ class AdversarialTrainer(Steps, TwoOptimizers):
         if (features_cached, fake_weight) != (self._features_cached, self.fake_weight):
             self.train_function = None
         self._features_cached, self.fake_weight = features_cached, fake_weight
+
+    @contextlib.contextmanager
+    def _reading(self, tables: features.Tables | None) -> Iterator[None]:
+        """Makes steps take rows of tables, which leave the device when training ends.
+
+        Compiled functions hold them, or the number of all variables.
+        """
+        if tables is None:
+            yield
+            return
+        self._tables = tables
+        self._forget_compiled_functions()
+        try:
+            yield
+        finally:
+            self._tables = None
+            self._forget_compiled_functions()
+
+    def _forget_compiled_functions(self) -> None:
+        self.train_function = self.test_function = self.predict_function = None
 
     def _batches(self, x, y):
         return data.labelled_batches(x, y, image_shape=self.image_shape)

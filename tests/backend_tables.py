@@ -1,0 +1,66 @@
+"""Training with features kept on the device, run by tests/test_backends.py.
+
+    KERAS_BACKEND=jax python tests/backend_tables.py MODEL.keras IMAGES.npz
+
+trains a saved model twice: with rows that come with each batch, and with rows that
+steps take of tables, for which the processor is called an accelerator.
+"""
+
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+import egan_keras  # noqa: F401
+from egan_keras.features import devices
+
+
+class Score(keras.callbacks.Callback):
+    """Scores images within training, as a user's callback may."""
+
+    def __init__(self, images) -> None:
+        super().__init__()
+        self.images, self.scores = images, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.scores.append(self.model.predict(self.images, verbose=0))
+
+
+def train(path: str, images, labels) -> list:
+    """Returns losses, scores within and after training, and weights."""
+    model = keras.saving.load_model(path)
+    scored = Score(images)
+    history = model.fit(
+        images,
+        labels,
+        batch_size=16,
+        epochs=2,
+        verbose=0,
+        shuffle=False,
+        validation_data=(images, labels),
+        callbacks=[scored],
+    ).history
+    evaluated = model.evaluate(images, labels, verbose=0)
+    weights = map(keras.ops.convert_to_numpy, model.weights)
+    return [*history.values(), *scored.scores, evaluated, *weights]
+
+
+def main() -> None:
+    """Compares both."""
+    if keras.backend.backend() == "jax" and len(keras.distribution.list_devices()) > 1:
+        # Before any variable is made.
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+    assert not devices.has_accelerator()
+    arrays = np.load(sys.argv[2])
+    data = sys.argv[1], arrays["images"], arrays["labels"]
+    plain = train(*data)
+    devices.has_accelerator = lambda: True
+    for expected, found in zip(plain, train(*data), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+if __name__ == "__main__":
+    main()

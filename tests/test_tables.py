@@ -1,0 +1,123 @@
+"""Features kept on the device that trains, which the processor stands in for here."""
+
+import keras
+import numpy as np
+import pytest
+
+import egan_keras as ek
+from egan_keras.data.lazy import SelectedRows
+from egan_keras.features import devices, tables
+
+CASES = {
+    "default": ({"minimum_steps": 10}, {}),
+    "published": ({"recipe": "published"}, {}),
+    "images at every step": (
+        {"minimum_steps": 10, "mirrored_minority": False},
+        {"cache_features": False},
+    ),
+}
+
+
+@pytest.fixture
+def accelerator(monkeypatch):
+    """Returns a function that pretends that there is an accelerator."""
+    return lambda: monkeypatch.setattr(devices, "has_accelerator", lambda: True)
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The tables that training made."""
+    made, make = [], tables.Tables
+
+    def noted(parts):
+        made.append(make(parts))
+        return made[-1]
+
+    monkeypatch.setattr(tables, "Tables", noted)
+    return made
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_training_is_the_same_with_rows_taken_on_the_device(
+    build_tiny, few_ones, accelerator, made, case
+):
+    choices, options = CASES[case]
+    found = []
+    for pretend in (lambda: None, accelerator):
+        pretend()
+        model = build_tiny(**choices)
+        history = model.fit(
+            *few_ones, epochs=2, verbose=0, validation_data=few_ones, **options
+        )
+        found.append([*history.history.values(), *model.get_weights()])
+        model.evaluate(*few_ones, verbose=0)
+    assert len(made) == 1
+    for plain, on_device in zip(*found, strict=True):
+        np.testing.assert_allclose(plain, on_device, rtol=1e-5, atol=1e-6)
+
+
+def test_rows_of_several_arrays():
+    first, second = np.arange(6.0).reshape(3, 2), np.arange(3, dtype="uint8")
+    kept = tables.Tables([[first, second], [second]])
+    assert [variable.dtype for variable in kept.variables][1] == "uint8"
+    (several, pixels), single = kept.rows([np.array([2, 0]), np.array([1])])
+    np.testing.assert_array_equal(several, first[[2, 0]])
+    np.testing.assert_array_equal(pixels, second[[2, 0]])
+    np.testing.assert_array_equal(single, second[[1]])
+
+
+def test_only_what_fits_goes_to_the_device(accelerator, monkeypatch):
+    parts = [[np.zeros((10, 4), "float32")], [np.zeros((2, 4), "float32")]]
+    assert tables.tables(parts) is None
+    accelerator()
+    assert tables.tables(parts) is not None
+    in_files = SelectedRows(np.zeros((10, 4), "float32"), np.arange(10))
+    assert tables.tables([[in_files], parts[1]]) is None
+    monkeypatch.setattr(tables, "_LARGEST_BYTES", 12 * 4 * 4 - 1)
+    assert tables.tables(parts) is None
+
+
+def test_nothing_is_left_on_the_device_or_in_files(
+    build_tiny, few_ones, accelerator, tmp_path
+):
+    accelerator()
+    model = build_tiny(minimum_steps=10)
+    names = [weight.path for weight in model.weights]
+    path = tmp_path / "checkpoint.weights.h5"
+    checkpoint = keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
+    model.fit(*few_ones, epochs=1, verbose=0, callbacks=[checkpoint])
+    assert [weight.path for weight in model.weights] == names
+    assert model.train_function is None
+    model.load_weights(path)
+    model.fit(*few_ones, epochs=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        loaded.predict(few_ones[0], verbose=0), model.predict(few_ones[0], verbose=0)
+    )
+
+
+def test_tables_leave_the_device_after_an_interruption(
+    build_tiny, few_ones, accelerator
+):
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    accelerator()
+    model = build_tiny(minimum_steps=10)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*few_ones, epochs=1, verbose=0, callbacks=[Interrupt()])
+    assert model._tables is None and model.train_function is None
+
+
+def test_features_given_as_rows(accelerator, made):
+    rows = np.random.default_rng(0).normal(size=(99, 8)).astype("float32")
+    labels = np.arange(99) < 5
+    accelerator()
+    keras.utils.set_random_seed(0)
+    model = ek.EGAN.from_features(None, [5, 3])
+    model.compile()
+    history = model.fit(rows, labels, epochs=2, verbose=0)
+    assert np.isfinite(history.history["discriminator_loss"]).all()
+    assert len(made) == 1
