@@ -157,6 +157,7 @@ def test_training_is_the_same_with_rows_taken_on_the_device(starts, backend, cas
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ("mixed_bfloat16", "mixed_float16"))
 @pytest.mark.parametrize("backend", ("tensorflow", *OTHERS))
 def test_losses_in_16_bits_are_close_to_those_in_32(trained, backend, policy):

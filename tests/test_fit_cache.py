@@ -39,7 +39,9 @@ def trained(model, x, y=None, **options):
     return model, np.array(steps.losses)
 
 
-@pytest.mark.parametrize("recipe", ["default", "published"])
+@pytest.mark.parametrize(
+    "recipe", ["default", pytest.param("published", marks=pytest.mark.slow)]
+)
 def test_losses_are_the_same_wherever_features_are(
     build_tiny, few_ones, files, recipe, tmp_path
 ):

@@ -87,16 +87,7 @@ class StatelessSteps:
 
     def _play(self, majority, minority, known_minority) -> dict:
         loss = self.adversarial_loss
-        outcome = play(
-            self.generator,
-            self.discriminator,
-            loss,
-            majority,
-            minority,
-            known_minority,
-            self.fake_weight,
-            self.choices.adversarial,
-        )
+        outcome = play(self, majority, minority, known_minority)
         if loss.gradient_penalty:
             outcome["discriminator_loss"] += loss.gradient_penalty * _penalty(
                 self.discriminator.tail,

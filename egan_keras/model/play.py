@@ -2,21 +2,10 @@
 
 from keras import ops
 
-from egan_keras.losses import AdversarialLoss
 from egan_keras.networks import CutNetwork, in_full_precision
 
 
-def play(
-    generator: CutNetwork,
-    discriminator: CutNetwork,
-    loss: AdversarialLoss,
-    majority,
-    minority,
-    known_minority=None,
-    fake_weight: float = 1.0,
-    adversarial_weight: float = 1.0,
-    part=None,
-) -> dict:
+def play(model, majority, minority, known_minority=None, part=None) -> dict:
     """Lets the generator make fakes and the discriminator judge them.
 
     Fakes enter the discriminator where they fit: images before its stem, features
@@ -24,15 +13,12 @@ def play(
     network that they belong to.
 
     Args:
-        generator: Turns features of minority images into fakes.
-        discriminator: Scores features of majority images, and the fakes.
-        loss: The adversarial loss.
+        model: An `EGAN`: its generator turns features of minority images into fakes,
+            its discriminator scores features of majority images, and the fakes.
         majority: Features of majority images, from the discriminator's stem.
         minority: Features of minority images, from the generator's stem.
         known_minority: Features of minority images, from the discriminator's stem,
             where its loss sees them too.
-        fake_weight: Weight of the fakes in the discriminator's loss, 0..1.
-        adversarial_weight: Weight of the adversarial term in the generator's loss.
         part: Where there are several replicas, which part of a batch the features are
             (`replicas.Part`); what is returned is that of the whole batch.
 
@@ -41,6 +27,8 @@ def play(
         `fake_scores`, (n, 1); `fake_features`, what the discriminator's tail saw, of
         the part alone.
     """
+    generator, discriminator = model.generator, model.discriminator
+    loss = model.adversarial_loss
     fakes = generator.tail(minority, training=True)
     generator_penalty = _penalties(generator)
     if makes_images(generator, discriminator):
@@ -60,10 +48,10 @@ def play(
         majority_scores, fake_scores, minority_scores = scores
     return {
         "discriminator_loss": loss.discriminator(
-            majority_scores, fake_scores, minority_scores, fake_weight
+            majority_scores, fake_scores, minority_scores, model.fake_weight
         )
         + discriminator_penalty,
-        "generator_loss": adversarial_weight * loss.generator(fake_scores)
+        "generator_loss": model.choices.adversarial * loss.generator(fake_scores)
         + generator_penalty,
         "majority_scores": majority_scores,
         "fake_scores": fake_scores,

@@ -26,17 +26,7 @@ def adversarial_step(
     """
     loss = model.adversarial_loss
     with tf.GradientTape(persistent=True) as tape:
-        outcome = play(
-            model.generator,
-            model.discriminator,
-            loss,
-            majority,
-            minority,
-            known_minority,
-            model.fake_weight,
-            model.choices.adversarial,
-            part,
-        )
+        outcome = play(model, majority, minority, known_minority, part)
         if loss.gradient_penalty:
             outcome["discriminator_loss"] += loss.gradient_penalty * _penalty(
                 model.discriminator.tail, majority, outcome["fake_features"], part

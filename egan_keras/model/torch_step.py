@@ -21,16 +21,7 @@ def adversarial_step(model, majority, minority, known_minority=None) -> dict:
         What `play` returned, without its history of operations.
     """
     loss = model.adversarial_loss
-    outcome = play(
-        model.generator,
-        model.discriminator,
-        loss,
-        majority,
-        minority,
-        known_minority,
-        model.fake_weight,
-        model.choices.adversarial,
-    )
+    outcome = play(model, majority, minority, known_minority)
     if loss.gradient_penalty:
         outcome["discriminator_loss"] += loss.gradient_penalty * _penalty(
             model.discriminator.tail, majority, outcome["fake_features"]
