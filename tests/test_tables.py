@@ -3,10 +3,12 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import egan_keras as ek
 from egan_keras.data.lazy import SelectedRows
 from egan_keras.features import devices, tables
+from egan_keras.features import orders as orders_of_rows
 
 CASES = {
     "default": ({"minimum_steps": 10}, {}),
@@ -29,8 +31,8 @@ def made(monkeypatch):
     """The tables that training made."""
     made, make = [], tables.Tables
 
-    def noted(parts):
-        made.append(make(parts))
+    def noted(*arguments):
+        made.append(make(*arguments))
         return made[-1]
 
     monkeypatch.setattr(tables, "Tables", noted)
@@ -58,23 +60,50 @@ def test_training_is_the_same_with_rows_taken_on_the_device(
 
 def test_rows_of_several_arrays():
     first, second = np.arange(6.0).reshape(3, 2), np.arange(3, dtype="uint8")
-    kept = tables.Tables([[first, second], [second]])
+    parts = [[first, second], [first], [second]]
+    kept = tables.Tables(parts, [False, True, False])
     assert [variable.dtype for variable in kept.variables][1] == "uint8"
-    (several, pixels), single = kept.rows([np.array([2, 0]), np.array([1])])
+    (several, pixels), whole, single = kept.rows([np.array([2, 0]), np.array([1])])
     np.testing.assert_array_equal(several, first[[2, 0]])
     np.testing.assert_array_equal(pixels, second[[2, 0]])
+    np.testing.assert_array_equal(whole, first)
     np.testing.assert_array_equal(single, second[[1]])
 
 
 def test_only_what_fits_goes_to_the_device(accelerator, monkeypatch):
     parts = [[np.zeros((10, 4), "float32")], [np.zeros((2, 4), "float32")]]
-    assert tables.tables(parts) is None
+    drawn = [False, False]
+    assert tables.tables(parts, drawn) is None
     accelerator()
-    assert tables.tables(parts) is not None
+    assert tables.tables(parts, drawn) is not None
     in_files = SelectedRows(np.zeros((10, 4), "float32"), np.arange(10))
-    assert tables.tables([[in_files], parts[1]]) is None
+    assert tables.tables([[in_files], parts[1]], drawn) is None
     monkeypatch.setattr(tables, "_LARGEST_BYTES", 12 * 4 * 4 - 1)
-    assert tables.tables(parts) is None
+    assert tables.tables(parts, drawn) is None
+
+
+def test_row_numbers_are_those_of_the_dataset():
+    found = []
+    for in_python in (False, True):
+        keras.utils.set_random_seed(3)
+        orders = [orders_of_rows.epoch_order(7, 10, True) for _ in range(2)]
+        if in_python:
+            batches = orders_of_rows.RowNumbers(orders, (3, 2), 4)
+            epochs = []
+            for _ in range(3):
+                batches.on_epoch_begin()
+                epochs += [batches[step] for step in range(batches.num_batches)]
+        else:
+            cut = tuple(
+                each.rebatch(size) for each, size in zip(orders, (3, 2), strict=True)
+            )
+            zipped = tf.data.Dataset.zip(cut)
+            epochs = list(zipped.repeat(3).as_numpy_iterator())
+        found.append(epochs)
+    assert len(found[0]) == len(found[1]) == 12
+    for expected, numbers in zip(*found, strict=True):
+        for a, b in zip(expected, numbers, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_nothing_is_left_on_the_device_or_in_files(

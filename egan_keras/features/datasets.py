@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from egan_keras.data import LazyRows
+from egan_keras.features.orders import RowNumbers, epoch_order
 from egan_keras.features.reading import reader
 from egan_keras.features.stems import Features
 from egan_keras.features.tables import Tables, tables, unwrapped
@@ -21,7 +23,7 @@ def training_dataset(
     minimum_steps: int = 1,
     shuffle: bool = True,
     on_device: bool = True,
-) -> tuple[tf.data.Dataset, Tables | None]:
+) -> tuple[tf.data.Dataset | RowNumbers, Tables | None]:
     """Returns batches of majority, minority and known minority, for one epoch.
 
     An epoch passes over the majority once, or as often as the fewest steps need. The
@@ -38,25 +40,26 @@ def training_dataset(
         on_device: Whether features may be kept on the device that trains.
 
     Returns:
-        The dataset and, where the features are kept on the device, the tables of which
-        its batches hold the numbers of rows; else its batches hold rows.
+        The dataset and, where the features are kept on the device, the tables from
+        which steps take rows: its batches hold their numbers, of those parts that are
+        not taken whole. Else its batches hold rows.
     """
     n_majority, n_minority = len(majority[0]), len(minority[0])
     batch_size = min(batch_size, n_majority)
     rows = max(n_majority, minimum_steps * batch_size)
     steps = -(-rows // batch_size)
     known_batch_size = batch_size if n_minority > batch_size else None
-    dataset = tf.data.Dataset.zip(
-        (
-            _order(n_majority, batch_size, rows, shuffle),
-            _order_at_each_step(n_minority, minority_batch_size, steps, shuffle),
-            _order_at_each_step(n_minority, known_batch_size, steps, shuffle),
-        )
-    )
     parts = (majority, minority, known_minority)
-    kept = tables(parts) if on_device else None
+    sizes = (batch_size, minority_batch_size, known_batch_size)
+    drawn = [size for size in sizes if size is not None]
+    orders = [epoch_order(n_majority, rows, shuffle)]
+    orders += [epoch_order(n_minority, steps * size, shuffle) for size in drawn[1:]]
+    kept = tables(parts, [size is None for size in sizes]) if on_device else None
+    if kept is not None and keras.backend.backend() != "tensorflow":
+        return RowNumbers(orders, drawn, steps), kept
+    batches = [each.rebatch(size) for each, size in zip(orders, drawn, strict=True)]
+    dataset = tf.data.Dataset.zip(tuple(batches))
     if kept is None:
-        sizes = (batch_size, minority_batch_size, known_batch_size)
         dataset = dataset.map(_reader_of_all(parts, sizes))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     return dataset.prefetch(tf.data.AUTOTUNE), kept
@@ -73,14 +76,18 @@ def _reader_of_all(parts: Sequence[Features], sizes: Sequence[int | None]) -> Ca
     ]
 
     def read(*numbers):
-        return tuple(read(each) for read, each in zip(readers, numbers, strict=True))
+        left = iter(numbers)
+        return tuple(
+            read() if size is None else read(next(left))
+            for read, size in zip(readers, sizes, strict=True)
+        )
 
     return read
 
 
 def _fixed(features: Features) -> Callable:
     tensors = unwrapped([tf.constant(np.asarray(array)) for array in features])
-    return lambda numbers: tensors
+    return lambda: tensors
 
 
 def _gatherer(features: Features) -> Callable:
@@ -92,40 +99,6 @@ def _gatherer(features: Features) -> Callable:
         return unwrapped([tf.gather(tensor, indices) for tensor in tensors])
 
     return gather
-
-
-def _order_at_each_step(
-    count: int, batch_size: int | None, steps: int, shuffle: bool
-) -> tf.data.Dataset:
-    """Returns numbers below a count for each step, all of them without a size."""
-    if batch_size is None:
-        return tf.data.Dataset.from_tensors(tf.range(count)).repeat(steps)
-    return _order(count, batch_size, steps * batch_size, shuffle)
-
-
-def _order(count: int, batch_size: int, rows: int, shuffle: bool) -> tf.data.Dataset:
-    """Returns batches of numbers below a count, going round where there are fewer.
-
-    An epoch's order is one tensor: to draw its numbers one by one takes as long as a
-    step. Its seed is drawn, so that no epoch repeats another, but every run does.
-    """
-
-    def order(seed):
-        numbers = tf.range(rows)
-        if shuffle:
-            places = tf.random.stateless_uniform(
-                (rows,), seed, minval=None, maxval=None, dtype=tf.int64
-            )
-            numbers = tf.argsort(places)
-        return numbers % count
-
-    seeds = tf.data.Dataset.random(rerandomize_each_iteration=True).batch(2).take(1)
-    return seeds.map(order).rebatch(batch_size)
-
-
-def _all_of(features: Features):
-    fixed = unwrapped([tf.constant(np.asarray(array)) for array in features])
-    return lambda numbers: fixed
 
 
 def labelled_dataset(

@@ -17,10 +17,12 @@ class Tables:
 
     Args:
         parts: Features in memory, such as those of majority and minority.
+        are_whole: For each part, whether each step takes all of it.
     """
 
-    def __init__(self, parts: Sequence[Features]) -> None:
+    def __init__(self, parts: Sequence[Features], are_whole: Sequence[bool]) -> None:
         self._parts = [[_variable(array) for array in part] for part in parts]
+        self._are_whole = list(are_whole)
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -31,29 +33,46 @@ class Tables:
         """Returns rows of each part: one tensor, or a tuple of several.
 
         Args:
-            numbers: For each part, integers (m,).
+            numbers: For each part that is not taken whole, integers (m,).
         """
-        return tuple(
-            unwrapped([keras.ops.take(variable, own, axis=0) for variable in part])
-            for part, own in zip(self._parts, numbers, strict=True)
-        )
+        left = iter(numbers)
+        rows = []
+        for part, is_whole in zip(self._parts, self._are_whole, strict=True):
+            if is_whole:
+                tensors = [keras.ops.convert_to_tensor(variable) for variable in part]
+            else:
+                own = next(left)
+                tensors = [keras.ops.take(variable, own, axis=0) for variable in part]
+            rows.append(unwrapped(tensors))
+        return tuple(rows)
 
 
-def tables(parts: Sequence[Features]) -> Tables | None:
-    """Returns features on the accelerator that trains.
+def tables(parts: Sequence[Features], are_whole: Sequence[bool]) -> Tables | None:
+    """Returns features on the device that trains.
+
+    Args:
+        parts: Features, such as those of majority and minority.
+        are_whole: For each part, whether each step takes all of it.
 
     Returns:
-        `None` where there is no accelerator (on processors steps take as long with
-        TensorFlow and PyTorch, and a fifth less with JAX, which compiling anew for
-        each training costs), where features are in files, and where they fill more
-        than 1 GB.
+        `None` where that makes no step faster, where features are in files, and where
+        they fill more than 1 GB.
     """
     arrays = [array for part in parts for array in part]
     in_memory = all(isinstance(array, np.ndarray) for array in arrays)
-    if not in_memory or not devices.has_accelerator():
+    if not in_memory or not make_steps_faster():
         return None
     fits = sum(array.nbytes for array in arrays) <= _LARGEST_BYTES
-    return Tables(parts) if fits else None
+    return Tables(parts, are_whole) if fits else None
+
+
+def make_steps_faster() -> bool:
+    """Whether steps are faster with tables.
+
+    They are on accelerators, and on processors but with TensorFlow: JAX and PyTorch
+    wait for what tf.data hands over to them.
+    """
+    return keras.backend.backend() != "tensorflow" or devices.has_accelerator()
 
 
 def unwrapped(tensors: list):

@@ -16,7 +16,7 @@ def training_dataset(
     mirrored_minority: bool,
     verbose: int,
     **options,
-) -> tuple[tf.data.Dataset, features.Tables | None, tuple[int, int]]:
+) -> tuple:
     """Splits the classes, runs the stems, and batches what they put out.
 
     Args:
@@ -29,8 +29,8 @@ def training_dataset(
         **options: Passed to `features.training_dataset`.
 
     Returns:
-        The dataset, the tables that it holds row numbers of or `None`, and the numbers
-        of majority and minority images, mirrored ones counted.
+        The dataset and the tables, as `features.training_dataset` returns them, and
+        the numbers of majority and minority images, mirrored ones counted.
 
     Raises:
         ValueError: If one class is missing.
@@ -62,6 +62,19 @@ def training_dataset(
         majority, minority, known_minority, **options
     )
     return dataset, tables, counts
+
+
+def endless(dataset, steps_per_execution: int) -> tuple:
+    """Returns a dataset that need not start anew, and the steps of an epoch.
+
+    Keras starts a tf.data input anew for each epoch, which takes as long as many steps.
+    An endless one must not give an epoch's last execution the next one's batches: then
+    the dataset is returned as it is, and `None`.
+    """
+    if not isinstance(dataset, tf.data.Dataset):
+        return dataset, None
+    steps = int(dataset.cardinality())
+    return (dataset, None) if steps % steps_per_execution else (dataset.repeat(), steps)
 
 
 def validation_dataset(

@@ -185,12 +185,9 @@ class AdversarialTrainer(Steps, TwoOptimizers):
             )
         self._set_step(cache is not None, self.choices.fake_weight(*counts))
         self.calibration = None
-        steps_per_epoch = None
-        # Keras starts the input anew for each epoch, which takes as long as many steps.
-        # An endless one must not give an epoch's last execution the next one's batches.
-        steps = int(dataset.cardinality())
-        if steps % self.steps_per_execution == 0:
-            dataset, steps_per_epoch = dataset.repeat(), steps
+        dataset, steps_per_epoch = preparation.endless(
+            dataset, self.steps_per_execution
+        )
         callbacks = [StopOnDivergence(), *keras.tree.flatten(callbacks or [])]
         with (
             self._reading(tables),
