@@ -7,7 +7,7 @@ files. Images themselves are the features of a network without a stem.
 
 from egan_keras.features.cache import FeatureCache
 from egan_keras.features.datasets import labelled_dataset, training_dataset
-from egan_keras.features.devices import share_accelerators
+from egan_keras.features.devices import has_accelerator, share_accelerators
 from egan_keras.features.extraction import by_class, in_batches, labelled
 from egan_keras.features.shares import SharedCache
 from egan_keras.features.standardized import StandardizedStem
@@ -26,6 +26,7 @@ __all__ = [
     "Workers",
     "are_several",
     "by_class",
+    "has_accelerator",
     "in_batches",
     "labelled",
     "labelled_dataset",

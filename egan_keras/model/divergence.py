@@ -5,6 +5,8 @@ import warnings
 import keras
 import numpy as np
 
+from egan_keras.model.steps import copies
+
 
 class StopOnDivergence(keras.callbacks.Callback):
     """Stops training at the first epoch that is not finite, and goes back.
@@ -20,12 +22,12 @@ class StopOnDivergence(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Keeps what training starts from, once a backup has been restored."""
         if self._good_values is None:
-            self._good_values = self._values()
+            self._good_values, _ = copies(self._variables())
 
     def on_epoch_end(self, epoch, logs=None):
         """Keeps the epoch's weights, or stops and goes back to the last good ones."""
-        values = self._values()
-        if all(np.isfinite(v).all() for v in [*(logs or {}).values(), *values]):
+        values, finite = copies(self._variables())
+        if finite and all(np.isfinite(v).all() for v in (logs or {}).values()):
             self._good_epoch, self._good_values = epoch, values
             return
         for variable, value in zip(self._variables(), self._good_values, strict=True):
@@ -50,6 +52,3 @@ class StopOnDivergence(keras.callbacks.Callback):
         owners = (model.discriminator.tail, model.generator.tail)
         optimizers = (model.optimizer, model.generator_optimizer)
         return [v for owner in (*owners, *optimizers) for v in owner.variables]
-
-    def _values(self) -> list[np.ndarray]:
-        return [keras.ops.convert_to_numpy(v) for v in self._variables()]

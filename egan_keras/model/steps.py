@@ -1,6 +1,7 @@
 """The steps that Keras calls, on the backend that it runs on."""
 
 import keras
+import numpy as np
 
 BACKEND = keras.backend.backend()
 
@@ -21,6 +22,7 @@ if BACKEND not in _EXECUTION:
     )
 
 if BACKEND == "jax":
+    from egan_keras.model import jax_step
     from egan_keras.model.jax_step import StatelessSteps as Steps
 elif BACKEND == "torch":
     from egan_keras.model.torch_step import adversarial_step
@@ -58,3 +60,13 @@ else:
 def execution_options() -> dict:
     """Returns how `keras.Model.compile` is told to run the steps, where not told."""
     return dict(_EXECUTION[BACKEND])
+
+
+def copies(variables: list[keras.Variable]) -> tuple[list, bool]:
+    """Returns copies of variables' values, and whether all numbers are finite."""
+    if BACKEND == "jax":
+        # To fetch many small arrays from a GPU takes as long as many steps.
+        values, finite = jax_step.copies([each.value for each in variables])
+        return values, bool(finite)
+    values = [keras.ops.convert_to_numpy(each) for each in variables]
+    return values, all(np.isfinite(each).all() for each in values)

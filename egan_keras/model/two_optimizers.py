@@ -94,8 +94,8 @@ class TwoOptimizers(keras.Model):
         if not self.compiled:
             return None
         return {
-            "discriminator_optimizer": keras.optimizers.serialize(self.optimizer),
-            "generator_optimizer": keras.optimizers.serialize(self.generator_optimizer),
+            "discriminator_optimizer": _serialized(self.optimizer),
+            "generator_optimizer": _serialized(self.generator_optimizer),
             "loss": keras.saving.serialize_keras_object(self.adversarial_loss),
             "metrics": keras.saving.serialize_keras_object(self._validation.for_both),
             "backend": BACKEND,
@@ -118,3 +118,17 @@ def _optimizer(optimizer, learning_rate: float) -> keras.optimizers.Optimizer:
     if isinstance(optimizer, str) and optimizer == RECIPE_ADAM:
         return OnePassAdam(learning_rate)
     return keras.optimizers.get(optimizer)
+
+
+def _serialized(optimizer: keras.optimizers.Optimizer) -> dict:
+    """Returns an optimizer's configuration, which other backends can load.
+
+    On PyTorch, Keras writes down a class of that backend's own instead, and loads it by
+    importing PyTorch.
+    """
+    config = keras.optimizers.serialize(optimizer)
+    inner = config["config"].get("inner_optimizer")
+    for each in filter(None, (config, inner)):
+        if each["module"].startswith("keras."):
+            each.update(module="keras.optimizers", registered_name=None)
+    return config

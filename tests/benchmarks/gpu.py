@@ -47,6 +47,13 @@ def main() -> None:
         default=256 if is_gpu() else 16,
         help="images a batch (default: %(default)s)",
     )
+    parser.add_argument(
+        "--stems",
+        nargs="*",
+        default=_STEMS,
+        metavar="BACKBONE",
+        help=f"backbones to measure, or none (default: {' '.join(_STEMS)})",
+    )
     parser.add_argument("--data", type=Path, metavar="ROOT", help="folder of images")
     parser.add_argument("--seeds", type=int, default=5, help="(default: 5)")
     parser.add_argument("--out", type=Path, help="file for the report")
@@ -76,7 +83,8 @@ def _report(arguments: argparse.Namespace) -> Iterable[str]:
     for dtype, rate in rates.items():
         yield f"- Matrix multiplications, {dtype}: {rate / 1e12:,.2f} TFLOP/s"
     yield f"- Copy, read and written: {bandwidth / 1e9:,.1f} GB/s"
-    yield from _stems(arguments.side, arguments.batch_size, rates)
+    if arguments.stems:
+        yield from _stems(arguments, rates)
     yield from _steps(rates["float32"], bandwidth)
     if arguments.data:
         yield from _trainings(arguments.data, arguments.seeds)
@@ -109,7 +117,8 @@ def _copy_bandwidth() -> float:
     return 2 * 4 * count * passes / _seconds(passed_over, vector)
 
 
-def _stems(side: int, batch_size: int, rates: dict[str, float]) -> Iterable[str]:
+def _stems(arguments: argparse.Namespace, rates: dict[str, float]) -> Iterable[str]:
+    side, batch_size = arguments.side, arguments.batch_size
     yield from _head(
         f"Frozen stems, {batch_size} images of {side} pixels a batch",
         [
@@ -125,7 +134,7 @@ def _stems(side: int, batch_size: int, rates: dict[str, float]) -> Iterable[str]
     pixels = pixels.astype("uint8")
     for policy, dtype in _TYPES.items():
         keras.config.set_dtype_policy(policy)
-        for name in _STEMS:
+        for name in arguments.stems:
             stem = ek.Backbone.parse(name).build(side, weights=None)
             run = BACKEND.compiled(lambda x, stem=stem: stem(x, training=False))
             images = ops.convert_to_tensor(pixels.astype("float32"))
