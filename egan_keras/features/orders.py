@@ -53,7 +53,12 @@ class RowNumbers(keras.utils.PyDataset):
 
     def on_epoch_begin(self) -> None:
         """Takes the next epoch's orders."""
-        self._orders = next(self._epochs)
+        self._orders, self._next = next(self._epochs), 0
+
+    def take(self, count: int) -> list[tuple]:
+        """Returns the batches of the next steps; fewer where the epoch ends."""
+        first, self._next = self._next, min(self._next + count, self._steps)
+        return [self[index] for index in range(first, self._next)]
 
     def __getitem__(self, index: int) -> tuple:
         """Returns the numbers (m,), int32, of each part at one step."""

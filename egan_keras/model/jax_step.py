@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import jax
 import keras
+import numpy as np
 from jax import numpy as jnp
 
 from egan_keras import features, losses
@@ -57,25 +58,26 @@ class StatelessSteps:
             return
         compiled = jax.jit(self._steps_in_turn, donate_argnums=0)
         one_by_one, count = self.train_function, self.steps_per_execution
+        numbers = self._row_numbers
 
         def execute(state: tuple, iterator: Iterator) -> tuple:
-            batches = [next(iterator), *itertools.islice(iterator, count - 1)]
+            # Keras would send each batch of numbers to the device by itself.
+            batches = numbers.take(count) if numbers else _next(iterator, count)
             shapes = {tuple(x.shape for x in jax.tree.leaves(b)) for b in batches}
             if len(batches) == count and len(shapes) == 1:
-                return compiled(state, batches)
+                return compiled(state, jax.tree.map(_stacked, *batches))
             return one_by_one(state, iter(batches))
 
         self.train_function = execute
 
-    def _steps_in_turn(self, state: tuple, batches: list) -> tuple:
+    def _steps_in_turn(self, state: tuple, batches) -> tuple:
         """Returns the metrics after the last of several steps, and the state."""
 
         def step(state, batch):
             logs, state = self.train_step(state, batch)
             return state, logs
 
-        stacked = jax.tree.map(lambda *each: jnp.stack(each), *batches)
-        state, logs = jax.lax.scan(step, state, stacked)
+        state, logs = jax.lax.scan(step, state, batches)
         return jax.tree.map(lambda values: values[-1], logs), state
 
     def train_step(self, state: tuple, batch) -> tuple:
@@ -171,6 +173,14 @@ class StatelessSteps:
         with keras.StatelessScope(mapping) as scope:
             logs = self.update_validation_metrics(batch)
         return logs, (trainable, other, _values(scope, self.metrics_variables))
+
+
+def _next(iterator: Iterator, count: int) -> list:
+    return [next(iterator), *itertools.islice(iterator, count - 1)]
+
+
+def _stacked(*arrays):
+    return (np if isinstance(arrays[0], np.ndarray) else jnp).stack(arrays)
 
 
 @jax.jit

@@ -41,7 +41,7 @@ class AdversarialTrainer(Steps, TwoOptimizers):
         self._validation = ValidationMetrics()
         # What the compiled step has fixed.
         self._features_cached = True
-        self._tables = None
+        self._tables = self._row_numbers = None
         self.fake_weight = 1.0
 
     @property
@@ -190,7 +190,7 @@ class AdversarialTrainer(Steps, TwoOptimizers):
         )
         callbacks = [StopOnDivergence(), *keras.tree.flatten(callbacks or [])]
         with (
-            self._reading(tables),
+            self._reading(tables, dataset),
             distribution.training(self, dataset, callbacks) as (dataset, callbacks),
         ):
             return super().fit(
@@ -211,7 +211,7 @@ class AdversarialTrainer(Steps, TwoOptimizers):
         self._features_cached, self.fake_weight = features_cached, fake_weight
 
     @contextlib.contextmanager
-    def _reading(self, tables: features.Tables | None) -> Iterator[None]:
+    def _reading(self, tables: features.Tables | None, dataset) -> Iterator[None]:
         """Makes steps take rows of tables, which leave the device when training ends.
 
         Compiled functions hold them, or the number of all variables.
@@ -220,11 +220,13 @@ class AdversarialTrainer(Steps, TwoOptimizers):
             yield
             return
         self._tables = tables
+        if isinstance(dataset, features.RowNumbers):
+            self._row_numbers = dataset
         self._forget_compiled_functions()
         try:
             yield
         finally:
-            self._tables = None
+            self._tables = self._row_numbers = None
             self._forget_compiled_functions()
 
     def _forget_compiled_functions(self) -> None:
