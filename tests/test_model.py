@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -334,3 +336,27 @@ def test_calibration_uses_the_scores_that_predict_gives(build_tiny, few_ones, di
         predict(model, digits[0])[:, 0], digits[1], criterion="youden"
     )
     assert np.isclose(model.threshold, expected.threshold, atol=1e-5)
+
+
+class OfPyTorch(keras.optimizers.SGD):
+    """Says of itself what optimizers say that were made under PyTorch."""
+
+
+OfPyTorch.__name__ = "SGD"
+OfPyTorch.__module__ = "keras.src.backend.torch.optimizers.torch_sgd"
+
+
+@pytest.mark.parametrize("scaled", (False, True))
+def test_optimizers_are_saved_without_their_backend(build_tiny, scaled):
+    model = build_tiny()
+    optimizer = OfPyTorch(0.125)
+    if scaled:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(optimizer, keras.optimizers.Adam(0.5))
+    config = model.get_compile_config()
+    assert "torch" not in json.dumps(config)
+    model.compile_from_config(config)
+    loaded = model.optimizer.inner_optimizer if scaled else model.optimizer
+    assert type(loaded) is keras.optimizers.SGD
+    assert float(loaded.learning_rate) == 0.125
+    assert type(model.generator_optimizer) is keras.optimizers.Adam

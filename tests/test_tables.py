@@ -7,8 +7,7 @@ import tensorflow as tf
 
 import egan_keras as ek
 from egan_keras.data.lazy import SelectedRows
-from egan_keras.features import devices, tables
-from egan_keras.features import orders as orders_of_rows
+from egan_keras.features import devices, orders, tables
 
 CASES = {
     "default": ({"minimum_steps": 10}, {}),
@@ -82,28 +81,36 @@ def test_only_what_fits_goes_to_the_device(accelerator, monkeypatch):
     assert tables.tables(parts, drawn) is None
 
 
+def orders_of_two_parts():
+    """Returns the orders of epochs of four steps, of three and two rows each."""
+    keras.utils.set_random_seed(3)
+    return [orders.epoch_order(7, 10, shuffle=True) for _ in range(2)], (3, 2)
+
+
 def test_row_numbers_are_those_of_the_dataset():
+    parts, sizes = orders_of_two_parts()
+    cut = [each.rebatch(size) for each, size in zip(parts, sizes, strict=True)]
+    expected = list(tf.data.Dataset.zip(tuple(cut)).repeat(3).as_numpy_iterator())
+    batches = orders.RowNumbers(*orders_of_two_parts(), steps=4)
     found = []
-    for in_python in (False, True):
-        keras.utils.set_random_seed(3)
-        orders = [orders_of_rows.epoch_order(7, 10, True) for _ in range(2)]
-        if in_python:
-            batches = orders_of_rows.RowNumbers(orders, (3, 2), 4)
-            epochs = []
-            for _ in range(3):
-                batches.on_epoch_begin()
-                epochs += [batches[step] for step in range(batches.num_batches)]
-        else:
-            cut = tuple(
-                each.rebatch(size) for each, size in zip(orders, (3, 2), strict=True)
-            )
-            zipped = tf.data.Dataset.zip(cut)
-            epochs = list(zipped.repeat(3).as_numpy_iterator())
-        found.append(epochs)
-    assert len(found[0]) == len(found[1]) == 12
-    for expected, numbers in zip(*found, strict=True):
-        for a, b in zip(expected, numbers, strict=True):
-            np.testing.assert_array_equal(a, b)
+    for _ in range(3):
+        batches.on_epoch_begin()
+        found += [batches[step] for step in range(batches.num_batches)]
+    assert len(found) == len(expected) == 12
+    for numbers, others in zip(found, expected, strict=True):
+        for own, other in zip(numbers, others, strict=True):
+            np.testing.assert_array_equal(own, other)
+
+
+def test_row_numbers_are_taken_several_steps_at_once_until_the_epoch_ends():
+    batches = orders.RowNumbers(*orders_of_two_parts(), steps=4)
+    for _ in range(2):
+        batches.on_epoch_begin()
+        taken = batches.take(3), batches.take(3), batches.take(3)
+        assert [len(each) for each in taken] == [3, 1, 0]
+        for step, numbers in enumerate(sum(taken, [])):
+            for own, other in zip(numbers, batches[step], strict=True):
+                np.testing.assert_array_equal(own, other)
 
 
 def test_nothing_is_left_on_the_device_or_in_files(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from egan_keras.evaluation.report import write_atomically
 from egan_keras.evaluation.style import (
@@ -153,6 +153,7 @@ def plot_gaps(outcomes: Outcomes) -> Figure:
     axes.plot([], [], "|", color="0.65", label="a seed")
     mean = float(np.mean(values))
     axes.axvline(mean, color="black", ls=":", lw=1, label=f"mean gap {signed(mean)}")
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     title = f"{_name(reference)}: gap to the best baseline of each cell, at the right"
     tidy(axes, "difference in AUROC", "", title)
     _name_rows(axes, places, outcomes, list(gaps))

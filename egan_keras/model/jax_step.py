@@ -62,7 +62,7 @@ class StatelessSteps:
 
         def execute(state: tuple, iterator: Iterator) -> tuple:
             # Keras would send each batch of numbers to the device by itself.
-            batches = numbers.take(count) if numbers else _next(iterator, count)
+            batches = _next(iterator, count) if numbers is None else numbers.take(count)
             shapes = {tuple(x.shape for x in jax.tree.leaves(b)) for b in batches}
             if len(batches) == count and len(shapes) == 1:
                 return compiled(state, jax.tree.map(_stacked, *batches))

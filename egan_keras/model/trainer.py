@@ -134,8 +134,8 @@ class AdversarialTrainer(Steps, TwoOptimizers):
                 or where the environment variable EGAN_KERAS_CACHE says; or a folder
                 for the files. Later runs on the same images read the files; an
                 interrupted run is resumed. `False` runs the stems at every step. A
-                `features.FeatureCache` serves several fits. A GPU gets a copy of what
-                is in memory, if that is at most 1 GB.
+                `features.FeatureCache` serves several fits. A GPU, and JAX and PyTorch
+                anywhere, train on a copy of what is in memory, if that is at most 1 GB.
             **kwargs: `initial_epoch` and `validation_freq`, as in Keras.
 
         Returns:
