@@ -1,5 +1,7 @@
 """From labelled images to what the steps of training and validation read."""
 
+import os
+
 import numpy as np
 import tensorflow as tf
 
@@ -113,7 +115,34 @@ def _score_layers(discriminator: CutNetwork) -> list[MajorityAwareScore]:
     return [layer for layer in layers if isinstance(layer, MajorityAwareScore)]
 
 
-def reads_features_from_file(
+def feature_cache(
+    where: bool | str | os.PathLike | features.FeatureCache,
+    discriminator: CutNetwork,
+    batches: data.ArrayBatches | data.DatasetBatches,
+    *,
+    team: features.Workers | None,
+    verbose: int,
+) -> features.FeatureCache | features.SharedCache | None:
+    """Returns what keeps features; `None` where the stems run at every step.
+
+    Args:
+        where: As `cache_features` of `fit`.
+        discriminator: Its stem reads the majority.
+        batches: Labelled images.
+        team: The workers, where there are several.
+        verbose: 0 is silent.
+    """
+    if where is False:
+        return None
+    cache = where
+    if not isinstance(cache, features.FeatureCache):
+        cache = features.FeatureCache(where, verbose=verbose)
+    if _are_features_in_a_file(discriminator, batches):
+        return None
+    return cache if team is None else features.SharedCache(cache, team)
+
+
+def _are_features_in_a_file(
     discriminator: CutNetwork, batches: data.ArrayBatches | data.DatasetBatches
 ) -> bool:
     """Whether what stands for images is features in a file already.

@@ -154,16 +154,10 @@ class AdversarialTrainer(Steps, TwoOptimizers):
         if team is not None:
             workers.draw_alike(team)
             verbose = verbose if team.is_first else 0
-        cache = None
-        if isinstance(cache_features, features.FeatureCache):
-            cache = cache_features
-        elif cache_features is not False:
-            cache = features.FeatureCache(cache_features, verbose=verbose)
         batches = self._batches(x, y)
-        if preparation.reads_features_from_file(self.discriminator, batches):
-            cache = None
-        if team is not None and cache is not None:
-            cache = features.SharedCache(cache, team)
+        cache = preparation.feature_cache(
+            cache_features, self.discriminator, batches, team=team, verbose=verbose
+        )
         if validation_data is not None:
             validation_data = self._batches(*preparation.as_pair(validation_data))
         dataset, tables, counts = preparation.training_dataset(
