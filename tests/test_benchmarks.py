@@ -8,6 +8,7 @@ import pytest
 CASES = Path(__file__).parent / "benchmarks" / "speed_cases.py"
 
 
+@pytest.mark.slow
 def test_the_published_recipe_has_the_losses_of_the_published_loop():
     command = [sys.executable, str(CASES), "losses_agree", "MobileNetV2:alpha=0.35"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
