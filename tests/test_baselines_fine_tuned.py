@@ -43,6 +43,7 @@ def test_minority_images_score_low(name, options):
     assert roc_auc_score(test_labels, -scores) > 0.9
 
 
+@pytest.mark.slow
 def test_seeded_scores_repeat(options):
     given = *shades(20, 2), shades(3, 3)[0]
     options.update(epochs=1, seed=5)

@@ -74,6 +74,7 @@ def kill_in_the_middle(command, cache):
     raise AssertionError("there was no middle to be killed in")
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_goes_on_and_ends_the_same(root, tmp_path, capsys):
     command = arguments(root, tmp_path / "run", tmp_path / "cache")
     python = [sys.executable, "-c", SLOW_MAIN]

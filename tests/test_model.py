@@ -94,7 +94,13 @@ def test_a_shared_stem_is_saved_and_loaded_once(build_tiny, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "choices", [{}, {"encoder": "MobileNet:alpha=0.25,dropout=0.1"}]
+    "choices",
+    [
+        {},
+        pytest.param(
+            {"encoder": "MobileNet:alpha=0.25,dropout=0.1"}, marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_cached_and_uncached_training_give_the_same_losses(
     build_tiny, few_ones, recipe, choices

@@ -38,7 +38,13 @@ def made(monkeypatch):
     return made
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[pytest.mark.slow] * (case == "published"))
+        for case in CASES
+    ],
+)
 def test_training_is_the_same_with_rows_taken_on_the_device(
     build_tiny, few_ones, accelerator, made, case
 ):
