@@ -54,6 +54,12 @@ def main() -> None:
         metavar="BACKBONE",
         help=f"backbones to measure, or none (default: {' '.join(_STEMS)})",
     )
+    parser.add_argument(
+        "--steps-per-execution",
+        type=int,
+        metavar="N",
+        help="steps that Keras starts at once (default: the backend's)",
+    )
     parser.add_argument("--data", type=Path, metavar="ROOT", help="folder of images")
     parser.add_argument("--seeds", type=int, default=5, help="(default: 5)")
     parser.add_argument("--out", type=Path, help="file for the report")
@@ -85,7 +91,7 @@ def _report(arguments: argparse.Namespace) -> Iterable[str]:
     yield f"- Copy, read and written: {bandwidth / 1e9:,.1f} GB/s"
     if arguments.stems:
         yield from _stems(arguments, rates)
-    yield from _steps(rates["float32"], bandwidth)
+    yield from _steps(rates["float32"], bandwidth, arguments.steps_per_execution)
     if arguments.data:
         yield from _trainings(arguments.data, arguments.seeds)
 
@@ -157,7 +163,7 @@ def _stems(arguments: argparse.Namespace, rates: dict[str, float]) -> Iterable[s
     keras.config.set_dtype_policy("float32")
 
 
-def _steps(rate: float, bandwidth: float) -> Iterable[str]:
+def _steps(rate: float, bandwidth: float, at_once: int | None) -> Iterable[str]:
     yield from _head(
         "Steps of `fit`, 128 majority images, float32",
         [
@@ -169,8 +175,10 @@ def _steps(rate: float, bandwidth: float) -> Iterable[str]:
         ],
     )
     default = ek.EGAN.from_features(None, _FEATURES)
-    default.compile()
     published = build_egan("MobileNetV2:alpha=0.35", "published")
+    options = {"steps_per_execution": at_once} if at_once else {}
+    for model in (default, published):
+        model.compile(**options)
     for model, rows, draw in (
         (default, 5_120, lambda rows: random_rows(rows, sum(_FEATURES))),
         (default, 102_400, lambda rows: random_rows(rows, sum(_FEATURES))),
