@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(
     r'^__version__ = "(.+)"$',
-    (HERE / "egan_keras" / "__init__.py").read_text(encoding="utf-8"),
+    (HERE / "egan_keras" / "version.py").read_text(encoding="utf-8"),
     re.MULTILINE,
 ).group(1)
 

@@ -9,6 +9,8 @@ when its score is below the model's threshold.
 import sys
 from pathlib import Path
 
+from egan_keras.version import __version__ as __version__
+
 # The command line imports what it needs by itself, after it has read its arguments:
 # `egan-keras --help` would take ten seconds otherwise.
 _PROGRAM = Path(*sys.argv[:1]).name in ("egan-keras", "egan-keras.exe")
@@ -44,8 +46,6 @@ if not (_PROGRAM or (_MODULE and sys.argv[:1] == ["-m"])):
     from egan_keras.networks import RECIPES, Recipe
     from egan_keras.thresholds import Calibration, images_needed
     from egan_keras.tuning import EGANHyperModel, Search, search_pairings
-
-__version__ = "0.1.0"
 
 __all__ = [
     "EGAN",

@@ -7,6 +7,11 @@ assumption on how scores are distributed. This is the Neyman-Pearson umbrella
 algorithm (Tong, Feng and Li 2018, Science Advances 4(2), doi 10.1126/sciadv.aao1659,
 Proposition 1); `scipy.stats.quantile_test` computes the bound.
 
+No threshold is an image's own score. Another processor, runtime or batch size computes
+that score with other last digits, so that rounding would decide whether the image is
+minority. The threshold lies between that score and the next one observed, on the side
+on which the guarantee only gets stronger.
+
 The guarantee is on images drawn like the held-out ones, which must not have been
 trained on.
 """
@@ -20,6 +25,15 @@ from scipy.stats import binom, quantile_test
 from sklearn.metrics import roc_curve
 
 CRITERIA = ("f1", "youden")
+
+# What rounding may change of a score, in interquartile ranges of the scores; models
+# are exported with differences of at most a ten-thousandth of the scores' deviation.
+_ROUNDING = 1e-4
+# The same in units of a float32's last digit, where scores hardly differ.
+_LAST_DIGITS = 16
+# How far from its score a threshold may be moved, in neighbouring scores, to get out of
+# a cluster of nearly equal ones: so many, or this share of all.
+_NEIGHBOURS, _SHARE_OF_NEIGHBOURS = 8, 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +154,14 @@ def calibrate(
 
     `specificity` uses the majority images alone and makes the threshold as high as the
     guarantee allows. `sensitivity` uses the minority scores and makes it as low as the
-    guarantee allows. A criterion takes the best threshold on the images given, halfway
-    between two neighbouring scores, without a guarantee.
+    guarantee allows. A criterion takes the best threshold on the images given, without
+    a guarantee.
+
+    Each threshold lies halfway between two neighbouring scores that differ by more than
+    rounding, or by the least such difference outside all of them: so all machines
+    decide alike. For a specificity these are the score that the guarantee allows and
+    the next lower one, for a sensitivity the next higher one, so that the guarantee
+    only gets stronger.
 
     >>> scores, labels = np.arange(100.0), np.zeros(100)
     >>> calibrate(scores, labels, specificity=0.95).guarantee
@@ -205,8 +225,7 @@ def _for_level(
     else:
         test = quantile_test(chosen, p=probability, alternative=alternative)
         bound = getattr(test.confidence_interval(confidence), end)
-    # Minority is strictly below: a minority score at the bound must be found too.
-    threshold = bound if by_majority else _just_above(scores.dtype.type(bound))
+    threshold = _next_to(bound, chosen, scores, below=by_majority)
     return Calibration(
         threshold=float(threshold),
         criterion=criterion,
@@ -231,12 +250,14 @@ def _for_criterion(
     fpr, tpr, cuts = roc_curve(labels, -scores, drop_intermediate=False)
     found, false_alarms = tpr * n_minority, fpr * n_majority
     f1 = 2 * found / (found + false_alarms + n_minority)
-    best = int(np.argmax(f1 if criterion == "f1" else tpr - fpr))
-    observed = np.unique(scores)
-    called = 0 if best == 0 else np.searchsorted(observed, -cuts[best], side="right")
+    edges = _edges(scores)
+    # By how many distinct scores each cut calls minority; the first one calls none.
+    places = np.searchsorted(edges[1:-1], -cuts, side="right") * (cuts < np.inf)
+    quality = f1 if criterion == "f1" else tpr - fpr
+    place = places[np.argmax(np.where(_are_wide(edges)[places], quality, -np.inf))]
     name = {"f1": "F1", "youden": "Youden's J"}[criterion]
     return Calibration(
-        threshold=float(_between(observed, called)),
+        threshold=float(_middle(edges[place], edges[place + 1])),
         criterion=criterion,
         target=None,
         confidence=None,
@@ -249,21 +270,57 @@ def _for_criterion(
     )
 
 
-def _between(observed: np.ndarray, called: int) -> np.floating:
-    """Returns the threshold that calls the lowest `called` distinct scores minority."""
-    if called == 0:
-        return observed[0]
-    low = observed[called - 1]
-    if called == len(observed):
-        return _just_above(low)
-    high = observed[called]
-    middle = low + (high - low) / 2
-    # Neighbouring floats have no number between them, and the test is strict.
-    return middle if middle > low else high
+def _next_to(
+    bound: float, chosen: np.ndarray, scores: np.ndarray, *, below: bool
+) -> np.floating:
+    """Returns a threshold below or above one of the chosen scores, clear of all scores.
+
+    It lies in the nearest gap that rounding cannot close, or in the widest one near by.
+    """
+    edges = _edges(chosen)
+    place = int(np.searchsorted(edges[1:-1], bound)) + (not below)
+    reach = max(_NEIGHBOURS, int(_SHARE_OF_NEIGHBOURS * len(edges)))
+    end = place - reach if below else place + reach
+    step = -1 if below else 1
+    places = np.arange(place, np.clip(end, -1, len(edges) - 1), step)
+    widths = np.diff(edges)[places]
+    wide = _are_wide(edges)[places]
+    place = places[np.argmax(wide if wide.any() else widths)]
+    low, high = edges[place : place + 2]
+    threshold = _middle(low, high)
+    # The other class has no say, unless it has a score just there.
+    if np.abs(scores - threshold).min() > _rounding(chosen):
+        return threshold
+    inside = scores[(scores > low) & (scores < high)]
+    points = np.unique(np.concatenate([[low, high], inside]))
+    widest = np.argmax(np.diff(points))
+    return _middle(points[widest], points[widest + 1])
 
 
-def _just_above(score: np.floating) -> np.floating:
-    return np.nextafter(score, type(score)(np.inf))
+def _edges(scores: np.ndarray) -> np.ndarray:
+    """Returns the distinct scores in order, and one number clear of them at each end.
+
+    A threshold between neighbours `k` and `k + 1` calls the `k` lowest scores minority.
+    """
+    observed, margin = np.unique(scores), 4 * _rounding(scores)
+    return np.concatenate([[observed[0] - margin], observed, [observed[-1] + margin]])
+
+
+def _are_wide(edges: np.ndarray) -> np.ndarray:
+    """Tells of each gap whether rounding cannot carry a score across its middle."""
+    return np.diff(edges) > 2 * _rounding(edges[1:-1])
+
+
+def _rounding(scores: np.ndarray) -> np.floating:
+    """Returns how far a score may be off on another machine."""
+    quartiles = np.quantile(scores, [0.25, 0.75])
+    last_digit = np.spacing(np.abs(scores).max().astype(np.float32))
+    spread = _ROUNDING * (quartiles[1] - quartiles[0])
+    return scores.dtype.type(max(spread, _LAST_DIGITS * last_digit))
+
+
+def _middle(low: np.floating, high: np.floating) -> np.floating:
+    return low + (high - low) / 2
 
 
 def _as_column(values: ArrayLike, name: str) -> np.ndarray:

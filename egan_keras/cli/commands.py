@@ -7,9 +7,9 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 
-from egan_keras import __version__
 from egan_keras.cli import compare, demo, evaluate, export, score, train, tune
 from egan_keras.cli.options import HelpFormatter
+from egan_keras.version import __version__
 
 WRONG_INPUT = 2
 INTERRUPTED = 130

@@ -246,6 +246,6 @@ def _existing(run: Path, name: str) -> Path:
 
 
 def _write(path: Path, write: Any) -> None:
-    from egan_keras.evaluation.report import write_atomically  # slow to import
+    from egan_keras.files import write_atomically  # slow to import
 
     write_atomically(path, write)

@@ -162,7 +162,7 @@ def _printed(rows: Iterable[Row], width: int) -> Iterator[Row]:
 
 def _write_csv(rows: Iterable[Row], path: Path) -> list[int]:
     """Writes the rows and returns their last column."""
-    from egan_keras.evaluation.report import write_atomically  # slow to import
+    from egan_keras.files import write_atomically  # slow to import
 
     called = []
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from egan_keras.evaluation.mistakes import plot_mistakes
-from egan_keras.evaluation.report import Report, write_atomically
+from egan_keras.evaluation.report import Report
 from egan_keras.evaluation.style import (
     CLASS_COLOURS,
     CLASS_NAMES,
@@ -21,6 +21,7 @@ from egan_keras.evaluation.style import (
     new_figure,
     tidy,
 )
+from egan_keras.files import write_atomically
 
 _FEW = 50
 

@@ -4,14 +4,12 @@ import dataclasses
 import html
 import json
 import os
-import uuid
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from egan_keras.data import LazyRows
+from egan_keras.files import write_atomically
 from egan_keras.metrics import (
     bootstrap_intervals,
     precision_at_prevalence,
@@ -224,34 +222,6 @@ def _measure(
         intervals["expected_precision"] = tuple(ends)
     measured["ci95"] = {name: list(interval) for name, interval in intervals.items()}
     return measured
-
-
-def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> Path:
-    """Writes a file under a temporary name beside its target, then renames it.
-
-    Args:
-        path: the file to write, in a folder that exists.
-        write: called with the temporary path, which has the target's suffix.
-
-    Returns:
-        The path written.
-
-    Raises:
-        FileNotFoundError: if the folder does not exist.
-    """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            "The folder to write to does not exist: expected an existing folder. "
-            f"Received: path={str(path)!r}. Make {str(path.parent)!r} first."
-        )
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def _decimal(value: float) -> str:

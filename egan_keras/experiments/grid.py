@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from egan_keras import __version__
 from egan_keras.backbones import Backbone
 from egan_keras.data.images import check_image_size
 from egan_keras.data.roles import ClassRoles
 from egan_keras.data.splits import SplitRules
 from egan_keras.experiments.methods import Method
+from egan_keras.version import __version__
 
 VALIDATION_FRACTION = 0.2
 

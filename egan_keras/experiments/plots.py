@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from egan_keras.evaluation.report import write_atomically
 from egan_keras.evaluation.style import (
     LINES,
     MAJORITY,
@@ -23,6 +22,7 @@ from egan_keras.experiments.layout import by_task, name_cell
 from egan_keras.experiments.markdown import signed
 from egan_keras.experiments.methods import Method
 from egan_keras.experiments.outcomes import Outcomes
+from egan_keras.files import write_atomically
 
 _EGAN = "#000000"
 _COLOURS = (MAJORITY, MINORITY, *LINES[:4], "#999933", "#882255")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from egan_keras.evaluation import versions
-from egan_keras.evaluation.report import write_atomically
 from egan_keras.experiments.grid import Run
+from egan_keras.files import write_atomically
 
 FOLDER = "runs"
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from egan_keras.evaluation.report import write_atomically
 from egan_keras.experiments.grid import Cell
 from egan_keras.experiments.outcomes import Outcomes, last_epochs_range
 from egan_keras.experiments.plots import draw_all
 from egan_keras.experiments.report import report_text
+from egan_keras.files import write_atomically
 
 RESULTS = "results.csv"
 CELLS = "cells.csv"

@@ -1,7 +1,6 @@
 """Putting what was written under a temporary name into its place."""
 
 import contextlib
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -26,14 +25,3 @@ def workplace(target: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def put_in_place(made: Path, target: Path) -> None:
-    """Renames a file or folder, replacing what was there at once."""
-    if target.is_dir():
-        aside = made.with_name(f"{made.name}.replaced")
-        target.rename(aside)
-        made.rename(target)
-        shutil.rmtree(aside)
-    else:
-        os.replace(made, target)

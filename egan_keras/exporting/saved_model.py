@@ -12,9 +12,10 @@ import tensorflow as tf
 from egan_keras.data.lazy import in_batches
 from egan_keras.exporting import evidence, graph, metadata
 from egan_keras.exporting.model_card import model_card
-from egan_keras.exporting.placing import put_in_place, workplace
+from egan_keras.exporting.placing import workplace
 from egan_keras.exporting.provenance import Provenance
 from egan_keras.exporting.result import Export, to_json
+from egan_keras.files import put_in_place
 
 if TYPE_CHECKING:
     from egan_keras.model import EGAN

@@ -11,10 +11,11 @@ from egan_keras.exporting.evidence import Evidence
 from egan_keras.exporting.golden import choose_golden
 from egan_keras.exporting.model_card import model_card
 from egan_keras.exporting.model_conversions import ModelConversions
-from egan_keras.exporting.placing import put_in_place, workplace
+from egan_keras.exporting.placing import workplace
 from egan_keras.exporting.provenance import Provenance
 from egan_keras.exporting.result import Export, to_json
 from egan_keras.exporting.saved_model import named_checks
+from egan_keras.files import put_in_place
 
 if TYPE_CHECKING:
     from egan_keras.model import EGAN

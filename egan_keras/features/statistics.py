@@ -11,6 +11,7 @@ import numpy as np
 
 from egan_keras.data import LazyRows
 from egan_keras.data.lazy import FileRows, fingerprint
+from egan_keras.version import __version__
 
 
 def load_statistics(
@@ -62,8 +63,6 @@ def _path(
 
 
 def _identity(layers: Sequence[keras.layers.Layer]) -> Iterator[bytes]:
-    from egan_keras import __version__  # it is set when all is imported
-
     yield __version__.encode()
     for layer in layers:
         shapes = [tuple(variable.shape) for variable in layer.statistics]

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from egan_keras.data import LazyRows
+from egan_keras.version import __version__
 
 Features = list[np.ndarray | LazyRows]
 
@@ -54,8 +55,6 @@ class StemFunction:
         These are the versions of the package and of Keras, its backend, the layers
         with their options (so resizing, preprocessing and the cut), and the weights.
         """
-        from egan_keras import __version__  # it is set when all is imported
-
         backend = keras.backend.backend()
         yield f"{__version__} {keras.__version__} {backend}".encode()
         config = json.loads(self.stem.to_json())

@@ -10,7 +10,7 @@ import numpy as np
 
 from egan_keras import data
 from egan_keras.data.lazy import SelectedRows, fingerprint
-from egan_keras.evaluation.report import write_atomically
+from egan_keras.files import write_atomically
 from egan_keras.tuning.hypermodel import EGANHyperModel
 
 try:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from egan_keras.evaluation.report import write_atomically
+from egan_keras.files import write_atomically
 from egan_keras.tuning.choosing import comparable, default_of
 from egan_keras.tuning.heatmap import save_heatmap
 from egan_keras.tuning.objective import ERROR_NAME, NAME

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras_tuner
 from keras_tuner import oracles
 
-from egan_keras.evaluation.report import write_atomically
+from egan_keras.files import write_atomically
 from egan_keras.tuning.objective import objective
 
 STRATEGIES = ("random", "hyperband", "bayesian", "grid")

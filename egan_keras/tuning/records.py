@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from egan_keras.evaluation.report import write_atomically
+from egan_keras.files import write_atomically
 from egan_keras.tuning.objective import HeldOut
 
 FOLDER = "trials"

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 
 from egan_keras import data, networks
-from egan_keras.evaluation.report import write_atomically
+from egan_keras.files import write_atomically
 from egan_keras.model import EGAN
 from egan_keras.tuning import choosing, footprint, guard
 from egan_keras.tuning.folds import make_folds

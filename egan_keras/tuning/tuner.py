@@ -11,7 +11,7 @@ import keras_tuner
 import numpy as np
 
 from egan_keras import data
-from egan_keras.evaluation.report import write_atomically
+from egan_keras.files import write_atomically
 from egan_keras.model import EGAN
 from egan_keras.tuning import footprint
 from egan_keras.tuning.fits import judge
