@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import egan_keras as ek
 from egan_keras import features
 from egan_keras.model import distribution, replicas
 
@@ -108,10 +109,26 @@ def test_scaled_losses_are_refused():
         distribution.check_optimizers(scaling)
 
 
-def test_other_strategies_are_refused():
-    other = tf.distribute.experimental.CentralStorageStrategy(["CPU:0"])
-    with pytest.raises(ValueError, match="Mirrored.*a CentralStorageStrategy"):
-        distribution.check_strategy(other)
+class ManyReplicas(tf.distribute.experimental.CentralStorageStrategy):
+    num_replicas_in_sync = 2
+
+
+class ManyMachines(tf.distribute.MultiWorkerMirroredStrategy):
+    num_replicas_in_sync = 1
+
+    def __init__(self):
+        """Connects nothing, which would have to be done before all else."""
+
+
+@pytest.mark.parametrize(
+    ("strategy", "name"),
+    [(ManyReplicas, "ManyReplicas"), (ManyMachines, "MultiWorkerMirroredStrategy")],
+)
+def test_other_strategies_are_refused(build_tiny, monkeypatch, strategy, name):
+    model = build_tiny()
+    monkeypatch.setattr(ek.EGAN, "distribute_strategy", strategy())
+    with pytest.raises(ValueError, match=f"not on several machines.*a {name}.*none"):
+        model.compile()
 
 
 def test_what_is_refused_is_refused_before_the_stems_run(

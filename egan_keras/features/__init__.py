@@ -10,23 +10,18 @@ from egan_keras.features.datasets import labelled_dataset, training_dataset
 from egan_keras.features.devices import has_accelerator, share_accelerators
 from egan_keras.features.extraction import by_class, in_batches, labelled
 from egan_keras.features.orders import RowNumbers
-from egan_keras.features.shares import SharedCache
 from egan_keras.features.standardized import StandardizedStem
 from egan_keras.features.statistics import load_statistics, save_statistics
 from egan_keras.features.stems import Features, StemFunction
 from egan_keras.features.tables import Tables
-from egan_keras.features.workers import Workers, are_several
 
 __all__ = [
     "FeatureCache",
     "Features",
     "RowNumbers",
-    "SharedCache",
     "StandardizedStem",
     "StemFunction",
     "Tables",
-    "Workers",
-    "are_several",
     "by_class",
     "has_accelerator",
     "in_batches",

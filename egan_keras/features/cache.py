@@ -3,7 +3,7 @@
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
@@ -78,10 +78,6 @@ class FeatureCache:
             available = psutil.virtual_memory().available
             return min(_MOST_BYTES, _SHARE_OF_MEMORY * available)
         return float("inf") if self._mode == "memory" else 0
-
-    def divided(self, compute: Callable) -> Callable:
-        """Returns a function from images to features that works alone."""
-        return compute
 
     def features(
         self, images: Images, compute: StemFunction, what: str, *, show: bool = True

@@ -65,7 +65,7 @@ def _by_class_in_one_pass(
 ) -> tuple[Features, Features]:
     """Does what `by_class` says for labels that only the batches know."""
     started = time.perf_counter()
-    majority = _Buffer(cache.divided(compute) if compute else _images_themselves, cache)
+    majority = _Buffer(compute or _images_themselves, cache)
     minority = _Buffer(_images_themselves, cache)
     message = "Computing frozen features" if compute else "Reading images"
     for images, labels in _shown(batches, verbose, message):
@@ -113,7 +113,7 @@ def labelled(
     cache = cache or FeatureCache("memory", verbose=0)
     if batches.labels is not None:
         return cache.features(batches.images, compute, "validation"), batches.labels
-    buffer, labels = _Buffer(cache.divided(compute), cache), []
+    buffer, labels = _Buffer(compute, cache), []
     for images, batch_labels in batches:
         buffer.add(images)
         labels.append(batch_labels)

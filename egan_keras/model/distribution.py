@@ -7,12 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from egan_keras import features
-from egan_keras.data.lazy import in_batches
-from egan_keras.model import replicas, workers
+from egan_keras.model import replicas
 
 _BETWEEN_SEEDS = 15_485_863
-_BATCH_SIZE = 32
 
 
 class OfSeveralReplicas:
@@ -21,16 +18,6 @@ class OfSeveralReplicas:
     def predict_on_batch(self, x) -> np.ndarray:
         """Returns the scores of one batch, as `keras.Model.predict_on_batch` does."""
         return outputs(self, super().predict_on_batch, x)
-
-    def save(self, filepath, *args, **kwargs) -> None:
-        """Saves as `keras.Model.save`; of several workers, the first one does."""
-        if workers.writes(self):
-            super().save(filepath, *args, **kwargs)
-
-    def save_weights(self, filepath, *args, **kwargs) -> None:
-        """Saves as `keras.Model.save_weights`; of several workers, the first does."""
-        if workers.writes(self):
-            super().save_weights(filepath, *args, **kwargs)
 
     def _maybe_symbolic_build(self, *args, **kwargs) -> None:
         """Does nothing, since both networks are built.
@@ -58,11 +45,8 @@ def training(
     if strategy is None:
         yield dataset, callbacks
         return
-    team = workers.workers_of(model)
-    if team is not None:
-        callbacks = workers.callbacks_of_worker(team, callbacks)
     with statistics_of_all([model.generator.tail, model.discriminator.tail]):
-        yield replicas.divided(dataset, strategy), [DifferentNoise(team), *callbacks]
+        yield replicas.divided(dataset, strategy), [DifferentNoise(), *callbacks]
 
 
 def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
@@ -76,29 +60,22 @@ def check_replicas(model: keras.Model) -> None:
     """Refuses what several replicas would not train as one device does.
 
     Raises:
-        ValueError: If the strategy is another one than those that are supported, or an
-            optimizer clips gradients or scales losses.
+        ValueError: If an optimizer clips gradients or scales losses.
     """
-    strategy = strategy_of(model)
-    if strategy is not None:
-        check_strategy(strategy)
+    if strategy_of(model) is not None:
         check_optimizers(model.optimizer, model.generator_optimizer)
 
 
 def execution_options(model: keras.Model) -> dict:
-    """Returns what `keras.Model.compile` is told to run steps on several replicas."""
+    """Returns what `keras.Model.compile` is told to run steps on several replicas.
+
+    Raises:
+        ValueError: If the strategy is another one than those that are supported.
+    """
+    if (strategy := getattr(model, "distribute_strategy", None)) is not None:
+        check_strategy(strategy)
     # TensorFlow fails on several steps at once, each of several replicas.
     return {} if strategy_of(model) is None else {"steps_per_execution": 1}
-
-
-def logs(model: keras.Model, results: dict) -> dict:
-    """Returns results of a step as Keras can average them over replicas.
-
-    Over those of several machines it averages along the first dimension.
-    """
-    if not features.are_several(strategy_of(model)):
-        return results
-    return {name: tf.reshape(value, (1,)) for name, value in results.items()}
 
 
 def joined_results(model: keras.Model, metrics: list, results: dict) -> dict:
@@ -138,33 +115,6 @@ def outputs(network: keras.Model, predict_on_batch: Callable, batch) -> np.ndarr
     return keras.ops.convert_to_numpy(network(batch, training=False))
 
 
-def predicted_alone(model: keras.Model, x, batch_size: int | None) -> np.ndarray:
-    """Returns scores that one of several workers computes without the others.
-
-    Keras would divide the images among the workers, mix up their order, and wait
-    forever where one worker alone wants to know.
-
-    Args:
-        model: The model.
-        x: Images (n, h, w, 3), or a `tf.data.Dataset` of batches of images or of
-            (images, labels).
-        batch_size: Images scored at once, if `x` is not batched.
-
-    Raises:
-        ValueError: If `x` is something else.
-    """
-    if isinstance(x, tf.data.Dataset):
-        batches = (each[0] if isinstance(each, tuple) else each for each in x)
-    elif hasattr(x, "shape"):
-        batches = in_batches(x, batch_size or _BATCH_SIZE)
-    else:
-        raise ValueError(
-            "On several machines images are scored from an array or a tf.data.Dataset. "
-            f"Received: x of type {type(x).__name__}. Convert it to an array."
-        )
-    return np.concatenate([model.predict_on_batch(batch) for batch in batches])
-
-
 @contextlib.contextmanager
 def statistics_of_all(networks: Sequence[keras.Model]) -> Iterator[None]:
     """Makes batch normalisation take the statistics of the whole batch."""
@@ -192,12 +142,17 @@ def check_strategy(strategy: tf.distribute.Strategy) -> None:
     Raises:
         ValueError: If it is one.
     """
-    known = tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy
-    if not isinstance(strategy, known):
+    on_machines = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    mirrored = isinstance(strategy, tf.distribute.MirroredStrategy)
+    if on_machines or (strategy.num_replicas_in_sync > 1 and not mirrored):
+        # TensorFlow's class has an older name.
+        name = type(strategy).__name__
+        name = "MultiWorkerMirroredStrategy" if on_machines else name
         raise ValueError(
-            "Several replicas train with tf.distribute.MirroredStrategy or "
-            "MultiWorkerMirroredStrategy. Received: a model built in the scope of a "
-            f"{type(strategy).__name__}. Build it in the scope of one of these."
+            "A model trains on one device, or on several of one machine with "
+            "tf.distribute.MirroredStrategy, and not on several machines. Received: a "
+            f"model built in the scope of a {name}. Build it in the scope of a "
+            "MirroredStrategy, or of none."
         )
 
 
@@ -231,29 +186,13 @@ class DifferentNoise(keras.callbacks.Callback):
 
     Keras gives all replicas the same, so that the noise of several would be that of a
     smaller batch. Those of the first are left as they are.
-
-    Args:
-        team: The workers, where there are several.
     """
-
-    def __init__(self, team: features.Workers | None) -> None:
-        super().__init__()
-        self._team = team
 
     def on_epoch_begin(self, epoch, logs=None):
         """Sets the seeds apart, once a backup has been restored."""
-        states = [
-            variable.value.values
-            for variable in self.model.variables
-            if variable.name == "seed_generator_state"
-        ]
-        if not states:
-            return
-        first = np.stack([copies[0].numpy() for copies in states])
-        number = 0
-        if self._team is not None:
-            first = self._team.from_first(first)
-            number = self._team.first_replica
-        for seed, copies in zip(first, states, strict=True):
-            for place, copy in enumerate(copies):
-                copy.assign(seed + [(number + place) * _BETWEEN_SEEDS, 0])
+        for variable in self.model.variables:
+            if variable.name != "seed_generator_state":
+                continue
+            first, *others = variable.value.values
+            for place, copy in enumerate(others, 1):
+                copy.assign(first + [place * _BETWEEN_SEEDS, 0])

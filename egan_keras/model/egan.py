@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from egan_keras import data, networks, thresholds
-from egan_keras.model import distribution, play, workers
+from egan_keras.model import play
 from egan_keras.model.trainer import AdversarialTrainer
 
 _LAZY_BATCH_SIZE = 32
@@ -177,8 +177,6 @@ class EGAN(AdversarialTrainer):
         """
         if isinstance(x, np.ndarray | list | data.LazyRows):
             x = data.check_images(x, image_shape=self.image_shape)
-        if workers.workers_of(self) is not None:
-            return distribution.predicted_alone(self, x, kwargs.get("batch_size"))
         if isinstance(x, data.LazyRows):
             return self._predict_lazy(x, *args, **kwargs)
         return super().predict(x, *args, **kwargs)

@@ -120,16 +120,14 @@ def feature_cache(
     discriminator: CutNetwork,
     batches: data.ArrayBatches | data.DatasetBatches,
     *,
-    team: features.Workers | None,
     verbose: int,
-) -> features.FeatureCache | features.SharedCache | None:
+) -> features.FeatureCache | None:
     """Returns what keeps features; `None` where the stems run at every step.
 
     Args:
         where: As `cache_features` of `fit`.
         discriminator: Its stem reads the majority.
         batches: Labelled images.
-        team: The workers, where there are several.
         verbose: 0 is silent.
     """
     if where is False:
@@ -139,7 +137,7 @@ def feature_cache(
         cache = features.FeatureCache(where, verbose=verbose)
     if _are_features_in_a_file(discriminator, batches):
         return None
-    return cache if team is None else features.SharedCache(cache, team)
+    return cache
 
 
 def _are_features_in_a_file(

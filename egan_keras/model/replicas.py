@@ -46,10 +46,7 @@ def divided(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy):
     """
     count = strategy.num_replicas_in_sync
 
-    def parts(context):
-        local = count // context.num_input_pipelines
-        first = context.input_pipeline_id * local
-
+    def parts(_):
         def part(replica, batch):
             sizes = [tf.shape(tf.nest.flatten(rows)[0])[0] for rows in batch]
             own = []
@@ -61,10 +58,10 @@ def divided(dataset: tf.data.Dataset, strategy: tf.distribute.Strategy):
             return *own, tf.cast(tf.stack(sizes), tf.int64)
 
         def of_each_replica(*batch):
-            replicas = tf.data.Dataset.range(first, first + local, output_type=tf.int32)
+            replicas = tf.data.Dataset.range(count, output_type=tf.int32)
             return replicas.map(lambda replica: part(replica, batch))
 
-        return dataset.flat_map(of_each_replica).prefetch(2 * local)
+        return dataset.flat_map(of_each_replica).prefetch(2 * count)
 
     return strategy.distribute_datasets_from_function(parts)
 
@@ -91,8 +88,6 @@ class Part:
 
     def own_draws(self, draw, kind: int):
         """Returns the replica's part of what is drawn at random for a whole batch.
-
-        Workers that start alike draw alike.
 
         Args:
             draw: Function from a number of rows to random rows.

@@ -50,7 +50,7 @@ else:
             """Carries out one step on (majority, minority, known minority)."""
             batch, part = replicas.taken(batch)
             outcome = adversarial_step(self, *self.step_inputs(batch), part)
-            return distribution.logs(self, self.update_training_metrics(outcome))
+            return self.update_training_metrics(outcome)
 
         def test_step(self, batch) -> dict:
             """Scores a batch of (features, labels)."""

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from egan_keras import data, features
-from egan_keras.model import distribution, preparation, workers
+from egan_keras.model import distribution, preparation
 from egan_keras.model.divergence import StopOnDivergence
 from egan_keras.model.steps import Steps
 from egan_keras.model.two_optimizers import TwoOptimizers
@@ -90,7 +90,6 @@ class AdversarialTrainer(Steps, TwoOptimizers):
         """The metrics that Keras resets at the start of each epoch."""
         return [*self._training_metrics.values(), *self._validation.all]
 
-    @workers.on_all_workers
     def fit(
         self,
         x=None,
@@ -143,20 +142,14 @@ class AdversarialTrainer(Steps, TwoOptimizers):
 
         Raises:
             ValueError: If the images or labels are not as described, one class is
-                missing, or an argument of Keras's has no meaning here; on several
-                machines, if they are given other images.
-            RuntimeError: If another machine that trains this model cannot be reached.
+                missing, or an argument of Keras's has no meaning here.
         """
         self._assert_compile_called("fit")
         preparation.check_fit_options(kwargs)
         distribution.check_replicas(self)
-        team = workers.workers_of(self)
-        if team is not None:
-            workers.draw_alike(team)
-            verbose = verbose if team.is_first else 0
         batches = self._batches(x, y)
         cache = preparation.feature_cache(
-            cache_features, self.discriminator, batches, team=team, verbose=verbose
+            cache_features, self.discriminator, batches, verbose=verbose
         )
         if validation_data is not None:
             validation_data = self._batches(*preparation.as_pair(validation_data))
@@ -266,13 +259,10 @@ class AdversarialTrainer(Steps, TwoOptimizers):
         prepared = self._validation.classes, self.test_function
         if not during_fit:
             x = self._validation_dataset(self._batches(x, y), batch_size)
-        if workers.workers_of(self) is None:
-            results = super().evaluate(x, verbose=verbose, return_dict=True, **kwargs)
-            metrics = self._validation.all
-            results.update(distribution.joined_results(self, metrics, results))
-            results.update(self._validation.exact(*self._scored(x)))
-        else:
-            results = self._validation.alone(*self._scored(x))
+        results = super().evaluate(x, verbose=verbose, return_dict=True, **kwargs)
+        metrics = self._validation.all
+        results.update(distribution.joined_results(self, metrics, results))
+        results.update(self._validation.exact(*self._scored(x)))
         if not during_fit and prepared[0] != self._validation.classes:
             self._validation.classes, self.test_function = prepared
         return results if return_dict else list(results.values())

@@ -51,7 +51,9 @@ class TwoOptimizers(keras.Model):
                 `auto_scale_loss=False`.
 
         Raises:
-            ValueError: If the loss is unknown or one optimizer is given for both.
+            ValueError: If the loss is unknown, one optimizer is given for both, or the
+                model was built in the scope of a `tf.distribute` strategy other than
+                `MirroredStrategy`.
         """
         if "optimizer" in kwargs or (
             isinstance(discriminator_optimizer, keras.optimizers.Optimizer)

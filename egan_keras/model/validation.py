@@ -5,8 +5,6 @@ import numpy as np
 from keras import ops
 from sklearn.metrics import roc_auc_score
 
-from egan_keras.model import distribution
-
 
 def minority_likeliness(scores):
     """Maps scores to 0..1, above 0.5 where a score is negative.
@@ -58,25 +56,6 @@ class ValidationMetrics:
             return {}
         ranks = -scores[:, 0].astype("float64")
         return {"auroc": float(roc_auc_score(labels, ranks))}
-
-    def alone(self, labels: np.ndarray, scores: np.ndarray) -> dict:
-        """Returns the results of all images at once, from metrics made for them.
-
-        Those of several workers would have to be asked for by all of them.
-
-        Args:
-            labels: Labels of all validation images, (n,).
-            scores: Their scores, (n, 1).
-        """
-        config = keras.saving.serialize_keras_object(self.for_both)
-        metrics = ValidationMetrics(keras.saving.deserialize_keras_object(config))
-        metrics.classes = self.classes
-        results = metrics.update(labels, ops.convert_to_tensor(scores))
-        # In the order that Keras gives them.
-        results = {
-            name: distribution.as_number(results[name]) for name in sorted(results)
-        }
-        return {**results, **self.exact(labels, scores)}
 
     @property
     def all(self) -> list[keras.metrics.Metric]:
