@@ -1,13 +1,14 @@
 """The edge kit in `export/`, run as its users do: without TensorFlow or egan_keras."""
 
 import csv
-import importlib.util
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -218,15 +219,17 @@ def _images() -> dict[str, Image.Image]:
     }
 
 
-def _kit_images():
-    spec = importlib.util.spec_from_file_location("kit_images", KIT / "images.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def kit(monkeypatch):
+    """The kit's modules of these names, imported as its users do."""
+    monkeypatch.syspath_prepend(KIT)
+    names = ("decoding", "depths", "finding", "images")
+    yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
+    for name in (*names, "text"):
+        sys.modules.pop(name)
 
 
-def test_images_are_decoded_bit_for_bit_as_by_the_package(tmp_path):
-    kit = _kit_images()
+def test_images_are_decoded_bit_for_bit_as_by_the_package(kit, tmp_path):
     exif = Image.Exif()
     for name, image in _images().items():
         image.save(tmp_path / name)
@@ -238,25 +241,27 @@ def test_images_are_decoded_bit_for_bit_as_by_the_package(tmp_path):
     for path in paths:
         for size in (None, (24, 32), (96, 80)):
             expected = decoding.decode_image(path, size)
-            np.testing.assert_array_equal(kit.decode_image(path, size), expected)
+            np.testing.assert_array_equal(kit.images.decode_image(path, size), expected)
 
 
-def test_formats_suffixes_and_limits_are_those_of_the_package():
-    from egan_keras.data.images import SUFFIXES
+@pytest.mark.parametrize("name", ["decoding", "depths", "finding"])
+def test_what_reads_images_is_a_copy_of_what_the_package_does_it_with(name):
+    own = Path(decoding.__file__).with_name(f"{name}.py").read_text("utf-8")
+    for package in ("egan_keras.data.", "egan_keras."):
+        own = own.replace(f"from {package}", "from ")
+    assert (KIT / f"{name}.py").read_text("utf-8") == own
 
-    kit = _kit_images()
-    assert kit.SUFFIXES == SUFFIXES
-    for name in ("FORMATS", "MAX_FILE_BYTES", "MAX_PIXELS"):
-        assert getattr(kit, name) == getattr(decoding, name)
 
-
-def test_what_is_over_the_limits_is_refused(tmp_path, monkeypatch):
-    kit = _kit_images()
+def test_what_is_over_the_limits_is_refused(kit, tmp_path, monkeypatch):
     path = tmp_path / "large.png"
     Image.new("RGB", (50, 40)).save(path)
-    monkeypatch.setattr(kit, "MAX_PIXELS", 1999)
-    with pytest.raises(kit.UnreadableImageError, match="50 x 40 pixels, more than"):
-        kit.decode_image(path)
-    monkeypatch.setattr(kit, "MAX_FILE_BYTES", 10)
-    with pytest.raises(kit.UnreadableImageError, match="more than the 10 allowed"):
-        kit.decode_image(path)
+    monkeypatch.setattr(kit.decoding, "MAX_PIXELS", 1999)
+    with pytest.raises(
+        kit.images.UnreadableImageError, match="50 x 40 pixels, more than"
+    ):
+        kit.images.decode_image(path)
+    monkeypatch.setattr(kit.decoding, "MAX_FILE_BYTES", 10)
+    with pytest.raises(
+        kit.images.UnreadableImageError, match="more than the 10 allowed"
+    ):
+        kit.images.decode_image(path)

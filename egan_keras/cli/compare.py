@@ -137,6 +137,7 @@ def _add_task_options(group: argparse._ArgumentGroup) -> None:
         help="stretch every image to N x N pixels (default: the size of the images if "
         "they have one, else 224)",
     )
+    options.add_gray_range_option(group, "all that their type can hold")
     group.add_argument(
         "--grid",
         metavar="FILE",
@@ -212,6 +213,8 @@ def _grid(arguments: argparse.Namespace) -> "Grid":
     }
     if arguments.image_size:
         task["image_size"] = arguments.image_size
+    if arguments.gray_range:
+        task["gray_range"] = arguments.gray_range
     return experiments.make_grid({"task": [task]}, root.parent, forced)
 
 
@@ -221,7 +224,7 @@ def _check(arguments: argparse.Namespace) -> None:
     Raises:
         ValueError: if there are such.
     """
-    names = ("majority", "minority", "counts", "image_size")
+    names = ("majority", "minority", "counts", "image_size", "gray_range")
     given = [f"--{n.replace('_', '-')}" for n in names if getattr(arguments, n)]
     if arguments.grid and given:
         raise ValueError(

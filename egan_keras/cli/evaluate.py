@@ -52,6 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         default="test",
         help="which images of it (default: %(default)s)",
     )
+    options.add_gray_range_option(group, "the run's")
     options.add_skip_option(group)
     group = parser.add_argument_group("report")
     options.add_prevalence_option(group, "as in training")
@@ -86,8 +87,11 @@ def run(arguments: argparse.Namespace) -> int:
         config,
         arguments.data,
         arguments.split,
+        gray_range=arguments.gray_range,
         skip_unreadable=arguments.skip_unreadable,
     )
+    runs.tell_passed_over(images.passed_over)
+    runs.tell_files("Skipped {} unreadable files", images.skipped)
     prevalence = arguments.prevalence or config.options["prevalence"]
     report = evaluation.evaluate(
         model,
@@ -104,7 +108,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def load_split(
-    config: runs.RunConfig, root: Path, split: str, *, skip_unreadable: bool = False
+    config: runs.RunConfig,
+    root: Path,
+    split: str,
+    *,
+    gray_range: tuple[float, float] | None = None,
+    skip_unreadable: bool = False,
 ) -> "LabelledImages":
     """Loads a split as the run had it, or that of another folder.
 
@@ -112,6 +121,7 @@ def load_split(
         config: of the run.
         root: the folder of images.
         split: `train`, `validation` or `test`.
+        gray_range: as for `egan_keras.load_folder`; None takes the run's.
         skip_unreadable: leave out files that cannot be read instead of stopping.
 
     Raises:
@@ -120,12 +130,13 @@ def load_split(
         FileNotFoundError: if there is no such folder.
     """
     named = config.files[split]
+    gray_range = gray_range or config.gray_range
     same_folder = str(root.resolve()) == config.options["data"]
     files = [root / path for paths in named.values() for path in paths]
     if files and same_folder and all(path.is_file() for path in files):
-        images = _read_named(config, root, named, skip_unreadable)
+        images = _read_named(config, root, named, gray_range, skip_unreadable)
     else:
-        images = _load_anew(config, root, split, skip_unreadable)
+        images = _load_anew(config, root, split, gray_range, skip_unreadable)
     if not len(images):
         raise ValueError(
             f"The {split} split holds no image; expected one or more. Received: "
@@ -138,6 +149,7 @@ def _read_named(
     config: runs.RunConfig,
     root: Path,
     named: dict[str, list[str]],
+    gray_range: tuple[float, float] | None,
     skip_unreadable: bool,
 ) -> "LabelledImages":
     """Reads the files that the run's configuration names."""
@@ -149,8 +161,8 @@ def _read_named(
     class_of = {root / path: name for name in named for path in named[name]}
     kept, skipped = list(class_of), []
     if skip_unreadable:
-        kept, skipped = decodable(kept)
-    images = data.ImageFiles(kept, tuple(config.image_shape[:2]))
+        kept, skipped = decodable(kept, gray_range)
+    images = data.ImageFiles(kept, tuple(config.image_shape[:2]), gray_range)
     class_names = tuple(class_of[path] for path in kept)
     is_minority = [name in config.options["minority"] for name in class_names]
     return data.LabelledImages(
@@ -163,7 +175,11 @@ def _read_named(
 
 
 def _load_anew(
-    config: runs.RunConfig, root: Path, split: str, skip_unreadable: bool
+    config: runs.RunConfig,
+    root: Path,
+    split: str,
+    gray_range: tuple[float, float] | None,
+    skip_unreadable: bool,
 ) -> "LabelledImages":
     """Splits a folder by the run's seed, without what the run was trained on."""
     from egan_keras import data  # slow to import
@@ -179,6 +195,7 @@ def _load_anew(
     splits = data.load_folder(
         root,
         image_size=tuple(config.image_shape[:2]),
+        gray_range=gray_range,
         skip_unreadable=skip_unreadable,
         lazy=True,
         **chosen,

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from egan_keras.cli.starting import start_keras
+from egan_keras.text import printable
 
 MODEL = "model.keras"
 CONFIG = "config.json"
 HISTORY = "history.csv"
 REPORT = "report.json"
 PLOTS = "plots"
+
+_NAMED_FILES = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +35,9 @@ class RunConfig:
         image_shape: height, width and channels of the images.
         versions: of Python and of the packages that the result depends on.
         files: the paths below ROOT, by split (`train`, `validation`, `test`) and class.
-        skipped: paths of the files left out because they cannot be read.
+        skipped: paths of the files left out because they cannot be read, or are of a
+            single colour.
+        passed_over: number of other files and folders below ROOT, by reason.
         epochs_completed: number of epochs trained.
         interrupted: whether training was interrupted.
         diverged_in_epoch: the epoch, from 1, in which training diverged; None if not.
@@ -45,6 +50,7 @@ class RunConfig:
     versions: dict[str, str]
     files: dict[str, dict[str, list[str]]]
     skipped: Sequence[str]
+    passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
     epochs_completed: int = 0
     interrupted: bool = False
     diverged_in_epoch: int | None = None
@@ -73,12 +79,38 @@ class RunConfig:
                 "again, or name another run."
             ) from error
 
+    @property
+    def gray_range(self) -> tuple[float, float] | None:
+        """The values that are black and white in images of more than 8 bits."""
+        found = self.options.get("gray_range")
+        return None if found is None else tuple(found)
+
     def report_values(self) -> dict[str, Any]:
         """Returns what `report.json` tells of the training."""
-        values = {"seed": self.options["seed"], "n_skipped": len(self.skipped)}
+        values = {
+            "seed": self.options["seed"],
+            "n_skipped": len(self.skipped),
+            "n_passed_over": sum(self.passed_over.values()),
+        }
         if self.diverged_in_epoch is not None:
             values["diverged_in_epoch"] = self.diverged_in_epoch
         return values
+
+
+def tell_passed_over(passed_over: Mapping[str, int]) -> None:
+    """Prints how many files and folders were passed over, by reason."""
+    from egan_keras.data.finding import in_words  # slow to import
+
+    if passed_over:
+        print(f"Passed over: {in_words(passed_over)}")
+
+
+def tell_files(what: str, paths: Sequence[Any]) -> None:
+    """Prints what there is of some files, with their number at `{}`; names a few."""
+    if paths:
+        named = ", ".join(printable(path) for path in paths[:_NAMED_FILES])
+        more = ", ..." if len(paths) > _NAMED_FILES else ""
+        print(f"{what.format(len(paths))}: {named}{more}")
 
 
 def check_free(out: Path, *, overwrite: bool = False) -> None:
@@ -231,6 +263,19 @@ def load_model(run: Path) -> Any:
             f"{str(path)!r}, a {type(model).__name__}. Name the folder of a run."
         )
     return model
+
+
+def gray_range(run: Path, model: Any) -> tuple[float, float] | None:
+    """Returns the values that are black and white in images of more than 8 bits.
+
+    Args:
+        run: as for `load_model`.
+        model: what it returned.
+    """
+    if run.suffix.lower() == ".tflite":
+        found = model.metadata["input"].get("gray_range")
+        return None if found is None else tuple(found)
+    return RunConfig.load(run).gray_range if (run / CONFIG).is_file() else None
 
 
 def _existing(run: Path, name: str) -> Path:

@@ -5,6 +5,7 @@ import dataclasses
 import math
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 
 import keras
@@ -17,8 +18,6 @@ from egan_keras.model import EGAN
 
 DIVERGED = 1
 FRACTIONS = {"validation_fraction": 0.2, "test_fraction": 0.2}
-
-_NAMED_FILES = 5
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -124,6 +123,7 @@ def load(arguments: argparse.Namespace) -> data.Splits:
         minority_count=arguments.minority_count,
         ratio=arguments.ratio,
         image_size=arguments.image_size,
+        gray_range=arguments.gray_range,
         seed=arguments.seed,
         skip_unreadable=arguments.skip_unreadable,
         # So that the memory does not have to hold them all.
@@ -137,11 +137,9 @@ def load(arguments: argparse.Namespace) -> data.Splits:
             f"  {name:<10} {images.majority_count:>7,} majority "
             f"{images.minority_count:>7,} minority"
         )
+    runs.tell_passed_over(_passed_over(splits))
     skipped = [path for images in splits for path in images.skipped]
-    if skipped:
-        named = ", ".join(skipped[:_NAMED_FILES])
-        more = ", ..." if len(skipped) > _NAMED_FILES else ""
-        print(f"Skipped {len(skipped)} unreadable files: {named}{more}")
+    runs.tell_files("Skipped {} unreadable files", skipped)
     _check_test(splits.test)
     if not arguments.skip_unreadable:
         # The others are read before training, but these after it.
@@ -249,7 +247,13 @@ def _config(
             for name, images in splits._asdict().items()
         },
         skipped=[path for images in splits for path in images.skipped],
+        passed_over=_passed_over(splits),
     )
+
+
+def _passed_over(splits: data.Splits) -> Counter[str]:
+    """Returns what was passed over in the folders of all splits, by reason."""
+    return sum((Counter(images.passed_over) for images in splits), Counter())
 
 
 def _files_by_class(images: data.LabelledImages, root: Path) -> dict[str, list[str]]:

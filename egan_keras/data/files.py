@@ -1,12 +1,15 @@
 """Image files as an array of images that are decoded when asked for."""
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
+from egan_keras.data.decoding import check_gray_range
+from egan_keras.data.depths import check_depths, deep_among
 from egan_keras.data.images import ImageSize, check_image_size, decode_batch
 from egan_keras.data.lazy import LazyRows
 
@@ -24,10 +27,11 @@ class ImageFiles(LazyRows):
         paths: the image files.
         image_size: the height and width, as one int or (height, width), to which
             every image is stretched.
+        gray_range: as for `read_images`.
 
     Raises:
-        ValueError: if `image_size` is not one or two positive ints; on reading, if a
-            file cannot be read.
+        ValueError: if `image_size` is not one or two positive ints; on reading, for
+            the files that `read_images` refuses.
 
     >>> images = ImageFiles(["a.png", "b.png"], 96)
     >>> images.shape
@@ -35,7 +39,12 @@ class ImageFiles(LazyRows):
     """
 
     def __init__(
-        self, paths: Sequence[str | PathLike[str]], image_size: ImageSize
+        self,
+        paths: Sequence[str | PathLike[str]],
+        image_size: ImageSize,
+        gray_range: Sequence[float] | None = None,
+        *,
+        _depths_are_checked: bool = False,
     ) -> None:
         size = check_image_size(image_size)
         if size is None:
@@ -46,12 +55,21 @@ class ImageFiles(LazyRows):
         # A str takes a third of the memory of a Path.
         self._paths = [os.fspath(path) for path in paths]
         self._size = size
+        self._gray_range = check_gray_range(gray_range)
+        self._depths_are_checked = _depths_are_checked
+        # Several threads read.
+        self._lock = threading.Lock()
         self.shape = (len(self._paths), *size, 3)
         self.dtype = np.dtype(np.uint8)
 
     def select(self, rows: np.ndarray) -> "ImageFiles":
         """Return some of the images, unread."""
-        return ImageFiles([self._paths[row] for row in rows], self._size)
+        return ImageFiles(
+            [self._paths[row] for row in rows],
+            self._size,
+            self._gray_range,
+            _depths_are_checked=self._depths_are_checked,
+        )
 
     def check(self) -> None:
         """Decode every image once, keeping none.
@@ -64,7 +82,7 @@ class ImageFiles(LazyRows):
 
     def identity(self) -> Iterator[bytes]:
         """Yield the files' names below their folder, sizes and times of change."""
-        yield repr(self.shape).encode()
+        yield repr((self.shape, self._gray_range)).encode()
         root = os.path.commonpath([*map(os.path.dirname, self._paths)] or [""])
         for path in self._paths:
             state = os.stat(path)
@@ -72,4 +90,9 @@ class ImageFiles(LazyRows):
             yield f"{name} {state.st_size} {state.st_mtime_ns}\n".encode()
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
-        return decode_batch([Path(self._paths[row]) for row in rows], self._size)[0]
+        with self._lock:
+            if not self._depths_are_checked:
+                check_depths({"": deep_among(self._paths)}, self._gray_range)
+                self._depths_are_checked = True
+        paths = [Path(self._paths[row]) for row in rows]
+        return decode_batch(paths, self._size, self._gray_range)[0]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from egan_keras import data
-from egan_keras.data.decoding import UNREADABLE, read_size
+from egan_keras.data.decoding import GrayRange, UnreadableError, read_header
 from egan_keras.data.images import DEFAULT_SIZE
+from egan_keras.data.roles import warn_if_swapped
 from egan_keras.data.splits import Division, divide
 from egan_keras.experiments.grid import Task, fingerprint
 
@@ -23,10 +25,12 @@ class ClassFolder:
     Attributes:
         name: the folder as it is to be called, such as `cifar10/train/airplane`.
         paths: its image files, sorted.
+        gray_range: as for `egan_keras.load_folder`.
     """
 
     name: str
     paths: tuple[Path, ...]
+    gray_range: GrayRange | None = None
 
     def fingerprint(self) -> str:
         """Returns a fingerprint of its files' names, sizes and times of change."""
@@ -57,10 +61,16 @@ class TaskFiles:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self._pool, self._test = data.list_images(task.data, task.roles)
-        kinds = {"train/" if self._test else "": self._pool, "test/": self._test or {}}
+        self._listing = listing = data.list_images(task.data, task.roles)
+        pool, _ = listing.sides(task.roles, 0)
+        warn_if_swapped(*task.roles.count(pool), task.roles.how_to_swap)
+        kinds = {
+            "train/" if listing.test else "": listing.pool,
+            "validation/": listing.validation or {},
+            "test/": listing.test or {},
+        }
         self._folders = [
-            ClassFolder(f"{task.label}/{kind}{name}", tuple(paths))
+            ClassFolder(f"{task.label}/{kind}{name}", tuple(paths), task.gray_range)
             for kind, by_class in kinds.items()
             for name, paths in by_class.items()
         ]
@@ -70,6 +80,11 @@ class TaskFiles:
             for folder in self._folders
             for row, path in enumerate(folder.paths)
         }
+
+    @property
+    def passed_over(self) -> Counter[str]:
+        """Number of other files and folders below the task's, by reason."""
+        return self._listing.all_passed_over
 
     def fingerprint(self) -> str:
         """Returns a fingerprint of the files' names and sizes.
@@ -86,8 +101,9 @@ class TaskFiles:
         Raises:
             ValueError: if there are fewer minority images than asked for.
         """
-        rules = self.task.rules(count, seed)
-        return divide(self._pool, self._test, self.task.roles, rules)
+        roles, rules = self.task.roles, self.task.rules(count, seed)
+        pool, test = self._listing.sides(roles, seed)
+        return divide(pool, test, roles, rules, validation=self._listing.validation)
 
     def image_size(self, division: Division[Path]) -> tuple[int, int]:
         """Returns the (height, width) that `load_folder` would stretch images to.
@@ -120,8 +136,8 @@ def _read_sizes(paths: tuple[Path, ...]) -> dict[Path, tuple[int, int]]:
 
     def attempt(path: Path) -> tuple[int, int]:
         try:
-            return read_size(path)
-        except UNREADABLE as error:
+            return read_header(path).size
+        except UnreadableError as error:
             raise ValueError(
                 "An image cannot be read, so its methods cannot be compared. "
                 f"Received: {path} ({error}). Repair or remove it."

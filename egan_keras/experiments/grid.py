@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from egan_keras.backbones import Backbone
+from egan_keras.data.decoding import check_gray_range
 from egan_keras.data.images import check_image_size
 from egan_keras.data.roles import ClassRoles
 from egan_keras.data.splits import SplitRules
@@ -32,6 +33,7 @@ class Task:
         minority: names of the rare classes.
         test_fraction: part held out as test split where the folder has none.
         image_size: side to which images are stretched; None as for `load_folder`.
+        gray_range: as for `load_folder`.
     """
 
     data: Path
@@ -40,6 +42,7 @@ class Task:
     minority: tuple[str, ...]
     test_fraction: float = 0.2
     image_size: int | None = None
+    gray_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without the images."""
@@ -47,6 +50,7 @@ class Task:
         check_image_size(self.image_size)
         object.__setattr__(self, "majority", self.roles.majority)
         object.__setattr__(self, "minority", self.roles.minority)
+        object.__setattr__(self, "gray_range", check_gray_range(self.gray_range))
 
     @property
     def roles(self) -> ClassRoles:
@@ -71,13 +75,16 @@ class Task:
 
     def definition(self) -> dict[str, Any]:
         """Returns what it is, for JSON."""
-        return {
+        definition = {
             "data": self.label,
             "majority": list(self.majority),
             "minority": list(self.minority),
             "test_fraction": self.test_fraction,
             "image_size": self.image_size,
         }
+        if self.gray_range is not None:
+            definition["gray_range"] = list(self.gray_range)
+        return definition
 
 
 class Pairing(NamedTuple):
