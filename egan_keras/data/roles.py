@@ -1,12 +1,17 @@
 """Which source classes are the majority and which the minority."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+import numpy as np
+from scipy.stats import mannwhitneyu
+
 MAJORITY, MINORITY = 0, 1
 
 _LISTED_NAMES = 20
+_HARDLY_A_DOUBT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,57 @@ class ClassRoles:
             f"{listed}. Received: majority={self.majority!r}, "
             f"minority={self.minority!r}. "
             + (f"Did you mean {near[0]!r}?" if near else "Name one of these.")
+        )
+
+
+def warn_if_swapped(n_majority: int, n_minority: int, advice: str) -> None:
+    """Warn if there are more images of the minority than of the majority.
+
+    Keras numbers classes by the alphabet, so that `bad` is 0 and `good` is 1; a model
+    trained on that takes the rare class for the common one.
+
+    Args:
+        n_majority: images labelled 0.
+        n_minority: images labelled 1.
+        advice: how to exchange the two.
+
+    Warns:
+        UserWarning: if `n_minority` is larger.
+
+    >>> warn_if_swapped(100, 4, "Exchange the names.")
+    """
+    if n_minority > n_majority:
+        warnings.warn(
+            "There are more minority images than majority images; expected label 1 "
+            "(minority) for the rare class. Received: "
+            f"{n_majority:,} of label 0 and {n_minority:,} of label 1. If the labels "
+            f"are swapped, every score means its opposite. {advice}",
+            stacklevel=3,
+        )
+
+
+def warn_if_reversed(scores: np.ndarray, labels: np.ndarray) -> None:
+    """Warn if minority images score clearly higher than majority images.
+
+    Args:
+        scores: shape (n,), low = minority.
+        labels: 0 (majority) or 1 (minority), of shape (n,).
+
+    Warns:
+        UserWarning: if a rank test leaves hardly a doubt that they do.
+    """
+    minority, majority = scores[labels == MINORITY], scores[labels == MAJORITY]
+    if not (len(minority) and len(majority) and np.isfinite(scores).all()):
+        return
+    test = mannwhitneyu(minority, majority, alternative="greater", method="asymptotic")
+    if test.pvalue < _HARDLY_A_DOUBT:
+        auroc = 1 - test.statistic / (len(minority) * len(majority))
+        warnings.warn(
+            "The images labelled minority score higher than the others, the opposite "
+            f"of what scores mean; expected low scores for label 1. Received: AUROC "
+            f"{auroc:.3f}. Check that label 1 is the rare class, in training and here; "
+            "1 - labels exchanges the two.",
+            stacklevel=3,
         )
 
 

@@ -13,13 +13,14 @@ from egan_keras.features.orders import RowNumbers
 from egan_keras.features.shares import SharedCache
 from egan_keras.features.standardized import StandardizedStem
 from egan_keras.features.statistics import load_statistics, save_statistics
-from egan_keras.features.stems import Features, StemFunction
+from egan_keras.features.stems import Features, RecognisingStem, StemFunction
 from egan_keras.features.tables import Tables
 from egan_keras.features.workers import Workers, are_several
 
 __all__ = [
     "FeatureCache",
     "Features",
+    "RecognisingStem",
     "RowNumbers",
     "SharedCache",
     "StandardizedStem",
