@@ -157,13 +157,15 @@ def score_files(
             chunk, size, gray_range, skip_unreadable=skip_unreadable, odd=odd
         )
 
+    # A model makes sure each time that its weights are those calibrated.
+    threshold = model.threshold
     # Decoded while the batch before is scored.
     for images, kept, damaged in work_ahead(decode, range(0, len(paths), _BATCH)):
         skipped.extend(damaged)
         if not kept:
             continue
         scores = model.predict_on_batch(images)[:, 0]
-        called = scores < model.threshold
+        called = scores < threshold
         for path, score, is_minority in zip(kept, scores, called, strict=True):
             yield path, float(score), int(is_minority)
 

@@ -1,11 +1,14 @@
-"""Checked batches of images and labels, from arrays or from a tf.data.Dataset."""
+"""Checked batches of images and labels, from arrays or from datasets."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from egan_keras.data.checks import check_images, check_labels
+from egan_keras.data import sources
+from egan_keras.data.arrays import as_array, named
+from egan_keras.data.checks import PixelCheck
+from egan_keras.data.labels import check_labels
 from egan_keras.data.lazy import LazyRows, in_batches
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -38,7 +41,7 @@ class ArrayBatches:
 
 
 class DatasetBatches:
-    """Batches of a `tf.data.Dataset`; iterate over it as often as needed.
+    """Batches of a dataset; iterate over it as often as needed.
 
     Attributes:
         n_batches: number of batches, None if the dataset does not know.
@@ -50,46 +53,98 @@ class DatasetBatches:
     def __init__(
         self, dataset: Any, image_shape: tuple[int, int, int] | None = None
     ) -> None:
-        """Take a finite dataset of (images, labels) batches."""
+        """Take what `sources.labelled_batches` returns."""
         self._image_shape = image_shape
         self._dataset = dataset
-        n_batches = int(dataset.cardinality())
-        self.n_batches: int | None = n_batches if n_batches >= 0 else None
+        self.n_batches: int | None = sources.n_batches(dataset)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield images, (batch, height, width, 3), and int32 labels, (batch,).
 
         Raises:
             ValueError: if the dataset is empty or a batch is refused by
-                `check_images` or `check_labels`.
+                `check_images` or `check_labels`, or if all images are of one colour.
         """
-        n_batches = 0
-        for images, labels in self._elements():
-            if images.ndim == 4 and images.shape[-1] == 1:
-                images = np.repeat(images, 3, axis=-1)
-            images = check_images(images, image_shape=self._image_shape)
-            yield images, check_labels(labels, len(images))
-            n_batches += 1
-        if n_batches == 0:
+        check = PixelCheck(self._image_shape)
+        for element in sources.elements(self._dataset):
+            if not isinstance(element, tuple | list) or len(element) != 2:
+                raise ValueError(
+                    "The dataset must have elements (images, labels). Received: "
+                    f"{named(element)}. {sources.structure_advice(element)}"
+                )
+            images = check(_in_colour(element[0]))
+            yield images, check_labels(element[1], len(images))
+        if not check.count:
             raise ValueError(
                 "The dataset is empty; expected batches of images and labels. "
                 "Received: no batch. Check how the dataset is made."
             )
+        check.tell_of_blank()
 
-    def _elements(self) -> Iterator[Batch]:
-        """Yield the dataset's elements as they are."""
-        import tensorflow as tf
 
-        try:
-            yield from self._dataset.as_numpy_iterator()
-        except tf.errors.InvalidArgumentError as error:
-            if "different shapes" not in str(error):
-                raise
+class ImageBatches:
+    """Checked batches of images alone, of a dataset or another iterable.
+
+    Attributes:
+        n_batches: number of batches, None if that is not known.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        image_shape: tuple[int, int, int],
+        *,
+        batch_size: int,
+        must_end: bool = True,
+    ) -> None:
+        """Take what `sources.image_batches` takes."""
+        self._image_shape = image_shape
+        self._source = sources.image_batches(source, batch_size, must_end=must_end)
+        self.n_batches: int | None = sources.n_batches(self._source)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield images, (batch, height, width, 3).
+
+        Raises:
+            ValueError: if there are none, or they are refused by `check_images`.
+        """
+        check = PixelCheck(self._image_shape)
+        for element in sources.elements(self._source):
+            images = element[0] if isinstance(element, tuple) else element
+            yield check(_in_colour(images))
+        if not check.count:
             raise ValueError(
-                "The dataset's images must all have the same shape. Received: "
-                f"{error.message}. Resize them: "
-                "dataset.map(lambda x, y: (tf.image.resize(x, (96, 96)), y))."
-            ) from error
+                "There are no images; expected one batch at least. Received: "
+                f"{named(self._source)} that gives none. Check how it is made."
+            )
+        check.tell_of_blank(refuse=False)
+
+
+def images_or_batches(
+    x: Any,
+    *,
+    image_shape: tuple[int, int, int],
+    batch_size: int = 32,
+    must_end: bool = True,
+) -> np.ndarray | LazyRows | ImageBatches:
+    """Return images without labels, checked, or batches that are when they are read.
+
+    Args:
+        x: images, as `check_images` takes them; or a dataset or a generator of
+            batches of them, whose labels are left aside.
+        image_shape: the (height, width, 3) expected.
+        batch_size: images in a batch, where a dataset gives single ones.
+        must_end: whether to refuse an endless dataset.
+
+    Raises:
+        ValueError: if images are refused by `check_images`, or a dataset is endless.
+    """
+    if sources.is_dataset(x) or isinstance(x, Iterator):
+        return ImageBatches(x, image_shape, batch_size=batch_size, must_end=must_end)
+    check = PixelCheck(image_shape)
+    images = check.whole(x)
+    check.tell_of_blank(refuse=False)
+    return images
 
 
 def labelled_batches(
@@ -106,6 +161,7 @@ def labelled_batches(
             (images, labels) batches as `keras.utils.image_dataset_from_directory`
             gives them, or of single (image, label) pairs as
             `tfds.load(as_supervised=True)` does; single images must share one shape.
+            So may a `keras.utils.PyDataset` or a `DataLoader` give batches.
             In a dataset, grayscale images of one channel are repeated to three.
         y: labels of the images in `x`, as `check_labels` takes them; None with a
             dataset.
@@ -123,7 +179,7 @@ def labelled_batches(
             labels are given twice. What only a dataset's elements show is raised
             while iterating.
 
-    >>> images, labels = np.zeros((5, 8, 8, 3), np.uint8), [0, 0, 0, 1, 1]
+    >>> images, labels = np.arange(5 * 192).reshape(5, 8, 8, 3) % 256, [0, 0, 0, 1, 1]
     >>> [len(batch) for batch, _ in labelled_batches(images, labels, batch_size=2)]
     [2, 2, 1]
     """
@@ -132,72 +188,22 @@ def labelled_batches(
             "`batch_size` must be at least 1. Received: "
             f"batch_size={batch_size!r}. Pass, for example, 128."
         )
-    # Lazy rows have it, too.
-    if isinstance(x, list | tuple) or hasattr(x, "__array__"):
-        images = check_images(x, image_shape=image_shape)
-        return ArrayBatches(images, check_labels(y, len(images)), batch_size)
-
-    import tensorflow as tf  # slow to import, and not needed for arrays
-
-    if not isinstance(x, tf.data.Dataset):
-        raise ValueError(
-            "Images must be an array or a tf.data.Dataset. Received: x of type "
-            f"{type(x).__name__}. Convert it to an array."
-        )
+    if not sources.is_dataset(x):
+        check = PixelCheck(image_shape)
+        images = check.whole(x)
+        labels = check_labels(y, len(images))
+        check.tell_of_blank()
+        return ArrayBatches(images, labels, batch_size)
     if y is not None:
         raise ValueError(
             "Labels are given twice: a dataset brings its own. Received: y of type "
             f"{type(y).__name__}. Leave `y` out."
         )
-    return DatasetBatches(_batched(x, batch_size), image_shape)
+    return DatasetBatches(sources.labelled_batches(x, batch_size), image_shape)
 
 
-def _batched(dataset: Any, batch_size: int) -> Any:
-    """Return a dataset of (images, labels) batches, or refuse what is none."""
-    import tensorflow as tf
-
-    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError(
-            "The dataset is infinite; expected one that ends, as one epoch. "
-            "Received: a dataset of infinite cardinality. Leave out `.repeat()`, or "
-            "end it with `.take(n)`."
-        )
-    spec = dataset.element_spec
-    if not (
-        isinstance(spec, tuple)
-        and len(spec) == 2
-        and all(isinstance(part, tf.TensorSpec) for part in spec)
-    ):
-        raise ValueError(
-            "The dataset must have elements (images, labels). Received: "
-            f"element_spec={spec!r}. {_structure_advice(spec)}"
-        )
-    images, labels = spec
-    rank = images.shape.rank
-    if rank not in (3, 4):
-        raise ValueError(
-            "The dataset's images must be of shape (height, width, channels) or "
-            f"(batch, height, width, channels). Received: {images!r}. Give them that "
-            "shape with `.map`."
-        )
-    if labels.shape.rank == rank - 2 and labels.shape[-1] not in (1, None):
-        raise ValueError(
-            "The dataset's labels must be 0 or 1, one for each image. Received: "
-            f'one-hot labels, {labels!r}. Load it with label_mode="int" or '
-            '"binary", or keep the minority\'s column with `.map`.'
-        )
-    if rank == 3:
-        dataset = dataset.batch(batch_size)
-    return dataset.prefetch(tf.data.AUTOTUNE)
-
-
-def _structure_advice(spec: Any) -> str:
-    """Say what to do with a dataset of another structure."""
-    if isinstance(spec, dict):
-        return "Load it with tfds.load(..., as_supervised=True)."
-    if isinstance(spec, tuple | list) and len(spec) > 2:
-        return "Leave out the sample weights: dataset.map(lambda x, y, w: (x, y))."
-    return (
-        "A dataset without labels cannot be used here: load it with labels, such as "
-        'label_mode="int".'
-    )
+def _in_colour(images: Any) -> np.ndarray:
+    """Return images of one channel with three."""
+    images = as_array(images)
+    is_gray = images.ndim == 4 and images.shape[-1] == 1
+    return np.repeat(images, 3, axis=-1) if is_gray else images

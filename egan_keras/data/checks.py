@@ -1,17 +1,104 @@
-"""Checks of images and labels that come as arrays."""
+"""Checks of images: the one place that all pixels pass on their way in."""
 
 import warnings
 from typing import Any
 
 import numpy as np
 
+from egan_keras.data.arrays import as_array
 from egan_keras.data.lazy import LazyRows, as_lazy, in_batches
 
 _ROWS_CHECKED_AT_ONCE = 1024
-_ONE_HOT_ADVICE = (
-    "Take the column of the minority of one-hot labels, or load the images with "
-    'label_mode="int" or "binary".'
-)
+
+
+class PixelCheck:
+    """Checks images that come batch by batch, and tells of all of them once.
+
+    Args:
+        image_shape: as for `check_images`.
+
+    Attributes:
+        count: images seen so far.
+        blank: how many of them are of one colour all over.
+    """
+
+    def __init__(self, image_shape: tuple[int | None, ...] | None = None) -> None:
+        self._image_shape = image_shape
+        self._is_warned = False
+        self.count = self.blank = 0
+
+    def __call__(self, images: Any) -> np.ndarray:
+        """Returns a batch of images as `check_images` does.
+
+        Raises:
+            ValueError: as `check_images` does.
+
+        Warns:
+            UserWarning: for the first batch whose pixels all lie in 0..1.
+        """
+        if self._image_shape is not None and len(self._image_shape) == 1:
+            return check_rows(images, self._image_shape[0])
+        images = as_array(images)
+        check_shape(images.shape, self._image_shape)
+        low, high = _pixel_range(images)
+        # Bytes that are all 1 are an image of one colour, and may be meant.
+        if high <= 1 and (low < high if images.dtype.kind in "iu" else high > 0):
+            self._warn(low, high)
+        if images.dtype.kind in "iu":
+            images = images.astype(np.uint8, copy=False)
+        self.count += len(images)
+        self.blank += _count_blank(images)
+        return images
+
+    def whole(self, images: Any) -> np.ndarray | LazyRows:
+        """Returns all images at once, of which lazy ones stay so."""
+        images = as_lazy(images)
+        if not isinstance(images, LazyRows):
+            return self(images)
+        if self._image_shape is not None and len(self._image_shape) == 1:
+            check_rows(images[:1], self._image_shape[0])
+            if images.dtype != np.float32:
+                return check_rows(images, self._image_shape[0])
+        else:
+            check_shape(images.shape, self._image_shape)
+        if images.dtype != np.uint8:
+            for batch in in_batches(images, _ROWS_CHECKED_AT_ONCE):
+                self(batch)
+        return images
+
+    def _warn(self, low: float, high: float) -> None:
+        if not self._is_warned:
+            self._is_warned = True
+            warnings.warn(
+                "All pixels lie in 0..1, expected 0..255; multiply by 255. Received: "
+                f"images with minimum {low} and maximum {high}.",
+                stacklevel=3,
+            )
+
+    def tell_of_blank(self, *, refuse: bool = True) -> None:
+        """Tells of images of one colour, once all images have been seen.
+
+        Args:
+            refuse: whether it is an error if all of several images are; else that is
+                all that is told of.
+
+        Raises:
+            ValueError: if they are.
+
+        Warns:
+            UserWarning: if some are, or all and that is no error.
+        """
+        if not self.blank or self.count == 1:
+            return
+        text = (
+            f"{self.blank} of {self.count} images are of one colour all over; expected "
+            "images that show something. Received: images whose pixels are all equal. "
+            "Look at them, and at how they were read."
+        )
+        if refuse and self.blank == self.count:
+            raise ValueError(text)
+        if refuse or self.blank == self.count:
+            warnings.warn(text, stacklevel=3)
 
 
 def check_images(
@@ -23,7 +110,8 @@ def check_images(
     file (`numpy.load(file, mmap_mode="r")`), whose numbers are checked part by part.
 
     Args:
-        images: RGB pixels in 0..255, uint8 or float, of shape (n, height, width, 3).
+        images: RGB pixels in 0..255, uint8 or float, of shape (n, height, width, 3):
+            an array, a tensor of any backend, or a list of images.
             Other integer types are returned as uint8.
         image_shape: the (height, width, 3) expected; None, as a whole or for a side,
             accepts any. With (d,), rows of d features are expected in place of images,
@@ -37,47 +125,12 @@ def check_images(
             than expected, not numbers, NaN or infinite, or outside 0..255.
 
     Warns:
-        UserWarning: if float pixels all lie in 0..1.
+        UserWarning: if the pixels all lie in 0..1.
 
     >>> check_images(np.zeros((2, 8, 8, 3), np.uint8)).shape
     (2, 8, 8, 3)
     """
-    images = as_lazy(images)
-    if isinstance(images, LazyRows):
-        return _check_lazy(images, image_shape)
-    if image_shape is not None and len(image_shape) == 1:
-        return check_rows(images, image_shape[0])
-    images = _as_array(images)
-    _check_shape(images.shape, image_shape)
-    if images.dtype == np.uint8:
-        return images
-    if images.dtype.kind not in "iuf":
-        raise ValueError(
-            "Images must be uint8 or float pixels in 0..255. Received: "
-            f"images.dtype={images.dtype}. Convert them to uint8."
-        )
-    low, high = images.min(), images.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueError(
-            "Images hold NaN or infinite pixels; expected RGB pixels in 0..255. "
-            f"Received: images with minimum {low} and maximum {high}. Remove or "
-            "repair these images."
-        )
-    if low < 0 or high > 255:
-        raise ValueError(
-            f"Images hold {'negative pixels' if low < 0 else 'pixels above 255'}; "
-            f"expected RGB pixels in 0..255. Received: images with minimum {low} and "
-            f"maximum {high}. Undo any normalisation: the network scales by itself."
-        )
-    if images.dtype.kind in "iu":
-        return images.astype(np.uint8)
-    if 0 < high <= 1:
-        warnings.warn(
-            "All pixels lie in 0..1, expected 0..255; multiply by 255. Received: "
-            f"images with minimum {low} and maximum {high}.",
-            stacklevel=2,
-        )
-    return images
+    return PixelCheck(image_shape).whole(images)
 
 
 def check_rows(rows: Any, size: int) -> np.ndarray:
@@ -109,115 +162,61 @@ def check_rows(rows: Any, size: int) -> np.ndarray:
     return rows.astype(np.float32, copy=False)
 
 
-def _check_lazy(
-    images: LazyRows, image_shape: tuple[int | None, ...] | None
-) -> LazyRows:
-    """Check images or rows of features without having them all in memory."""
-    if image_shape is not None and len(image_shape) == 1:
-        check_rows(images[:1], image_shape[0])
-        if images.dtype != np.float32:
-            return check_rows(images, image_shape[0])
-    else:
-        _check_shape(images.shape, image_shape)
-    if images.dtype != np.uint8:
-        for batch in in_batches(images, _ROWS_CHECKED_AT_ONCE):
-            check_images(batch, image_shape=image_shape)
-    return images
+def _pixel_range(images: np.ndarray) -> tuple[float, float]:
+    """Return the smallest and largest pixel; refuse what pixels cannot be.
 
-
-def check_labels(labels: Any, n_images: int) -> np.ndarray:
-    """Check labels and return them as int32 (n,): 0 = majority, 1 = minority.
-
-    Args:
-        labels: 0 or 1 as integers, floats or booleans, of shape (n,) or (n, 1).
-        n_images: the number n of images that the labels belong to.
-
-    Raises:
-        ValueError: if a label is missing, NaN or neither 0 nor 1, or if their number
-            or shape is another.
-
-    >>> check_labels([[0.0], [1.0]], 2)
-    array([0, 1], dtype=int32)
+    Of bytes it may be (0, 2) where they are not all 0 or 1, which is found at once.
     """
-    if labels is None:
+    if images.dtype.kind not in "iuf":
         raise ValueError(
-            "The images have no labels; expected 0 (majority) or 1 (minority) for "
-            "each image. Received: labels=None. Pass the labels as well."
+            "Images must be uint8 or float pixels in 0..255. Received: "
+            f"images.dtype={images.dtype}. Convert them to uint8."
         )
-    labels = np.asarray(labels)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
+    if images.dtype == np.uint8 and images[:_ROWS_CHECKED_AT_ONCE].max() > 1:
+        return 0, 2
+    low, high = images.min(), images.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(
-            "Labels must have the shape (n,) or (n, 1), one 0 or 1 for each image. "
-            f"Received: labels.shape={labels.shape}. {_ONE_HOT_ADVICE}"
+            "Images hold NaN or infinite pixels; expected RGB pixels in 0..255. "
+            f"Received: images with minimum {low} and maximum {high}. Remove or "
+            "repair these images."
         )
-    if len(labels) != n_images:
+    if low < 0 or high > 255:
         raise ValueError(
-            f"There must be one label for each of the {n_images} images. Received: "
-            f"{len(labels)} labels. Pass labels and images of equal length."
+            f"Images hold {'negative pixels' if low < 0 else 'pixels above 255'}; "
+            f"expected RGB pixels in 0..255. Received: images with minimum {low} and "
+            f"maximum {high}. Undo any normalisation: the network scales by itself."
         )
-    valid = labels == 0
-    if labels.dtype.kind in "biuf":
-        valid = valid | (labels == 1)
-    if not np.all(valid):
-        wrong = sorted({str(value) for value in np.unique(labels[~valid])})
-        raise ValueError(
-            "Labels must be 0 (majority) or 1 (minority). Received: labels "
-            f"containing {', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}. "
-            "Translate the labels, for example np.where(labels == minority, 1, 0)."
-        )
-    return labels.astype(np.int32, copy=False)
+    return low, high
 
 
-def check_both_classes(labels: np.ndarray) -> None:
-    """Refuse labels in which one of the two classes does not occur.
-
-    Args:
-        labels: 0 (majority) or 1 (minority), of shape (n,).
-
-    Raises:
-        ValueError: if only one class occurs.
-    """
-    n_minority = int(np.count_nonzero(labels))
-    n_majority = len(labels) - n_minority
-    if n_majority and n_minority:
-        return
-    missing = "majority image (label 0)" if n_minority else "minority image (label 1)"
-    raise ValueError(
-        f"There is no {missing}; expected images of both classes. Received: "
-        f"{n_majority} majority and {n_minority} minority images. Add the missing "
-        "class or check the labels."
-    )
+def _count_blank(images: np.ndarray) -> int:
+    """Return how many images are of one colour all over."""
+    first = images[:, :1, :1]
+    steps = (max(1, side // 4) for side in images.shape[1:3])
+    some = images[:, *(slice(None, None, step) for step in steps)]
+    suspects = np.flatnonzero((some == first).all(axis=(1, 2, 3)))
+    return sum(bool((images[i] == first[i]).all()) for i in suspects)
 
 
-def _as_array(images: Any) -> np.ndarray:
-    """Return images as one array; refuse those of different shapes."""
-    try:
-        array = np.asarray(images)
-    except ValueError:
-        array = None
-    if array is None or array.dtype == object:
-        shapes = sorted({np.shape(image) for image in images}, key=str)
-        raise ValueError(
-            "Images must all have the same shape. Received: images of shapes "
-            f"{', '.join(map(str, shapes[:5]))}{', ...' if len(shapes) > 5 else ''}. "
-            "Resize them to one size first; `read_images` and `load_folder` do with "
-            "`image_size`."
-        )
-    return array
-
-
-def _check_shape(
-    shape: tuple[int, ...], expected: tuple[int | None, ...] | None
+def check_shape(
+    shape: tuple[int | None, ...], expected: tuple[int | None, ...] | None
 ) -> None:
-    """Refuse what is not (n, height, width, 3) or not of the expected shape."""
+    """Refuse what is not (n, height, width, 3) or not of the expected shape.
+
+    Args:
+        shape: of the images; None for what is not known.
+        expected: the (height, width, 3) expected, as for `check_images`, or None.
+
+    Raises:
+        ValueError: if it is another.
+    """
     if 0 in shape:
         raise ValueError(
             "There are no images; expected at least one. Received: "
             f"images.shape={shape}. Check where they come from."
         )
-    if len(shape) != 4 or shape[3] != 3:
+    if len(shape) != 4 or shape[3] not in (3, None):
         raise ValueError(
             "Images must have the shape (n, height, width, 3). Received: "
             f"images.shape={shape}. {_shape_advice(shape)}"
@@ -225,7 +224,8 @@ def _check_shape(
     if expected is None:
         return
     if any(
-        side not in (None, own) for own, side in zip(shape[1:], expected, strict=True)
+        None not in (side, own) and side != own
+        for own, side in zip(shape[1:], expected, strict=True)
     ):
         raise ValueError(
             f"Images must have the shape (n, {', '.join(map(str, expected))}). "
@@ -234,7 +234,7 @@ def _check_shape(
         )
 
 
-def _shape_advice(shape: tuple[int, ...]) -> str:
+def _shape_advice(shape: tuple[int | None, ...]) -> str:
     """Say what to do with images of a wrong shape."""
     if len(shape) == 4 and shape[3] == 1:
         return "Repeat the gray channel: np.repeat(images, 3, axis=-1)."

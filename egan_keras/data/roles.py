@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
+from scipy.stats import mannwhitneyu
+
 MAJORITY, MINORITY = 0, 1
 
 _LISTED_NAMES = 20
+_HARDLY_A_DOUBT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,31 @@ def _alike(name: str, available: Sequence[str]) -> str | None:
 
 def _same_text(name: str) -> str:
     return unicodedata.normalize("NFC", name)
+
+
+def warn_if_reversed(scores: np.ndarray, labels: np.ndarray) -> None:
+    """Warn if minority images score clearly higher than majority images.
+
+    Args:
+        scores: shape (n,), low = minority.
+        labels: 0 (majority) or 1 (minority), of shape (n,).
+
+    Warns:
+        UserWarning: if a rank test leaves hardly a doubt that they do.
+    """
+    minority, majority = scores[labels == MINORITY], scores[labels == MAJORITY]
+    if not (len(minority) and len(majority) and np.isfinite(scores).all()):
+        return
+    test = mannwhitneyu(minority, majority, alternative="greater", method="asymptotic")
+    if test.pvalue < _HARDLY_A_DOUBT:
+        auroc = 1 - test.statistic / (len(minority) * len(majority))
+        warnings.warn(
+            "The images labelled minority score higher than the others, the opposite "
+            f"of what scores mean; expected low scores for label 1. Received: AUROC "
+            f"{auroc:.3f}. Check that label 1 is the rare class, in training and here; "
+            "1 - labels exchanges the two.",
+            stacklevel=3,
+        )
 
 
 def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from egan_keras.data.checks import check_both_classes, check_labels
+from egan_keras.data.arrays import as_array
+from egan_keras.data.checks import check_images
+from egan_keras.data.labels import check_both_classes, check_labels
 from egan_keras.data.lazy import LazyRows
 from egan_keras.data.roles import MAJORITY, MINORITY, ClassRoles
 
@@ -150,8 +152,8 @@ def subsample_minority(
 
     Raises:
         ValueError: if both ways to say how many are used, if there are fewer minority
-            images than asked for, if a class is missing, or for labels that
-            `check_labels` refuses.
+            images than asked for, if a class is missing, or for images and labels that
+            `check_images` and `check_labels` refuse.
 
     >>> images, labels = np.zeros((100, 8, 8, 3), np.uint8), np.repeat([0, 1], 50)
     >>> images, labels = subsample_minority(images, labels, ratio=10)
@@ -160,7 +162,10 @@ def subsample_minority(
     """
     rules = SplitRules(minority_count=minority_count, ratio=ratio, seed=seed)
     if not isinstance(images, LazyRows):
-        images = np.asarray(images)
+        images = as_array(images)
+        # Other arrays may be features, or wait for a third channel.
+        if images.ndim == 4 and images.shape[-1] == 3:
+            images = check_images(images)
     labels = check_labels(labels, len(images))
     check_both_classes(labels)
     if not rules.reduces_minority:

@@ -4,11 +4,12 @@ import dataclasses
 import html
 import json
 import os
+import warnings
 from typing import Any
 
 import numpy as np
 
-from egan_keras.data import LazyRows
+from egan_keras import data
 from egan_keras.files import write_atomically
 from egan_keras.metrics import (
     bootstrap_intervals,
@@ -115,8 +116,8 @@ class Report:
 
 def evaluate(
     model: Any,
-    images: np.ndarray,
-    labels: np.ndarray,
+    images: Any,
+    labels: Any = None,
     *,
     prevalence: float | None = None,
     resamples: int = 1000,
@@ -126,16 +127,17 @@ def evaluate(
 ) -> Report:
     """Scores labelled images with a model and reports on them.
 
-    The images must have taken no part in training, selection or calibration. Images of
-    one class are accepted; the report then holds what can be computed.
+    The images must have taken no part in training, selection or calibration. Those that
+    an `EGAN` was trained on are counted as `n_seen_in_training`, with a warning. Images
+    of one class are accepted; the report then holds what can be computed.
 
     Args:
         model: has `predict(images, batch_size=, verbose=0)` giving scores of shape
             (n, 1), and optionally `threshold` (float; 0 without it), `calibration`
             (a `Calibration` or None), `recipe` and `pairing` (names for the report).
-        images: shape (n, height, width, channels), what the model takes, an array or
-            `ImageFiles`.
-        labels: shape (n,), 0 = majority, 1 = minority.
+        images: shape (n, height, width, channels), what the model takes: an array or
+            `ImageFiles`; or a dataset of (images, labels), as `EGAN.fit` takes it.
+        labels: shape (n,), 0 = majority, 1 = minority; None with a dataset.
         prevalence: share of minority images where the model will be used, 0..1, to
             report the precision to expect there. Its interval comes from the ends of
             those of sensitivity and specificity, so it is on the wide side.
@@ -147,11 +149,14 @@ def evaluate(
     Raises:
         ValueError: if images, labels or scores are unusable, an option is out of range,
             or `extra` names a value that is measured here.
+
+    Warns:
+        UserWarning: if the model was trained on some of the images, or the minority
+            scores clearly higher than the majority.
     """
-    images, labels = _check_images(images, labels)
     if prevalence is not None:
         precision_at_prevalence(1.0, 1.0, prevalence)
-    scores = model.predict(images, batch_size=batch_size, verbose=0)
+    scores, labels, seen = _score(model, images, labels, batch_size)
     scores, labels = check_scores(scores, labels)
     measured = _measure(scores, labels, model, prevalence, resamples, seed)
     extra = extra or {}
@@ -163,26 +168,54 @@ def evaluate(
         )
     named = {name: getattr(model, name, None) for name in ("recipe", "pairing")}
     described = {name: value for name, value in named.items() if value is not None}
+    if seen is not None:
+        described["n_seen_in_training"] = _count_seen(seen)
     intervals = measured.pop("ci95")
     values = {**measured, "seed": seed, **described, **extra, "ci95": intervals}
     return Report(values, scores, labels)
 
 
-def _check_images(
-    images: np.ndarray, labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    labels = np.asarray(labels)
-    if not isinstance(images, LazyRows):
-        images = np.asarray(images)
-    if len(images) != len(labels):
-        raise ValueError(
-            "Images and labels do not match: expected one label for each image. "
-            f"Received: images={len(images)}, labels={len(labels)}. Pass both for the "
-            "same images."
+def _score(
+    model: Any, images: Any, labels: Any, batch_size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Returns scores and labels, and which images the model was trained on if it knows.
+
+    Models other than an `EGAN` may take images that are not RGB.
+    """
+    if hasattr(model, "score_labelled"):
+        return model.score_labelled(images, labels, batch_size=batch_size)
+    if data.is_dataset(images):
+        batches = data.labelled_batches(images, labels, batch_size=batch_size)
+        parts = [
+            (model.predict(x, batch_size=batch_size, verbose=0), y) for x, y in batches
+        ]
+        scores, labels = map(np.concatenate, zip(*parts, strict=True))
+    else:
+        if not isinstance(images, data.LazyRows):
+            images = data.as_array(images)
+        labels = data.as_column(labels)
+        if len(images) != len(labels):
+            raise ValueError(
+                "Images and labels do not match: expected one label for each image. "
+                f"Received: images={len(images)}, labels={len(labels)}. Pass both for "
+                "the same images."
+            )
+        # Before the images are scored, which can take long.
+        _, labels = check_scores(np.zeros(len(labels), np.float32), labels)
+        scores = model.predict(images, batch_size=batch_size, verbose=0)
+    data.warn_if_reversed(np.ravel(scores), labels)
+    return scores, labels, None
+
+
+def _count_seen(seen: np.ndarray) -> int:
+    count = int(np.count_nonzero(seen))
+    if count:
+        warnings.warn(
+            f"{count} of {len(seen)} images were trained on, so that the figures "
+            "flatter the model. Evaluate it on held-out images.",
+            stacklevel=3,
         )
-    # Before the images are scored, which can take long.
-    _, labels = check_scores(np.zeros(len(labels), np.float32), labels)
-    return images, labels
+    return count
 
 
 def _measure(

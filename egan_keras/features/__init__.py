@@ -12,12 +12,13 @@ from egan_keras.features.extraction import by_class, in_batches, labelled
 from egan_keras.features.orders import RowNumbers
 from egan_keras.features.standardized import StandardizedStem
 from egan_keras.features.statistics import load_statistics, save_statistics
-from egan_keras.features.stems import Features, StemFunction
+from egan_keras.features.stems import Features, RecognisingStem, StemFunction
 from egan_keras.features.tables import Tables
 
 __all__ = [
     "FeatureCache",
     "Features",
+    "RecognisingStem",
     "RowNumbers",
     "StandardizedStem",
     "StemFunction",

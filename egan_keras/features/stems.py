@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from egan_keras.data import LazyRows
+from egan_keras.data import LazyRows, row_hashes
 from egan_keras.version import __version__
 
 Features = list[np.ndarray | LazyRows]
@@ -63,6 +63,34 @@ class StemFunction:
             array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
             yield f"{array.shape} {array.dtype}".encode()
             yield array.tobytes()
+
+
+class RecognisingStem:
+    """A stem's function that also returns what images are recognised by.
+
+    So that no image is read a second time for it.
+
+    Args:
+        compute: Function from images to features.
+    """
+
+    def __init__(self, compute: StemFunction) -> None:
+        self._compute = compute
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        """Returns the features, and behind them `data.row_hashes` of the images."""
+        return [*self._compute(images), row_hashes(images)]
+
+    def row_types(
+        self, image_shape: tuple[int, ...]
+    ) -> list[tuple[tuple[int, ...], np.dtype]]:
+        """Returns shape and dtype of a row of each array that it returns."""
+        return [*self._compute.row_types(image_shape), ((), np.dtype(np.uint64))]
+
+    def identity(self) -> Iterator[bytes]:
+        """Yields what the arrays depend on beside the images."""
+        yield from self._compute.identity()
+        yield b"with row hashes"
 
 
 def _type_in_files(dtype: str) -> np.dtype:

@@ -1,20 +1,21 @@
 """EGAN: an adversarial network that scores images, with Keras's own interface."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
 
 from egan_keras import data, networks, thresholds
 from egan_keras.model import play
+from egan_keras.model.doors import KerasDoors
 from egan_keras.model.trainer import AdversarialTrainer
 
-_LAZY_BATCH_SIZE = 32
+_BATCH_SIZE = 32
 
 
 @keras.saving.register_keras_serializable("egan_keras")
-class EGAN(AdversarialTrainer):
+class EGAN(KerasDoors, AdversarialTrainer):
     """Finds the rare class: scores images, high for majority and low for minority.
 
     Okerinde et al., eGAN: Unsupervised approach to class imbalance using transfer
@@ -153,82 +154,80 @@ class EGAN(AdversarialTrainer):
         """The recipe's name, with what was chosen differently."""
         return networks.describe_recipe(self.choices)
 
-    @property
-    def threshold(self) -> float:
-        """An image whose score is below it is called minority; 0 until calibrated."""
-        return self.calibration.threshold if self.calibration else 0.0
-
     def call(self, images, training=False):
         """Returns the scores (n, 1) of images (n, h, w, 3), pixels 0..255."""
         scores = self.discriminator(images, training=training)
         return networks.in_full_precision(scores)
 
-    def predict(self, x, *args, **kwargs) -> np.ndarray:
+    def __call__(self, images, *args, **kwargs):
+        """Returns the scores of a batch, as `keras.Model.__call__`.
+
+        Raises:
+            ValueError: If the images are of another shape.
+        """
+        shape = getattr(images, "shape", None)
+        # PyTorch's and NumPy's know their rank; TensorFlow's may not.
+        if shape is not None and getattr(shape, "rank", 4) == 4:
+            data.check_shape((None, *shape[1:]), self.image_shape)
+        return super().__call__(images, *args, **kwargs)
+
+    def predict(
+        self, x, batch_size=None, verbose="auto", steps=None, callbacks=None
+    ) -> np.ndarray:
         """Returns the scores, float32 (n, 1), low = minority.
 
         Args:
-            x: Images (n, h, w, 3), RGB pixels 0..255, uint8 or float, `ImageFiles`,
-                or what else `keras.Model.predict` takes.
-            *args: Further arguments of `keras.Model.predict`.
-            **kwargs: Further arguments of `keras.Model.predict`.
+            x: Images (n, h, w, 3), RGB pixels 0..255, uint8 or float: an array, a
+                tensor, `ImageFiles`; or batches of them, with labels or without, in a
+                dataset or from a generator.
+            batch_size: As in `keras.Model.predict`.
+            verbose: As in `keras.Model.predict`.
+            steps: As in `keras.Model.predict`.
+            callbacks: As in `keras.Model.predict`.
 
         Raises:
-            ValueError: If an array does not hold images as described.
+            ValueError: If they are not images as described.
         """
-        if isinstance(x, np.ndarray | list | data.LazyRows):
-            x = data.check_images(x, image_shape=self.image_shape)
-        if isinstance(x, data.LazyRows):
-            return self._predict_lazy(x, *args, **kwargs)
-        return super().predict(x, *args, **kwargs)
-
-    def _predict_lazy(self, x, batch_size=None, verbose="auto", **kwargs) -> np.ndarray:
-        """Scores images that are read ahead, a few batches at a time."""
-        size = batch_size or _LAZY_BATCH_SIZE
-        batches = ((batch,) for batch in x.batches(size))
-        kwargs.setdefault("steps", -(-len(x) // size))
-        return super().predict(batches, verbose=verbose, **kwargs)
-
-    def calibrate(
-        self,
-        images,
-        labels=None,
-        *,
-        specificity: float | None = None,
-        sensitivity: float | None = None,
-        criterion: str | None = None,
-        confidence: float | None = 0.95,
-    ) -> thresholds.Calibration:
-        """Sets the threshold from held-out images that training did not see.
-
-        Args:
-            images: Images (n, h, w, 3), 0..255, or a dataset of (images, labels).
-            labels: Labels (n,), 0 or 1; `None` with a dataset.
-            specificity: Wanted share of majority images that are not called minority,
-                set from the majority images alone.
-            sensitivity: Wanted share of minority images that are found.
-            criterion: `"f1"` or `"youden"`, from images of both classes.
-            confidence: Confidence of the guarantee; `None` for none.
-
-        Returns:
-            How the threshold was set; kept in `calibration` and saved with the model.
-
-        Raises:
-            ValueError: If there are too few images for the guarantee, or not exactly
-                one wish is given.
-        """
-        scores, all_labels = [], []
-        for batch, batch_labels in self._batches(images, labels):
-            scores.append(self.predict_on_batch(batch))
-            all_labels.append(batch_labels)
-        self.calibration = thresholds.calibrate(
-            np.concatenate(scores)[:, 0],
-            np.concatenate(all_labels),
-            specificity=specificity,
-            sensitivity=sensitivity,
-            criterion=criterion,
-            confidence=confidence,
+        size = batch_size or _BATCH_SIZE
+        images = data.images_or_batches(
+            x, image_shape=self.image_shape, batch_size=size, must_end=steps is None
         )
-        return self.calibration
+        options = {"verbose": verbose, "steps": steps, "callbacks": callbacks}
+        if isinstance(images, np.ndarray):
+            return super().predict(images, batch_size, **options)
+        if isinstance(images, data.LazyRows):
+            options["steps"] = steps or -(-len(images) // size)
+            return self._predict_batches(images.batches(size), **options)
+        options["steps"] = steps or images.n_batches
+        return self._predict_batches(images, **options)
+
+    def _predict_batches(self, batches: Iterable[np.ndarray], **options) -> np.ndarray:
+        """Scores batches; errors in them are raised as they are, not TensorFlow's."""
+        errors = []
+
+        def read():
+            try:
+                for batch in batches:
+                    yield (batch,)
+            except Exception as error:
+                errors.append(error)
+                raise
+
+        try:
+            return super().predict(read(), **options)
+        except Exception:
+            if errors:
+                raise errors[0] from None
+            raise
+
+    def predict_on_batch(self, x) -> np.ndarray:
+        """Returns the scores of one batch, as `keras.Model.predict_on_batch` does.
+
+        Raises:
+            ValueError: If they are not images as described in `predict`.
+        """
+        x = data.check_images(x, image_shape=self.image_shape)
+        return super().predict_on_batch(np.asarray(x))
 
     def in_float32(self) -> "EGAN":
         """Returns a copy that computes in float32, whatever Keras's policy.
@@ -239,6 +238,7 @@ class EGAN(AdversarialTrainer):
         config = {**self.get_config(), "calibration": None}
         copy = type(self).from_config(networks.config_in_float32(config))
         copy.set_weights(self.get_weights())
+        copy.remember(self._hashes_trained_on)
         return copy
 
     def load_weights(self, filepath, **kwargs) -> None:
@@ -248,6 +248,7 @@ class EGAN(AdversarialTrainer):
 
     def get_config(self) -> dict:
         """Returns the arguments of the constructor, serialised."""
+        calibration = self.calibration
         return {
             **super().get_config(),
             "discriminator": keras.saving.serialize_keras_object(self.discriminator),
@@ -255,7 +256,8 @@ class EGAN(AdversarialTrainer):
             "shared": networks.shared_names(self.generator, self.discriminator),
             "recipe": dataclasses.asdict(self.choices),
             "pairing": self.pairing,
-            "calibration": self.calibration and self.calibration.to_dict(),
+            "calibration": calibration and calibration.to_dict(),
+            "calibrated_weights": calibration and self._weights_hash(),
         }
 
     @classmethod
@@ -270,8 +272,11 @@ class EGAN(AdversarialTrainer):
             config["generator"], config["discriminator"], config.pop("shared")
         )
         config["recipe"] = networks.Recipe(**config["recipe"])
-        if config["calibration"]:
-            config["calibration"] = thresholds.Calibration.from_dict(
-                config["calibration"]
-            )
-        return cls(**config)
+        calibration = config.pop("calibration")
+        calibrated_weights = config.pop("calibrated_weights", None)
+        model = cls(**config)
+        if calibration:
+            # The weights are yet to be loaded, or are others from now on.
+            model._calibration = thresholds.Calibration.from_dict(calibration)
+            model._calibrated_weights = calibrated_weights
+        return model

@@ -1,6 +1,8 @@
 """From labelled images to what the steps of training and validation read."""
 
+import operator
 import os
+import warnings
 
 import numpy as np
 import tensorflow as tf
@@ -31,22 +33,33 @@ def training_dataset(
         **options: Passed to `features.training_dataset`.
 
     Returns:
-        The dataset and the tables, as `features.training_dataset` returns them, and
-        the numbers of majority and minority images, mirrored ones counted.
+        The dataset and the tables, as `features.training_dataset` returns them; the
+        numbers of majority and minority images, mirrored ones counted; and what all of
+        them are recognised by, see `data.row_hashes`.
 
     Raises:
-        ValueError: If one class is missing.
+        ValueError: If one class is missing, or all majority images are the same.
+
+    Warns:
+        UserWarning: If there are more minority than majority images, or an image is
+            both.
     """
     if batches.labels is not None:
         data.check_both_classes(batches.labels)
+        _warn_if_swapped(batches, *np.bincount(batches.labels))
     stem = features.StandardizedStem(discriminator.stem)
+    recognising = features.RecognisingStem(stem.compute)
     majority, (minority,) = features.by_class(
-        batches, stem.compute if cache else None, cache=cache, verbose=verbose
+        batches, recognising if cache else None, cache=cache, verbose=verbose
     )
+    data.check_both_classes(np.repeat([0, 1], [len(majority[0]), len(minority)]))
+    if batches.labels is None:
+        _warn_if_swapped(batches, len(majority[0]), len(minority))
     if mirrored_minority and minority.ndim == 4:
         minority = data.WithMirrorImages(minority)
     counts = len(majority[0]), len(minority)
-    data.check_both_classes(np.repeat([0, 1], counts))
+    hashes = np.asarray(majority.pop() if cache else data.row_hashes(majority[0]))
+    data.check_not_all_the_same(hashes)
     adapted = _adapt(
         stem, discriminator, majority if cache else stem.unkept(majority[0])
     )
@@ -54,16 +67,43 @@ def training_dataset(
         layer.weigh(len(minority))
     if cache:
         majority = adapted
-        known_minority = stem.features(minority, cache, "minority", show=False)
+        *raw, minority_hashes = cache.features(
+            minority, recognising, "minority", show=False
+        )
+        known_minority = stem.standardized(raw)
         minority = cache.features(
             minority, features.StemFunction(generator.stem), "minority", show=False
         )
     else:
+        minority_hashes = data.row_hashes(minority)
         known_minority = minority = [minority]
+    minority_hashes = np.asarray(minority_hashes)
+    _warn_of_both(hashes, minority_hashes)
     dataset, tables = features.training_dataset(
         majority, minority, known_minority, **options
     )
-    return dataset, tables, counts
+    return dataset, tables, counts, np.concatenate([hashes, minority_hashes])
+
+
+def _warn_if_swapped(batches, n_majority: int, n_minority: int) -> None:
+    advice = "Exchange them: model.fit(images, 1 - labels)."
+    if isinstance(batches, data.DatasetBatches):
+        advice = (
+            "Exchange them: dataset.map(lambda x, y: (x, 1 - y)), or name the common "
+            "class first in image_dataset_from_directory(..., class_names=[...])."
+        )
+    data.warn_if_swapped(n_majority, n_minority, advice)
+
+
+def _warn_of_both(majority: np.ndarray, minority: np.ndarray) -> None:
+    """Warns of images that are labelled both majority and minority."""
+    count = len(np.intersect1d(majority, minority))
+    if count:
+        warnings.warn(
+            f"{count} images are labelled both 0 and 1; expected one label for each. "
+            "Received: the same pixels with both. Look at them, and leave one out.",
+            stacklevel=3,
+        )
 
 
 def endless(dataset, steps_per_execution: int) -> tuple:
@@ -162,7 +202,7 @@ def as_pair(labelled) -> tuple:
     Raises:
         ValueError: If it is neither a dataset nor a pair.
     """
-    if isinstance(labelled, tf.data.Dataset):
+    if data.is_dataset(labelled):
         return labelled, None
     if isinstance(labelled, tuple | list) and len(labelled) == 2:
         return tuple(labelled)
@@ -173,12 +213,16 @@ def as_pair(labelled) -> tuple:
     )
 
 
-def check_fit_options(options: dict) -> None:
+def check_fit_options(
+    options: dict, *, batch_size: int | None, epochs: int | None
+) -> None:
     """Refuses options of `keras.Model.fit` that have no meaning here.
 
     Raises:
-        ValueError: If there is one.
+        ValueError: If there is one, or a number is none or too small.
     """
+    _check_count("batch_size", batch_size)
+    _check_count("epochs", epochs)
     advice = {
         "class_weight": "The classes are split and weighted by the recipe.",
         "sample_weight": "Leave out images instead.",
@@ -194,3 +238,15 @@ def check_fit_options(options: dict) -> None:
                 f"its documentation, {', '.join(sorted(allowed))}. Received: "
                 f"{name}={options[name]!r}. {advice.get(name, '')}".rstrip()
             )
+
+
+def _check_count(name: str, value: int | None) -> None:
+    try:
+        valid = value is None or operator.index(value) > 0
+    except TypeError:
+        valid = False
+    if not valid:
+        raise ValueError(
+            f"`{name}` must be a positive int, or None for the recipe's. Received: "
+            f"{name}={value!r}. Leave it out, or pass 1 or more."
+        )

@@ -9,6 +9,7 @@ import numpy as np
 
 from egan_keras import data, features
 from egan_keras.model import distribution, preparation
+from egan_keras.model.calibrated import Calibrated
 from egan_keras.model.divergence import StopOnDivergence
 from egan_keras.model.steps import Steps
 from egan_keras.model.two_optimizers import TwoOptimizers
@@ -16,7 +17,7 @@ from egan_keras.model.validation import ValidationMetrics
 from egan_keras.networks import in_full_precision
 
 
-class AdversarialTrainer(Steps, TwoOptimizers):
+class AdversarialTrainer(Calibrated, Steps, TwoOptimizers):
     """What `compile`, `fit` and `evaluate` do for a generator and a discriminator.
 
     A subclass sets, in its constructor, `generator` and `discriminator` (see
@@ -107,7 +108,8 @@ class AdversarialTrainer(Steps, TwoOptimizers):
 
         The classes are split by label. The frozen stems run over the images once,
         then the epochs read what they put out. The threshold goes back to 0, since
-        the scores change.
+        the scores change. The model remembers which images it was trained on, so that
+        `calibrate` leaves them out.
 
         Args:
             x: Images (n, h, w, 3), RGB pixels 0..255, uint8 or float; or a
@@ -142,10 +144,11 @@ class AdversarialTrainer(Steps, TwoOptimizers):
 
         Raises:
             ValueError: If the images or labels are not as described, one class is
-                missing, or an argument of Keras's has no meaning here.
+                missing, all images are the same, or an argument of Keras's has no
+                meaning here.
         """
         self._assert_compile_called("fit")
-        preparation.check_fit_options(kwargs)
+        preparation.check_fit_options(kwargs, batch_size=batch_size, epochs=epochs)
         distribution.check_replicas(self)
         batches = self._batches(x, y)
         cache = preparation.feature_cache(
@@ -153,7 +156,7 @@ class AdversarialTrainer(Steps, TwoOptimizers):
         )
         if validation_data is not None:
             validation_data = self._batches(*preparation.as_pair(validation_data))
-        dataset, tables, counts = preparation.training_dataset(
+        dataset, tables, counts, hashes = preparation.training_dataset(
             self.generator,
             self.discriminator,
             batches,
@@ -172,6 +175,7 @@ class AdversarialTrainer(Steps, TwoOptimizers):
             )
         self._set_step(cache is not None, self.choices.fake_weight(*counts))
         self.calibration = None
+        self.remember(hashes)
         dataset, steps_per_epoch = preparation.endless(
             dataset, self.steps_per_execution
         )
@@ -219,8 +223,10 @@ class AdversarialTrainer(Steps, TwoOptimizers):
     def _forget_compiled_functions(self) -> None:
         self.train_function = self.test_function = self.predict_function = None
 
-    def _batches(self, x, y):
-        return data.labelled_batches(x, y, image_shape=self.image_shape)
+    def _batches(self, x, y, batch_size: int = 128):
+        return data.labelled_batches(
+            x, y, batch_size=batch_size, image_shape=self.image_shape
+        )
 
     def _validation_dataset(self, batches, batch_size, cache=None):
         dataset, classes = preparation.validation_dataset(

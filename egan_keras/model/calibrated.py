@@ -1,0 +1,182 @@
+"""A threshold that belongs to the weights it was set with, and what was trained on."""
+
+import hashlib
+import warnings
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from egan_keras import data, thresholds
+
+_TRAINED_ON = "trained_on"
+
+
+class Scored(NamedTuple):
+    """Labelled images with their scores.
+
+    Attributes:
+        scores: float32 (n,), low = minority.
+        labels: int32 (n,), 0 majority and 1 minority.
+        trained_on: Whether `fit` was given the image, bool (n,).
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray
+    trained_on: np.ndarray
+
+
+class Calibrated(keras.Model):
+    """A Keras model with a threshold, that knows which images it was trained on.
+
+    A subclass sets `discriminator` in its constructor, and has `_batches`, which gives
+    checked batches of images and labels.
+
+    Args:
+        **kwargs: Arguments of `keras.Model`.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self._calibration = self._calibrated_weights = None
+        self._hashes_trained_on = np.empty(0, np.uint64)
+
+    @property
+    def calibration(self) -> thresholds.Calibration | None:
+        """How the threshold was set; `None` if it was not, or for other weights.
+
+        Scores change with the weights, whatever changes these: `fit`, `set_weights`,
+        `assign`, or building the model anew from its configuration.
+        """
+        # One that was saved before weights were noted is believed.
+        if self._calibration is None or self._calibrated_weights is None:
+            return self._calibration
+        fits = self._weights_hash() == self._calibrated_weights
+        return self._calibration if fits else None
+
+    @calibration.setter
+    def calibration(self, calibration: thresholds.Calibration | None) -> None:
+        self._calibration = calibration
+        self._calibrated_weights = calibration and self._weights_hash()
+
+    @property
+    def threshold(self) -> float:
+        """An image whose score is below it is called minority; 0 until calibrated."""
+        calibration = self.calibration
+        return calibration.threshold if calibration else 0.0
+
+    def calibrate(
+        self,
+        images,
+        labels=None,
+        *,
+        specificity: float | None = None,
+        sensitivity: float | None = None,
+        criterion: str | None = None,
+        confidence: float | None = 0.95,
+    ) -> thresholds.Calibration:
+        """Sets the threshold from held-out images that training did not see.
+
+        Images that `fit` was given are left out, with a warning: their scores flatter.
+
+        Args:
+            images: Images (n, h, w, 3), 0..255, or a dataset of (images, labels).
+            labels: Labels (n,), 0 or 1; `None` with a dataset.
+            specificity: Wanted share of majority images that are not called minority,
+                set from the majority images alone.
+            sensitivity: Wanted share of minority images that are found.
+            criterion: `"f1"` or `"youden"`, from images of both classes.
+            confidence: Confidence of the guarantee; `None` for none.
+
+        Returns:
+            How the threshold was set; kept in `calibration` and saved with the model.
+            It holds for the weights of now: with others the threshold is 0.
+
+        Raises:
+            ValueError: If there are too few images for the guarantee, all were trained
+                on, or not exactly one wish is given.
+        """
+        scores, labels, trained_on = self.score_labelled(images, labels)
+        n_left_out, n_images = np.count_nonzero(trained_on), len(trained_on)
+        if n_left_out == n_images:
+            raise ValueError(
+                "A threshold is set on held-out images; expected some that `fit` was "
+                f"not given. Received: {n_images} images, all of them trained on. Hold "
+                "images out before training, as ek.load_folder does."
+            )
+        left_out = (
+            f"{n_left_out} of {n_images} images were left out, because `fit` was given "
+            "them and their scores flatter."
+        )
+        try:
+            self.calibration = thresholds.calibrate(
+                scores[~trained_on],
+                labels[~trained_on],
+                specificity=specificity,
+                sensitivity=sensitivity,
+                criterion=criterion,
+                confidence=confidence,
+            )
+        except ValueError as error:
+            if not n_left_out:
+                raise
+            raise ValueError(f"{error} {left_out}") from error
+        if n_left_out:
+            warnings.warn(
+                f"{left_out} The threshold is set on the others.", stacklevel=2
+            )
+        return self.calibration
+
+    def score_labelled(self, images, labels=None, *, batch_size: int = 128) -> Scored:
+        """Returns the scores of labelled images, and which were trained on.
+
+        Args:
+            images: Images (n, h, w, 3), 0..255, or a dataset of (images, labels).
+            labels: Labels (n,), 0 or 1; `None` with a dataset.
+            batch_size: Images scored at once, where a dataset does not say.
+
+        Raises:
+            ValueError: If images or labels are refused, or all images are the same.
+
+        Warns:
+            UserWarning: If the minority's scores are clearly higher than the
+                majority's.
+        """
+        parts = []
+        for batch, batch_labels in self._batches(images, labels, batch_size):
+            scores = super().predict_on_batch(batch)[:, 0]
+            parts.append((scores, batch_labels, data.row_hashes(batch)))
+        scores, labels, hashes = map(np.concatenate, zip(*parts, strict=True))
+        data.check_not_all_the_same(hashes)
+        data.warn_if_reversed(scores, labels)
+        return Scored(scores, labels, np.isin(hashes, self._hashes_trained_on))
+
+    def remember(self, hashes: np.ndarray) -> None:
+        """Takes in which images are trained on.
+
+        Args:
+            hashes: What `data.row_hashes` returned, uint64 (n,).
+        """
+        self._hashes_trained_on = np.union1d(self._hashes_trained_on, hashes)
+
+    def save_own_variables(self, store) -> None:
+        """Saves beside the weights which images were trained on."""
+        super().save_own_variables(store)
+        store[_TRAINED_ON] = self._hashes_trained_on
+
+    def load_own_variables(self, store) -> None:
+        """Loads what `save_own_variables` saved."""
+        values = {name: store[name] for name in store.keys()}
+        # Models that were saved before do not know.
+        hashes = values.pop(_TRAINED_ON, np.empty(0))
+        self._hashes_trained_on = np.asarray(hashes).astype(np.uint64)
+        super().load_own_variables(values)
+
+    def _weights_hash(self) -> str:
+        """Returns what the weights that make the scores are recognised by."""
+        digest = hashlib.sha256()
+        for weight in self.discriminator.weights:
+            array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+            digest.update(f"{array.shape} {array.dtype}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()[:32]
