@@ -13,7 +13,6 @@ import numpy as np
 from egan_keras import data
 from egan_keras.data.decoding import GrayRange, UnreadableError, read_header
 from egan_keras.data.images import DEFAULT_SIZE
-from egan_keras.data.roles import warn_if_swapped
 from egan_keras.data.splits import Division, divide
 from egan_keras.experiments.grid import Task, fingerprint
 
@@ -62,8 +61,7 @@ class TaskFiles:
     def __init__(self, task: Task) -> None:
         self.task = task
         self._listing = listing = data.list_images(task.data, task.roles)
-        pool, _ = listing.sides(task.roles, 0)
-        warn_if_swapped(*task.roles.count(pool), task.roles.how_to_swap)
+        listing.warn(task.roles)
         kinds = {
             "train/" if listing.test else "": listing.pool,
             "validation/": listing.validation or {},
