@@ -12,6 +12,7 @@ import numpy as np
 
 from egan_keras import data
 from egan_keras.data.decoding import GrayRange, UnreadableError, read_header
+from egan_keras.data.depths import check_depths, deep_among
 from egan_keras.data.images import DEFAULT_SIZE
 from egan_keras.data.splits import Division, divide
 from egan_keras.experiments.grid import Task, fingerprint
@@ -83,6 +84,15 @@ class TaskFiles:
     def passed_over(self) -> Counter[str]:
         """Number of other files and folders below the task's, by reason."""
         return self._listing.all_passed_over
+
+    def check_depths(self) -> None:
+        """Refuses images of more than 8 bits that need a range of grays.
+
+        Raises:
+            ValueError: if there are such; a few of each class are opened.
+        """
+        groups = {each.name: deep_among(each.paths) for each in self._folders}
+        check_depths(groups, self.task.gray_range)
 
     def fingerprint(self) -> str:
         """Returns a fingerprint of the files' names and sizes.
