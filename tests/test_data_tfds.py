@@ -14,7 +14,9 @@ def root(tmp_path):
             folder = tmp_path / split / name
             folder.mkdir(parents=True)
             for i in range(count):
-                Image.new("L", (8, 8), 10 * i + len(name)).save(folder / f"{i}.png")
+                image = Image.new("L", (8, 8), 10 * i + len(name))
+                image.putpixel((7, 7), 255)
+                image.save(folder / f"{i}.png")
     return tmp_path
 
 
@@ -47,6 +49,15 @@ def test_rare_minority_leaves_the_majority_alone(root):
     )
     np.testing.assert_array_equal(two.test.images, everything.test.images)
     np.testing.assert_array_equal(two.train.images, load(root, ratio=4).train.images)
+
+
+def test_records_of_one_colour_are_refused_or_left_out(root):
+    Image.new("L", (8, 8), 3).save(root / "train" / "cat" / "0.png")
+    with pytest.raises(ValueError, match="1 of 16 .*of one colour, RGB .3, 3, 3"):
+        load(root)
+    splits = load(root, skip_unreadable=True)
+    assert sum(len(split.skipped) for split in splits) == 1
+    assert sum(split.majority_count for split in splits) == 13
 
 
 def test_a_set_without_test_split_is_split_in_three(root):

@@ -111,6 +111,43 @@ def test_folders_are_searched_and_hidden_and_other_files_passed_over(
     assert names == ["a.jpg", "b/1.png", "b/2.PNG"]
 
 
+def test_images_of_12_bits_are_read_by_the_range_of_the_model(
+    score, exported, tmp_path
+):
+    gray = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(gray).save(folder / "8.png")
+    Image.fromarray(np.rint(gray * (4095 / 255)).astype(np.uint16)).save(
+        folder / "12.tif"
+    )
+    Image.fromarray(np.full((9, 9), 5000, np.uint16)).save(folder / "black.png")
+    (folder / "notes.txt").touch()
+    done = score(exported, folder, "--json")
+    told = json.loads(done.stdout)
+    assert told["images"][0]["score"] == told["images"][1]["score"]
+    counts = [told[name] for name in ("n_skipped", "n_constant", "n_clipped")]
+    assert counts == [0, 1, 1] and told["passed_over"] == {"other suffix .txt": 1}
+    for words in (
+        "Passed over: 1 other suffix .txt",
+        "Scored all the same, of a single colour: 1 images: ",
+        "Clipped to black and white: 1 images: ",
+    ):
+        assert words in done.stderr
+    other = score(exported, folder / "12.tif", "--json", "--gray-range", "0,65535")
+    assert json.loads(other.stdout)["images"][0]["score"] != told["images"][0]["score"]
+    assert "0 is black and 4095 white" in score(exported, "--info").stdout
+
+
+def test_images_of_12_bits_are_warned_of_without_a_range(kit, tmp_path):
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 64).save(
+        tmp_path / "a.tif"
+    )
+    deep = kit.depths.deep_among([tmp_path / "a.tif"])
+    with pytest.warns(UserWarning, match=r"have values from 0 to 4032.*0,4095"):
+        kit.depths.warn_of_depths(deep)
+
+
 def test_a_damaged_image_ends_in_one_sentence_or_is_left_out(score, exported, tmp_path):
     golden = exported.with_name("tiny_golden")
     images = sorted(golden.iterdir())
@@ -236,8 +273,11 @@ def test_images_are_decoded_bit_for_bit_as_by_the_package(kit, tmp_path):
     for turn in range(1, 9):
         exif[274] = turn
         _images()["colour.jpg"].save(tmp_path / f"turned{turn}.jpg", exif=exif)
+    damaged = b"Exif\0\0II*\0\x08\0\0\0\x02\0\x0f\x01\x03\0\x01\0\0\0\x05\0\0\0"
+    damaged += b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    _images()["colour.jpg"].save(tmp_path / "mistyped.jpg", exif=damaged)
     paths = sorted(tmp_path.iterdir())
-    assert len(paths) == 20
+    assert len(paths) == 21
     for path in paths:
         for size in (None, (24, 32), (96, 80)):
             expected = decoding.decode_image(path, size)

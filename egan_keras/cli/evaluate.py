@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         skip_unreadable=arguments.skip_unreadable,
     )
     runs.tell_passed_over(images.passed_over)
-    runs.tell_files("Skipped {} unreadable files", images.skipped)
+    runs.tell_files(runs.SKIPPED, images.skipped)
     prevalence = arguments.prevalence or config.options["prevalence"]
     report = evaluation.evaluate(
         model,

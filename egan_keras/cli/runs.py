@@ -19,6 +19,7 @@ CONFIG = "config.json"
 HISTORY = "history.csv"
 REPORT = "report.json"
 PLOTS = "plots"
+SKIPPED = "Skipped {} unreadable files or images of a single colour"
 
 _NAMED_FILES = 5
 

@@ -139,7 +139,7 @@ def load(arguments: argparse.Namespace) -> data.Splits:
         )
     runs.tell_passed_over(_passed_over(splits))
     skipped = [path for images in splits for path in images.skipped]
-    runs.tell_files("Skipped {} unreadable files", skipped)
+    runs.tell_files(runs.SKIPPED, skipped)
     _check_test(splits.test)
     if not arguments.skip_unreadable:
         # The others are read before training, but these after it.
@@ -247,7 +247,7 @@ def _config(
             for name, images in splits._asdict().items()
         },
         skipped=[path for images in splits for path in images.skipped],
-        passed_over=_passed_over(splits),
+        passed_over=dict(_passed_over(splits)),
     )
 
 

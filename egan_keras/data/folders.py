@@ -10,7 +10,7 @@ from egan_keras.data.decoding import check_gray_range
 from egan_keras.data.images import ImageSize, can_decode, check_image_size
 from egan_keras.data.labelled import Splits, read_splits
 from egan_keras.data.layouts import Listing, list_images
-from egan_keras.data.roles import ClassRoles, warn_if_swapped
+from egan_keras.data.roles import ClassRoles
 from egan_keras.data.splits import SplitRules, divide
 
 
@@ -91,8 +91,8 @@ def load_folder(
     check_image_size(image_size)
     gray_range = check_gray_range(gray_range)
     listing = list_images(root, roles)
+    listing.warn(roles)
     pool, test = listing.sides(roles, seed)
-    warn_if_swapped(*roles.count(pool), roles.how_to_swap)
 
     def is_usable(path: Path) -> bool:
         return not skip_unreadable or can_decode(path, gray_range)

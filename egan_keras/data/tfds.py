@@ -9,7 +9,7 @@ from urllib.error import URLError
 import numpy as np
 
 from egan_keras.data.decoding import EncodedImage, check_gray_range
-from egan_keras.data.images import ImageSize, check_image_size
+from egan_keras.data.images import ImageSize, can_decode, check_image_size
 from egan_keras.data.labelled import Splits, read_splits
 from egan_keras.data.roles import ClassRoles, warn_if_swapped
 from egan_keras.data.splits import SplitRules, divide
@@ -27,6 +27,7 @@ def load_tfds(
     seed: int = 0,
     validation_fraction: float = 0.2,
     test_fraction: float = 0.2,
+    skip_unreadable: bool = False,
     data_dir: str | PathLike[str] | None = None,
 ) -> Splits:
     """Load a labelled image set of tensorflow-datasets, split as `load_folder` does.
@@ -49,6 +50,7 @@ def load_tfds(
         seed: what is held out and kept depends on it alone.
         validation_fraction: part of `train` held out, in [0, 1).
         test_fraction: part of `train` held out where there is no `test`, in [0, 1).
+        skip_unreadable: as for `load_folder`.
         data_dir: folder of prepared sets; None means tensorflow-datasets' own,
             `~/tensorflow_datasets`. Not for a builder, which knows its own.
 
@@ -83,11 +85,16 @@ def load_tfds(
     if "test" in splits:
         test = _read_records(builder, "test", image_key, label_key, roles)
     warn_if_swapped(*roles.count(pool), roles.how_to_swap)
+
+    def is_usable(record: EncodedImage) -> bool:
+        return not skip_unreadable or can_decode(record, gray_range)
+
     return read_splits(
-        divide(pool, test, roles, rules),
+        divide(pool, test, roles, rules, is_usable=is_usable),
         roles,
         image_size=image_size,
         gray_range=gray_range,
+        skip_unreadable=skip_unreadable,
     )
 
 

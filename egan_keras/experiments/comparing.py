@@ -71,6 +71,7 @@ def _check_tasks(grid: Grid) -> dict[Task, TaskFiles]:
     for task, each in files.items():
         if each.passed_over:
             print(f"Passed over in {task.label}: {in_words(each.passed_over)}")
+        each.check_depths()
         each.divide(grid.highest_count(task), 0)
     return files
 

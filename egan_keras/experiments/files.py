@@ -12,8 +12,8 @@ import numpy as np
 
 from egan_keras import data
 from egan_keras.data.decoding import GrayRange, UnreadableError, read_header
+from egan_keras.data.depths import check_depths, deep_among
 from egan_keras.data.images import DEFAULT_SIZE
-from egan_keras.data.roles import warn_if_swapped
 from egan_keras.data.splits import Division, divide
 from egan_keras.experiments.grid import Task, fingerprint
 
@@ -62,8 +62,7 @@ class TaskFiles:
     def __init__(self, task: Task) -> None:
         self.task = task
         self._listing = listing = data.list_images(task.data, task.roles)
-        pool, _ = listing.sides(task.roles, 0)
-        warn_if_swapped(*task.roles.count(pool), task.roles.how_to_swap)
+        listing.warn(task.roles)
         kinds = {
             "train/" if listing.test else "": listing.pool,
             "validation/": listing.validation or {},
@@ -85,6 +84,15 @@ class TaskFiles:
     def passed_over(self) -> Counter[str]:
         """Number of other files and folders below the task's, by reason."""
         return self._listing.all_passed_over
+
+    def check_depths(self) -> None:
+        """Refuses images of more than 8 bits that need a range of grays.
+
+        Raises:
+            ValueError: if there are such; a few of each class are opened.
+        """
+        groups = {each.name: deep_among(each.paths) for each in self._folders}
+        check_depths(groups, self.task.gray_range)
 
     def fingerprint(self) -> str:
         """Returns a fingerprint of the files' names and sizes.
