@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+CACHE_VARIABLE = "EGAN_KERAS_CACHE"
+
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _HASHED_AT_ONCE = 1024**2
@@ -94,6 +96,19 @@ def check_space(path: str | os.PathLike, n_bytes: float, what: str) -> None:
             f"Received: {free / 1e6:,.1f} MB free at {str(folder)!r}. Delete something "
             "there, or name a folder on another disk",
         )
+
+
+def cache_folder() -> Path:
+    """Returns the folder of what later runs read again, where none is named.
+
+    It is what the environment variable EGAN_KERAS_CACHE names, else `egan_keras` in
+    the user's cache folder (XDG_CACHE_HOME, or ~/.cache).
+    """
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "egan_keras"
 
 
 def free_bytes(folder: str | os.PathLike) -> int:

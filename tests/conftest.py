@@ -20,6 +20,14 @@ def seeded():
     keras.utils.set_random_seed(0)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache_folder(tmp_path_factory):
+    """No test reads or writes the cache folder of who runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EGAN_KERAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def digits():
     """Handwritten zeros (majority) and ones as 32x32 RGB pixels: images, labels."""
