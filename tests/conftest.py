@@ -8,6 +8,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from sklearn.datasets import load_digits
 
 import egan_keras as ek
@@ -85,6 +87,13 @@ def build_tiny(tiny_weights):
         return model
 
     return build
+
+
+def save_unique(image: Image.Image, path: Path) -> None:
+    """Saves a PNG whose bytes no other file has, whatever its pixels."""
+    text = PngInfo()
+    text.add_text("file", str(path))
+    image.save(path, pnginfo=text)
 
 
 def real_images(name: str) -> Path:

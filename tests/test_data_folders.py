@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from conftest import save_unique
 from PIL import Image
 
 from egan_keras.data import check_folder, folders, images, load_folder
@@ -12,7 +13,7 @@ def write_classes(root, counts, size=(8, 8)):
     for name, count in counts.items():
         (root / name).mkdir(parents=True)
         for i in range(count):
-            Image.new("L", size, i).save(root / name / f"{i:02}.png")
+            save_unique(Image.new("L", size, i), root / name / f"{i:02}.png")
     return root
 
 
@@ -142,8 +143,8 @@ def test_test_images_have_no_say_in_the_size(parted):
 
 
 def test_all_splits_get_one_size(parted):
-    Image.new("L", (9, 7)).save(parted / "test" / "car" / "odd.png")
-    Image.new("L", (9, 7)).save(parted / "train" / "car" / "odd.png")
+    for split in ("train", "test"):
+        save_unique(Image.new("L", (9, 7)), parted / split / "car" / "odd.png")
     with pytest.warns(UserWarning, match="2 different sizes"):
         splits = load(parted)
     assert {split.images.shape[1:] for split in splits} == {(224, 224, 3)}

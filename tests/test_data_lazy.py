@@ -3,6 +3,7 @@ import time
 
 import numpy as np
 import pytest
+from conftest import save_unique
 from PIL import Image
 
 from egan_keras.data import (
@@ -78,7 +79,8 @@ def test_lazy_folders_hold_what_others_do(tmp_path, damaged):
     for name, count in (("car", 20), ("plane", 10)):
         (tmp_path / name).mkdir()
         for number in range(count):
-            Image.new("L", (8, 8), number).save(tmp_path / name / f"{number:02}.png")
+            image = Image.new("L", (8, 8), number)
+            save_unique(image, tmp_path / name / f"{number:02}.png")
     if damaged:
         path = tmp_path / "car" / "03.png"
         path.write_bytes(path.read_bytes()[:40])

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import requests
 import tensorflow_datasets as tfds
+from conftest import save_unique
 from PIL import Image
 
 from egan_keras.data import load_folder, load_tfds
@@ -14,7 +15,8 @@ def root(tmp_path):
             folder = tmp_path / split / name
             folder.mkdir(parents=True)
             for i in range(count):
-                Image.new("L", (8, 8), 10 * i + len(name)).save(folder / f"{i}.png")
+                image = Image.new("L", (8, 8), 10 * i + len(name))
+                save_unique(image, folder / f"{i}.png")
     return tmp_path
 
 

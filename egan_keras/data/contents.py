@@ -47,18 +47,11 @@ def content_hashes(paths: Sequence[str | PathLike[str]]) -> list[str | None]:
     states = [_state(path) for path in paths]
     hashes = _look_up([mark for mark, _ in states])
     missing = [row for row, found in enumerate(hashes) if found is None]
-    settled = {}
     for row, found in zip(missing, _read([paths[row] for row in missing]), strict=True):
         hashes[row] = found
-        mark, changed = states[row]
-        if (
-            found
-            and changed < started - _UNSETTLED_NS
-            and _state(paths[row])[0] == mark
-        ):
-            settled[mark] = found
-    if settled:
-        _keep(settled)
+    settled = [row for row in missing if states[row][1] < started - _UNSETTLED_NS]
+    # Of a file that was changed while it was read, nothing is known.
+    _keep({states[r][0]: hashes[r] for r in settled if _state(paths[r]) == states[r]})
     return hashes
 
 
@@ -72,7 +65,8 @@ def _state(path: str | PathLike[str]) -> tuple[bytes, int]:
     text = repr((found.st_size, *times, found.st_ino)).encode()
     name = os.fsencode(os.path.abspath(path))
     mark = hashlib.blake2b(name + b"\0" + text, digest_size=_MARK_BYTES).digest()
-    return mark, max(times)
+    # A time of writing may be any, even one to come.
+    return mark, found.st_mtime_ns if os.name == "nt" else found.st_ctime_ns
 
 
 def _read(paths: Sequence[str | PathLike[str]]) -> Iterator[str | None]:
@@ -83,10 +77,8 @@ def _read(paths: Sequence[str | PathLike[str]]) -> Iterator[str | None]:
         for hashes in pool.map(lambda chunk: [_hash(path) for path in chunk], chunks):
             yield from hashes
             if not told and time.monotonic() - started > _SECONDS_BEFORE_TELLING:
+                print(f"Reading {len(paths):,} files to recognise them", flush=True)
                 told = True
-                print(
-                    f"Reading {len(paths):,} files to know their contents", flush=True
-                )
 
 
 def _hash(path: str | PathLike[str]) -> str | None:
@@ -111,9 +103,12 @@ def _look_up(marks: Sequence[bytes]) -> list[str | None]:
     return _with_index(look_up) or [None] * len(marks)
 
 
-def _keep(hashes: dict[bytes, str]) -> None:
+def _keep(hashes: dict[bytes, str | None]) -> None:
     """Add hashes to the index."""
-    rows = [(mark, _checked(mark, bytes.fromhex(h))) for mark, h in hashes.items()]
+    known = {mark: bytes.fromhex(found) for mark, found in hashes.items() if found}
+    if not known:
+        return
+    rows = [(mark, _checked(mark, found)) for mark, found in known.items()]
 
     def keep(index: sqlite3.Connection) -> None:
         with index:

@@ -64,7 +64,7 @@ class ImageFiles(LazyRows):
             pass
 
     def identity(self) -> Iterator[bytes]:
-        """Yield a hash of each file's contents; where it is and its name do not count."""
+        """Yield a hash of each file's contents; its name and place do not count."""
         yield repr(self.shape).encode()
         for mark in content_hashes(self._paths):
             yield str(mark).encode()

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+from egan_keras.data.copies import Copies
 from egan_keras.data.images import ImageSize, can_decode, check_image_size, find_images
 from egan_keras.data.labelled import Splits, read_splits
 from egan_keras.data.roles import ClassRoles
-from egan_keras.data.splits import SplitRules, divide
+from egan_keras.data.splits import SplitRules
 
 
 def load_folder(
@@ -23,6 +24,7 @@ def load_folder(
     test_fraction: float = 0.2,
     skip_unreadable: bool = False,
     lazy: bool = False,
+    duplicates: str | None = None,
 ) -> Splits:
     """Load images from one folder per class, split for training and judging.
 
@@ -37,6 +39,11 @@ def load_folder(
     split, and the test split, are the same whatever is asked for. Which minority
     images are kept depends on the seed and the sorted list of files; with one seed,
     a smaller count keeps a part of what a larger one keeps.
+
+    Files with equal contents are one image: a test image that is also among those to
+    train on is left out of the test, and other copies are kept on one side of every
+    split, with a warning that counts and names them. A file that is majority and
+    minority both is refused. `duplicates` chooses otherwise.
 
     How images become RGB pixels of one size is told in `read_images`.
 
@@ -60,32 +67,37 @@ def load_folder(
             arrays. So a folder of any size needs little memory. Headers alone are
             read now, and a file damaged behind its header is found when it is read;
             with `skip_unreadable`, every image is decoded once now to find it.
+        duplicates: `"drop"` leaves out files that are majority and minority both, too;
+            `"refuse"` refuses training images among the test images; `"keep"` uses
+            all files as they stand.
 
     Returns:
-        Training, validation and test images.
+        Training, validation and test images; their `copies` and `left_out_copies`
+        name the files with equal contents.
 
     Raises:
         FileNotFoundError: if `root` is missing, there is a `train` without a `test`,
             or a class folder is empty.
         ValueError: for an unknown class (listing the ones there are), a class in
-            both roles, fewer minority images than asked for, an unreadable file, or
-            arguments out of range.
+            both roles, fewer minority images than asked for, an unreadable file, a
+            file of both labels, or arguments out of range.
+
+    Warns:
+        UserWarning: if files have equal contents.
     """
     roles = ClassRoles.from_names(majority, minority)
     rules = SplitRules(minority_count, ratio, seed, validation_fraction, test_fraction)
     check_image_size(image_size)
-    pool, test = list_images(root, roles)
-    if skip_unreadable:
-        division = divide(pool, test, roles, rules, is_usable=can_decode)
-    else:
-        division = divide(pool, test, roles, rules)
-    return read_splits(
+    copies = Copies(*list_images(root, roles), roles, duplicates)
+    division = copies.divide(rules, is_usable=can_decode if skip_unreadable else None)
+    splits = read_splits(
         division,
         roles,
         image_size=image_size,
         skip_unreadable=skip_unreadable,
         lazy=lazy,
     )
+    return copies.counted(splits, division)
 
 
 def check_folder(

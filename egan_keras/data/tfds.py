@@ -8,11 +8,12 @@ from urllib.error import URLError
 
 import numpy as np
 
+from egan_keras.data.copies import Copies
 from egan_keras.data.decoding import EncodedImage
 from egan_keras.data.images import ImageSize, check_image_size
 from egan_keras.data.labelled import Splits, read_splits
 from egan_keras.data.roles import ClassRoles
-from egan_keras.data.splits import SplitRules, divide
+from egan_keras.data.splits import SplitRules
 
 
 def load_tfds(
@@ -27,6 +28,7 @@ def load_tfds(
     validation_fraction: float = 0.2,
     test_fraction: float = 0.2,
     data_dir: str | PathLike[str] | None = None,
+    duplicates: str | None = None,
 ) -> Splits:
     """Load a labelled image set of tensorflow-datasets, split as `load_folder` does.
 
@@ -49,6 +51,7 @@ def load_tfds(
         test_fraction: part of `train` held out where there is no `test`, in [0, 1).
         data_dir: folder of prepared sets; None means tensorflow-datasets' own,
             `~/tensorflow_datasets`. Not for a builder, which knows its own.
+        duplicates: as for `load_folder`.
 
     Returns:
         Training, validation and test images, without paths.
@@ -79,7 +82,10 @@ def load_tfds(
     test = None
     if "test" in splits:
         test = _read_records(builder, "test", image_key, label_key, roles)
-    return read_splits(divide(pool, test, roles, rules), roles, image_size=image_size)
+    copies = Copies(pool, test, roles, duplicates)
+    division = copies.divide(rules)
+    splits = read_splits(division, roles, image_size=image_size)
+    return copies.counted(splits, division)
 
 
 def _find_builder(name: Any, data_dir: str | PathLike[str] | None) -> Any:
