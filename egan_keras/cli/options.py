@@ -110,7 +110,21 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="stretch every image to N x N pixels (default: the size of the images if "
         "they have one, else 224)",
     )
+    add_duplicates_option(group)
     add_skip_option(group)
+
+
+def add_duplicates_option(parser: argparse._ActionsContainer) -> None:
+    """Adds `--duplicates`."""
+    parser.add_argument(
+        "--duplicates",
+        choices=("drop", "refuse", "keep"),
+        help="what becomes of files with equal contents (default: a test image that is "
+        "a training image, too, is left out of the test, other copies stay on one side "
+        "of every split, and an image that is majority and minority both is refused); "
+        "drop leaves out images that are both, too; refuse ends where a training image "
+        "is a test image; keep uses all as they are. They are counted and named",
+    )
 
 
 def add_skip_option(parser: argparse._ActionsContainer) -> None:

@@ -9,9 +9,12 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from egan_keras.cli.starting import start_keras
+
+if TYPE_CHECKING:
+    from egan_keras.data import Splits
 
 MODEL = "model.keras"
 CONFIG = "config.json"
@@ -32,7 +35,13 @@ class RunConfig:
         image_shape: height, width and channels of the images.
         versions: of Python and of the packages that the result depends on.
         files: the paths below ROOT, by split (`train`, `validation`, `test`) and class.
-        skipped: paths of the files left out because they cannot be read.
+        skipped: paths below ROOT of the files left out because they cannot be read.
+        hashes: of the files' contents, in the order of `files`; empty in runs that
+            earlier versions wrote.
+        unused: paths of the minority images that training was not to have, by class.
+        duplicates: paths of the files in the splits that equal an earlier one.
+        dropped_duplicates: paths of those left out because they equal another one.
+        changed: paths of the files that were changed while the run was made.
         epochs_completed: number of epochs trained.
         interrupted: whether training was interrupted.
         diverged_in_epoch: the epoch, from 1, in which training diverged; None if not.
@@ -45,6 +54,11 @@ class RunConfig:
     versions: dict[str, str]
     files: dict[str, dict[str, list[str]]]
     skipped: Sequence[str]
+    hashes: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
+    unused: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    duplicates: Sequence[str] = ()
+    dropped_duplicates: Sequence[str] = ()
+    changed: Sequence[str] = ()
     epochs_completed: int = 0
     interrupted: bool = False
     diverged_in_epoch: int | None = None
@@ -73,12 +87,58 @@ class RunConfig:
                 "again, or name another run."
             ) from error
 
+    def recorded(self, split: str) -> dict[str, tuple[str, str | None]]:
+        """Returns each file of a split, with its class and the hash of its contents.
+
+        The hash is None in runs that earlier versions wrote.
+        """
+        hashes = self.hashes.get(split, {})
+        return {
+            path: (name, mark)
+            for name, paths in self.files[split].items()
+            for path, mark in zip(
+                paths, hashes.get(name) or [None] * len(paths), strict=True
+            )
+        }
+
     def report_values(self) -> dict[str, Any]:
         """Returns what `report.json` tells of the training."""
         values = {"seed": self.options["seed"], "n_skipped": len(self.skipped)}
+        for name in ("duplicates", "dropped_duplicates"):
+            values[f"n_{name}"] = len(getattr(self, name))
         if self.diverged_in_epoch is not None:
             values["diverged_in_epoch"] = self.diverged_in_epoch
         return values
+
+
+def describe_files(splits: "Splits", root: Path) -> dict[str, Any]:
+    """Returns what a `RunConfig` holds of the files of a run's splits.
+
+    Args:
+        splits: The images, whose paths are below the root.
+        root: The folder of images.
+    """
+    from egan_keras.data.contents import content_hashes  # slow to import
+
+
+    def below(path: str) -> str:
+        return Path(path).relative_to(root).as_posix()
+
+    files: dict[str, dict[str, list[str]]] = {}
+    hashes: dict[str, dict[str, list[str]]] = {}
+    for split, images in splits._asdict().items():
+        files[split], hashes[split] = {}, {}
+        marks = content_hashes(images.paths)
+        for path, name, mark in zip(
+            images.paths, images.class_names, marks, strict=True
+        ):
+            files[split].setdefault(name, []).append(below(path))
+            hashes[split].setdefault(name, []).append(mark)
+    others = {
+        name: [below(path) for images in splits for path in getattr(images, name)]
+        for name in ("skipped", "duplicates", "dropped_duplicates")
+    }
+    return {"files": files, "hashes": hashes, **others}
 
 
 def check_free(out: Path, *, overwrite: bool = False) -> None:

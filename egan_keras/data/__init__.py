@@ -10,11 +10,13 @@ from egan_keras.data.folders import check_folder, list_images, load_folder
 from egan_keras.data.images import find_images, read_images
 from egan_keras.data.labelled import LabelledImages, Splits
 from egan_keras.data.lazy import LazyRows, MappedRows, WithMirrorImages
+from egan_keras.data.roles import ClassRoles
 from egan_keras.data.splits import subsample_minority
 from egan_keras.data.tfds import load_tfds
 
 __all__ = [
     "ArrayBatches",
+    "ClassRoles",
     "DatasetBatches",
     "ImageFiles",
     "LabelledImages",

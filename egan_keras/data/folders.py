@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from egan_keras.data.copies import Copies
+from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.images import ImageSize, can_decode, check_image_size, find_images
 from egan_keras.data.labelled import Splits, read_splits
 from egan_keras.data.roles import ClassRoles
@@ -72,8 +72,8 @@ def load_folder(
             all files as they stand.
 
     Returns:
-        Training, validation and test images; their `copies` and `left_out_copies`
-        name the files with equal contents.
+        Training, validation and test images; their `duplicates` and
+        `dropped_duplicates` name the files with equal contents.
 
     Raises:
         FileNotFoundError: if `root` is missing, there is a `train` without a `test`,
@@ -88,8 +88,10 @@ def load_folder(
     roles = ClassRoles.from_names(majority, minority)
     rules = SplitRules(minority_count, ratio, seed, validation_fraction, test_fraction)
     check_image_size(image_size)
-    copies = Copies(*list_images(root, roles), roles, duplicates)
-    division = copies.divide(rules, is_usable=can_decode if skip_unreadable else None)
+    equal = Duplicates(*list_images(root, roles), roles, duplicates)
+    division = equal.divide(
+        rules, is_usable=can_decode if skip_unreadable else None
+    )
     splits = read_splits(
         division,
         roles,
@@ -97,7 +99,7 @@ def load_folder(
         skip_unreadable=skip_unreadable,
         lazy=lazy,
     )
-    return copies.counted(splits, division)
+    return equal.counted(splits, division)
 
 
 def check_folder(

@@ -31,8 +31,8 @@ class LabelledImages:
         paths: the file of each image; empty where images do not come from files.
         class_names: the source class of each image; may be empty.
         skipped: the files left out because they cannot be read.
-        copies: the images with the same contents as another one in these splits.
-        left_out_copies: those left out for that.
+        duplicates: the files among these that equal an earlier one.
+        dropped_duplicates: the files left out because they equal another one.
     """
 
     images: np.ndarray | LazyRows
@@ -40,8 +40,8 @@ class LabelledImages:
     paths: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
-    copies: tuple[str, ...] = ()
-    left_out_copies: tuple[str, ...] = ()
+    duplicates: tuple[str, ...] = ()
+    dropped_duplicates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that everything told about each image has the same length."""

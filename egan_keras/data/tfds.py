@@ -8,7 +8,7 @@ from urllib.error import URLError
 
 import numpy as np
 
-from egan_keras.data.copies import Copies
+from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.decoding import EncodedImage
 from egan_keras.data.images import ImageSize, check_image_size
 from egan_keras.data.labelled import Splits, read_splits
@@ -82,10 +82,10 @@ def load_tfds(
     test = None
     if "test" in splits:
         test = _read_records(builder, "test", image_key, label_key, roles)
-    copies = Copies(pool, test, roles, duplicates)
-    division = copies.divide(rules)
+    equal = Duplicates(pool, test, roles, duplicates)
+    division = equal.divide(rules)
     splits = read_splits(division, roles, image_size=image_size)
-    return copies.counted(splits, division)
+    return equal.counted(splits, division)
 
 
 def _find_builder(name: Any, data_dir: str | PathLike[str] | None) -> Any:

@@ -55,7 +55,7 @@ def leak(root, n=6):
 
 def test_images_that_differ_pass_in_silence(parted, recwarn):
     for split in load(parted):
-        assert split.copies == split.left_out_copies == ()
+        assert split.duplicates == split.dropped_duplicates == ()
     assert not recwarn.list
 
 
@@ -68,7 +68,7 @@ def test_training_images_do_not_judge(parted, lazy, options):
     with pytest.warns(UserWarning, match=told):
         splits = load(parted, lazy=lazy, **options)
     assert paths(splits) == expected
-    assert [len(split.left_out_copies) for split in splits] == [0, 0, 6]
+    assert [len(split.dropped_duplicates) for split in splits] == [0, 0, 6]
 
 
 def test_training_images_among_test_images_can_be_refused_or_kept(parted):
@@ -77,7 +77,7 @@ def test_training_images_among_test_images_can_be_refused_or_kept(parted):
         load(parted, duplicates="refuse")
     with pytest.warns(UserWarning, match="among the test images, judged all the same"):
         splits = load(parted, duplicates="keep")
-    assert counts(splits)[2] == (9, 4) and len(splits.test.copies) == 1
+    assert counts(splits)[2] == (9, 4) and len(splits.test.duplicates) == 1
 
 
 def put_into_both(root):
@@ -97,7 +97,7 @@ def test_an_image_of_both_labels_is_refused_left_out_or_kept(layout, request):
     with pytest.warns(UserWarning, match=r"minority both, left out: 1 \("):
         splits = load(root, duplicates="drop")
     assert len(paths(splits)) == len(before) - 1
-    assert sorted(splits.train.left_out_copies)[-1].endswith("good/00.png")
+    assert sorted(splits.train.dropped_duplicates)[-1].endswith("good/00.png")
     with pytest.warns(UserWarning, match="used as both"):
         assert len(paths(load(root, duplicates="keep"))) == len(before) + 1
 
@@ -118,7 +118,7 @@ def test_copies_of_one_class_stay_on_one_side_of_every_split(layout, seed, reque
         source = folder / "good" / f"{number:02}.png"
         shutil.copy(source, source.with_name(f"again{number:02}.png"))
     splits = load(root, seed=seed)
-    assert sum(len(split.copies) for split in splits) == 10
+    assert sum(len(split.duplicates) for split in splits) == 10
     assert sum(split.majority_count for split in splits) == 30 + 8 * (layout != "flat")
     homes = {path[-6:]: [] for path in paths(splits) if "again" in path}
     for number, split in enumerate(splits):
@@ -144,14 +144,14 @@ def test_a_copy_is_no_further_image_of_a_reduced_minority(parted):
 def test_copies_across_classes_of_one_label_are_copies_too(parted):
     shutil.copy(parted / "train/bad/00.png", parted / "test/bent/zz.png")
     splits = load(parted, minority=["bad", "bent"])
-    assert splits.test.left_out_copies == (str(parted / "test/bent/zz.png"),)
+    assert splits.test.dropped_duplicates == (str(parted / "test/bent/zz.png"),)
 
 
 def test_links_to_one_file_are_copies(parted):
     (parted / "test/good/soft.png").symlink_to(parted / "train/good/00.png")
     (parted / "test/good/hard.png").hardlink_to(parted / "train/good/00.png")
     with pytest.warns(UserWarning, match="hard.png.*soft.png"):
-        assert len(load(parted).test.left_out_copies) == 2
+        assert len(load(parted).test.dropped_duplicates) == 2
 
 
 def test_files_of_one_size_that_differ_in_one_pixel_are_no_copies(parted, recwarn):
@@ -182,7 +182,7 @@ def test_sets_of_tensorflow_datasets_do_not_leak(parted):
     with pytest.warns(UserWarning, match=r"left out of the test: 2 \(image \d+ of"):
         splits = load_tfds(builder, **options)
     assert counts(splits) == [(16, 8), (4, 2), (8, 4)]
-    assert len(splits.test.left_out_copies) == 2
+    assert len(splits.test.dropped_duplicates) == 2
     put_into_both(parted)
     builder = tfds.folder_dataset.ImageFolder(str(parted))
     with pytest.raises(ValueError, match="majority and minority both"):

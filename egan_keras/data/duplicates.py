@@ -30,7 +30,7 @@ class Image(NamedTuple):
     is_test: bool
 
 
-class Copies:
+class Duplicates:
     """The images with the same contents as another, and the splits they may go to.
 
     Args:
@@ -40,7 +40,7 @@ class Copies:
         duplicates: as for `load_folder`.
 
     Attributes:
-        left_out: the images that are in no split.
+        dropped: the images that are in no split.
 
     Raises:
         ValueError: for an unknown choice, or copies that are refused.
@@ -61,13 +61,11 @@ class Copies:
         mixed, alike = _parted(groups, lambda group: _has_both_labels(group, roles))
         leaks, _ = _parted(alike, lambda group: len({i.is_test for i in group}) > 1)
         _refuse(mixed, leaks, duplicates)
-        self.left_out: list[Image] = []
+        self.dropped: list[Image] = []
         if duplicates != "keep":
-            self.left_out += [image for group in mixed for image in group]
-            self.left_out += [
-                image for each in leaks for image in each if image.is_test
-            ]
-        out = {image.source for image in self.left_out}
+            self.dropped += [image for group in mixed for image in group]
+            self.dropped += [image for each in leaks for image in each if image.is_test]
+        out = {image.source for image in self.dropped}
         left = [[i for i in group if i.source not in out] for group in groups]
         self._later = [image for group in left for image in group[1:]]
         # In the pool, the others go to the split that the first one goes to.
@@ -112,14 +110,14 @@ class Copies:
         """Return splits that name the copies in them, and those left out of them."""
         later = {image.source for image in self._later}
         out = {"train": [], "validation": [], "test": []}
-        for image in self.left_out:
+        for image in self.dropped:
             out["test" if image.is_test else "train"].append(str(image.source))
         return Splits(
             **{
                 name: replace(
                     images,
-                    left_out_copies=tuple(out[name]),
-                    copies=tuple(
+                    dropped_duplicates=tuple(out[name]),
+                    duplicates=tuple(
                         str(source)
                         for source, _ in getattr(division, name)
                         if source in later
