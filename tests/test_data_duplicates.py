@@ -64,7 +64,7 @@ def test_images_that_differ_pass_in_silence(parted, recwarn):
 def test_training_images_do_not_judge(parted, lazy, options):
     expected = paths(load(parted, lazy=lazy, **options))
     leak(parted)
-    told = r"left out of the test: 6 \(\S+00.png = \S+new0.png, .*, ...\)\.$"
+    told = r"left out there: 6 \(\S+00.png = \S+new0.png, .*, ...\)\.$"
     with pytest.warns(UserWarning, match=told):
         splits = load(parted, lazy=lazy, **options)
     assert paths(splits) == expected
@@ -73,9 +73,9 @@ def test_training_images_do_not_judge(parted, lazy, options):
 
 def test_training_images_among_test_images_can_be_refused_or_kept(parted):
     leak(parted, 1)
-    with pytest.raises(ValueError, match=r"train on and to test on.*1 \(.*new0.png\)"):
+    with pytest.raises(ValueError, match=r"to validate or test on.*1 \(.*new0.png\)"):
         load(parted, duplicates="refuse")
-    with pytest.warns(UserWarning, match="among the test images, judged all the same"):
+    with pytest.warns(UserWarning, match="or test on, used all the same"):
         splits = load(parted, duplicates="keep")
     assert counts(splits)[2] == (9, 4) and len(splits.test.duplicates) == 1
 
@@ -179,7 +179,7 @@ def test_sets_of_tensorflow_datasets_do_not_leak(parted):
     leak(parted, 2)
     builder = tfds.folder_dataset.ImageFolder(str(parted))
     options = {"majority": "good", "minority": "bad"}
-    with pytest.warns(UserWarning, match=r"left out of the test: 2 \(image \d+ of"):
+    with pytest.warns(UserWarning, match=r"left out there: 2 \(image \d+ of"):
         splits = load_tfds(builder, **options)
     assert counts(splits) == [(16, 8), (4, 2), (8, 4)]
     assert len(splits.test.dropped_duplicates) == 2

@@ -25,11 +25,18 @@ from egan_keras.data.lazy import (
 )
 
 
+def write_image(path, gray):
+    """Write an image of one gray but for a corner."""
+    image = Image.new("L", (8, 8), gray)
+    image.putpixel((7, 7), 255)
+    save_unique(image, path)
+
+
 @pytest.fixture
 def files(tmp_path):
     """300 images whose gray value is their number, by 200 and the rest."""
     for number in range(300):
-        Image.new("L", (8, 8), number % 200).save(tmp_path / f"{number:03}.png")
+        write_image(tmp_path / f"{number:03}.png", number % 200)
     return sorted(tmp_path.iterdir())
 
 
@@ -79,8 +86,7 @@ def test_lazy_folders_hold_what_others_do(tmp_path, damaged):
     for name, count in (("car", 20), ("plane", 10)):
         (tmp_path / name).mkdir()
         for number in range(count):
-            image = Image.new("L", (8, 8), number)
-            save_unique(image, tmp_path / name / f"{number:02}.png")
+            write_image(tmp_path / name / f"{number:02}.png", number)
     if damaged:
         path = tmp_path / "car" / "03.png"
         path.write_bytes(path.read_bytes()[:40])
@@ -144,7 +150,7 @@ def test_what_changes_images_changes_their_fingerprint(files):
     assert mark() == before
     assert mark(size=9) != before and mark(files[::-1]) != before
     assert mark(files[1:]) != before
-    Image.new("L", (8, 8), 1).save(files[0])
+    write_image(files[0], 1)
     assert mark() != before
 
 

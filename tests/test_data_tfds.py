@@ -16,6 +16,7 @@ def root(tmp_path):
             folder.mkdir(parents=True)
             for i in range(count):
                 image = Image.new("L", (8, 8), 10 * i + len(name))
+                image.putpixel((7, 7), 255)
                 save_unique(image, folder / f"{i}.png")
     return tmp_path
 

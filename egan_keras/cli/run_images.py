@@ -1,18 +1,11 @@
 """Which images of a folder a run's model is judged on: by contents, not by names."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from egan_keras import data
 from egan_keras.cli.runs import RunConfig
-from egan_keras.data.contents import content_hashes
-from egan_keras.data.duplicates import Duplicates
-from egan_keras.data.images import decodable
-from egan_keras.data.splits import SplitRules
-from egan_keras.text import printable
 
 ALL = "all"
 SPLITS = ("test", "validation", "train", ALL)

@@ -120,7 +120,6 @@ def describe_files(splits: "Splits", root: Path) -> dict[str, Any]:
     """
     from egan_keras.data.contents import content_hashes  # slow to import
 
-
     def below(path: str) -> str:
         return Path(path).relative_to(root).as_posix()
 

@@ -283,9 +283,7 @@ def _config(
     )
 
 
-def _unused(
-    arguments: argparse.Namespace, splits: data.Splits
-) -> dict[str, list[str]]:
+def _unused(arguments: argparse.Namespace, splits: data.Splits) -> dict[str, list[str]]:
     """Returns the minority images that training was not to have, by class."""
     if arguments.minority_count is None and arguments.ratio is None:
         return {}

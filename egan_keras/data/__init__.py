@@ -6,9 +6,11 @@ Labels are 0 for the majority and 1 for the minority; images are RGB pixels in 0
 from egan_keras.data.batches import ArrayBatches, DatasetBatches, labelled_batches
 from egan_keras.data.checks import check_both_classes, check_images, check_labels
 from egan_keras.data.files import ImageFiles
-from egan_keras.data.folders import check_folder, list_images, load_folder
-from egan_keras.data.images import find_images, read_images
+from egan_keras.data.finding import find_images
+from egan_keras.data.folders import check_folder, load_folder
+from egan_keras.data.images import read_images
 from egan_keras.data.labelled import LabelledImages, Splits
+from egan_keras.data.layouts import list_images
 from egan_keras.data.lazy import LazyRows, MappedRows, WithMirrorImages
 from egan_keras.data.roles import ClassRoles
 from egan_keras.data.splits import subsample_minority

@@ -3,14 +3,15 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from egan_keras.data.contents import content_hashes
-from egan_keras.data.decoding import UNREADABLE, EncodedImage, read_size
+from egan_keras.data.decoding import EncodedImage, UnreadableError, read_header
 from egan_keras.data.images import Source
 from egan_keras.data.labelled import Splits
+from egan_keras.data.layouts import Listing
 from egan_keras.data.roles import ClassRoles
 from egan_keras.data.splits import Division, SplitRules, divide
 from egan_keras.text import printable
@@ -23,60 +24,65 @@ ByClass = Mapping[str, Sequence[Source]]
 
 
 class Image(NamedTuple):
-    """An image whose contents another one has, too."""
+    """An image whose contents another one has, too.
+
+    Attributes:
+        source: its file.
+        class_name: its class.
+        part: where it lies: 0 with those to train on, 1 with those to validate with,
+            2 with those to test on.
+    """
 
     source: Source
     class_name: str
-    is_test: bool
+    part: int
 
 
 class Duplicates:
-    """The images with the same contents as another, and the splits they may go to.
+    """The images that equal another one, and the splits that they may go to.
 
     Args:
-        pool: the images of each class to divide.
-        test: those of the test split; None where it is yet to be made.
-        roles: the classes.
+        listing: all images.
+        roles: their classes.
         duplicates: as for `load_folder`.
 
     Attributes:
         dropped: the images that are in no split.
 
     Raises:
-        ValueError: for an unknown choice, or copies that are refused.
+        ValueError: for an unknown choice, or for copies that are refused.
 
     Warns:
         UserWarning: counting and naming the copies.
     """
 
     def __init__(
-        self,
-        pool: ByClass,
-        test: ByClass | None,
-        roles: ClassRoles,
-        duplicates: str | None = None,
+        self, listing: Listing, roles: ClassRoles, duplicates: str | None = None
     ) -> None:
         _check_choice(duplicates)
-        groups = _groups(pool, test or {})
+        self._roles = roles
+        parts = [listing.pool, listing.validation, listing.test]
+        groups = _groups(parts)
         mixed, alike = _parted(groups, lambda group: _has_both_labels(group, roles))
-        leaks, _ = _parted(alike, lambda group: len({i.is_test for i in group}) > 1)
+        leaks, _ = _parted(alike, lambda group: group[0].part != group[-1].part)
         _refuse(mixed, leaks, duplicates)
         self.dropped: list[Image] = []
         if duplicates != "keep":
-            self.dropped += [image for group in mixed for image in group]
-            self.dropped += [image for each in leaks for image in each if image.is_test]
+            self.dropped += [i for group in mixed for i in group]
+            self.dropped += [i for g in leaks for i in g if i.part != g[0].part]
         out = {image.source for image in self.dropped}
         left = [[i for i in group if i.source not in out] for group in groups]
         self._later = [image for group in left for image in group[1:]]
-        # In the pool, the others go to the split that the first one goes to.
+        # The others of a group go to the split that its first one goes to.
         self._others: dict[Source, list[Image]] = {}
         if duplicates != "keep":
-            pooled = [group for group in left if group and not group[0].is_test]
-            self._others = {group[0].source: group[1:] for group in pooled}
-        out |= {image.source for each in self._others.values() for image in each}
-        self._pool = _without(pool, out)
-        self._test = None if test is None else _without(test, out)
-        self._roles = roles
+            self._others = {group[0].source: group[1:] for group in left if group}
+            out |= {image.source for image in self._later}
+        self._single = listing._replace(
+            pool=_without(listing.pool, out),
+            validation=_without(listing.validation, out),
+            test=_without(listing.test, out),
+        )
         _tell(mixed, leaks, self._later, duplicates)
 
     def divide(
@@ -89,43 +95,57 @@ class Duplicates:
         Raises:
             ValueError: as `divide` does.
         """
-        options = {"is_usable": is_usable} if is_usable else {}
-        division = divide(self._pool, self._test, self._roles, rules, **options)
-        if not self._others:
-            return division
-        single = self._roles.minority if rules.reduces_minority else ()
-
-        def with_others(split: Sequence[tuple[Source, str]]) -> Iterator:
-            for source, name in split:
-                yield source, name
-                for image in self._others.get(source, ()) if name not in single else ():
-                    yield image.source, image.class_name
-
-        names = ("train", "validation", "test")
+        division = divide(
+            *self._single.sides(self._roles, rules.seed),
+            self._roles,
+            rules,
+            validation=self._single.validation,
+            **{"is_usable": is_usable} if is_usable else {},
+        )
         return division._replace(
-            **{name: list(with_others(getattr(division, name))) for name in names}
+            train=self._with_others(
+                division.train, self._roles.minority if rules.reduces_minority else ()
+            ),
+            validation=self._with_others(division.validation),
+            test=self._with_others(division.test),
         )
 
     def counted(self, splits: Splits, division: Division[Source]) -> Splits:
         """Return splits that name the copies in them, and those left out of them."""
         later = {image.source for image in self._later}
-        out = {"train": [], "validation": [], "test": []}
-        for image in self.dropped:
-            out["test" if image.is_test else "train"].append(str(image.source))
         return Splits(
-            **{
-                name: replace(
+            *(
+                replace(
                     images,
-                    dropped_duplicates=tuple(out[name]),
-                    duplicates=tuple(
-                        str(source)
-                        for source, _ in getattr(division, name)
-                        if source in later
+                    duplicates=tuple(str(each) for each, _ in split if each in later),
+                    dropped_duplicates=tuple(
+                        str(image.source)
+                        for image in self.dropped
+                        if image.part == part
                     ),
                 )
-                for name, images in splits._asdict().items()
-            }
+                for part, (images, split) in enumerate(
+                    zip(splits, division[:3], strict=True)
+                )
+            )
         )
+
+    def _with_others(
+        self, split: Sequence[tuple[Source, str]], alone: Sequence[str] = ()
+    ) -> list[tuple[Source, str]]:
+        """Return a split with copies beside the first ones, but of some classes."""
+        return [
+            pair
+            for source, name in split
+            for pair in (
+                (source, name),
+                *(
+                    (other.source, other.class_name)
+                    for other in self._others.get(source, ())
+                    if name not in alone
+                ),
+            )
+        ]
 
 
 def _check_choice(duplicates: Any) -> None:
@@ -137,12 +157,12 @@ def _check_choice(duplicates: Any) -> None:
         )
 
 
-def _groups(pool: ByClass, test: ByClass) -> list[list[Image]]:
+def _groups(parts: Sequence[ByClass | None]) -> list[list[Image]]:
     """Return the images of each content that occurs several times, in their order."""
     images = [
-        Image(source, name, is_test)
-        for by_class, is_test in ((pool, False), (test, True))
-        for name, sources in by_class.items()
+        Image(source, name, part)
+        for part, by_class in enumerate(parts)
+        for name, sources in (by_class or {}).items()
         for source in sources
     ]
     alike = _equal(images, [_size(image.source) for image in images])
@@ -184,8 +204,8 @@ def _hashes(sources: Sequence[Source]) -> list[Any]:
 
 def _is_readable(source: Source) -> bool:
     try:
-        return bool(read_size(source))
-    except UNREADABLE:
+        return bool(read_header(source))
+    except UnreadableError:
         return False
 
 
@@ -203,7 +223,9 @@ def _parted(
     return parted
 
 
-def _without(by_class: ByClass, out: set[Source]) -> dict[str, list[Source]]:
+def _without(by_class: ByClass | None, out: set[Source]) -> ByClass | None:
+    if by_class is None:
+        return None
     return {
         name: [source for source in sources if source not in out]
         for name, sources in by_class.items()
@@ -224,10 +246,10 @@ def _refuse(
         )
     if leaks and duplicates == "refuse":
         raise ValueError(
-            "The same image is there to train on and to test on; expected none, by "
-            f"duplicates='refuse'. Received: {_counted(leaks)}. Remove it from one "
-            "side, or choose duplicates='drop' (--duplicates drop), which leaves it "
-            "out of the test."
+            "The same image is there to train on and to validate or test on; expected "
+            f"none, by duplicates='refuse'. Received: {_counted(leaks)}. Remove it "
+            "from one side, or choose duplicates='drop' (--duplicates drop), which "
+            "leaves it to the side named first."
         )
 
 
@@ -244,8 +266,11 @@ def _tell(
         fate = "used as both" if kept else "left out"
         told.append(f"majority and minority both, {fate}: {_counted(mixed)}")
     if leaks:
-        fate = "judged all the same" if kept else "left out of the test"
-        told.append(f"training images among the test images, {fate}: {_counted(leaks)}")
+        fate = "used all the same" if kept else "left out there"
+        told.append(
+            "images to train or validate on among those to validate or test on, "
+            f"{fate}: {_counted(leaks)}"
+        )
     if later:
         n, names = len(later), [printable(image.source) for image in later[:_NAMED]]
         fate = "split like others" if kept else "kept on one side of every split"

@@ -1,6 +1,7 @@
 """Image files as an array of images that are decoded when asked for."""
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from egan_keras.data.contents import content_hashes
+from egan_keras.data.decoding import check_gray_range
+from egan_keras.data.depths import check_depths, deep_among
 from egan_keras.data.images import ImageSize, check_image_size, decode_batch
 from egan_keras.data.lazy import LazyRows
 
@@ -25,10 +28,11 @@ class ImageFiles(LazyRows):
         paths: the image files.
         image_size: the height and width, as one int or (height, width), to which
             every image is stretched.
+        gray_range: as for `read_images`.
 
     Raises:
-        ValueError: if `image_size` is not one or two positive ints; on reading, if a
-            file cannot be read.
+        ValueError: if `image_size` is not one or two positive ints; on reading, for
+            the files that `read_images` refuses.
 
     >>> images = ImageFiles(["a.png", "b.png"], 96)
     >>> images.shape
@@ -36,7 +40,12 @@ class ImageFiles(LazyRows):
     """
 
     def __init__(
-        self, paths: Sequence[str | PathLike[str]], image_size: ImageSize
+        self,
+        paths: Sequence[str | PathLike[str]],
+        image_size: ImageSize,
+        gray_range: Sequence[float] | None = None,
+        *,
+        _depths_are_checked: bool = False,
     ) -> None:
         size = check_image_size(image_size)
         if size is None:
@@ -47,12 +56,21 @@ class ImageFiles(LazyRows):
         # A str takes a third of the memory of a Path.
         self._paths = [os.fspath(path) for path in paths]
         self._size = size
+        self._gray_range = check_gray_range(gray_range)
+        self._depths_are_checked = _depths_are_checked
+        # Several threads read.
+        self._lock = threading.Lock()
         self.shape = (len(self._paths), *size, 3)
         self.dtype = np.dtype(np.uint8)
 
     def select(self, rows: np.ndarray) -> "ImageFiles":
         """Return some of the images, unread."""
-        return ImageFiles([self._paths[row] for row in rows], self._size)
+        return ImageFiles(
+            [self._paths[row] for row in rows],
+            self._size,
+            self._gray_range,
+            _depths_are_checked=self._depths_are_checked,
+        )
 
     def check(self) -> None:
         """Decode every image once, keeping none.
@@ -65,9 +83,14 @@ class ImageFiles(LazyRows):
 
     def identity(self) -> Iterator[bytes]:
         """Yield a hash of each file's contents; its name and place do not count."""
-        yield repr(self.shape).encode()
+        yield repr((self.shape, self._gray_range)).encode()
         for mark in content_hashes(self._paths):
             yield str(mark).encode()
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
-        return decode_batch([Path(self._paths[row]) for row in rows], self._size)[0]
+        with self._lock:
+            if not self._depths_are_checked:
+                check_depths({"": deep_among(self._paths)}, self._gray_range)
+                self._depths_are_checked = True
+        paths = [Path(self._paths[row]) for row in rows]
+        return decode_batch(paths, self._size, self._gray_range)[0]

@@ -1,20 +1,29 @@
-"""Image files to arrays: finding them, checking all headers, decoding in parallel."""
+"""Image files to arrays: checking all headers, decoding in parallel."""
 
 import operator
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from egan_keras.data.decoding import UNREADABLE, EncodedImage, decode_image, read_size
+from egan_keras.data.decoding import (
+    Decoded,
+    EncodedImage,
+    GrayRange,
+    UnreadableError,
+    check_gray_range,
+    decode,
+    read_header,
+)
+from egan_keras.data.depths import check_depths
+from egan_keras.text import printable
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 DEFAULT_SIZE = (224, 224)
 
 _CHUNK = 32
@@ -26,48 +35,40 @@ ImageSize = int | tuple[int, int]
 Answer = TypeVar("Answer")
 
 
-def find_images(
-    paths: str | PathLike[str] | Iterable[str | PathLike[str]],
-) -> list[Path]:
-    """Return the image files among files and folders, sorted, each once.
+@dataclass
+class Oddities:
+    """Images that are used, though something is odd about them.
 
-    Folders are searched with all folders below them. In them, files with other
-    suffixes than `SUFFIXES` and hidden files (names starting with a dot) are passed
-    over.
-
-    Args:
-        paths: a file or folder, or several.
-
-    Raises:
-        FileNotFoundError: if a path does not exist or a folder holds no image.
-        ValueError: if a file named itself has another suffix.
+    Attributes:
+        constant: those whose pixels are all of one colour.
+        clipped: those with values outside the range of grays.
     """
-    if isinstance(paths, str | PathLike):
-        paths = [paths]
-    found: set[Path] = set()
-    for path in map(Path, paths):
-        if path.is_dir():
-            found.update(_images_below(path))
-        elif not path.exists():
-            raise FileNotFoundError(
-                f"There is no such file or folder. Received: path={str(path)!r}. "
-                "Check the path."
-            )
-        elif path.suffix.lower() not in SUFFIXES:
-            raise ValueError(
-                "The file is not of a supported image type; expected one of "
-                f"{' '.join(SUFFIXES)}. Received: path={str(path)!r}. Convert it to "
-                "one of these."
-            )
-        else:
-            found.add(path)
-    return sorted(found)
+
+    constant: list[Source] = field(default_factory=list)
+    clipped: list[Source] = field(default_factory=list)
+
+
+class Headers(NamedTuple):
+    """What the headers of images tell.
+
+    Attributes:
+        size: the (height, width) for all images.
+        readable: the sources whose header can be read.
+        unreadable: those whose cannot.
+        deep: the readable ones of more than 8 bits.
+    """
+
+    size: tuple[int, int]
+    readable: list[Source]
+    unreadable: list[Source]
+    deep: list[Source]
 
 
 def read_images(
     paths: Sequence[str | PathLike[str]],
     *,
     image_size: ImageSize | None = None,
+    gray_range: Sequence[float] | None = None,
     skip_unreadable: bool = False,
 ) -> tuple[np.ndarray, list[Path], list[Path]]:
     """Read image files as RGB pixels of one size.
@@ -76,12 +77,18 @@ def read_images(
     RGB is told in `egan_keras.data.decoding.decode_image`. All headers are checked
     before the first image is decoded.
 
+    An image whose pixels are all of one colour counts as one that cannot be read.
+
     Args:
         paths: the image files.
         image_size: the height and width, as one int or (height, width), to which
             every image is stretched (bilinear, antialiased). None keeps the images'
             own size if they all have the same, and takes 224 x 224 with a warning
             otherwise.
+        gray_range: the values (black, white) of grayscale images of more than 8 bits;
+            what lies outside is clipped. None takes all that their type can hold, and
+            refuses them if they use but a small part of that, as the 12 bits of many
+            cameras do in files of 16.
         skip_unreadable: leave out files that cannot be read instead of stopping.
 
     Returns:
@@ -91,9 +98,11 @@ def read_images(
     Raises:
         FileNotFoundError: if a file does not exist.
         ValueError: if there are no paths, `image_size` is not one or two positive
-            ints, or a file cannot be read: damaged, no image, or over the limits on
-            bytes and pixels. With `skip_unreadable`, only if none can.
+            ints, `gray_range` is needed or not two numbers, or a file cannot be read:
+            damaged, no image, over the limits on bytes and pixels, or all of one
+            colour. With `skip_unreadable`, only if none can.
     """
+    gray_range = check_gray_range(gray_range)
     sources = [Path(path) for path in paths]
     for path in sources:
         if not path.exists():
@@ -101,18 +110,19 @@ def read_images(
                 f"There is no such image file. Received: path={str(path)!r}. Check "
                 "the path."
             )
-    size, readable, unreadable = check_headers(
+    headers = check_headers(
         sources, image_size=image_size, skip_unreadable=skip_unreadable
     )
+    check_depths({"": headers.deep}, gray_range)
     images, kept, damaged = decode_images(
-        readable, size, skip_unreadable=skip_unreadable
+        headers.readable, headers.size, gray_range, skip_unreadable=skip_unreadable
     )
     if not kept:
         raise ValueError(
             f"None of the {len(sources)} files can be read as an image. Received: "
             f"paths[0]={str(sources[0])!r}. Check the files."
         )
-    return images, kept, unreadable + damaged
+    return images, kept, headers.unreadable + damaged
 
 
 def check_headers(
@@ -121,14 +131,10 @@ def check_headers(
     image_size: ImageSize | None = None,
     skip_unreadable: bool = False,
     without_say: Sequence[Source] = (),
-) -> tuple[tuple[int, int], list[Source], list[Source]]:
+) -> Headers:
     """Read all headers and settle the size that the images get.
 
     Sources `without_say` are checked, but their own sizes settle nothing.
-
-    Returns:
-        The (height, width) for all images, the sources whose header can be read,
-        and those whose cannot.
 
     Raises:
         ValueError: as `read_images` does.
@@ -139,14 +145,15 @@ def check_headers(
             "paths=[]. Name the image files, or a folder through `find_images`."
         )
     wanted = check_image_size(image_size)
-    sizes = list(_attempt_all(read_size, sources))
-    readable, unreadable = _sort_out(sources, sizes, skip_unreadable)
-    silent = set(without_say)
-    own_sizes = {
-        size
-        for source, size in zip(sources, sizes, strict=True)
-        if not isinstance(size, Exception) and source not in silent
+    headers = list(_attempt_all(read_header, sources))
+    readable, unreadable = _sort_out(sources, headers, skip_unreadable)
+    found = {
+        source: header
+        for source, header in zip(sources, headers, strict=True)
+        if not isinstance(header, Exception)
     }
+    silent = set(without_say)
+    own_sizes = {h.size for source, h in found.items() if source not in silent}
     if wanted is None and len(own_sizes) == 1:
         wanted = own_sizes.pop()
     elif wanted is None:
@@ -157,11 +164,16 @@ def check_headers(
             "`image_size` to choose another size.",
             stacklevel=3,
         )
-    return wanted, readable, unreadable
+    deep = [source for source, header in found.items() if header.is_deep]
+    return Headers(wanted, readable, unreadable, deep)
 
 
 def decode_images(
-    sources: Sequence[Source], size: tuple[int, int], *, skip_unreadable: bool = False
+    sources: Sequence[Source],
+    size: tuple[int, int],
+    gray_range: GrayRange | None = None,
+    *,
+    skip_unreadable: bool = False,
 ) -> tuple[np.ndarray, list[Source], list[Source]]:
     """Decode images in parallel, each stretched to `size`, (height, width).
 
@@ -175,7 +187,9 @@ def decode_images(
     images = np.empty((len(sources), *size, 3), np.uint8)
     outcomes: list[Exception | None] = []
     progress, started = None, time.monotonic()
-    for outcome in _attempt_all(lambda source: decode_image(source, size), sources):
+    for outcome in _attempt_all(
+        lambda source: _decode_varied(source, size, gray_range).pixels, sources
+    ):
         failed = isinstance(outcome, Exception)
         if not failed:
             images[len(outcomes)] = outcome
@@ -193,23 +207,38 @@ def decode_images(
 
 
 def decode_batch(
-    sources: Sequence[Source], size: tuple[int, int], *, skip_unreadable: bool = False
+    sources: Sequence[Source],
+    size: tuple[int, int],
+    gray_range: GrayRange | None = None,
+    *,
+    skip_unreadable: bool = False,
+    odd: Oddities | None = None,
 ) -> tuple[np.ndarray, list[Source], list[Source]]:
-    """Decode a few images in the calling thread; else as `decode_images`."""
+    """Decode a few images in the calling thread; else as `decode_images`.
+
+    With `odd`, images of one colour are taken, too, and named in it.
+    """
+    decode_one = _decode_varied if odd is None else decode
     outcomes = [
-        _attempt(lambda each: decode_image(each, size), source) for source in sources
+        _attempt(lambda each: decode_one(each, size, gray_range), source)
+        for source in sources
     ]
     kept, damaged = _sort_out(sources, outcomes, skip_unreadable)
     images = np.empty((len(kept), *size, 3), np.uint8)
-    decoded = (each for each in outcomes if not isinstance(each, Exception))
+    decoded = [each for each in outcomes if not isinstance(each, Exception)]
     for row, image in enumerate(decoded):
-        images[row] = image
+        images[row] = image.pixels
+    if odd is not None:
+        for source, image in zip(kept, decoded, strict=True):
+            odd.constant += [source] * image.is_constant
+            odd.clipped += [source] * image.is_clipped
     return images, kept, damaged
 
 
-def can_decode(source: Source) -> bool:
-    """Tell whether an image can be decoded, by decoding it."""
-    return not isinstance(_attempt(decode_image, source), Exception)
+def can_decode(source: Source, gray_range: GrayRange | None = None) -> bool:
+    """Tell whether an image can be decoded and is not of one colour."""
+    outcome = _attempt(lambda each: _decode_varied(each, None, gray_range), source)
+    return not isinstance(outcome, Exception)
 
 
 def check_image_size(image_size: ImageSize | None) -> tuple[int, int] | None:
@@ -236,40 +265,36 @@ def check_image_size(image_size: ImageSize | None) -> tuple[int, int] | None:
     return height, width
 
 
-def decodable(sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
-    """Part the sources into those that can be decoded and those that cannot."""
-    # Of a decoded image the answer is all that is kept.
-    outcomes = _attempt_all(lambda source: decode_image(source) is None, sources)
-    return _sort_out(sources, list(outcomes), skip_unreadable=True)
+def decodable(
+    sources: Sequence[Source], gray_range: GrayRange | None = None
+) -> tuple[list[Source], list[Source]]:
+    """Part the sources into those of which `can_decode` is true and the others."""
+
+    def attempt(source: Source) -> None:
+        # Of a decoded image nothing is kept.
+        _decode_varied(source, None, gray_range)
+
+    return _sort_out(
+        sources, list(_attempt_all(attempt, sources)), skip_unreadable=True
+    )
 
 
-def _images_below(folder: Path) -> list[Path]:
-    """List the images in a folder and below it."""
-    files = []
-    # Several times as fast as `Path.rglob`.
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [os.path.join(place, n) for n in names if not n.startswith(".")]
-    images = [
-        Path(file)
-        for file in files
-        if file.lower().endswith(SUFFIXES) and os.path.isfile(file)
-    ]
-    if not images:
-        raise FileNotFoundError(
-            f"The folder holds no images; expected files with the suffixes "
-            f"{' '.join(SUFFIXES)} in it or below it. Received: "
-            f"path={str(folder)!r}, with {len(files)} other files. Put images there "
-            "or name another folder."
-        )
-    return images
+def _decode_varied(
+    source: Source, size: tuple[int, int] | None, gray_range: GrayRange | None
+) -> Decoded:
+    """Decode an image, and refuse one of a single colour."""
+    decoded = decode(source, size, gray_range)
+    if decoded.is_constant:
+        colour = tuple(map(int, decoded.pixels[0, 0]))
+        raise UnreadableError(f"all its pixels are of one colour, RGB {colour}")
+    return decoded
 
 
 def _attempt(action: Callable[[Source], Answer], source: Source) -> Answer | Exception:
     """Return what `action` gives for a source, or why it cannot be read."""
     try:
         return action(source)
-    except UNREADABLE as error:
+    except UnreadableError as error:
         return error
 
 
@@ -294,7 +319,7 @@ def _sort_out(
     for source, outcome in zip(sources, outcomes, strict=True):
         if isinstance(outcome, Exception):
             unreadable.append(source)
-            reasons.append(f"{source} ({outcome or type(outcome).__name__})")
+            reasons.append(printable(f"{source} ({outcome})"))
         else:
             readable.append(source)
     if unreadable and not skip_unreadable:

@@ -1,12 +1,14 @@
 """Images with their labels, and the three splits of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from egan_keras.data.decoding import GrayRange
+from egan_keras.data.depths import check_depths
 from egan_keras.data.files import ImageFiles
 from egan_keras.data.images import (
     ImageSize,
@@ -30,7 +32,10 @@ class LabelledImages:
         labels: 0 = majority, 1 = minority, int32 (n,).
         paths: the file of each image; empty where images do not come from files.
         class_names: the source class of each image; may be empty.
-        skipped: the files left out because they cannot be read.
+        skipped: the files left out because they cannot be read, or are of one colour.
+        passed_over: number of other files and folders where the images come from, by
+            reason, such as hidden or of another suffix. Those of a folder that was
+            split stand in the training images'.
         duplicates: the files among these that equal an earlier one.
         dropped_duplicates: the files left out because they equal another one.
     """
@@ -40,6 +45,7 @@ class LabelledImages:
     paths: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    passed_over: Mapping[str, int] = field(default_factory=dict)
     duplicates: tuple[str, ...] = ()
     dropped_duplicates: tuple[str, ...] = ()
 
@@ -82,6 +88,7 @@ def read_splits(
     roles: ClassRoles,
     *,
     image_size: ImageSize | None,
+    gray_range: GrayRange | None = None,
     skip_unreadable: bool = False,
     lazy: bool = False,
 ) -> Splits:
@@ -89,19 +96,38 @@ def read_splits(
 
     Raises:
         ValueError: if an image cannot be read, or with `skip_unreadable` if no
-            training image of a class can.
+            training image of a class can; or if images need a `gray_range`.
     """
     every = [*division.train, *division.validation, *division.test]
-    size, _, unreadable = check_headers(
+    headers = check_headers(
         [source for source, _ in every],
         image_size=image_size,
         skip_unreadable=skip_unreadable,
         # Test images have no say in the size that others are trained at.
         without_say=[source for source, _ in division.test],
     )
-    train, validation, test = (
-        _read_split(split, roles, size, set(unreadable), skip_unreadable, lazy)
-        for split in (division.train, division.validation, division.test)
+    _check_depths(division, set(headers.deep), gray_range)
+    unreadable = set(headers.unreadable)
+
+    def read(split: Sequence[tuple[Source, str]]) -> LabelledImages:
+        class_of = dict(split)
+        readable = [source for source in class_of if source not in unreadable]
+        if lazy:
+            kept, damaged = readable, []
+            if skip_unreadable:
+                kept, damaged = decodable(readable, gray_range)
+            images = ImageFiles(
+                kept, headers.size, gray_range, _depths_are_checked=True
+            )
+        else:
+            images, kept, damaged = decode_images(
+                readable, headers.size, gray_range, skip_unreadable=skip_unreadable
+            )
+        left_out = [source for source in class_of if source in unreadable] + damaged
+        return _label(images, kept, left_out, class_of, roles)
+
+    train, validation, test = map(
+        read, (division.train, division.validation, division.test)
     )
     passed_over = tuple(map(str, division.unusable))
     train = replace(train, skipped=train.skipped + passed_over)
@@ -116,27 +142,31 @@ def read_splits(
     return splits
 
 
-def _read_split(
-    split: Sequence[tuple[Source, str]],
+def _check_depths(
+    division: Division[Source], deep: set[Source], gray_range: GrayRange | None
+) -> None:
+    """Check images of more than 8 bits, those of each class and purpose on their own.
+
+    Else a few of them would hide among many of another kind.
+    """
+    groups: dict[str, list[Source]] = {}
+    for split, purpose in (
+        (division.train + division.validation, "training"),
+        (division.test, "test"),
+    ):
+        for source, name in split:
+            if source in deep:
+                groups.setdefault(f"{purpose} class {name!r}", []).append(source)
+    check_depths(groups, gray_range)
+
+
+def _label(
+    images: np.ndarray | LazyRows,
+    kept: Sequence[Source],
+    left_out: Sequence[Source],
+    class_of: Mapping[Source, str],
     roles: ClassRoles,
-    size: tuple[int, int],
-    unreadable: set[Source],
-    skip_unreadable: bool,
-    lazy: bool,
 ) -> LabelledImages:
-    """Decode the images of one split, without those found unreadable before."""
-    class_of = dict(split)
-    readable = [source for source in class_of if source not in unreadable]
-    if lazy:
-        kept, damaged = readable, []
-        if skip_unreadable:
-            kept, damaged = decodable(readable)
-        images = ImageFiles(kept, size)
-    else:
-        images, kept, damaged = decode_images(
-            readable, size, skip_unreadable=skip_unreadable
-        )
-    left_out = [source for source in class_of if source in unreadable] + damaged
     class_names = tuple(class_of[source] for source in kept)
     return LabelledImages(
         images=images,

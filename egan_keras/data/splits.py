@@ -73,6 +73,7 @@ def divide(
     roles: ClassRoles,
     rules: SplitRules,
     *,
+    validation: Mapping[str, Sequence[Item]] | None = None,
     is_usable: Callable[[Item], bool] = lambda item: True,
 ) -> Division:
     """Divide the items of each class into training, validation and test.
@@ -83,7 +84,11 @@ def divide(
             `rules.test_fraction` of each class out of `pool` instead.
         roles: which classes are read, and as what.
         rules: fractions, imbalance and seed. Where they reduce the minority, its
-            other training items are in no split.
+            other training items are in no split, and neither are those to validate
+            with.
+        validation: the items of each class that are the validation split, some
+            classes may be missing; None holds `rules.validation_fraction` of each
+            class out of `pool` instead.
         is_usable: asked only about minority items about to be kept, where the rules
             reduce the minority; the next one takes the place of an unusable one.
 
@@ -96,16 +101,19 @@ def divide(
     # and a class of two images can be split too.
     for name in roles.names:
         items = pool[name]
-        kept, held = list(items), []
         if test is None:
-            kept, held = _hold_out(kept, rules.test_fraction * len(items), rules.seed)
+            kept, held = hold_out(items, rules.test_fraction * len(items), rules.seed)
         else:
-            held = test[name]
+            kept, held = list(items), test[name]
         splits.test.extend((item, name) for item in held)
         if rules.reduces_minority and name in roles.minority:
             minority.extend((item, name) for item in kept)
             continue
-        kept, held = _hold_out(kept, rules.validation_fraction * len(items), rules.seed)
+        if validation is None:
+            wanted = rules.validation_fraction * len(items)
+            kept, held = hold_out(kept, wanted, rules.seed)
+        else:
+            held = validation.get(name, ())
         splits.train.extend((item, name) for item in kept)
         splits.validation.extend((item, name) for item in held)
     if rules.reduces_minority:
@@ -190,7 +198,7 @@ def _check_imbalance(minority_count: int | None, ratio: float | None) -> None:
         )
 
 
-def _hold_out(
+def hold_out(
     items: Sequence[Item], wanted: float, seed: int
 ) -> tuple[list[Item], list[Item]]:
     """Part the items at random into kept and held out, each in its order.

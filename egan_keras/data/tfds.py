@@ -1,5 +1,6 @@
 """Labelled images from tensorflow-datasets."""
 
+from collections import Counter
 from collections.abc import Sequence
 from difflib import get_close_matches
 from os import PathLike
@@ -8,11 +9,12 @@ from urllib.error import URLError
 
 import numpy as np
 
+from egan_keras.data.decoding import EncodedImage, check_gray_range
 from egan_keras.data.duplicates import Duplicates
-from egan_keras.data.decoding import EncodedImage
 from egan_keras.data.images import ImageSize, check_image_size
 from egan_keras.data.labelled import Splits, read_splits
-from egan_keras.data.roles import ClassRoles
+from egan_keras.data.layouts import Listing
+from egan_keras.data.roles import ClassRoles, warn_if_swapped
 from egan_keras.data.splits import SplitRules
 
 
@@ -24,6 +26,7 @@ def load_tfds(
     minority_count: int | None = None,
     ratio: float | None = None,
     image_size: ImageSize | None = None,
+    gray_range: Sequence[float] | None = None,
     seed: int = 0,
     validation_fraction: float = 0.2,
     test_fraction: float = 0.2,
@@ -46,6 +49,7 @@ def load_tfds(
         minority_count: number of minority images to train on. None keeps all.
         ratio: the same, said as majority images per minority image in training.
         image_size: as for `read_images`.
+        gray_range: as for `read_images`.
         seed: what is held out and kept depends on it alone.
         validation_fraction: part of `train` held out, in [0, 1).
         test_fraction: part of `train` held out where there is no `test`, in [0, 1).
@@ -65,6 +69,7 @@ def load_tfds(
     roles = ClassRoles.from_names(majority, minority)
     rules = SplitRules(minority_count, ratio, seed, validation_fraction, test_fraction)
     check_image_size(image_size)
+    gray_range = check_gray_range(gray_range)
     builder = _find_builder(name, data_dir)
     image_key, label_key = _feature_keys(builder)
     _prepare(builder)
@@ -82,9 +87,10 @@ def load_tfds(
     test = None
     if "test" in splits:
         test = _read_records(builder, "test", image_key, label_key, roles)
-    equal = Duplicates(pool, test, roles, duplicates)
+    warn_if_swapped(*roles.count(pool), roles.how_to_swap)
+    equal = Duplicates(Listing(pool, None, test, Counter()), roles, duplicates)
     division = equal.divide(rules)
-    splits = read_splits(division, roles, image_size=image_size)
+    splits = read_splits(division, roles, image_size=image_size, gray_range=gray_range)
     return equal.counted(splits, division)
 
 

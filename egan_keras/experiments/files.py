@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from egan_keras import data
-from egan_keras.data.decoding import UNREADABLE, read_size
+from egan_keras.data.decoding import UnreadableError, read_header
 from egan_keras.data.images import DEFAULT_SIZE
 from egan_keras.data.splits import Division, divide
 from egan_keras.experiments.grid import Task, fingerprint
@@ -120,8 +120,8 @@ def _read_sizes(paths: tuple[Path, ...]) -> dict[Path, tuple[int, int]]:
 
     def attempt(path: Path) -> tuple[int, int]:
         try:
-            return read_size(path)
-        except UNREADABLE as error:
+            return read_header(path).size
+        except UnreadableError as error:
             raise ValueError(
                 "An image cannot be read, so its methods cannot be compared. "
                 f"Received: {path} ({error}). Repair or remove it."
