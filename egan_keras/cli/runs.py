@@ -56,9 +56,9 @@ class RunConfig:
     skipped: Sequence[str]
     hashes: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
     unused: dict[str, list[str]] = dataclasses.field(default_factory=dict)
-    duplicates: Sequence[str] = ()
-    dropped_duplicates: Sequence[str] = ()
-    changed: Sequence[str] = ()
+    duplicates: Sequence[str] = dataclasses.field(default_factory=list)
+    dropped_duplicates: Sequence[str] = dataclasses.field(default_factory=list)
+    changed: Sequence[str] = dataclasses.field(default_factory=list)
     epochs_completed: int = 0
     interrupted: bool = False
     diverged_in_epoch: int | None = None
@@ -104,8 +104,12 @@ class RunConfig:
     def report_values(self) -> dict[str, Any]:
         """Returns what `report.json` tells of the training."""
         values = {"seed": self.options["seed"], "n_skipped": len(self.skipped)}
-        for name in ("duplicates", "dropped_duplicates"):
-            values[f"n_{name}"] = len(getattr(self, name))
+        counted = {
+            "n_duplicates": self.duplicates,
+            "n_dropped_duplicates": self.dropped_duplicates,
+            "n_changed_in_training": self.changed,
+        }
+        values |= {name: len(paths) for name, paths in counted.items() if paths}
         if self.diverged_in_epoch is not None:
             values["diverged_in_epoch"] = self.diverged_in_epoch
         return values

@@ -88,7 +88,7 @@ def complete_run(
     )
     config = _noticing_changes(config, splits, arguments.data, folder)
     if config.changed:
-        report.values["n_changed"] = len(config.changed)
+        report.values["n_changed_in_training"] = len(config.changed)
     report.save(folder / runs.REPORT)
     evaluation.save_plots(
         folder / runs.PLOTS,
@@ -287,17 +287,16 @@ def _unused(arguments: argparse.Namespace, splits: data.Splits) -> dict[str, lis
     """Returns the minority images that training was not to have, by class."""
     if arguments.minority_count is None and arguments.ratio is None:
         return {}
-    roles = data.ClassRoles.from_names(arguments.majority, arguments.minority)
-    names = ("paths", "skipped", "duplicates", "dropped_duplicates")
-    used = {p for each in splits for name in names for p in getattr(each, name)}
-    pool, _ = data.list_images(arguments.data, roles)
+    named = ("paths", "skipped", "dropped_duplicates")
+    used = {p for each in splits for name in named for p in getattr(each, name)}
+    found = data.list_every_image(arguments.data, arguments.minority)
     return {
         name: [
             path.relative_to(arguments.data).as_posix()
-            for path in pool[name]
+            for path in paths
             if str(path) not in used
         ]
-        for name in roles.minority
+        for name, paths in found.items()
     }
 
 

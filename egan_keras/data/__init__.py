@@ -10,7 +10,7 @@ from egan_keras.data.finding import find_images
 from egan_keras.data.folders import check_folder, load_folder
 from egan_keras.data.images import read_images
 from egan_keras.data.labelled import LabelledImages, Splits
-from egan_keras.data.layouts import list_images
+from egan_keras.data.layouts import list_every_image, list_images
 from egan_keras.data.lazy import LazyRows, MappedRows, WithMirrorImages
 from egan_keras.data.roles import ClassRoles
 from egan_keras.data.splits import subsample_minority
@@ -32,6 +32,7 @@ __all__ = [
     "check_labels",
     "find_images",
     "labelled_batches",
+    "list_every_image",
     "list_images",
     "load_folder",
     "load_tfds",

@@ -85,6 +85,11 @@ class Duplicates:
         )
         _tell(mixed, leaks, self._later, duplicates)
 
+    @property
+    def n_later(self) -> int:
+        """Number of images that equal an earlier one and are not dropped."""
+        return len(self._later)
+
     def divide(
         self, rules: SplitRules, *, is_usable: Callable[[Source], bool] | None = None
     ) -> Division[Source]:

@@ -57,7 +57,8 @@ class TaskFiles:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self._pool, self._test = data.list_images(task.data, task.roles)
+        listing = data.list_images(task.data, task.roles)
+        self._pool, self._test = listing.pool, listing.test
         kinds = {"train/" if self._test else "": self._pool, "test/": self._test or {}}
         self._folders = [
             ClassFolder(f"{task.label}/{kind}{name}", tuple(paths))
