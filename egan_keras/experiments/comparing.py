@@ -1,12 +1,14 @@
 """Running a grid: what has run is kept, what fails is told, nothing stops the rest."""
 
 import contextlib
+import json
 import logging
 import math
 import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from egan_keras.backbones import Backbone
 from egan_keras.experiments import frozen, records
@@ -19,6 +21,9 @@ from egan_keras.experiments.records import Records
 from egan_keras.experiments.samples import Samples
 from egan_keras.experiments.tables import write_tables
 from egan_keras.experiments.training import NotPossibleError, train_and_judge
+from egan_keras.files import write_atomically
+
+IMAGES = "images.json"
 
 _LONGEST_REASON = 400
 
@@ -50,6 +55,7 @@ def compare(
     _check_folder(out)
     runs = grid.runs({task: each.fingerprint() for task, each in files.items()})
     kept = Records(out / records.FOLDER)
+    _tell_changes(out, files, kept)
     outcomes = Outcomes()
     try:
         if not tables_only:
@@ -70,6 +76,35 @@ def _check_tasks(grid: Grid) -> dict[Task, TaskFiles]:
     for task, each in files.items():
         each.divide(grid.highest_count(task), 0)
     return files
+
+
+def _tell_changes(out: Path, files: dict[Task, TaskFiles], kept: Records) -> None:
+    """Says where results are of other images, and notes which images these are."""
+    path = out / IMAGES
+    before = {}
+    with contextlib.suppress(OSError, ValueError):
+        before = json.loads(path.read_text("utf-8"))
+    for task, each in files.items():
+        n_others = kept.n_of_other_images(task, each.fingerprint())
+        if n_others:
+            print(
+                f"{task.name}: {n_others} earlier results are left aside, since their "
+                f"images were others{_changes(before.get(task.name), each.contents)}",
+                flush=True,
+            )
+    now = before | {task.name: each.contents for task, each in files.items()}
+    if now != before:
+        text = json.dumps(now)
+        write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+
+
+def _changes(before: Any, now: dict[str, str | None]) -> str:
+    """Returns what became of files, in words; nothing where it is not known."""
+    if not isinstance(before, dict) or before == now:
+        return ""
+    gone, new = before.keys() - now.keys(), now.keys() - before.keys()
+    changed = [name for name in before.keys() & now.keys() if before[name] != now[name]]
+    return f": {len(changed)} have other contents, {len(gone)} are gone, {len(new)} new"
 
 
 def _check_folder(out: Path) -> None:
@@ -105,7 +140,8 @@ def _run_all(
                 sample = samples.of(run)
                 # Features are computed once: they tell nothing of runs to come.
                 started = time.perf_counter()
-                record = kept.write(run, train_and_judge(run, sample))
+                results = train_and_judge(run, sample) | samples.counts(run)
+                record = kept.write(run, results)
             results = record.results
             outcome = f"AUROC {short(results['auroc'])} ({results['seconds']:.1f} s)"
         except NotPossibleError as error:

@@ -1,7 +1,6 @@
 """A task's image files: found once, split as `load_folder` does, without decoding."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from egan_keras import data
+from egan_keras.data.contents import content_hashes
 from egan_keras.data.decoding import UnreadableError, read_header
+from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.images import DEFAULT_SIZE
-from egan_keras.data.splits import Division, divide
+from egan_keras.data.splits import Division
 from egan_keras.experiments.grid import Task, fingerprint
 
 
@@ -29,12 +30,8 @@ class ClassFolder:
     paths: tuple[Path, ...]
 
     def fingerprint(self) -> str:
-        """Returns a fingerprint of its files' names, sizes and times of change."""
-        common = os.path.commonpath([path.parent for path in self.paths])
-        states = [(path.relative_to(common), path.stat()) for path in self.paths]
-        return fingerprint(
-            [(str(name), state.st_size, state.st_mtime_ns) for name, state in states]
-        )
+        """Returns a fingerprint of its files' contents, in their order."""
+        return fingerprint(content_hashes(self.paths))
 
 
 class Place(NamedTuple):
@@ -50,19 +47,26 @@ class TaskFiles:
     Args:
         task: the task.
 
+    Attributes:
+        places: where each file stands.
+        contents: the hash of each file, by its name below the task's folder.
+
     Raises:
         FileNotFoundError: if a folder is missing or empty.
-        ValueError: for an unknown class.
+        ValueError: for an unknown class, or files of both labels.
     """
 
     def __init__(self, task: Task) -> None:
         self.task = task
         listing = data.list_images(task.data, task.roles)
-        self._pool, self._test = listing.pool, listing.test
-        kinds = {"train/" if self._test else "": self._pool, "test/": self._test or {}}
+        self._equal = Duplicates(listing, task.roles, task.duplicates)
         self._folders = [
-            ClassFolder(f"{task.label}/{kind}{name}", tuple(paths))
-            for kind, by_class in kinds.items()
+            ClassFolder(f"{task.label}/{part}{name}", tuple(paths))
+            for part, by_class in (
+                ("train/" if listing.test else "", listing.pool),
+                ("validation/", listing.validation or {}),
+                ("test/", listing.test or {}),
+            )
             for name, paths in by_class.items()
         ]
         self._sizes: dict[Path, tuple[int, int]] | None = None
@@ -71,15 +75,35 @@ class TaskFiles:
             for folder in self._folders
             for row, path in enumerate(folder.paths)
         }
+        self.contents = self._read_contents()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many files equal another one, as reports call them."""
+        return {
+            "n_duplicates": self._equal.n_later,
+            "n_dropped_duplicates": len(self._equal.dropped),
+        }
 
     def fingerprint(self) -> str:
-        """Returns a fingerprint of the files' names and sizes.
+        """Returns a fingerprint of the files' names and contents, as first found."""
+        return fingerprint(sorted(self.contents.items()))
 
-        Unlike that of a class folder it holds no times, so that results outlive a
-        copy of the images.
+    def check_unchanged(self) -> None:
+        """Refuses files that have other contents by now.
+
+        Raises:
+            ValueError: if there are such.
         """
-        names = {path: str(path.relative_to(self.task.data)) for path in self.places}
-        return fingerprint(sorted((n, p.stat().st_size) for p, n in names.items()))
+        if self._read_contents() != self.contents:
+            raise ValueError(
+                "Images changed while they were compared; expected files that stay as "
+                f"they are. Received: {self.task.name}. Run it again."
+            )
+
+    def _read_contents(self) -> dict[str, str | None]:
+        names = [path.relative_to(self.task.data).as_posix() for path in self.places]
+        return dict(zip(names, content_hashes(list(self.places)), strict=True))
 
     def divide(self, count: int, seed: int) -> Division[Path]:
         """Returns the files of each split, as `load_folder` makes them.
@@ -87,8 +111,7 @@ class TaskFiles:
         Raises:
             ValueError: if there are fewer minority images than asked for.
         """
-        rules = self.task.rules(count, seed)
-        return divide(self._pool, self._test, self.task.roles, rules)
+        return self._equal.divide(self.task.rules(count, seed))
 
     def image_size(self, division: Division[Path]) -> tuple[int, int]:
         """Returns the (height, width) that `load_folder` would stretch images to.
