@@ -70,7 +70,7 @@ def telling_full_disk(path: str | os.PathLike):
         raise OSError(
             error.errno,
             "The disk is full; expected room to write the file. Received: "
-            f"{free_bytes(folder) / 1e6:,.1f} MB free at {str(folder)!r}. Delete "
+            f"{in_units(free_bytes(folder))} free at {str(folder)!r}. Delete "
             "something there, or name a folder on another disk",
             os.fspath(path),
         ) from error
@@ -92,8 +92,8 @@ def check_space(path: str | os.PathLike, n_bytes: float, what: str) -> None:
     if free < n_bytes:
         raise OSError(
             errno.ENOSPC,
-            f"The disk lacks the space for {what}; expected {n_bytes / 1e6:,.1f} MB. "
-            f"Received: {free / 1e6:,.1f} MB free at {str(folder)!r}. Delete something "
+            f"The disk lacks the space for {what}; expected {in_units(n_bytes)}. "
+            f"Received: {in_units(free)} free at {str(folder)!r}. Delete something "
             "there, or name a folder on another disk",
         )
 
@@ -109,6 +109,18 @@ def cache_folder() -> Path:
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "egan_keras"
+
+
+def in_units(n_bytes: float) -> str:
+    """Returns a number of bytes for people.
+
+    >>> in_units(512), in_units(20_480), in_units(3.2e9)
+    ('512 bytes', '20.5 kB', '3.2 GB')
+    """
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:,.1f} {unit}"
+    return f"{n_bytes:.0f} bytes"
 
 
 def free_bytes(folder: str | os.PathLike) -> int:

@@ -66,6 +66,8 @@ def compare(
         # On Ctrl-C, too.
         for run in runs:
             outcomes.add(run, kept.read(run))
+        if outcomes.records:
+            _note_images(out, files)
         write_tables(out, outcomes, command=command)
     return outcomes
 
@@ -79,11 +81,8 @@ def _check_tasks(grid: Grid) -> dict[Task, TaskFiles]:
 
 
 def _tell_changes(out: Path, files: dict[Task, TaskFiles], kept: Records) -> None:
-    """Says where results are of other images, and notes which images these are."""
-    path = out / IMAGES
-    before = {}
-    with contextlib.suppress(OSError, ValueError):
-        before = json.loads(path.read_text("utf-8"))
+    """Says where results are of other images, and what these are now."""
+    before = _noted(out)
     for task, each in files.items():
         n_others = kept.n_of_other_images(task, each.fingerprint())
         if n_others:
@@ -92,10 +91,24 @@ def _tell_changes(out: Path, files: dict[Task, TaskFiles], kept: Records) -> Non
                 f"images were others{_changes(before.get(task.name), each.contents)}",
                 flush=True,
             )
+
+
+def _note_images(out: Path, files: dict[Task, TaskFiles]) -> None:
+    """Keeps which images results are of."""
+    before = _noted(out)
     now = before | {task.name: each.contents for task, each in files.items()}
     if now != before:
         text = json.dumps(now)
-        write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+        write_atomically(out / IMAGES, lambda target: target.write_text(text, "utf-8"))
+
+
+def _noted(out: Path) -> dict[str, Any]:
+    """Returns what was kept; nothing if it is damaged, as it serves to tell only."""
+    with contextlib.suppress(OSError, ValueError):
+        noted = json.loads((out / IMAGES).read_text("utf-8"))
+        if isinstance(noted, dict):
+            return noted
+    return {}
 
 
 def _changes(before: Any, now: dict[str, str | None]) -> str:
