@@ -128,10 +128,10 @@ def explain(
     others = [record for record in records if record != default]
     top = max(others, key=lambda record: record.held_out.mean, default=default)
     if top.held_out.mean <= default.held_out.mean:
-        return "It is the default, and no other trial has a higher figure."
+        return "No other trial has a higher figure."
     return (
-        "It is the default, kept because no other trial has a lead beyond chance: that "
-        f"of trial {top.number}, {top.held_out.mean:.3f}, is {_lead(top, default)}."
+        f"No other trial has a lead beyond chance: that of trial {top.number}, "
+        f"{top.held_out.mean:.3f}, is {_lead(top, default)}."
     )
 
 
