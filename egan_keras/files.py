@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+CACHE_VARIABLE = "EGAN_KERAS_CACHE"
+
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _HASHED_AT_ONCE = 1024**2
@@ -68,7 +70,7 @@ def telling_full_disk(path: str | os.PathLike):
         raise OSError(
             error.errno,
             "The disk is full; expected room to write the file. Received: "
-            f"{free_bytes(folder) / 1e6:,.1f} MB free at {str(folder)!r}. Delete "
+            f"{in_units(free_bytes(folder))} free at {str(folder)!r}. Delete "
             "something there, or name a folder on another disk",
             os.fspath(path),
         ) from error
@@ -90,10 +92,35 @@ def check_space(path: str | os.PathLike, n_bytes: float, what: str) -> None:
     if free < n_bytes:
         raise OSError(
             errno.ENOSPC,
-            f"The disk lacks the space for {what}; expected {n_bytes / 1e6:,.1f} MB. "
-            f"Received: {free / 1e6:,.1f} MB free at {str(folder)!r}. Delete something "
+            f"The disk lacks the space for {what}; expected {in_units(n_bytes)}. "
+            f"Received: {in_units(free)} free at {str(folder)!r}. Delete something "
             "there, or name a folder on another disk",
         )
+
+
+def cache_folder() -> Path:
+    """Returns the folder of what later runs read again, where none is named.
+
+    It is what the environment variable EGAN_KERAS_CACHE names, else `egan_keras` in
+    the user's cache folder (XDG_CACHE_HOME, or ~/.cache).
+    """
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "egan_keras"
+
+
+def in_units(n_bytes: float) -> str:
+    """Returns a number of bytes for people.
+
+    >>> in_units(512), in_units(20_480), in_units(3.2e9)
+    ('512 bytes', '20.5 kB', '3.2 GB')
+    """
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:,.1f} {unit}"
+    return f"{n_bytes:.0f} bytes"
 
 
 def free_bytes(folder: str | os.PathLike) -> int:

@@ -8,6 +8,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from sklearn.datasets import load_digits
 
 import egan_keras as ek
@@ -18,6 +20,14 @@ TINY = "MobileNet:alpha=0.25"
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_folder(tmp_path_factory):
+    """No test reads or writes the cache folder of who runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EGAN_KERAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +87,13 @@ def build_tiny(tiny_weights):
         return model
 
     return build
+
+
+def save_unique(image: Image.Image, path: Path) -> None:
+    """Saves a PNG whose bytes no other file has, whatever its pixels."""
+    text = PngInfo()
+    text.add_text("file", str(path))
+    image.save(path, pnginfo=text)
 
 
 def real_images(name: str) -> Path:

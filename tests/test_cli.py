@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from egan_keras.cli import commands, evaluate, main, runs, train
+from egan_keras.cli import commands, main, runs, train
 from egan_keras.cli.runs import RunConfig
+from egan_keras.files import content_hash
 from egan_keras.model import EGAN
 from egan_keras.networks import RECIPES
 
@@ -145,6 +146,62 @@ def test_evaluate_agrees_with_train(trained, root, tmp_path, layout):
     )
 
 
+def test_config_holds_the_contents_of_every_file(trained, root):
+    config = RunConfig.load(trained)
+    for split in config.files:
+        for path, (name, mark) in config.recorded(split).items():
+            assert mark == content_hash(root / path) and f"/{name}/" in path
+    # Of 8 minority images 3 were to train on.
+    assert len(config.unused["blue"]) == 5 and not config.duplicates
+
+
+def test_a_new_batch_is_judged_as_a_whole(trained, tmp_path, capsys):
+    for name, start in (("red", 900), ("blue", 950)):
+        write_images(tmp_path / "new" / "test" / name, COLOURS[name], 9, start)
+    json_file = tmp_path / "r.json"
+    given = ("evaluate", trained, "--data", tmp_path / "new", "--json", json_file)
+    assert run(*given) == 0
+    report = json.loads(json_file.read_text())
+    assert (report["n_majority"], report["n_minority"]) == (9, 9)
+    assert report["split"] == "all"
+    printed = capsys.readouterr().out
+    assert "There is no image of pink." in printed
+    assert "All images: 9 majority and 9 minority images" in printed
+
+
+def test_copies_are_counted_and_files_changed_in_training_are_told(
+    root, tmp_path, monkeypatch, capsys
+):
+    shutil.copytree(root, tmp_path / "root")
+    root = tmp_path / "root"
+    for number in range(6):
+        source = root / "train" / "red" / f"{number:03}.png"
+        shutil.copy(source, root / "test" / "red" / f"again{number}.png")
+    victim, fit = root / "test" / "blue" / "500.png", EGAN.fit
+
+    def fit_meanwhile(*given, **options):
+        shutil.copy(root / "test" / "blue" / "501.png", victim)
+        return fit(*given, **options)
+
+    monkeypatch.setattr(EGAN, "fit", fit_meanwhile)
+    options = ("--specificity", 0.8, "--epochs", 1)
+    assert main(train_arguments(root, tmp_path / "run", *options)) == 0
+    told = capsys.readouterr().err
+    assert "left out there: 6 (" in told and "again0.png" in told
+    assert "1 files were changed while the run was made" in told
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert (report["n_dropped_duplicates"], report["n_majority"]) == (6, 40)
+    assert report["n_changed_in_training"] == 1
+    assert RunConfig.load(tmp_path / "run").changed == ["test/blue/500.png"]
+    shutil.copy(source, root / "train" / "blue" / "both.png")
+    assert main(train_arguments(root, tmp_path / "other", *options)) == 2
+    assert "majority and minority both" in capsys.readouterr().err
+    options += ("--duplicates", "refuse")
+    (root / "train" / "blue" / "both.png").unlink()
+    assert main(train_arguments(root, tmp_path / "other", *options)) == 2
+    assert "duplicates='refuse'" in capsys.readouterr().err
+
+
 def test_evaluate_other_splits_and_prevalence(trained, root, capsys):
     options = ("--split", "validation", "--prevalence", "0.02")
     assert run("evaluate", trained, "--data", root, *options) == 0
@@ -182,30 +239,6 @@ def test_what_cannot_be_told_is_absent(trained_on_flat):
     assert report["threshold"] == 0
     assert report["threshold_criterion"] == "uncalibrated"
     assert not (trained_on_flat / "plots" / "roc.png").exists()
-
-
-def test_evaluate_keeps_the_split_when_the_folder_changes(
-    trained_on_flat, flat, tmp_path
-):
-    config = RunConfig.load(trained_on_flat)
-    named = [path for paths in config.files["test"].values() for path in paths]
-    shutil.copytree(flat, tmp_path / "flat")
-    flat = tmp_path / "flat"
-    config.options["data"] = str(flat)
-    write_images(flat / "red", COLOURS["red"], 9, start=100)
-    images = evaluate.load_split(config, flat, "test", skip_unreadable=True)
-    assert list(images.paths) == [str(flat / path) for path in named]
-    (flat / named[0]).unlink()
-    with pytest.raises(ValueError, match="path of an image that the run was trained"):
-        evaluate.load_split(config, flat, "test", skip_unreadable=True)
-
-
-def test_an_empty_split_is_refused(trained, root):
-    config = RunConfig.load(trained)
-    config.options["validation_fraction"] = 0.0
-    config.files["validation"] = {}
-    with pytest.raises(ValueError, match="validation split holds no image"):
-        evaluate.load_split(config, root, "validation")
 
 
 def test_the_same_command_gives_the_same_run(trained, root, tmp_path, capsys):

@@ -55,7 +55,8 @@ def no_conversion(monkeypatch):
 def test_the_best_becomes_a_run(arguments, root, tmp_path, no_conversion, capsys):
     assert main(arguments("--tuner", "grid", "--no-mirror")) == 0
     printed = capsys.readouterr().out
-    assert re.search(r"Best: trial [12], .*held-out AUROC [01]\.\d+ ± ", printed)
+    best = r"(Best|Kept the default): trial [12], .*held-out AUROC [01]\.\d+ ± "
+    assert re.search(best, printed)
     run = tmp_path / "run"
     assert not (tmp_path / "run.search").exists()
     written = {path.name for path in run.iterdir()}

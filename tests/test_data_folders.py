@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from conftest import save_unique
 from PIL import Image
 
 from egan_keras.data import check_folder, images, layouts, load_folder
@@ -19,7 +20,7 @@ def write_classes(root, counts, size=(8, 8)):
 def write_image(path, gray, size=(8, 8)):
     image = Image.new("L", size, gray)
     image.putpixel((size[0] - 1, size[1] - 1), 255)
-    image.save(path)
+    save_unique(image, path)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import time
 
 import numpy as np
 import pytest
+from conftest import save_unique
 from PIL import Image
 
 from egan_keras.data import (
@@ -28,7 +29,7 @@ def write_image(path, gray):
     """Write an image of one gray but for a corner."""
     image = Image.new("L", (8, 8), gray)
     image.putpixel((7, 7), 255)
-    image.save(path)
+    save_unique(image, path)
 
 
 @pytest.fixture

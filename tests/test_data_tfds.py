@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import requests
 import tensorflow_datasets as tfds
+from conftest import save_unique
 from PIL import Image
 
 from egan_keras.data import load_folder, load_tfds
@@ -16,7 +17,7 @@ def root(tmp_path):
             for i in range(count):
                 image = Image.new("L", (8, 8), 10 * i + len(name))
                 image.putpixel((7, 7), 255)
-                image.save(folder / f"{i}.png")
+                save_unique(image, folder / f"{i}.png")
     return tmp_path
 
 

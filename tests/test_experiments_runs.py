@@ -1,7 +1,10 @@
+import dataclasses
 import json
 import os
 import re
+import shutil
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -90,7 +93,7 @@ def test_splits_are_those_of_load_folder(grid, folder, seed, count):
 @pytest.mark.filterwarnings("ignore:.*different sizes")
 @pytest.mark.parametrize("size", [(32, 32), (20, 24)])
 def test_image_size_is_that_of_load_folder(base, grid, size):
-    write_class(base / "flat" / "more", COLOURS["blue"], 3, size=size)
+    write_class(base / "flat" / "more", COLOURS["blue"], 3, size=size, start=700)
     for path in (base / "flat" / "more").iterdir():
         path.rename(base / "flat" / "blue" / f"more_{path.name}")
     of = grid("flat", counts=18)
@@ -127,20 +130,42 @@ def test_features_are_what_training_on_images_sees(base, grid, tiny_weights):
     np.testing.assert_array_equal(sample.test_labels, splits.test.labels)
 
 
-def test_features_are_computed_once_for_files_that_stay_the_same(
-    base, grid, monkeypatch, capsys
-):
+def test_features_are_computed_once_for_files_that_stay_the_same(base, grid, capsys):
     first = first_run(grid(), base)[1]
     assert capsys.readouterr().out.count("Frozen features of") == 7
     again = first_run(grid(), base)[1]
     assert capsys.readouterr().out == ""
     np.testing.assert_array_equal(again.train, first.train)
-    os.utime(base / "parted" / "train" / "red" / "000.png", (1, 1))
+    replace(base / "parted" / "train" / "red" / "000.png")
+    os.utime(base / "parted" / "train" / "pink" / "000.png")
     first_run(grid(), base)
     printed = capsys.readouterr().out
     assert re.findall(r"features of [\d,]+ (\S+) images:", printed) == [
         "parted/train/red"
     ]
+
+
+def replace(path):
+    """Puts another image in the place of one, with its times."""
+    times = path.stat()
+    with Image.open(path) as image:
+        pixels = np.random.default_rng(0).permuted(np.asarray(image))
+    Image.fromarray(pixels).save(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_features_are_not_kept_of_files_that_change_meanwhile(base, grid, monkeypatch):
+    of = features.FeatureCache.features
+
+    def meanwhile(self, images, compute, what, **options):
+        found = of(self, images, compute, what, **options)
+        replace(base / "parted" / "train" / "red" / "000.png")
+        return found
+
+    monkeypatch.setattr(features.FeatureCache, "features", meanwhile)
+    with pytest.raises(ValueError, match="changed while.*parted/train/red"):
+        first_run(grid(), base)
+    assert not list((base / "features").iterdir())
 
 
 def test_random_weights_are_the_same_for_every_folder_and_process(base, grid):
@@ -299,6 +324,107 @@ def test_tables_only_runs_nothing(base, grid, capsys):
     assert len(outcomes.missing) == 1 and not outcomes.records
     assert "Not run yet" in (base / "out" / "report.md").read_text()
     assert not (base / "out" / "features").exists()
+
+
+def column(train, labels, test, *, seed):
+    return test[:, 0]
+
+
+@pytest.mark.parametrize("folder", ["parted", "flat"])
+def test_results_of_other_images_are_left_aside(
+    base, grid, monkeypatch, capsys, folder
+):
+    fake(monkeypatch, column=column)
+
+    def compared(seeds):
+        outcomes = compare(grid(folder, methods=["column"], seeds=seeds), base / "out")
+        return outcomes, capsys.readouterr().out
+
+    compared(seeds=1)
+    shutil.copytree(base / folder, base / "copy")
+    shutil.rmtree(base / folder)
+    (base / "copy").rename(base / folder)
+    assert "2 runs, 1 of them done before" in compared(seeds=2)[1]
+    part = base / folder / ("train" if folder == "parted" else "")
+    for path in (part / "red").iterdir():
+        replace(path)
+    (part / "blue" / "000.png").unlink()
+    write_class(part / "blue" / "more", COLOURS["blue"], 2, start=800)
+    outcomes, printed = compared(seeds=2)
+    count = 30 if folder == "parted" else 20
+    assert "2 earlier results are left aside, since their images were others" in printed
+    assert f": {count} have other contents, 1 are gone, 2 new" in printed
+    assert "2 runs, 0 of them done before" in printed
+    assert len(outcomes.records) == 2
+    assert len(list((base / "out" / "runs").iterdir())) == 4
+
+
+def test_results_that_earlier_versions_wrote_are_left_aside(
+    base, grid, monkeypatch, capsys
+):
+    fake(monkeypatch, column=column)
+    compare(grid(methods=["column"]), base / "out")
+    (path,) = (base / "out" / "runs").iterdir()
+    values = json.loads(path.read_text())
+    del values["run"]["task"]["duplicates"]
+    values["run"]["files"] = "names and sizes"
+    path.with_name("old.json").write_text(json.dumps(values))
+    path.unlink()
+    (base / "out" / "images.json").write_text("{")
+    outcomes = compare(grid(methods=["column"]), base / "out")
+    printed = capsys.readouterr().out
+    assert "1 earlier results are left aside" in printed
+    assert "1 runs, 0 of them done before" in printed and len(outcomes.records) == 1
+
+
+@pytest.mark.parametrize("option", ["weights", "image_size", "test_fraction"])
+def test_what_changes_results_is_run_again(
+    base, grid, monkeypatch, capsys, tiny_weights, tmp_path, option
+):
+    fake(monkeypatch, column=column)
+    weights = tmp_path / "own.weights.h5"
+    shutil.copy(tiny_weights, weights)
+    options = {"methods": ["column"], "weights": str(weights)}
+    compare(grid("flat", **options), base / "out")
+    if option == "weights":
+        state = weights.stat()
+        with h5py.File(weights, "r+") as file:
+            file.visititems(
+                lambda name, item: (
+                    item.write_direct(item[...] * 1.5)
+                    if isinstance(item, h5py.Dataset) and item.ndim == 4
+                    else None
+                )
+            )
+        os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))
+        again = grid("flat", **options)
+    else:
+        of = grid("flat", **options)
+        task = dataclasses.replace(
+            of.tasks[0], **{option: {"image_size": 24, "test_fraction": 0.4}[option]}
+        )
+        part = dataclasses.replace(of.parts[0], task=task)
+        again = dataclasses.replace(of, parts=(part,))
+    capsys.readouterr()
+    compare(again, base / "out")
+    assert "1 runs, 0 of them done before" in capsys.readouterr().out
+
+
+def test_copies_do_not_judge_and_are_counted(base, grid, monkeypatch):
+    fake(monkeypatch, column=column)
+    for number in range(3):
+        source = base / "parted" / "train" / "red" / f"{number:03}.png"
+        shutil.copy(source, base / "parted" / "test" / "red" / f"again{number}.png")
+    with pytest.warns(UserWarning, match="left out there: 3 "):
+        outcomes = compare(grid(methods=["column"]), base / "out")
+    (record,) = outcomes.records.values()
+    assert record.results["n_test"] == 24
+    assert record.results["n_dropped_duplicates"] == 3
+    report = (base / "out" / "report.md").read_text()
+    assert "Left out, as equal to another file: 3 of parted red+pink/blue." in report
+    shutil.copy(source, base / "parted" / "train" / "blue" / "both.png")
+    with pytest.raises(ValueError, match="majority and minority both"):
+        compare(grid(methods=["column"]), base / "out")
 
 
 def test_a_result_of_another_run_is_refused(base, grid):

@@ -14,7 +14,8 @@ from egan_keras.data import ImageFiles, labelled_batches
 from egan_keras.data.lazy import FileRows
 from egan_keras.features import cache as cache_module
 from egan_keras.features import disk
-from egan_keras.features.cache import FeatureCache, default_folder
+from egan_keras.features.cache import FeatureCache
+from egan_keras.files import cache_folder
 
 
 def build_stem():
@@ -109,6 +110,20 @@ def test_a_stale_cache_is_never_used(files, tmp_path, change):
     assert not np.array_equal(rows[:], before)
 
 
+def test_files_replaced_while_they_are_read_leave_no_features(stem, files, tmp_path):
+    class Meanwhile(Counted):
+        def __call__(self, images):
+            if self.count == 0:
+                Image.new("RGB", (32, 32)).save(files._paths[299])
+            return super().__call__(images)
+
+    cache = FeatureCache(tmp_path / "cache", verbose=0)
+    with pytest.raises(ValueError, match="majority images changed.*Run it again"):
+        cache.features(files, Meanwhile(stem), "majority")
+    assert not list((tmp_path / "cache").iterdir())
+    assert computed(stem, files, tmp_path / "cache")[1] == 300
+
+
 def test_an_interrupted_extraction_goes_on_at_its_last_checkpoint(
     stem, files, tmp_path, monkeypatch, capsys
 ):
@@ -165,7 +180,7 @@ def test_a_disk_without_the_space_is_told_before_any_work(
     usage = disk.shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: usage)
     compute = Counted(stem)
-    with pytest.raises(OSError, match="lacks the space.*Received: 0.0 GB free"):
+    with pytest.raises(OSError, match="lacks the space.*Received: 1.0 kB free"):
         FeatureCache(tmp_path, verbose=0).features(files, compute, "majority")
     assert compute.count == 0
 
@@ -184,9 +199,9 @@ def test_memory_is_chosen_where_the_features_fit(stem, files, tmp_path, monkeypa
 def test_the_default_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("EGAN_KERAS_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_folder() == tmp_path / "egan_keras"
+    assert cache_folder() == tmp_path / "egan_keras"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_folder().parts[-2:] == (".cache", "egan_keras")
+    assert cache_folder().parts[-2:] == (".cache", "egan_keras")
 
 
 def test_a_place_that_is_none_is_refused(tmp_path):

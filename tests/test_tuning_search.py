@@ -1,5 +1,7 @@
 import csv
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,9 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
 
 import egan_keras as ek
 from egan_keras.tuning import choosing, footprint, guard, leaderboard
+from egan_keras.tuning.heatmap import save_heatmap
 from egan_keras.tuning.records import TrialRecord, load_records
 from egan_keras.tuning.tuner import PairingTuner
 
@@ -99,13 +105,17 @@ def test_a_leaderboard_is_written(splits, pretend, tmp_path):
 def test_the_best_within_a_budget_is_chosen(splits, pretend, tmp_path):
     options = {"folder": tmp_path / "s", "tuner": "grid", "trials": 12, **SPACE}
     assert ek.search_pairings(*splits, **options).best.int8_kb == 300
-    # Another budget needs no new trial.
-    before = load_records(tmp_path / "s")
+    # Another budget needs no new trial, but for those that lacked weights.
+    before = completed_in(tmp_path / "s")
     with pytest.raises(ValueError, match=r"budget.*int8_kb 300 at least \(max_.*=200"):
         ek.search_pairings(*splits, **options, max_int8_kb=200)
     with pytest.raises(ValueError, match="latency_ms 0.5 at least"):
         ek.search_pairings(*splits, **options, max_latency_ms=0.4)
-    assert load_records(tmp_path / "s") == before
+    assert completed_in(tmp_path / "s") == before and len(before) == 10
+
+
+def completed_in(folder):
+    return [record for record in load_records(folder) if record.failure is None]
 
 
 def test_what_cannot_be_converted_is_in_no_budget():
@@ -119,8 +129,9 @@ def record(number=1, mean=0.5, epochs=20, **values):
     values = {"int8_kb": 300.0, "latency_ms": 0.1, **values}
     recipe = {"depths": 1, "trained_layers": 0, "epochs": values.pop("whole", 20)}
     shares = (mean, mean)
+    encoder = values.pop("encoder", TINY)
     return TrialRecord(
-        number, TINY, TINY, {}, recipe, 32, epochs, shares=shares, **values
+        number, encoder, TINY, {}, recipe, 32, epochs, shares=shares, **values
     )
 
 
@@ -142,6 +153,47 @@ def test_the_default_stays_unless_another_is_clearly_better(leads, wins):
     if sum(leads) > 0:
         assert choosing.choose([other], default).number == 2
         assert choosing.choose([default, other]).number == 2
+
+
+@pytest.mark.parametrize(
+    ("leads", "reason"),
+    [
+        ([0.1, 0.1, 0.1], r"lead over the default, trial 1, is \+0.100 ± 0.000, more"),
+        (
+            [0.0, 0.0, 0.3],
+            r"No other .* beyond chance: .* trial 2, 0.600, is \+0.100 ± 0.1",
+        ),
+        ([-0.1, -0.1, -0.1], "No other trial has a higher figure"),
+    ],
+)
+def test_why_a_trial_was_chosen_is_said(leads, reason, tmp_path):
+    default = record(number=1).with_values(shares=(0.6, 0.5, 0.4))
+    shares = tuple(np.add(default.shares, leads))
+    records = [default, record(number=2).with_values(shares=shares)]
+    best = choosing.choose(records, default)
+    said = choosing.explain(best, records, default)
+    assert re.search(reason, said)
+    leaderboard.write_leaderboard(tmp_path, records, best, said)
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert f"Chosen: trial {best.number}, {best.pairing}. {said}" in text
+    other = records[1]
+    assert "could not be chosen" in choosing.explain(other, [other], default)
+
+
+def test_the_heat_map_marks_the_one_chosen(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Axes, "text", lambda *given, **style: drawn.append(given[3]))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path: drawn.append(figure))
+    chosen, better = record(number=1, mean=0.7), record(number=2, mean=0.8)
+    elsewhere = record(number=3, mean=0.9, encoder="VGG16")
+    save_heatmap(tmp_path / "x.png", [chosen, better, elsewhere], chosen)
+    first, second, figure = drawn
+    assert "0.800" in first and "chosen: 0.700" in first and "chosen" not in second
+    frame = figure.axes[0].patches[0]
+    assert (frame.get_x(), frame.get_y()) == (-0.47, -0.46)
+    drawn.clear()
+    save_heatmap(tmp_path / "x.png", [chosen, better, elsewhere], elsewhere)
+    assert "chosen" not in drawn[0] and drawn[1].endswith("\nchosen")
 
 
 def test_trials_of_fewer_epochs_are_not_compared():
@@ -264,6 +316,96 @@ def test_a_killed_search_goes_on(splits, pretend, tmp_path, tuner, number):
     whole = ek.search_pairings(*splits, folder=tmp_path / "t", **options)
     assert pairings(search) == pairings(whole)
     assert json.loads((tmp_path / "s" / "tuner" / "oracle.json").read_text())
+
+
+@pytest.mark.parametrize("tuner", ["random", "bayesian", "grid", "hyperband"])
+def test_failures_of_the_surroundings_are_tried_again(
+    splits, pretend, monkeypatch, tmp_path, tuner
+):
+    options = {"folder": tmp_path / "s", "tuner": tuner, "trials": 4, **SPACE}
+    run = []
+
+    def lacking(self, trial, record):
+        run.append(record.number)
+        if record.number == 2:
+            raise ValueError("this configuration cannot be")
+        if record.number == 3:
+            raise MemoryError("4 GB")
+        if record.number == 1:
+            raise RuntimeError("no features") from OSError(28, "No space left")
+        return pretended(self, trial, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PairingTuner, "_judged", lacking)
+        for _ in range(2):
+            search = ek.search_pairings(*splits, **options)
+            assert [r.is_run_again for r in search.records[:3]] == [True, False, True]
+        again = [number for number in (1, 3) if number <= len(search.records)]
+        assert sorted(run[len(search.records) :]) == [
+            *again,
+            *(r.number for r in search.records[3:] if r.is_run_again),
+        ]
+    search = ek.search_pairings(*splits, **options)
+    failures = [record.failure for record in search.records]
+    assert failures[0] is failures[2] is None
+    assert failures[1] == "this configuration cannot be"
+    assert len({record.number for record in search.records}) == len(failures)
+
+
+def test_a_disk_that_is_full_throughout_leaves_a_search_that_goes_on(
+    splits, pretend, monkeypatch, tmp_path
+):
+    options = {"folder": tmp_path / "s", "trials": 3, **SPACE}
+
+    def full(*given):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PairingTuner, "_judged", full)
+        for _ in range(3):
+            with pytest.raises(ValueError, match="No space left.*runs them again"):
+                ek.search_pairings(*splits, **options)
+    assert all(
+        r.failure is None for r in ek.search_pairings(*splits, **options).records
+    )
+
+
+def test_a_record_that_cannot_be_written_is_told_and_run_again(
+    splits, pretend, monkeypatch, tmp_path
+):
+    options = {"folder": tmp_path / "s", "trials": 3, **SPACE}
+
+    def full(self, folder):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrialRecord, "save", full)
+        with pytest.raises(OSError, match="disk is full.*Delete something"):
+            ek.search_pairings(*splits, **options)
+    assert len(ek.search_pairings(*splits, **options).records) == 3
+
+
+@pytest.mark.parametrize("kind", ["weights", "image"])
+def test_a_search_of_other_contents_is_not_mixed_in(
+    splits, pretend, tmp_path, tiny_weights, kind
+):
+    weights = tmp_path / "own.weights.h5"
+    shutil.copy(tiny_weights, weights)
+    paths = []
+    for number, image in enumerate(splits[0].images):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(image).save(paths[-1])
+    train = ek.LabelledImages(ek.ImageFiles(paths, 32), splits[0].labels)
+    options = {"folder": tmp_path / "s", "trials": 1, "weights": weights, **SPACE}
+    ek.search_pairings(train, splits[1], **options)
+    ek.search_pairings(train, splits[1], **options)
+    if kind == "weights":
+        with weights.open("ab") as file:
+            file.write(b"more")
+    else:
+        shutil.copy2(paths[1], paths[0])
+    with pytest.raises(FileExistsError, match="other (weights|training images)"):
+        ek.search_pairings(train, splits[1], **options)
 
 
 def test_no_completed_trial_ends_with_the_reasons(splits, monkeypatch, tmp_path):

@@ -20,9 +20,10 @@ Compare eGAN with what else one could do: the same images, features, splits and 
 
 Every method is trained on few minority images and judged on the test split, with
 several seeds for each count. What is frozen is computed once. DIR gets report.md,
-results.csv (a row for each run), cells.csv (means and spreads), plots/, and runs/ and
-features/, from which the same command goes on after Ctrl-C or with a larger grid: what
-has run is not run again. A run that fails is reported and does not stop the others.
+results.csv (a row for each run), cells.csv (means and spreads), plots/, and runs/,
+features/ and images.json, from which the same command goes on after Ctrl-C or with a
+larger grid: what has run is not run again, as long as the images and the weights hold
+the same. A run that fails is reported and does not stop the others.
 """
 _EPILOG = """\
 Exit codes: 0 done; 1 some runs failed, and the tables lack them; 2 wrong input; 130
@@ -138,6 +139,7 @@ def _add_task_options(group: argparse._ArgumentGroup) -> None:
         "they have one, else 224)",
     )
     options.add_gray_range_option(group, "all that their type can hold")
+    options.add_duplicates_option(group)
     group.add_argument(
         "--grid",
         metavar="FILE",
@@ -211,10 +213,9 @@ def _grid(arguments: argparse.Namespace) -> "Grid":
         "minority": arguments.minority,
         "counts": arguments.counts or COUNTS,
     }
-    if arguments.image_size:
-        task["image_size"] = arguments.image_size
-    if arguments.gray_range:
-        task["gray_range"] = arguments.gray_range
+    for name in ("image_size", "gray_range", "duplicates"):
+        if getattr(arguments, name):
+            task[name] = getattr(arguments, name)
     return experiments.make_grid({"task": [task]}, root.parent, forced)
 
 
@@ -224,7 +225,7 @@ def _check(arguments: argparse.Namespace) -> None:
     Raises:
         ValueError: if there are such.
     """
-    names = ("majority", "minority", "counts", "image_size", "gray_range")
+    names = "majority minority counts image_size gray_range duplicates".split()
     given = [f"--{n.replace('_', '-')}" for n in names if getattr(arguments, n)]
     if arguments.grid and given:
         raise ValueError(

@@ -271,19 +271,13 @@ def _config(
         "prevalence": None,
         "out": str(arguments.out),
     }
-    files = {name: {} for name in splits._fields}
-    for name, images in splits._asdict().items():
-        for path, digit in zip(images.paths, images.class_names, strict=True):
-            below = Path(path).relative_to(folder / IMAGES).as_posix()
-            files[name].setdefault(digit, []).append(below)
     return runs.RunConfig(
         command=shlex.join(["egan-keras", *arguments.argv]),
         options=options,
         recipe=dataclasses.asdict(model.choices),
         image_shape=model.image_shape,
         versions=evaluation.versions(),
-        files=files,
-        skipped=[],
+        **runs.describe_files(splits, folder / IMAGES),
         epochs_completed=len(model.history.epoch),
     )
 

@@ -194,16 +194,18 @@ def _splits(
     arguments: argparse.Namespace, config: runs.RunConfig, root: Path
 ) -> dict[str, Any]:
     """Returns images and labels of each split; `None` for one without images."""
-    from egan_keras.cli.evaluate import load_split  # needs NumPy: not before
+    from egan_keras.cli.run_images import load_images  # needs NumPy: not before
 
     splits = {}
     for name in ("train", "validation", "test"):
         splits[name] = None
         if any(config.files[name].values()):
-            loaded = load_split(
+            loaded = load_images(
                 config, root, name, skip_unreadable=arguments.skip_unreadable
             )
-            splits[name] = (loaded.images, loaded.labels)
+            for note in loaded.notes:
+                print(note)
+            splits[name] = (loaded.images.images, loaded.images.labels)
     return splits
 
 

@@ -131,6 +131,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "they have one, else 224)",
     )
     add_gray_range_option(group, "all that their type can hold")
+    add_duplicates_option(group)
     add_skip_option(group)
 
 
@@ -143,6 +144,19 @@ def add_gray_range_option(parser: argparse._ActionsContainer, default: str) -> N
         help="values that are black and white in grayscale images of more than 8 bits, "
         "such as 0,4095 for cameras of 12 bits; what lies outside is clipped; before a "
         f"negative number write --gray-range= (default: {default})",
+    )
+
+
+def add_duplicates_option(parser: argparse._ActionsContainer) -> None:
+    """Adds `--duplicates`."""
+    parser.add_argument(
+        "--duplicates",
+        choices=("drop", "refuse", "keep"),
+        help="what becomes of files with equal contents (default: a test image that is "
+        "a training image, too, is left out of the test, other copies stay on one side "
+        "of every split, and an image that is majority and minority both is refused); "
+        "drop leaves out images that are both, too; refuse ends where a training image "
+        "is a test image; keep uses all as they are. They are counted and named",
     )
 
 

@@ -9,10 +9,13 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from egan_keras.cli.starting import start_keras
 from egan_keras.text import printable
+
+if TYPE_CHECKING:
+    from egan_keras.data import Splits
 
 MODEL = "model.keras"
 CONFIG = "config.json"
@@ -21,7 +24,7 @@ REPORT = "report.json"
 PLOTS = "plots"
 SKIPPED = "Skipped {} unreadable files or images of a single colour"
 
-_NAMED_FILES = 5
+NAMED_FILES = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +42,12 @@ class RunConfig:
         skipped: paths of the files left out because they cannot be read, or are of a
             single colour.
         passed_over: number of other files and folders below ROOT, by reason.
+        hashes: of the files' contents, in the order of `files`; empty in runs that
+            earlier versions wrote.
+        unused: paths of the minority images that training was not to have, by class.
+        duplicates: paths of the files in the splits that equal an earlier one.
+        dropped_duplicates: paths of those left out because they equal another one.
+        changed: paths of the files that were changed while the run was made.
         epochs_completed: number of epochs trained.
         interrupted: whether training was interrupted.
         diverged_in_epoch: the epoch, from 1, in which training diverged; None if not.
@@ -52,6 +61,11 @@ class RunConfig:
     files: dict[str, dict[str, list[str]]]
     skipped: Sequence[str]
     passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    hashes: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
+    unused: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    duplicates: Sequence[str] = dataclasses.field(default_factory=list)
+    dropped_duplicates: Sequence[str] = dataclasses.field(default_factory=list)
+    changed: Sequence[str] = dataclasses.field(default_factory=list)
     epochs_completed: int = 0
     interrupted: bool = False
     diverged_in_epoch: int | None = None
@@ -80,11 +94,29 @@ class RunConfig:
                 "again, or name another run."
             ) from error
 
+    def with_options(self, **options: Any) -> "RunConfig":
+        """Returns a configuration with some options changed."""
+        return dataclasses.replace(self, options=self.options | options)
+
     @property
     def gray_range(self) -> tuple[float, float] | None:
         """The values that are black and white in images of more than 8 bits."""
         found = self.options.get("gray_range")
         return None if found is None else tuple(found)
+
+    def recorded(self, split: str) -> dict[str, tuple[str, str | None]]:
+        """Returns each file of a split, with its class and the hash of its contents.
+
+        The hash is None in runs that earlier versions wrote.
+        """
+        hashes = self.hashes.get(split, {})
+        return {
+            path: (name, mark)
+            for name, paths in self.files[split].items()
+            for path, mark in zip(
+                paths, hashes.get(name) or [None] * len(paths), strict=True
+            )
+        }
 
     def report_values(self) -> dict[str, Any]:
         """Returns what `report.json` tells of the training."""
@@ -93,6 +125,12 @@ class RunConfig:
             "n_skipped": len(self.skipped),
             "n_passed_over": sum(self.passed_over.values()),
         }
+        counted = {
+            "n_duplicates": self.duplicates,
+            "n_dropped_duplicates": self.dropped_duplicates,
+            "n_changed_in_training": self.changed,
+        }
+        values |= {name: len(paths) for name, paths in counted.items() if paths}
         if self.diverged_in_epoch is not None:
             values["diverged_in_epoch"] = self.diverged_in_epoch
         return values
@@ -109,9 +147,38 @@ def tell_passed_over(passed_over: Mapping[str, int]) -> None:
 def tell_files(what: str, paths: Sequence[Any]) -> None:
     """Prints what there is of some files, with their number at `{}`; names a few."""
     if paths:
-        named = ", ".join(printable(path) for path in paths[:_NAMED_FILES])
-        more = ", ..." if len(paths) > _NAMED_FILES else ""
+        named = ", ".join(printable(path) for path in paths[:NAMED_FILES])
+        more = ", ..." if len(paths) > NAMED_FILES else ""
         print(f"{what.format(len(paths))}: {named}{more}")
+
+
+def describe_files(splits: "Splits", root: Path) -> dict[str, Any]:
+    """Returns what a `RunConfig` holds of the files of a run's splits.
+
+    Args:
+        splits: The images, whose paths are below the root.
+        root: The folder of images.
+    """
+    from egan_keras.data.contents import content_hashes  # slow to import
+
+    def below(path: str) -> str:
+        return Path(path).relative_to(root).as_posix()
+
+    files: dict[str, dict[str, list[str]]] = {}
+    hashes: dict[str, dict[str, list[str]]] = {}
+    for split, images in splits._asdict().items():
+        files[split], hashes[split] = {}, {}
+        marks = content_hashes(images.paths)
+        for path, name, mark in zip(
+            images.paths, images.class_names, marks, strict=True
+        ):
+            files[split].setdefault(name, []).append(below(path))
+            hashes[split].setdefault(name, []).append(mark)
+    others = {
+        name: [below(path) for images in splits for path in getattr(images, name)]
+        for name in ("skipped", "duplicates", "dropped_duplicates")
+    }
+    return {"files": files, "hashes": hashes, **others}
 
 
 def check_free(out: Path, *, overwrite: bool = False) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import math
 import shlex
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from egan_keras.backbones import Backbone
 from egan_keras.cli import runs
 from egan_keras.cli.runs import RunConfig
 from egan_keras.model import EGAN
+from egan_keras.text import printable
 
 DIVERGED = 1
 FRACTIONS = {"validation_fraction": 0.2, "test_fraction": 0.2}
@@ -83,6 +85,9 @@ def complete_run(
         prevalence=arguments.prevalence,
         extra=config.report_values() | {"split": "test"},
     )
+    config = _noticing_changes(config, splits, arguments.data, folder)
+    if config.changed:
+        report.values["n_changed_in_training"] = len(config.changed)
     report.save(folder / runs.REPORT)
     evaluation.save_plots(
         folder / runs.PLOTS,
@@ -92,6 +97,34 @@ def complete_run(
         [Path(path).name for path in splits.test.paths],
     )
     print(f"\n{report}")
+    return config
+
+
+def _noticing_changes(
+    config: RunConfig, splits: data.Splits, root: Path, folder: Path
+) -> RunConfig:
+    """Says which files were changed while the run was made, and notes it in the run."""
+    hashes = runs.describe_files(splits, root)["hashes"]
+    changed = [
+        path
+        for split, by_class in config.files.items()
+        for name, paths in by_class.items()
+        for path, before, now in zip(
+            paths, config.hashes[split][name], hashes[split][name], strict=True
+        )
+        if before != now
+    ]
+    if changed:
+        shown = ", ".join(map(printable, changed[: runs.NAMED_FILES]))
+        more = ", ..." if len(changed) > runs.NAMED_FILES else ""
+        warnings.warn(
+            f"{len(changed)} files were changed while the run was made, so that it is "
+            f"not of one state of the images: {shown}{more} below {root}. Train again "
+            "when nothing writes to them.",
+            stacklevel=2,
+        )
+        config = dataclasses.replace(config, changed=changed)
+        config.save(folder)
     return config
 
 
@@ -126,6 +159,7 @@ def load(arguments: argparse.Namespace) -> data.Splits:
         gray_range=arguments.gray_range,
         seed=arguments.seed,
         skip_unreadable=arguments.skip_unreadable,
+        duplicates=arguments.duplicates,
         # So that the memory does not have to hold them all.
         lazy=True,
         **FRACTIONS,
@@ -242,25 +276,32 @@ def _config(
         recipe=dataclasses.asdict(model.choices),
         image_shape=model.image_shape,
         versions=evaluation.versions(),
-        files={
-            name: _files_by_class(images, arguments.data)
-            for name, images in splits._asdict().items()
-        },
-        skipped=[path for images in splits for path in images.skipped],
+        unused=_unused(arguments, splits),
         passed_over=dict(_passed_over(splits)),
+        **runs.describe_files(splits, arguments.data),
     )
+
+
+def _unused(arguments: argparse.Namespace, splits: data.Splits) -> dict[str, list[str]]:
+    """Returns the minority images that training was not to have, by class."""
+    if arguments.minority_count is None and arguments.ratio is None:
+        return {}
+    named = ("paths", "skipped", "dropped_duplicates")
+    used = {p for each in splits for name in named for p in getattr(each, name)}
+    found = data.list_every_image(arguments.data, arguments.minority)
+    return {
+        name: [
+            path.relative_to(arguments.data).as_posix()
+            for path in paths
+            if str(path) not in used
+        ]
+        for name, paths in found.items()
+    }
 
 
 def _passed_over(splits: data.Splits) -> Counter[str]:
     """Returns what was passed over in the folders of all splits, by reason."""
     return sum((Counter(images.passed_over) for images in splits), Counter())
-
-
-def _files_by_class(images: data.LabelledImages, root: Path) -> dict[str, list[str]]:
-    files = {}
-    for path, name in zip(images.paths, images.class_names, strict=True):
-        files.setdefault(name, []).append(Path(path).relative_to(root).as_posix())
-    return files
 
 
 def _fit(

@@ -81,10 +81,12 @@ def _write_run(
 ) -> int:
     """Trains the best configuration on all training images, and writes its run."""
     best = search.best
+    is_default = best.number == 1
     print(
-        f"\nBest: trial {best.number}, {best.pairing}, {best.network_size} pixels, "
-        f"{best.cut}, held-out AUROC {best.held_out.mean:.3f} ± "
-        f"{best.held_out.standard_error:.3f}. It is trained on all training images.",
+        f"\n{'Kept the default' if is_default else 'Best'}: trial {best.number}, "
+        f"{best.pairing}, {best.network_size} pixels, {best.cut}, held-out AUROC "
+        f"{best.held_out.mean:.3f} ± {best.held_out.standard_error:.3f}. "
+        f"{search.reason} It is trained on all training images.",
         flush=True,
     )
     with runs.writing(arguments.out, overwrite=arguments.overwrite) as folder:
@@ -95,6 +97,14 @@ def _write_run(
         # Its files are deleted below, so nothing need be said of them.
         cache = features.FeatureCache(search.features, verbose=0)
         config = complete_run(model, splits, arguments, folder, cache)
-    shutil.rmtree(search.folder, ignore_errors=True)
+    again = [record for record in search.records if record.is_run_again]
+    if again:
+        print(
+            f"{len(again)} trials failed for want of what the machine lacked, such as: "
+            f"{again[0].failure}. The search stays in {search.folder}, and the same "
+            "command with --overwrite runs them again."
+        )
+    else:
+        shutil.rmtree(search.folder, ignore_errors=True)
     tell_written(arguments.out)
     return 0 if config.diverged_in_epoch is None else DIVERGED

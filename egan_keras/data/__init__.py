@@ -19,15 +19,16 @@ from egan_keras.data.hashes import check_not_all_the_same, row_hashes
 from egan_keras.data.images import read_images
 from egan_keras.data.labelled import LabelledImages, Splits
 from egan_keras.data.labels import as_column, check_both_classes, check_labels
-from egan_keras.data.layouts import list_images
+from egan_keras.data.layouts import list_every_image, list_images
 from egan_keras.data.lazy import LazyRows, MappedRows, WithMirrorImages
-from egan_keras.data.roles import warn_if_reversed, warn_if_swapped
+from egan_keras.data.roles import ClassRoles, warn_if_reversed, warn_if_swapped
 from egan_keras.data.sources import is_dataset
 from egan_keras.data.splits import subsample_minority
 from egan_keras.data.tfds import load_tfds
 
 __all__ = [
     "ArrayBatches",
+    "ClassRoles",
     "DatasetBatches",
     "ImageBatches",
     "ImageFiles",
@@ -46,6 +47,7 @@ __all__ = [
     "check_shape",
     "find_images",
     "labelled_batches",
+    "list_every_image",
     "list_images",
     "load_folder",
     "load_tfds",

@@ -7,11 +7,12 @@ from os import PathLike
 from pathlib import Path
 
 from egan_keras.data.decoding import check_gray_range
+from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.images import ImageSize, can_decode, check_image_size
 from egan_keras.data.labelled import Splits, read_splits
 from egan_keras.data.layouts import Listing, list_images
 from egan_keras.data.roles import ClassRoles
-from egan_keras.data.splits import SplitRules, divide
+from egan_keras.data.splits import SplitRules
 
 
 def load_folder(
@@ -28,6 +29,7 @@ def load_folder(
     test_fraction: float = 0.2,
     skip_unreadable: bool = False,
     lazy: bool = False,
+    duplicates: str | None = None,
 ) -> Splits:
     """Load images from one folder per class, split for training and judging.
 
@@ -46,6 +48,11 @@ def load_folder(
     split, and the test split, are the same whatever is asked for. Which minority
     images are kept depends on the seed and the sorted list of files; with one seed,
     a smaller count keeps a part of what a larger one keeps.
+
+    Files with equal contents are one image: one that is there to train on is left out
+    of validation and test, and other copies stay on one side of every split, with a
+    warning that counts and names them. A file that is majority and minority both is
+    refused. `duplicates` chooses otherwise.
 
     How images become RGB pixels of one size is told in `read_images`, and which files
     are found in a folder in `find_images`; the others are counted in `passed_over` of
@@ -74,17 +81,24 @@ def load_folder(
             arrays. So a folder of any size needs little memory. Headers alone are
             read now, and a file damaged behind its header is found when it is read;
             with `skip_unreadable`, every image is decoded once now to find it.
+        duplicates: `"drop"` leaves out files that are majority and minority both, too;
+            `"refuse"` refuses images to train on among those to validate and test on;
+            `"keep"` uses all files as they stand.
 
     Returns:
-        Training, validation and test images.
+        Training, validation and test images; their `duplicates` and
+        `dropped_duplicates` name the files with equal contents.
 
     Raises:
         FileNotFoundError: if `root` is missing, there is a `train` without a `test`,
             or a class folder is empty.
         ValueError: for an unknown class (listing the ones there are), a class in
             both roles, fewer minority images than asked for, a file that cannot be
-            read or is of a single colour, images that need a `gray_range`, or
-            arguments out of range.
+            read or is of a single colour, images that need a `gray_range`, a file of
+            both labels, or arguments out of range.
+
+    Warns:
+        UserWarning: if files have equal contents.
     """
     roles = ClassRoles.from_names(majority, minority)
     rules = SplitRules(minority_count, ratio, seed, validation_fraction, test_fraction)
@@ -92,27 +106,21 @@ def load_folder(
     gray_range = check_gray_range(gray_range)
     listing = list_images(root, roles)
     listing.warn(roles)
-    pool, test = listing.sides(roles, seed)
+    equal = Duplicates(listing, roles, duplicates)
 
     def is_usable(path: Path) -> bool:
         return not skip_unreadable or can_decode(path, gray_range)
 
+    division = equal.divide(rules, is_usable=is_usable)
     splits = read_splits(
-        divide(
-            pool,
-            test,
-            roles,
-            rules,
-            validation=listing.validation,
-            is_usable=is_usable,
-        ),
+        division,
         roles,
         image_size=image_size,
         gray_range=gray_range,
         skip_unreadable=skip_unreadable,
         lazy=lazy,
     )
-    return _count_passed_over(splits, listing)
+    return _count_passed_over(equal.counted(splits, division), listing)
 
 
 def check_folder(

@@ -36,6 +36,8 @@ class LabelledImages:
         passed_over: number of other files and folders where the images come from, by
             reason, such as hidden or of another suffix. Those of a folder that was
             split stand in the training images'.
+        duplicates: the files among these that equal an earlier one.
+        dropped_duplicates: the files left out because they equal another one.
     """
 
     images: np.ndarray | LazyRows
@@ -44,6 +46,8 @@ class LabelledImages:
     class_names: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    duplicates: tuple[str, ...] = ()
+    dropped_duplicates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that everything told about each image has the same length."""

@@ -1,5 +1,6 @@
 """Where in a folder the images of each class and split lie."""
 
+import contextlib
 import os
 import warnings
 from collections import Counter
@@ -140,6 +141,37 @@ def _check_flat(root: Path, roles: ClassRoles) -> None:
             f"{_where_else(root, roles.names) or 'Check the path.'}"
         )
     _check_known(root, roles, set(available))
+
+
+def list_every_image(
+    root: str | PathLike[str], names: Iterable[str]
+) -> dict[str, FoundImages]:
+    """List all images of classes, in whichever part of a folder they lie.
+
+    Args:
+        root: a folder of class folders, or of `train`, `test` and the like with class
+            folders in them, or of both.
+        names: the classes. The folders of some may be missing.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or no image in it.
+    """
+    root, names = Path(root), list(names)
+    parts = {each for known in _PARTS.values() for each in known} - set(names)
+    places = [root, *(root / n for n in _subfolders(root) if n.lower() in parts)]
+    found: dict[str, FoundImages] = {}
+    for name in names:
+        folders = [place / name for place in places if (place / name).is_dir()]
+        with contextlib.suppress(FileNotFoundError):
+            found[name] = find_images(folders)
+    if not any(found.values()):
+        raise FileNotFoundError(
+            "There is no image of any of the classes; expected folders called "
+            f"{', '.join(names)}, there or in {', '.join(map(repr, _PARTS))}. "
+            f"Received: {str(root)!r}, with the folders "
+            f"{', '.join(sorted(_subfolders(root))) or '(none)'}. Check the path."
+        )
+    return found
 
 
 def _find_parts(root: Path) -> dict[str, Path]:

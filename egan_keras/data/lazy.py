@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from egan_keras.data.ahead import work_ahead
+from egan_keras.data.contents import content_hashes
 
 _ROWS_AT_ONCE = 128
 
@@ -197,13 +198,20 @@ class FileRows(LazyRows):
         return Path(self._file.name) if isinstance(self._file.name, str) else None
 
     def identity(self) -> Iterator[bytes]:
-        """Yield the file's name, size and time of change, and the rows' place."""
-        if self.path is None:
+        """Yield a hash of the file's contents, and the rows' place in it."""
+        if not self._has_its_name():
             yield from super().identity()
             return
-        name, state = os.path.realpath(self._file.name), os.fstat(self._file.fileno())
-        place = name, state.st_size, state.st_mtime_ns, self._offset
-        yield repr((*place, self.shape, self.dtype.str)).encode()
+        (mark,) = content_hashes([self._file.name])
+        yield repr((mark, self._offset, self.shape, self.dtype.str)).encode()
+
+    def _has_its_name(self) -> bool:
+        """Whether the file opened is the one that has its name now."""
+        try:
+            state = os.stat(self._file.name) if self.path else None
+        except OSError:
+            return False
+        return bool(state) and os.path.samestat(state, os.fstat(self._file.fileno()))
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         result = np.empty((len(rows), *self.shape[1:]), self.dtype)

@@ -1,5 +1,6 @@
 """Labelled images from tensorflow-datasets."""
 
+from collections import Counter
 from collections.abc import Sequence
 from difflib import get_close_matches
 from os import PathLike
@@ -9,10 +10,12 @@ from urllib.error import URLError
 import numpy as np
 
 from egan_keras.data.decoding import EncodedImage, check_gray_range
+from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.images import ImageSize, can_decode, check_image_size
 from egan_keras.data.labelled import Splits, read_splits
+from egan_keras.data.layouts import Listing
 from egan_keras.data.roles import ClassRoles, warn_if_swapped
-from egan_keras.data.splits import SplitRules, divide
+from egan_keras.data.splits import SplitRules
 
 
 def load_tfds(
@@ -29,6 +32,7 @@ def load_tfds(
     test_fraction: float = 0.2,
     skip_unreadable: bool = False,
     data_dir: str | PathLike[str] | None = None,
+    duplicates: str | None = None,
 ) -> Splits:
     """Load a labelled image set of tensorflow-datasets, split as `load_folder` does.
 
@@ -53,6 +57,7 @@ def load_tfds(
         skip_unreadable: as for `load_folder`.
         data_dir: folder of prepared sets; None means tensorflow-datasets' own,
             `~/tensorflow_datasets`. Not for a builder, which knows its own.
+        duplicates: as for `load_folder`.
 
     Returns:
         Training, validation and test images, without paths.
@@ -89,13 +94,16 @@ def load_tfds(
     def is_usable(record: EncodedImage) -> bool:
         return not skip_unreadable or can_decode(record, gray_range)
 
-    return read_splits(
-        divide(pool, test, roles, rules, is_usable=is_usable),
+    equal = Duplicates(Listing(pool, None, test, Counter()), roles, duplicates)
+    division = equal.divide(rules, is_usable=is_usable)
+    splits = read_splits(
+        division,
         roles,
         image_size=image_size,
         gray_range=gray_range,
         skip_unreadable=skip_unreadable,
     )
+    return equal.counted(splits, division)
 
 
 def _find_builder(name: Any, data_dir: str | PathLike[str] | None) -> Any:

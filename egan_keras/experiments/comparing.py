@@ -1,12 +1,14 @@
 """Running a grid: what has run is kept, what fails is told, nothing stops the rest."""
 
 import contextlib
+import json
 import logging
 import math
 import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from egan_keras.backbones import Backbone
 from egan_keras.data.finding import in_words
@@ -20,6 +22,9 @@ from egan_keras.experiments.records import Records
 from egan_keras.experiments.samples import Samples
 from egan_keras.experiments.tables import write_tables
 from egan_keras.experiments.training import NotPossibleError, train_and_judge
+from egan_keras.files import write_atomically
+
+IMAGES = "images.json"
 
 _LONGEST_REASON = 400
 
@@ -51,6 +56,7 @@ def compare(
     _check_folder(out)
     runs = grid.runs({task: each.fingerprint() for task, each in files.items()})
     kept = Records(out / records.FOLDER)
+    _tell_changes(out, files, kept)
     outcomes = Outcomes()
     try:
         if not tables_only:
@@ -61,6 +67,8 @@ def compare(
         # On Ctrl-C, too.
         for run in runs:
             outcomes.add(run, kept.read(run))
+        if outcomes.records:
+            _note_images(out, files)
         write_tables(out, outcomes, command=command)
     return outcomes
 
@@ -74,6 +82,46 @@ def _check_tasks(grid: Grid) -> dict[Task, TaskFiles]:
         each.check_depths()
         each.divide(grid.highest_count(task), 0)
     return files
+
+
+def _tell_changes(out: Path, files: dict[Task, TaskFiles], kept: Records) -> None:
+    """Says where results are of other images, and what these are now."""
+    before = _noted(out)
+    for task, each in files.items():
+        n_others = kept.n_of_other_images(task, each.fingerprint())
+        if n_others:
+            print(
+                f"{task.name}: {n_others} earlier results are left aside, since their "
+                f"images were others{_changes(before.get(task.name), each.contents)}",
+                flush=True,
+            )
+
+
+def _note_images(out: Path, files: dict[Task, TaskFiles]) -> None:
+    """Keeps which images results are of."""
+    before = _noted(out)
+    now = before | {task.name: each.contents for task, each in files.items()}
+    if now != before:
+        text = json.dumps(now)
+        write_atomically(out / IMAGES, lambda target: target.write_text(text, "utf-8"))
+
+
+def _noted(out: Path) -> dict[str, Any]:
+    """Returns what was kept; nothing if it is damaged, as it serves to tell only."""
+    with contextlib.suppress(OSError, ValueError):
+        noted = json.loads((out / IMAGES).read_text("utf-8"))
+        if isinstance(noted, dict):
+            return noted
+    return {}
+
+
+def _changes(before: Any, now: dict[str, str | None]) -> str:
+    """Returns what became of files, in words; nothing where it is not known."""
+    if not isinstance(before, dict) or before == now:
+        return ""
+    gone, new = before.keys() - now.keys(), now.keys() - before.keys()
+    changed = [name for name in before.keys() & now.keys() if before[name] != now[name]]
+    return f": {len(changed)} have other contents, {len(gone)} are gone, {len(new)} new"
 
 
 def _check_folder(out: Path) -> None:
@@ -109,7 +157,8 @@ def _run_all(
                 sample = samples.of(run)
                 # Features are computed once: they tell nothing of runs to come.
                 started = time.perf_counter()
-                record = kept.write(run, train_and_judge(run, sample))
+                results = train_and_judge(run, sample) | samples.counts(run)
+                record = kept.write(run, results)
             results = record.results
             outcome = f"AUROC {short(results['auroc'])} ({results['seconds']:.1f} s)"
         except NotPossibleError as error:

@@ -1,7 +1,6 @@
 """A task's image files: found once, split as `load_folder` does, without decoding."""
 
 import dataclasses
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from egan_keras import data
+from egan_keras.data.contents import content_hashes
 from egan_keras.data.decoding import GrayRange, UnreadableError, read_header
 from egan_keras.data.depths import check_depths, deep_among
+from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.images import DEFAULT_SIZE
-from egan_keras.data.splits import Division, divide
+from egan_keras.data.splits import Division
 from egan_keras.experiments.grid import Task, fingerprint
 
 
@@ -33,12 +34,8 @@ class ClassFolder:
     gray_range: GrayRange | None = None
 
     def fingerprint(self) -> str:
-        """Returns a fingerprint of its files' names, sizes and times of change."""
-        common = os.path.commonpath([path.parent for path in self.paths])
-        states = [(path.relative_to(common), path.stat()) for path in self.paths]
-        return fingerprint(
-            [(str(name), state.st_size, state.st_mtime_ns) for name, state in states]
-        )
+        """Returns a fingerprint of its files' contents, in their order."""
+        return fingerprint(content_hashes(self.paths))
 
 
 class Place(NamedTuple):
@@ -54,15 +51,20 @@ class TaskFiles:
     Args:
         task: the task.
 
+    Attributes:
+        places: where each file stands.
+        contents: the hash of each file, by its name below the task's folder.
+
     Raises:
         FileNotFoundError: if a folder is missing or empty.
-        ValueError: for an unknown class.
+        ValueError: for an unknown class, or files of both labels.
     """
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self._listing = listing = data.list_images(task.data, task.roles)
         listing.warn(task.roles)
+        self._equal = Duplicates(listing, task.roles, task.duplicates)
         kinds = {
             "train/" if listing.test else "": listing.pool,
             "validation/": listing.validation or {},
@@ -78,6 +80,15 @@ class TaskFiles:
             path: Place(folder, row)
             for folder in self._folders
             for row, path in enumerate(folder.paths)
+        }
+        self.contents = self._read_contents()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many files equal another one, as reports call them."""
+        return {
+            "n_duplicates": self._equal.n_later,
+            "n_dropped_duplicates": len(self._equal.dropped),
         }
 
     @property
@@ -95,13 +106,24 @@ class TaskFiles:
         check_depths(groups, self.task.gray_range)
 
     def fingerprint(self) -> str:
-        """Returns a fingerprint of the files' names and sizes.
+        """Returns a fingerprint of the files' names and contents, as first found."""
+        return fingerprint(sorted(self.contents.items()))
 
-        Unlike that of a class folder it holds no times, so that results outlive a
-        copy of the images.
+    def check_unchanged(self) -> None:
+        """Refuses files that have other contents by now.
+
+        Raises:
+            ValueError: if there are such.
         """
-        names = {path: str(path.relative_to(self.task.data)) for path in self.places}
-        return fingerprint(sorted((n, p.stat().st_size) for p, n in names.items()))
+        if self._read_contents() != self.contents:
+            raise ValueError(
+                "Images changed while they were compared; expected files that stay as "
+                f"they are. Received: {self.task.name}. Run it again."
+            )
+
+    def _read_contents(self) -> dict[str, str | None]:
+        names = [path.relative_to(self.task.data).as_posix() for path in self.places]
+        return dict(zip(names, content_hashes(list(self.places)), strict=True))
 
     def divide(self, count: int, seed: int) -> Division[Path]:
         """Returns the files of each split, as `load_folder` makes them.
@@ -109,9 +131,7 @@ class TaskFiles:
         Raises:
             ValueError: if there are fewer minority images than asked for.
         """
-        roles, rules = self.task.roles, self.task.rules(count, seed)
-        pool, test = self._listing.sides(roles, seed)
-        return divide(pool, test, roles, rules, validation=self._listing.validation)
+        return self._equal.divide(self.task.rules(count, seed))
 
     def image_size(self, division: Division[Path]) -> tuple[int, int]:
         """Returns the (height, width) that `load_folder` would stretch images to.

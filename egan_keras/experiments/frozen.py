@@ -146,4 +146,9 @@ class FeatureStore:
             images = WithMirrorImages(images).select(np.arange(count, 2 * count))
         cache = features.FeatureCache("memory", verbose=1 if sys.stdout.isatty() else 2)
         (rows,) = cache.features(images, self._stem[1], folder.name)
+        if path != self._path(folder, extractor):
+            raise ValueError(
+                "Images or weights changed while features were made of them; expected "
+                f"files that stay as they are. Received: {folder.name}. Run it again."
+            )
         write_atomically(path, lambda t: np.save(t, rows, allow_pickle=False))

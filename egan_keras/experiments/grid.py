@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import keras
+
 from egan_keras.backbones import Backbone
 from egan_keras.data.decoding import check_gray_range
 from egan_keras.data.images import check_image_size
 from egan_keras.data.roles import ClassRoles
 from egan_keras.data.splits import SplitRules
 from egan_keras.experiments.methods import Method
+from egan_keras.files import content_hash
 from egan_keras.version import __version__
 
 VALIDATION_FRACTION = 0.2
@@ -34,6 +37,7 @@ class Task:
         test_fraction: part held out as test split where the folder has none.
         image_size: side to which images are stretched; None as for `load_folder`.
         gray_range: as for `load_folder`.
+        duplicates: as for `load_folder`.
     """
 
     data: Path
@@ -43,6 +47,7 @@ class Task:
     test_fraction: float = 0.2
     image_size: int | None = None
     gray_range: tuple[float, float] | None = None
+    duplicates: str | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without the images."""
@@ -81,6 +86,7 @@ class Task:
             "minority": list(self.minority),
             "test_fraction": self.test_fraction,
             "image_size": self.image_size,
+            "duplicates": self.duplicates,
         }
         if self.gray_range is not None:
             definition["gray_range"] = list(self.gray_range)
@@ -163,6 +169,7 @@ class Run:
             "network_size": self.network_size,
             "method": {"name": self.method.name, **self.method.definition()},
             "egan_keras": __version__,
+            "backend": keras.backend.backend(),
         }
 
     @property
@@ -286,13 +293,14 @@ def describe_weights(weights: str | None) -> str:
             "of a Keras Applications weights file without top. Received: "
             f"weights={str(weights)!r}."
         )
-    return f"{path.name} {_digest(path, path.stat().st_mtime_ns)}"
+    state = path.stat()
+    times = state.st_mtime_ns, state.st_ctime_ns
+    return f"{path.name} {_digest(path, state.st_size, state.st_ino, *times)}"
 
 
 @functools.cache
-def _digest(path: Path, _changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+def _digest(path: Path, *_state: int) -> str:
+    return content_hash(path)[:12]
 
 
 def _check_distinct(what: str, things: Sequence[Any]) -> None:

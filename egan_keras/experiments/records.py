@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from egan_keras.evaluation import versions
-from egan_keras.experiments.grid import Run
+from egan_keras.experiments.grid import Run, Task
 from egan_keras.files import write_atomically
 
 FOLDER = "runs"
@@ -69,6 +69,19 @@ class Records:
                 "A result cannot be read; expected what `egan-keras compare` wrote. "
                 f"Received: {str(path)!r} ({error}). Remove it to run it again."
             ) from error
+
+    def n_of_other_images(self, task: Task, files: str) -> int:
+        """Returns how many results of a task are of images with other fingerprints."""
+        count = 0
+        for path in self._folder.glob("[!.]*.json"):
+            try:
+                of = json.loads(path.read_text("utf-8"))["run"]
+                # Earlier versions knew no duplicates.
+                is_of_task = {"duplicates": None, **of["task"]} == task.definition()
+                count += is_of_task and of["files"] != files
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+        return count
 
     def write(self, run: Run, results: dict[str, Any]) -> Record:
         """Writes what a run measured, with what it was and where it ran."""

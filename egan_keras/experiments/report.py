@@ -65,8 +65,19 @@ def _origin(outcomes: Outcomes, command: str) -> str:
             f"`{pairing}`{mark(pairing, outcomes)}" for pairing in outcomes.pairings
         )
         weights = ", ".join({describe_weights(run.weights) for run in outcomes.records})
+        lines += _duplicates(outcomes)
         lines.append(f"Encoder->discriminator: {pairings}; weights: {weights}.")
     return "\n".join(lines).strip("\n")
+
+
+def _duplicates(outcomes: Outcomes) -> list[str]:
+    """Says how many files were left out because they equal another one."""
+    counts = {
+        run.cell.task.name: record.results.get("n_dropped_duplicates", 0)
+        for run, record in outcomes.records.items()
+    }
+    told = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
+    return [f"Left out, as equal to another file: {told}."] if told else []
 
 
 def _versions(outcomes: Outcomes) -> str:

@@ -58,11 +58,11 @@ class Samples:
             ValueError: if an image cannot be read.
             OSError: if ImageNet weights cannot be had.
         """
+        files = self._files[run.cell.task]
         if run.method.needs_images:
             return self._remembered(
-                (run.cell.task, run.cell.count, run.seed), lambda: _images(run)
+                (run.cell.task, run.cell.count, run.seed), lambda: _images(run, files)
             )
-        files = self._files[run.cell.task]
         division = files.divide(run.cell.count, run.seed)
         extractors = _extractors(run, files.image_size(division))
         mirrored = bool(run.method.recipe and run.method.recipe.mirrored_minority)
@@ -70,6 +70,10 @@ class Samples:
             (run.cell.task, run.cell.count, run.seed, extractors, mirrored),
             lambda: self._features(files, division, extractors, mirrored),
         )
+
+    def counts(self, run: Run) -> dict[str, int]:
+        """Returns how many of a run's files equal another one."""
+        return self._files[run.cell.task].counts
 
     def _remembered(self, key: tuple, make: Callable[[], Sample]) -> Sample:
         if self._latest is None or self._latest[0] != key:
@@ -124,7 +128,7 @@ def _extractors(run: Run, image_size: tuple[int, int]) -> tuple[Extractor, ...]:
     )
 
 
-def _images(run: Run) -> Sample:
+def _images(run: Run, files: TaskFiles) -> Sample:
     task = run.cell.task
     splits = data.load_folder(
         task.data,
@@ -136,7 +140,9 @@ def _images(run: Run) -> Sample:
         seed=run.seed,
         validation_fraction=VALIDATION_FRACTION,
         test_fraction=task.test_fraction,
+        duplicates=task.duplicates,
     )
+    files.check_unchanged()
     return Sample(
         splits.train.images,
         splits.train.labels,

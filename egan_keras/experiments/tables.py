@@ -34,6 +34,8 @@ _MEASURED = (
     "n_train_minority",
     "n_validation",
     "n_test",
+    "n_duplicates",
+    "n_dropped_duplicates",
 )
 _AVERAGED = ("average_precision", "f1", "sensitivity", "specificity")
 

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,8 +15,8 @@ from egan_keras import data
 from egan_keras.data.lazy import SelectedRows, fingerprint, in_batches
 from egan_keras.features.disk import Layout, read_or_compute
 from egan_keras.features.stems import Features, StemFunction
+from egan_keras.files import cache_folder
 
-PLACE_VARIABLE = "EGAN_KERAS_CACHE"
 STEM_BATCH_SIZE = 128
 
 # Training holds the features twice or three times.
@@ -25,26 +26,13 @@ _MOST_BYTES = 10**9
 Images = np.ndarray | data.LazyRows
 
 
-def default_folder() -> Path:
-    """Returns the folder of feature files where none is named.
-
-    It is what the environment variable EGAN_KERAS_CACHE names, else `egan_keras` in
-    the user's cache folder (XDG_CACHE_HOME, or ~/.cache).
-    """
-    named = os.environ.get(PLACE_VARIABLE)
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "egan_keras"
-
-
 class FeatureCache:
     """Computes features once and keeps them in memory or in files.
 
     Args:
         place: `"auto"` (or True) takes memory for features that fill at most a tenth
             of the memory available, and at most 1 GB, and files for others;
-            `"memory"`; `"disk"`, files in `default_folder()`; or a folder for the
+            `"memory"`; `"disk"`, files in `cache_folder()`; or a folder for the
             files.
         verbose: 0 is silent; 1 and "auto" show progress; 2 does not.
 
@@ -57,7 +45,7 @@ class FeatureCache:
     ) -> None:
         self._mode = "auto" if place is True else place
         self._verbose = verbose
-        self.folder = default_folder()
+        self.folder = cache_folder()
         if not isinstance(place, bool | str | os.PathLike) or place in ("", False):
             raise ValueError(
                 "The place of the features must be 'auto', 'memory', 'disk' or a "
@@ -92,7 +80,7 @@ class FeatureCache:
                 silent as a whole, files are told of in any case.
 
         Raises:
-            ValueError: If an image cannot be read.
+            ValueError: If an image cannot be read, or its file is changed meanwhile.
             OSError: If files are to be written and cannot be.
         """
         layout = Layout(len(images), compute.row_types(images.shape[1:]))
@@ -103,13 +91,25 @@ class FeatureCache:
             if show:
                 _tell(layout, what, f"computed once in {_seconds(started)}")
             return features
-        if isinstance(images, np.ndarray):
+        in_memory = isinstance(images, np.ndarray)
+        if in_memory:
             images = SelectedRows(images, np.arange(len(images)))
         mark = fingerprint(images.identity(), compute.identity())
         folder = self.folder.expanduser().absolute() / mark
 
         def compute_from(start: int) -> Iterable[list[np.ndarray]]:
-            return self._computed(images, compute, what, show, start)
+            yield from self._computed(images, compute, what, show, start)
+            # What was read need not be what was recognised before.
+            if not in_memory and mark != fingerprint(
+                images.identity(), compute.identity()
+            ):
+                shutil.rmtree(folder.with_name(f"{mark}.partial"), ignore_errors=True)
+                raise ValueError(
+                    f"Files of {what} images changed while they were read, so that "
+                    "their features are of no one state; expected files that stay as "
+                    f"they are. Received: {len(images):,} images. Run it again when "
+                    "nothing writes to them."
+                )
 
         features, found = read_or_compute(folder, layout, compute_from)
         if self._verbose:

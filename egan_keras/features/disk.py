@@ -17,6 +17,7 @@ import numpy as np
 
 from egan_keras.data.lazy import FileRows
 from egan_keras.features.stems import Features
+from egan_keras.files import check_space
 
 try:
     import fcntl
@@ -112,14 +113,7 @@ def _complete(
 
 def _create(partial: Path, layout: Layout) -> None:
     """Makes files of the full size, whose rows are yet to be written."""
-    free = shutil.disk_usage(partial).free
-    if free < layout.nbytes:
-        raise OSError(
-            "The disk lacks the space for the features; expected "
-            f"{layout.nbytes / 1e9:,.1f} GB. Received: {free / 1e9:,.1f} GB free at "
-            f"{str(partial.parent)!r}. Name a folder on another disk, or delete what "
-            "earlier runs left there."
-        )
+    check_space(partial / _PROGRESS, layout.nbytes, "the features")
     paths = _paths(partial, layout)
     for path, (shape, dtype) in zip(paths, layout.row_types, strict=True):
         np.lib.format.open_memmap(path, "w+", dtype, (layout.count, *shape)).flush()

@@ -25,7 +25,11 @@ def completed(records: Sequence[TrialRecord]) -> list[TrialRecord]:
             "No trial has completed, so there is nothing to choose; expected one at "
             f"least. Received: {len(records)} trials, "
             + ("which failed: " + "; ".join(reasons) if records else "none begun")
-            + ". Run the search for longer, or choose other backbones."
+            + (
+                ". The same call or command runs them again, once that is mended."
+                if any(record.is_run_again for record in records)
+                else ". Run the search for longer, or choose other backbones."
+            )
         )
     whole = [record for record in done if record.is_whole]
     most = max(record.epochs for record in done)
@@ -100,6 +104,40 @@ def choose(
     if default is None or default not in records:
         return best
     return best if is_clear(best, default) else default
+
+
+def explain(
+    best: TrialRecord, records: Sequence[TrialRecord], default: TrialRecord | None
+) -> str:
+    """Returns in a sentence why a trial was chosen.
+
+    Args:
+        best: What `choose` returned.
+        records: What it chose among.
+        default: As of `choose`.
+    """
+    if best != default:
+        if default not in records:
+            return (
+                "It has the highest figure; the default, trial 1, could not be chosen."
+            )
+        return (
+            f"Its lead over the default, trial 1, is {_lead(best, default)}, more than "
+            "chance explains."
+        )
+    others = [record for record in records if record != default]
+    top = max(others, key=lambda record: record.held_out.mean, default=default)
+    if top.held_out.mean <= default.held_out.mean:
+        return "No other trial has a higher figure."
+    return (
+        f"No other trial has a lead beyond chance: that of trial {top.number}, "
+        f"{top.held_out.mean:.3f}, is {_lead(top, default)}."
+    )
+
+
+def _lead(record: TrialRecord, default: TrialRecord) -> str:
+    lead, error = record.held_out.lead(default.held_out)
+    return f"{lead:+.3f} ± {error:.3f}"
 
 
 def is_clear(record: TrialRecord, default: TrialRecord) -> bool:

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from egan_keras import data
 from egan_keras.data.lazy import SelectedRows, fingerprint
-from egan_keras.files import write_atomically
+from egan_keras.files import content_hash, write_atomically
 from egan_keras.tuning.hypermodel import EGANHyperModel
 
 try:
@@ -42,7 +42,7 @@ def describe(
         "train": _mark(train),
         "validation": _mark(validation),
         "space": hypermodel.space.describe(),
-        "weights": str(hypermodel.weights),
+        "weights": _describe_weights(hypermodel.weights),
         "tuner": tuner,
         "seed": hypermodel.seed,
     }
@@ -98,8 +98,17 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
+def _describe_weights(weights: Any) -> Any:
+    """Returns what weights are, of files a hash of their contents."""
+    if isinstance(weights, Mapping):
+        return {str(name): _describe_weights(each) for name, each in weights.items()}
+    if weights is not None and Path(weights).is_file():
+        return content_hash(weights)
+    return str(weights)
+
+
 def _mark(images: data.LabelledImages) -> str:
-    """Returns a fingerprint: of files their names, sizes and times of change."""
+    """Returns a fingerprint of the contents of images and labels."""
     pixels = images.images
     if not isinstance(pixels, data.LazyRows):
         pixels = SelectedRows(pixels, np.arange(len(pixels)))

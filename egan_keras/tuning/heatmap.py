@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from egan_keras.evaluation.style import new_figure
 from egan_keras.tuning.records import TrialRecord
@@ -13,12 +15,15 @@ _COLOURS = "cividis"  # even in lightness, for colour-blind readers and in print
 _LEAST_RANGE = 0.02
 
 
-def save_heatmap(path: Path, records: Sequence[TrialRecord]) -> None:
+def save_heatmap(
+    path: Path, records: Sequence[TrialRecord], chosen: TrialRecord | None = None
+) -> None:
     """Writes a picture of the best objective of each pairing.
 
     Args:
         path: A file whose suffix names the format.
         records: Trials that have completed.
+        chosen: The one to mark, which need not be the best of its pairing.
     """
     encoders = sorted({record.encoder for record in records})
     discriminators = sorted({record.discriminator for record in records})
@@ -31,7 +36,7 @@ def save_heatmap(path: Path, records: Sequence[TrialRecord]) -> None:
     for (encoder, discriminator), record in best.items():
         place = encoders.index(encoder), discriminators.index(discriminator)
         values[place] = record.held_out.mean
-    figure = new_figure(3.2 + 1.8 * len(discriminators), 2.2 + 0.7 * len(encoders))
+    figure = new_figure(3.2 + 1.8 * len(discriminators), 2.2 + 0.9 * len(encoders))
     axes = figure.subplots()
     low, high = np.nanmin(values), np.nanmax(values)
     middle, half = (low + high) / 2, max(high - low, _LEAST_RANGE) / 2
@@ -45,7 +50,7 @@ def save_heatmap(path: Path, records: Sequence[TrialRecord]) -> None:
             axes.text(
                 column,
                 row,
-                _label(record),
+                _label(record, chosen),
                 ha="center",
                 va="center",
                 color="black" if light or record is None else "white",
@@ -54,14 +59,42 @@ def save_heatmap(path: Path, records: Sequence[TrialRecord]) -> None:
     axes.set_yticks(range(len(encoders)), encoders)
     axes.set_xlabel("discriminator")
     axes.set_ylabel("encoder")
-    axes.set_title("Best held-out AUROC of each pairing", loc="left", fontsize="medium")
+    title = "Best held-out AUROC of each pairing"
+    if chosen is not None:
+        title += "\nIn the frame: the one chosen"
+        _frame(axes, discriminators.index(chosen.discriminator),
+               encoders.index(chosen.encoder))  # fmt: skip
+    axes.set_title(title, loc="left", fontsize="medium")
     figure.colorbar(image, ax=axes, label="held-out AUROC")
     figure.savefig(path)
 
 
-def _label(record: TrialRecord | None) -> str:
+def _frame(axes: Axes, column: int, row: int) -> None:
+    """Draws a frame inside a field, dark and light, so that it shows on any colour."""
+    for colour, width in (("black", 5), ("white", 2)):
+        axes.add_patch(
+            Rectangle(
+                (column - 0.47, row - 0.46),
+                0.94,
+                0.92,
+                fill=False,
+                edgecolor=colour,
+                linewidth=width,
+            )
+        )
+
+
+def _label(record: TrialRecord | None, chosen: TrialRecord | None) -> str:
     if record is None:
         return "not tried"
+    if chosen is None or chosen.pairing != record.pairing:
+        return _figures(record)
+    if chosen.number == record.number:
+        return f"{_figures(record)}\nchosen"
+    return f"{_figures(record)}\nchosen: {_figures(chosen)}"
+
+
+def _figures(record: TrialRecord) -> str:
     held_out = record.held_out
     return (
         f"{held_out.mean:.3f} ± {held_out.standard_error:.3f}\n"

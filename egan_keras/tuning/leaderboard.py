@@ -66,7 +66,10 @@ def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def write_leaderboard(
-    folder: Path, records: Sequence[TrialRecord], chosen: TrialRecord | None
+    folder: Path,
+    records: Sequence[TrialRecord],
+    chosen: TrialRecord | None,
+    reason: str = "",
 ) -> None:
     """Writes leaderboard.csv, leaderboard.md and heatmap.png.
 
@@ -74,17 +77,20 @@ def write_leaderboard(
         folder: Where to; it exists.
         records: Trials that have ended.
         chosen: The winner; `None` if there is none.
+        reason: Why it is the winner.
     """
     rows = [
         _row(rank, record, records, chosen)
         for rank, record in enumerate(ranked(records), 1)
     ]
     write_atomically(folder / CSV, lambda path: _write_csv(path, rows))
-    text = _markdown(rows, chosen)
+    text = _markdown(rows, chosen, reason)
     write_atomically(folder / MARKDOWN, lambda path: path.write_text(text, "utf-8"))
     done = [record for record in records if record.failure is None]
     if done:
-        write_atomically(folder / HEATMAP, lambda path: save_heatmap(path, done))
+        write_atomically(
+            folder / HEATMAP, lambda path: save_heatmap(path, done, chosen)
+        )
 
 
 def _row(
@@ -126,13 +132,15 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def _markdown(rows: list[dict[str, Any]], chosen: TrialRecord | None) -> str:
+def _markdown(
+    rows: list[dict[str, Any]], chosen: TrialRecord | None, reason: str
+) -> str:
     titles = dict(_TITLES)
     if not any(row["others"] for row in rows):
         del titles["others"]
     lines = ["# Leaderboard", "", _EXPLANATION]
     if chosen:
-        lines += [f"Chosen: trial {chosen.number}, {chosen.pairing}.", ""]
+        lines += [f"Chosen: trial {chosen.number}, {chosen.pairing}. {reason}", ""]
     lines += ["| " + " | ".join(titles.values()) + " |", "|---" * len(titles) + "|"]
     done = [row for row in rows if NAME in row]
     for row in done:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import keras_tuner
@@ -49,6 +50,15 @@ class _Started:
         for trial_id, trial in self.trials.items():
             if trial.status == _RUNNING and trial_id not in self._retry_queue:
                 self._retry_queue.append(trial_id)
+
+    def run_again(self, numbers: Collection[int]) -> None:
+        """Takes up trials that have failed, by their numbers from 1."""
+        for trial_id, trial in self.trials.items():
+            if int(trial_id) + 1 in numbers and trial_id in self.end_order:
+                trial.status = _RUNNING
+                self.end_order.remove(trial_id)
+                # The last one of the queue is the first one to be run.
+                self._retry_queue.insert(0, trial_id)
 
 
 class _Random(_Started, oracles.RandomSearchOracle):

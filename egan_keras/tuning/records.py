@@ -25,6 +25,8 @@ class TrialRecord:
         epochs: Of each fit.
         seconds: Of the whole trial.
         failure: Why it failed; `None` if it did not.
+        is_run_again: Whether it failed by its surroundings, such as a full disk, so
+            that it is run again when the search goes on.
         shares: As in `HeldOut`; empty if it failed.
         trained_parameters: Numbers that training changes.
         features_size: Numbers that the discriminator's frozen part puts out an image.
@@ -43,6 +45,7 @@ class TrialRecord:
     epochs: int = 0
     seconds: float = 0.0
     failure: str | None = None
+    is_run_again: bool = False
     shares: tuple[float, ...] = ()
     trained_parameters: int | None = None
     features_size: int | None = None
@@ -78,11 +81,15 @@ class TrialRecord:
         """Returns a record with some values changed."""
         return dataclasses.replace(self, **values)
 
+    def path(self, folder: Path) -> Path:
+        """Returns its file in the folder of a search."""
+        return folder / FOLDER / f"{self.number:04}.json"
+
     def save(self, folder: Path) -> None:
         """Writes it into the folder of a search."""
-        (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+        path = self.path(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(dataclasses.asdict(self), indent=2)
-        path = folder / FOLDER / f"{self.number:04}.json"
         write_atomically(path, lambda target: target.write_text(text + "\n", "utf-8"))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 
 from egan_keras import data, networks
-from egan_keras.files import write_atomically
+from egan_keras.files import telling_full_disk, write_atomically
 from egan_keras.model import EGAN
 from egan_keras.tuning import choosing, footprint, guard
 from egan_keras.tuning.folds import make_folds
@@ -31,12 +31,14 @@ class Search:
         records: The trials, in their order.
         best: The one chosen; `None` in a worker, whose chief chooses.
         hypermodel: The configurations it chose among.
+        reason: Why this one was chosen, in a sentence.
     """
 
     folder: Path
     records: tuple[TrialRecord, ...]
     best: TrialRecord | None
     hypermodel: EGANHyperModel
+    reason: str = ""
 
     @property
     def features(self) -> Path:
@@ -125,7 +127,7 @@ def search_pairings(
     guard.enter(folder, guard.describe(hypermodel, train, validation, tuner))
     table = LiveTable([*hypermodel.space.encoders, *hypermodel.space.discriminators])
     with contextlib.nullcontext() if is_worker() else guard.alone(folder):
-        _take_up(folder)
+        again = [] if is_worker() else _take_up(folder)
         # KerasTuner tells which file it reads.
         with contextlib.redirect_stdout(io.StringIO()):
             running = PairingTuner(
@@ -137,11 +139,13 @@ def search_pairings(
                 folds=folds,
                 on_trial=table.add if verbose else lambda record: None,
             )
+        oracle.run_again(again)
         if verbose:
             _announce(hypermodel.space.size, trials, len(folds), load_records(folder))
             table.head()
         try:
-            running.search(verbose=0)
+            with telling_full_disk(folder):
+                running.search(verbose=0)
         except KeyboardInterrupt:
             _keep(folder, budget, verbose)
             raise
@@ -171,17 +175,24 @@ def is_worker() -> bool:
     return "KERASTUNER_ORACLE_IP" in os.environ and not is_chief
 
 
-def _take_up(folder: Path) -> None:
+def _take_up(folder: Path) -> list[int]:
     """Lets KerasTuner see the trials that another process began.
 
     It looks for a file with its own name, not for the search: it would begin anew after
     a kill in the first trial, or where a chief began what one process goes on with.
+
+    Returns:
+        The numbers of trials to run again, whose surroundings failed.
     """
     project = folder / PROJECT
     identity = os.environ.get("KERASTUNER_TUNER_ID", "tuner0")
-    if (project / "oracle.json").is_file() and not is_worker():
+    if (project / "oracle.json").is_file():
         path = project / f"{identity}.json"
         write_atomically(path, lambda target: target.write_text("{}", "utf-8"))
+    again = [record for record in load_records(folder) if record.is_run_again]
+    for record in again:
+        record.path(folder).unlink()
+    return [record.number for record in again]
 
 
 def _announce(
@@ -195,9 +206,12 @@ def _announce(
     )
 
 
-def _chosen(records: Sequence[TrialRecord], budget: dict) -> TrialRecord:
+def _chosen(records: Sequence[TrialRecord], budget: dict) -> tuple[TrialRecord, str]:
+    """Returns the winner, and why it is."""
     eligible = choosing.within(choosing.completed(records), **budget)
-    return choosing.choose(eligible, choosing.default_of(records))
+    default = choosing.default_of(records)
+    best = choosing.choose(eligible, default)
+    return best, choosing.explain(best, eligible, default)
 
 
 def _keep(folder: Path, budget: dict, verbose: bool) -> None:
@@ -206,10 +220,10 @@ def _keep(folder: Path, budget: dict, verbose: bool) -> None:
     if not records or is_worker():
         return
     try:
-        best = _chosen(records, budget)
+        best, reason = _chosen(records, budget)
     except ValueError:
-        best = None
-    write_leaderboard(folder, records, best)
+        best, reason = None, ""
+    write_leaderboard(folder, records, best, reason)
     if verbose:
         print(
             f"\nInterrupted after {len(records)} trials. The leaderboard so far: "
@@ -224,9 +238,9 @@ def _finished(folder: Path, hypermodel: EGANHyperModel, budget: dict) -> Search:
     if is_worker():
         return Search(folder, tuple(records), None, hypermodel)
     try:
-        best = _chosen(records, budget)
+        best, reason = _chosen(records, budget)
     except ValueError:
         write_leaderboard(folder, records, None)
         raise
-    write_leaderboard(folder, records, best)
-    return Search(folder, tuple(records), best, hypermodel)
+    write_leaderboard(folder, records, best, reason)
+    return Search(folder, tuple(records), best, hypermodel, reason)

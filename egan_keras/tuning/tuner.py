@@ -100,7 +100,8 @@ class PairingTuner(keras_tuner.Tuner):
         # Whatever stops one configuration need not stop the others.
         except Exception as error:
             reason = _reason(error)
-            self._end(record, started, failure=reason)
+            again = _is_of_surroundings(error)
+            self._end(record, started, failure=reason, is_run_again=again)
             raise keras_tuner.errors.FailedTrialError(reason) from error
         self._end(record, started)
         held_out = record.held_out
@@ -147,11 +148,9 @@ class PairingTuner(keras_tuner.Tuner):
             latency_ms=cost.latency_ms,
         )
 
-    def _end(
-        self, record: TrialRecord, started: float, failure: str | None = None
-    ) -> None:
+    def _end(self, record: TrialRecord, started: float, **values) -> None:
         seconds = time.perf_counter() - started
-        record = record.with_values(seconds=seconds, failure=failure)
+        record = record.with_values(seconds=seconds, **values)
         record.save(self._folder)
         self._on_trial(record)
 
@@ -165,8 +164,18 @@ def _reason(error: Exception) -> str:
     return f"{kind}{text}"[:_REASON_LENGTH]
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    return type(error).__name__ in ("MemoryError", "ResourceExhaustedError")
+def _is_of_surroundings(error: BaseException | None) -> bool:
+    """Whether a failure is the machine's, so that another time it may not occur."""
+    while error is not None:
+        if isinstance(error, OSError) or _is_out_of_memory(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    names = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
+    return type(error).__name__ in names or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def _trained_parameters(model: EGAN) -> int:
