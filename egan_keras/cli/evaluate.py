@@ -95,6 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for note in chosen.notes:
         print(note)
+    runs.tell_files(runs.SKIPPED, chosen.images.skipped)
     prevalence = arguments.prevalence or config.options["prevalence"]
     report = evaluation.evaluate(
         model,
