@@ -3,12 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from egan_keras.experiments.tables import write_tables
 
 from egan_keras.experiments import make_grid
 from egan_keras.experiments.outcomes import Outcomes, clustered_interval
 from egan_keras.experiments.plots import plot_aurocs, plot_gaps
 from egan_keras.experiments.records import Record
-from egan_keras.experiments.tables import write_tables
 
 A, B = "MobileNet:alpha=0.25", "MobileNetV2:alpha=0.35"
 

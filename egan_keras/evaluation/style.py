@@ -2,6 +2,7 @@
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 MAJORITY = "#0072B2"
@@ -29,3 +30,10 @@ def tidy(axes: Axes, x: str, y: str, title: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def without_formulas(figure: Figure) -> Figure:
+    """Returns a figure in which a name such as `$x$` is no formula."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    return figure
