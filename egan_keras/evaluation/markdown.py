@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
@@ -25,18 +25,17 @@ def short(value: float | None, sign: str = "") -> str:
     return re.sub(r"\b0\.", ".", f"{value:{sign}z.3f}")
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(rows: Sequence[Mapping[str, str]]) -> str:
     """Returns a table whose first column is text and whose others are numbers.
 
     Args:
-        head: the columns' names.
-        rows: the fields as they are shown; names in them are escaped.
+        rows: what is shown, by the columns' heads; names are escaped.
 
     Example:
-        >>> print(table(["method", "AUROC"], [["default", ".950"]]))
-        | method  | AUROC |
-        |:--------|------:|
-        | default |  .950 |
+        >>> print(table([{"method": "default", "AUROC": ".950"}]))
+        | method   |   AUROC |
+        |:---------|--------:|
+        | default  |    .950 |
     """
-    sides = ["left"] + ["right"] * (len(head) - 1)
-    return tabulate(rows, head, "pipe", disable_numparse=True, colalign=sides)
+    sides = ["left"] + ["right"] * (len(rows[0]) - 1)
+    return tabulate(rows, "keys", "pipe", disable_numparse=True, colalign=sides)

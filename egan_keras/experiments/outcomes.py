@@ -19,19 +19,15 @@ _MEASURED = (
     "specificity_at_zero seconds diverged n_train_majority n_train_minority "
     "n_validation n_test"
 ).split()
+_OF_EPOCHS = ["epochs", "auroc_range_last_epochs", "best_epoch_auroc_on_test"]
 # Columns of results.csv and of cells.csv.
-RUN_COLUMNS = [
-    *_MEASURED,
-    *("epochs", "auroc_range_last_epochs", "best_epoch_auroc_on_test"),
-]
+RUN_COLUMNS = [*_MEASURED, *_OF_EPOCHS]
 CELL_COLUMNS = (
     "task minority_count pairing method seeds auroc_mean auroc_sd auroc_min auroc_max "
     "best_baseline gap_to_best_baseline average_precision_mean f1_mean "
     "sensitivity_mean specificity_mean seconds_median"
 ).split()
-
 _LABELS = ["title", "cell", "is_baseline"]
-_BY_EPOCH = ["auroc_by_epoch", "f1_at_zero_by_epoch"]
 _AVERAGED = (
     "average_precision f1 sensitivity specificity sensitivity_at_zero "
     "specificity_at_zero auroc_last_epoch f1_at_zero_last_epoch "
@@ -78,21 +74,23 @@ class Outcomes:
 
         Groups by `task`, `pairing` and `method` come in the order of the tables.
         """
-        marks, rows = self.marks, []
-        for run, record in self.records.items():
-            pairing = str(run.cell.pairing)
-            names = {
+        marks = self.marks
+        rows = [
+            {
                 "task": run.cell.task.name,
-                "pairing": pairing,
+                "pairing": str(run.cell.pairing),
                 "minority_count": run.cell.count,
                 "method": run.method.name,
                 "seed": run.seed,
-                "title": f"{run.cell.task.name}{marks[pairing]}",
-                "cell": f"{run.cell}{marks[pairing]}",
+                "title": f"{run.cell.task.name}{marks[str(run.cell.pairing)]}",
+                "cell": f"{run.cell}{marks[str(run.cell.pairing)]}",
                 "is_baseline": run.method.is_baseline,
+                **record.results,
             }
-            rows.append(names | record.results)
-        runs = pd.DataFrame(rows, columns=[*_MEASURED, *_LABELS, *_BY_EPOCH])
+            for run, record in self.records.items()
+        ]
+        by_epoch = ["auroc_by_epoch", "f1_at_zero_by_epoch"]
+        runs = pd.DataFrame(rows, columns=[*_MEASURED, *_LABELS, *by_epoch])
         for name in ("auroc", "f1_at_zero"):
             curves = runs.pop(f"{name}_by_epoch").dropna()
             last = curves.map(lambda curve: curve[-LAST_EPOCHS:])
@@ -101,11 +99,11 @@ class Outcomes:
             runs[f"{name}_last_epoch"] = last.map(lambda curve: curve[-1]).astype(float)
             runs[f"best_epoch_{name}_on_test"] = curves.map(max).astype(float)
         egans_first = sorted(self.runs, key=lambda run: run.method.is_baseline)
-        for name, order in (
-            ("task", [run.cell.task.name for run in self.runs]),
-            ("pairing", marks),
-            ("method", [run.method.name for run in egans_first]),
-        ):
+        for name, order in {
+            "task": [run.cell.task.name for run in self.runs],
+            "pairing": marks,
+            "method": [run.method.name for run in egans_first],
+        }.items():
             runs[name] = pd.Categorical(runs[name], dict.fromkeys(order), ordered=True)
         return runs.astype({"is_baseline": bool})
 
@@ -118,11 +116,13 @@ def by_cell(runs: pd.DataFrame) -> pd.DataFrame:
     without a baseline, is missing.
     """
     groups = runs.groupby([*CELL, *_LABELS, "method"], observed=True)
-    how = {"mean": "mean", "sd": "std", "min": "min", "max": "max"}
     cells = groups.agg(
         seeds=("auroc", "size"),
+        auroc_mean=("auroc", "mean"),
+        auroc_sd=("auroc", "std"),
+        auroc_min=("auroc", "min"),
+        auroc_max=("auroc", "max"),
         seconds_median=("seconds", "median"),
-        **{f"auroc_{name}": ("auroc", function) for name, function in how.items()},
         **{f"{name}_mean": (name, "mean") for name in _AVERAGED},
     ).reset_index()
     for name in ("auroc", "f1"):

@@ -1,4 +1,7 @@
-"""Plots of a comparison: AUROC by minority count, and gaps to the best baseline."""
+"""Plots of a comparison: AUROC by minority count, and gaps to the best baseline.
+
+`runs` is what `Outcomes.by_run` returns, `cells` what `by_cell` does.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from egan_keras.evaluation import style
 from egan_keras.evaluation.markdown import short
-from egan_keras.experiments.grid import as_file_name
+from egan_keras.experiments.grid import as_file_name, fingerprint
 from egan_keras.experiments.methods import REFERENCE
 from egan_keras.experiments.outcomes import CELL, by_seed
 from egan_keras.files import write_atomically
@@ -24,18 +27,17 @@ _MARKERS = "osv^DPX<>*"
 def draw_all(folder: Path, runs: pd.DataFrame, cells: pd.DataFrame) -> dict[str, str]:
     """Draws every plot that there is something for, into a folder that it makes.
 
-    Args:
-        folder: where PNG files are written.
-        runs: what `Outcomes.by_run` returned.
-        cells: what `by_cell` returned.
-
     Returns:
-        The path of each, from the folder above, by what it shows: `"gaps"`, or the
-        title of a task and pairing.
+        The path of each PNG file, from the folder above, by what it shows: `"gaps"`, or
+        the title of a task and pairing.
     """
-    titles = cells["title"].unique()
-    figures = {title: plot_aurocs(cells, title) for title in titles}
-    names = {title: as_file_name(f"auroc_{title}") for title in titles}
+    figures, names = {}, {}
+    for title in cells["title"].unique():
+        name = as_file_name(f"auroc_{title}")
+        # Of names in other letters than ASCII's there may be nothing left.
+        taken = name in names.values()
+        names[title] = f"{name}-{fingerprint(title)}" if taken else name
+        figures[title] = plot_aurocs(cells, title)
     if len(_gaps(cells)):
         figures["gaps"], names["gaps"] = plot_gaps(runs, cells), "gaps"
     folder.mkdir(exist_ok=True)
@@ -45,12 +47,7 @@ def draw_all(folder: Path, runs: pd.DataFrame, cells: pd.DataFrame) -> dict[str,
 
 
 def plot_aurocs(cells: pd.DataFrame, title: str) -> Figure:
-    """Draws AUROC against minority count: a line and a band of spread each method.
-
-    Args:
-        cells: what `by_cell` returned.
-        title: which task and pairing to draw.
-    """
+    """Draws a task's AUROC by minority count: a line and a band of spread a method."""
     figure = style.new_figure(8, 4.6)
     axes = figure.subplots()
     looks, own = _looks(cells), cells[cells["title"] == title]
@@ -93,12 +90,7 @@ def _looks(cells: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def plot_gaps(runs: pd.DataFrame, cells: pd.DataFrame) -> Figure:
-    """Draws, for each cell, the reference's AUROC less the best baseline's.
-
-    Args:
-        runs: what `Outcomes.by_run` returned.
-        cells: what `by_cell` returned, with a gap of the reference at least.
-    """
+    """Draws, for each cell, the reference's AUROC less the best baseline's."""
     gaps, aurocs = _gaps(cells), by_seed(runs)
     figure = style.new_figure(8, 1.4 + 0.21 * len(gaps))
     axes = figure.subplots()

@@ -84,23 +84,20 @@ def write_tables(out: Path, outcomes: Outcomes, *, command: str = "") -> None:
     """
     runs = outcomes.by_run()
     cells = by_cell(runs)
-    for name, frame, columns in (
-        ("results.csv", runs, RUN_COLUMNS),
-        ("cells.csv", cells, CELL_COLUMNS),
-    ):
-        how = {"columns": columns, "index": False, "lineterminator": "\r\n"}
-        write_atomically(out / name, functools.partial(frame.to_csv, **how))
+    files = {"results.csv": runs[RUN_COLUMNS], "cells.csv": cells[CELL_COLUMNS]}
+    for name, frame in files.items():
+        write = functools.partial(frame.to_csv, index=False, lineterminator="\r\n")
+        write_atomically(out / name, write)
     plots = draw_all(out / "plots", runs, cells)
     sections = [_origin(outcomes, cells, command)]
     if len(runs):
         sections += _results(runs, cells, outcomes.marks, plots)
     told = outcomes.failed | outcomes.not_possible
-    not_run = {run: "" for run in outcomes.missing if run not in told}
-    for title, reasons in (
-        ("Failed", outcomes.failed),
-        ("Not possible", outcomes.not_possible),
-        ("Not run yet", not_run),
-    ):
+    for title, reasons in {
+        "Failed": outcomes.failed,
+        "Not possible": outcomes.not_possible,
+        "Not run yet": {run: "" for run in outcomes.missing if run not in told},
+    }.items():
         if reasons:
             sections += [f"## {title}", _listed(reasons, outcomes.marks)]
     text = "\n\n".join(sections) + "\n"
@@ -112,7 +109,7 @@ def _origin(outcomes: Outcomes, cells: pd.DataFrame, command: str) -> str:
     records, marks = outcomes.records, outcomes.marks
     text = "# Comparison of methods\n\n"
     text += f"    {printable(command)}\n\n" if command else ""
-    text += f"{len(records)} of {len(records) + len(outcomes.missing)} runs, in "
+    text += f"{len(records)} of {len(outcomes.runs)} runs, in "
     text += f"{cells['cell'].nunique()} cells (task, minority count"
     text += ", pairing)." if len(marks) > 1 else ")."
     if not records:
@@ -154,17 +151,13 @@ def _results(
     names = sorted(runs.loc[runs["threshold_confidence"].isna(), "task"].unique())
     without = _NO_GUARANTEE.format(for_markdown(", ".join(names))) if names else ""
     calibrated = _CALIBRATED.format(SPECIFICITY, CONFIDENCE, without)
-    seconds = runs.groupby("method", observed=True)["seconds"].agg(["median", "max"])
-    rows = [
-        [for_markdown(m), f"{x:.1f}", f"{y:.1f}"] for m, x, y in seconds.itertuples()
-    ]
     for explanation, tables in (
         (_AUROC, _by_task(cells, texts, "{auroc_mean}", plots)),
         (calibrated, _by_task(cells, texts, _RATES)),
         (_AT_ZERO, _by_task(cells, egans, _RATES_AT_ZERO)),
         (_STABILITY, [_stability(runs, cells)]),
         (_EPOCHS, _by_task(cells, egans, _LAST_AND_BEST)),
-        (_SECONDS, [table(["method", "median", "longest"], rows)]),
+        (_SECONDS, [_seconds(runs)]),
     ):
         sections += [explanation, *tables] if tables else []
     return sections
@@ -189,11 +182,11 @@ def _by_task(
     shown = cells.assign(text=pd.Series(written, texts.index, object))
     for title, own in shown.groupby("title", sort=False):
         wide = own.pivot(index="method", columns="minority_count", values="text")
-        found = wide.dropna(how="all").sort_index().fillna(NONE)
-        rows = [[for_markdown(method), *row] for method, *row in found.itertuples()]
-        if rows:
-            head = ["method", *map(str, wide.columns)]
-            sections += [f"### {for_markdown(title)}", table(head, rows)]
+        wide = wide.dropna(how="all").sort_index().fillna(NONE)
+        wide.insert(0, "method", wide.index.map(for_markdown))
+        if len(wide):
+            rows = wide.to_dict("records")
+            sections += [f"### {for_markdown(title)}", table(rows)]
         if plots:
             sections.append(f"![AUROC of {for_markdown(title)}]({plots[title]})")
     return sections
@@ -202,46 +195,55 @@ def _by_task(
 def _summary(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
     """Returns the table of methods over some cells."""
     n_cells, rows = cells["cell"].nunique(), []
-    for each in by_method(runs, cells).itertuples():
-        part = f" (in {each.n_cells} of {n_cells} cells)" * (each.n_cells < n_cells)
-        gap, worst, lead, low, high = (
-            short(getattr(each, name), "+")
-            for name in ("gap", "worst_gap", "lead", "low", "high")
-        )
-        where = "" if worst == NONE else f", {for_markdown(each.worst_cell)}"
-        interval = "" if low == NONE else f" [{low}, {high}]"
-        best = f"{each.n_best} of {each.n_cells}"
-        row = [for_markdown(each.Index) + part, short(each.auroc), f"{each.rank:.1f}"]
-        rows.append([*row, gap, worst + where, best, lead + interval])
-    head = ["method", "AUROC", "rank", "gap", "worst gap", "best in"]
-    head += [f"{REFERENCE}'s lead"] * (REFERENCE in set(runs["method"]))
-    return table(head, [row[: len(head)] for row in rows])
+    for method in by_method(runs, cells).itertuples():
+        part = f" (in {method.n_cells} of {n_cells} cells)"
+        worst, interval = f", {for_markdown(method.worst_cell)}", ""
+        if pd.notna(method.low):
+            interval = f" [{short(method.low, '+')}, {short(method.high, '+')}]"
+        row = {
+            "method": for_markdown(method.Index) + part * (method.n_cells < n_cells),
+            "AUROC": short(method.auroc),
+            "rank": f"{method.rank:.1f}",
+            "gap": short(method.gap, "+"),
+            "worst gap": short(method.worst_gap, "+") + worst * pd.notna(method.gap),
+            "best in": f"{method.n_best} of {method.n_cells}",
+        }
+        if REFERENCE in set(runs["method"]):
+            row[f"{REFERENCE}'s lead"] = short(method.lead, "+") + interval
+        rows.append(row)
+    return table(rows)
 
 
 def _stability(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
     """Returns the table of spreads over seeds and over the last epochs."""
-    head = [
-        "method",
-        "sd over seeds (worst cell)",
-        f"range over last {LAST_EPOCHS} epochs (worst run)",
-        "AUROC after last epoch",
-        "oracle: best epoch on test",
-        "diverged",
-    ]
     rows = []
     for method, own in runs.groupby("method", observed=True):
         spreads = cells.loc[cells["method"] == method, "auroc_sd"]
-        row = [for_markdown(method)]
-        for values in (spreads, own["auroc_range_last_epochs"]):
-            worst = "" if values.isna().all() else f" ({short(values.max())})"
-            row.append(short(values.mean()) + worst)
-        row += [
-            short(own[name].mean())
-            for name in ("auroc_last_epoch", "best_epoch_auroc_on_test")
-        ]
-        diverged = own["diverged"].dropna()
-        rows.append([*row, f"{sum(diverged)} of {len(own)}" if len(diverged) else NONE])
-    return table(head, rows)
+        ranges, diverged = own["auroc_range_last_epochs"], own["diverged"].dropna()
+        epochs = f"range over last {LAST_EPOCHS} epochs (worst run)"
+        row = {
+            "method": for_markdown(method),
+            "sd over seeds (worst cell)": _mean_and_highest(spreads),
+            epochs: _mean_and_highest(ranges),
+            "AUROC after last epoch": short(own["auroc_last_epoch"].mean()),
+            "oracle: best epoch on test": short(own["best_epoch_auroc_on_test"].mean()),
+            "diverged": f"{sum(diverged)} of {len(own)}" if len(diverged) else NONE,
+        }
+        rows.append(row)
+    return table(rows)
+
+
+def _mean_and_highest(values: pd.Series) -> str:
+    highest = "" if values.isna().all() else f" ({short(values.max())})"
+    return short(values.mean()) + highest
+
+
+def _seconds(runs: pd.DataFrame) -> str:
+    """Returns the table of training times."""
+    seconds = runs.groupby("method", observed=True)["seconds"]
+    found = seconds.agg(median="median", longest="max").map("{:.1f}".format)
+    found.insert(0, "method", found.index.map(for_markdown))
+    return table(found.to_dict("records"))
 
 
 def _listed(reasons: Mapping[Run, str], marks: Mapping[str, str]) -> str:
