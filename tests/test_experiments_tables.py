@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from egan_keras.experiments import Outcomes, make_grid
+from egan_keras.experiments import Outcomes, make_grid, plots
 from egan_keras.experiments.outcomes import by_cell, by_method, clustered_interval
 from egan_keras.experiments.plots import plot_aurocs, plot_gaps
 from egan_keras.experiments.records import Record
@@ -223,10 +223,26 @@ def test_plots_show_every_method_and_cell(make):
     np.testing.assert_allclose(gaps.collections[0].get_offsets()[:, 0], [-0.05, -0.03])
 
 
-def test_names_in_plots_are_no_formulas(make):
-    runs = make(grid(folders=[r"$\x$"])).by_run()
-    cells = by_cell(runs)
-    for figure in (plot_aurocs(cells, r"$\x$ good/bad"), plot_gaps(runs, cells)):
-        figure.canvas.draw()
-    (axes, *_) = figure.axes
-    assert axes.get_yticklabels()[0].get_text() == r"$\x$ good/bad 1"
+def test_names_in_plots_are_no_formulas(make, recwarn, tmp_path):
+    write_tables(tmp_path, make(grid(folders=[r"$\x$"])))
+    assert len(list((tmp_path / "plots").iterdir())) == 2
+    assert not recwarn
+
+
+def test_a_plot_that_cannot_be_made_is_left_out(make, monkeypatch, tmp_path):
+    monkeypatch.setattr(plots, "_looks", lambda cells: {})
+    with pytest.warns(match="auroc_tiles-good-bad.png could not be made"):
+        write_tables(tmp_path, make())
+    assert "](plots/gaps.png)" in read(tmp_path) and "(plots/a" not in read(tmp_path)
+
+
+def test_files_left_out_as_duplicates_are_told(make, tmp_path):
+    outcomes = make()
+    for record in outcomes.records.values():
+        record.results.update(n_duplicates=3, n_dropped_duplicates=2)
+    write_tables(tmp_path, outcomes)
+    assert "\nLeft out, as equal to another file: 2 of tiles good/bad.\n" in read(
+        tmp_path
+    )
+    first, *_ = csv.DictReader((tmp_path / "results.csv").open())
+    assert (first["n_duplicates"], first["n_dropped_duplicates"]) == ("3", "2")

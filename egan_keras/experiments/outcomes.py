@@ -17,7 +17,7 @@ _MEASURED = (
     "task minority_count pairing method seed auroc average_precision threshold "
     "threshold_confidence f1 sensitivity specificity sensitivity_at_zero "
     "specificity_at_zero seconds diverged n_train_majority n_train_minority "
-    "n_validation n_test"
+    "n_validation n_test n_duplicates n_dropped_duplicates"
 ).split()
 _OF_EPOCHS = ["epochs", "auroc_range_last_epochs", "best_epoch_auroc_on_test"]
 # Columns of results.csv and of cells.csv.
@@ -105,7 +105,9 @@ class Outcomes:
             "method": [run.method.name for run in egans_first],
         }.items():
             runs[name] = pd.Categorical(runs[name], dict.fromkeys(order), ordered=True)
-        return runs.astype({"is_baseline": bool})
+        # Earlier versions did not count them.
+        counts = dict.fromkeys(["n_duplicates", "n_dropped_duplicates"], "Int64")
+        return runs.astype({"is_baseline": bool, **counts})
 
 
 def by_cell(runs: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 `runs` is what `Outcomes.by_run` returns, `cells` what `by_cell` does.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,6 @@ from egan_keras.evaluation.markdown import short
 from egan_keras.experiments.grid import as_file_name, fingerprint
 from egan_keras.experiments.methods import REFERENCE
 from egan_keras.experiments.outcomes import CELL, by_seed
-from egan_keras.files import write_atomically
-from egan_keras.text import printable
 
 _COLOURS = (style.MAJORITY, style.MINORITY, *style.LINES[:4], "#999933", "#882255")
 _DASHES = ("-", "--", ":", "-.")
@@ -31,19 +30,19 @@ def draw_all(folder: Path, runs: pd.DataFrame, cells: pd.DataFrame) -> dict[str,
         The path of each PNG file, from the folder above, by what it shows: `"gaps"`, or
         the title of a task and pairing.
     """
-    figures, names = {}, {}
+    figures = {"gaps": functools.partial(plot_gaps, runs, cells)}
+    names = {"gaps": "gaps"} if len(_gaps(cells)) else {}
     for title in cells["title"].unique():
+        figures[title] = functools.partial(plot_aurocs, cells, title)
         name = as_file_name(f"auroc_{title}")
         # Of names in other letters than ASCII's there may be nothing left.
         taken = name in names.values()
         names[title] = f"{name}-{fingerprint(title)}" if taken else name
-        figures[title] = plot_aurocs(cells, title)
-    if len(_gaps(cells)):
-        figures["gaps"], names["gaps"] = plot_gaps(runs, cells), "gaps"
-    folder.mkdir(exist_ok=True)
-    for key, figure in figures.items():
-        write_atomically(folder / f"{names[key]}.png", figure.savefig)
-    return {key: f"{folder.name}/{name}.png" for key, name in names.items()}
+    return {
+        key: f"{folder.name}/{name}.png"
+        for key, name in names.items()
+        if style.save(folder / f"{name}.png", figures[key])
+    }
 
 
 def plot_aurocs(cells: pd.DataFrame, title: str) -> Figure:
@@ -61,14 +60,14 @@ def plot_aurocs(cells: pd.DataFrame, title: str) -> Figure:
         else:
             axes.vlines(counts, low, high, color=colour, linewidth=1)
     quantity = "AUROC on the test split, mean ± sd over seeds"
-    style.tidy(axes, "minority training images", quantity, printable(title))
+    style.tidy(axes, "minority training images", quantity, style.plain(title))
     counts = own["minority_count"].unique()
     axes.set_xscale("log")
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(min(counts) / 1.15, max(counts) * 1.15)
     figure.legend(frameon=False, loc="outside right upper", fontsize="small")
-    return style.without_formulas(figure)
+    return figure
 
 
 def _looks(cells: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -82,7 +81,7 @@ def _looks(cells: pd.DataFrame) -> dict[str, dict[str, Any]]:
             if is_baseline:
                 look = {"color": _COLOURS[place], "linewidth": 1.4, "markersize": 4}
             looks[name] = look | {
-                "label": printable(name if is_baseline else f"eGAN, {name}"),
+                "label": style.plain(name if is_baseline else f"eGAN, {name}"),
                 "linestyle": _DASHES[turn % len(_DASHES)],
                 "marker": _MARKERS[number % len(_MARKERS)],
             }
@@ -111,7 +110,7 @@ def plot_gaps(runs: pd.DataFrame, cells: pd.DataFrame) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(6))
     title = f"eGAN, {REFERENCE}: gap to the best baseline of each cell, at the right"
     style.tidy(axes, "difference in AUROC", "", title)
-    axes.set_yticks(places, gaps["cell"].map(printable))
+    axes.set_yticks(places, gaps["cell"].map(style.plain))
     axes.set_ylim(0.5 - len(gaps), 0.5)
     right = axes.secondary_yaxis("right")
     right.set_yticks(places, gaps["best_baseline"])
@@ -119,7 +118,7 @@ def plot_gaps(runs: pd.DataFrame, cells: pd.DataFrame) -> Figure:
     for side in (axes.yaxis, right.yaxis):
         side.set_tick_params(length=0, labelsize="small")
     figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize="small")
-    return style.without_formulas(figure)
+    return figure
 
 
 def _gaps(cells: pd.DataFrame) -> pd.DataFrame:

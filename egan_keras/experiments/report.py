@@ -89,7 +89,7 @@ def write_tables(out: Path, outcomes: Outcomes, *, command: str = "") -> None:
         write = functools.partial(frame.to_csv, index=False, lineterminator="\r\n")
         write_atomically(out / name, write)
     plots = draw_all(out / "plots", runs, cells)
-    sections = [_origin(outcomes, cells, command)]
+    sections = [_origin(outcomes, runs, command)]
     if len(runs):
         sections += _results(runs, cells, outcomes.marks, plots)
     told = outcomes.failed | outcomes.not_possible
@@ -104,13 +104,13 @@ def write_tables(out: Path, outcomes: Outcomes, *, command: str = "") -> None:
     write_atomically(out / "report.md", lambda path: path.write_text(text, "utf-8"))
 
 
-def _origin(outcomes: Outcomes, cells: pd.DataFrame, command: str) -> str:
+def _origin(outcomes: Outcomes, runs: pd.DataFrame, command: str) -> str:
     """Says what was run, when, where and with what."""
     records, marks = outcomes.records, outcomes.marks
     text = "# Comparison of methods\n\n"
     text += f"    {printable(command)}\n\n" if command else ""
     text += f"{len(records)} of {len(outcomes.runs)} runs, in "
-    text += f"{cells['cell'].nunique()} cells (task, minority count"
+    text += f"{runs['cell'].nunique()} cells (task, minority count"
     text += ", pairing)." if len(marks) > 1 else ")."
     if not records:
         return text
@@ -119,9 +119,15 @@ def _origin(outcomes: Outcomes, cells: pd.DataFrame, command: str) -> str:
     made = pd.DataFrame([record.versions for record in records.values()])
     versions = [f"{n} {' and '.join(sorted(made[n].dropna().unique()))}" for n in made]
     weights = ", ".join({describe_weights(run.weights) for run in records})
+    dropped = runs.groupby("task", observed=True)["n_dropped_duplicates"].last()
+    dropped = [
+        f"{n} of {for_markdown(task)}" for task, n in dropped.dropna().items() if n
+    ]
+    equal = f"Left out, as equal to another file: {', '.join(dropped)}.\n"
     return (
         f"{text} Run {' to '.join(dict.fromkeys([days[0], days[-1]]))} on "
         f"{for_markdown('; '.join(machines))}.\nVersions: {', '.join(versions)}.\n"
+        f"{equal * bool(dropped)}"
         f"Encoder->discriminator: {', '.join(f'`{n}`{m}' for n, m in marks.items())}; "
         f"weights: {for_markdown(weights)}."
     )
@@ -187,7 +193,7 @@ def _by_task(
         if len(wide):
             rows = wide.to_dict("records")
             sections += [f"### {for_markdown(title)}", table(rows)]
-        if plots:
+        if title in (plots or ()):
             sections.append(f"![AUROC of {for_markdown(title)}]({plots[title]})")
     return sections
 
