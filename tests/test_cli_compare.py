@@ -98,7 +98,7 @@ def test_egan_and_a_grid(arguments, root, tmp_path):
     given[given.index(str(root))] = str(root.parent)
     assert main(given) == 0
     report = (tmp_path / "out" / "report.md").read_text()
-    assert re.search(r"\| quick \| (\*\*)?[.1]\d+", report)
+    assert re.search(r"\| quick +\| +(\*\*)?[.1]\d+", report)
     assert len(list((tmp_path / "out" / "features").iterdir())) == 3
 
 

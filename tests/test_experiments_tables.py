@@ -1,14 +1,15 @@
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from egan_keras.experiments import make_grid
-from egan_keras.experiments.outcomes import Outcomes, clustered_interval
+from egan_keras.experiments import Outcomes, make_grid, plots
+from egan_keras.experiments.outcomes import by_cell, by_method, clustered_interval
 from egan_keras.experiments.plots import plot_aurocs, plot_gaps
 from egan_keras.experiments.records import Record
-from egan_keras.experiments.tables import write_tables
+from egan_keras.experiments.report import write_tables
 
 A, B = "MobileNet:alpha=0.25", "MobileNetV2:alpha=0.35"
 
@@ -22,10 +23,10 @@ AUROCS = {
 }
 
 
-def grid(pairings=(B,)):
+def grid(pairings=(B,), folders=("tiles",)):
     task = {"majority": ["good"], "minority": ["bad"], "counts": [1, 5]}
     values = {
-        "task": [task | {"data": "tiles"}],
+        "task": [task | {"data": folder} for folder in folders],
         "variant": [{"name": "no fakes", "choices": {"real_minority": 1e12}}],
         "seeds": 2,
         "methods": list(AUROCS),
@@ -56,7 +57,7 @@ def make():
             if aurocs:
                 measured = results(aurocs[run.seed], not run.method.is_baseline)
                 record = Record(measured, {"keras": "3"}, "a machine", "2026-01-02T03")
-            found.add(run, record)
+            found.runs[run] = record
         return found
 
     return outcomes
@@ -64,37 +65,39 @@ def make():
 
 @pytest.fixture
 def summaries(make):
-    outcomes = make()
-    found = {m.name: outcomes.summary(m, outcomes.cells) for m in outcomes.methods}
-    return found
+    runs = make().by_run()
+    return by_method(runs, by_cell(runs)).T
+
+
+def read(folder):
+    """Returns the report, without the spaces that align columns."""
+    return re.sub(" +", " ", (folder / "report.md").read_text("utf-8"))
 
 
 def test_the_best_baseline_is_that_of_each_cell(make, summaries):
-    outcomes = make()
-    best = [outcomes.best_baseline(cell)[0].name for cell in outcomes.cells]
-    assert best == ["isolation forest", "logistic regression"]
+    cells = by_cell(make().by_run()).drop_duplicates("cell")
+    assert list(cells["best_baseline"]) == ["isolation forest", "logistic regression"]
     default = summaries["default"]
-    assert default.gap == pytest.approx(((0.85 - 0.9) + (0.96 - 0.99)) / 2)
-    assert default.worst_gap[0] == pytest.approx(-0.05)
-    assert str(default.worst_gap[1]) == "tiles good/bad 1"
-    assert summaries["isolation forest"].worst_gap[0] == pytest.approx(0.81 - 0.99)
+    assert default["gap"] == pytest.approx(((0.85 - 0.9) + (0.96 - 0.99)) / 2)
+    assert default["worst_gap"] == pytest.approx(-0.05)
+    assert default["worst_cell"] == "tiles good/bad 1"
+    assert summaries["isolation forest"]["worst_gap"] == pytest.approx(0.81 - 0.99)
 
 
 def test_ranks_and_means_are_over_a_methods_own_cells(summaries):
-    assert [summaries[name].rank for name in AUROCS] == [2, 4, 3, 3, 1]
-    assert [summaries[name].n_best for name in AUROCS] == [0, 0, 0, 1, 1]
-    assert summaries["logistic regression"].n_cells == 1
-    assert summaries["logistic regression"].auroc == pytest.approx(0.99)
-    assert summaries["default"].auroc == pytest.approx((0.85 + 0.96) / 2)
+    assert [summaries[name]["rank"] for name in AUROCS] == [2, 4, 3, 3, 1]
+    assert [summaries[name]["n_best"] for name in AUROCS] == [0, 0, 0, 1, 1]
+    assert summaries["logistic regression"]["n_cells"] == 1
+    assert summaries["logistic regression"]["auroc"] == pytest.approx(0.99)
+    assert summaries["default"]["auroc"] == pytest.approx((0.85 + 0.96) / 2)
 
 
 def test_leads_are_paired_by_cell_and_seed(summaries):
-    assert summaries["default"].lead is None
-    lead = summaries["class means"].lead
+    assert np.isnan(summaries["default"]["lead"])
+    lead, low, high = summaries["class means"][["lead", "low", "high"]]
     assert lead == pytest.approx((-0.05 + 0.15 + 0.07 + 0.03) / 4)
-    low, high = summaries["class means"].interval
     assert low == pytest.approx(0.05) and high == pytest.approx(0.05)
-    assert summaries["logistic regression"].interval is None
+    assert np.isnan(summaries["logistic regression"]["low"])
 
 
 def test_the_interval_draws_cells_as_a_whole():
@@ -110,9 +113,9 @@ def test_the_interval_draws_cells_as_a_whole():
 def test_the_report_tells_what_the_tables_hold(make, tmp_path):
     outcomes = make()
     write_tables(tmp_path, outcomes, command="egan-keras compare")
-    text = (tmp_path / "report.md").read_text()
+    text = read(tmp_path)
     for expected in (
-        "    egan-keras compare",
+        "\n egan-keras compare\n",
         "18 of 20 runs, in 2 cells (task, minority count). Run 2026-01-02 on a machine",
         "| logistic regression (in 1 of 2 cells) | .990 | 1.0 |",
         "| default | .905 | 2.0 | -.040 | -.050, tiles good/bad 1 | 0 of 2 | – |",
@@ -129,13 +132,22 @@ def test_the_report_tells_what_the_tables_hold(make, tmp_path):
     assert drawn == {"gaps.png", "auroc_tiles-good-bad.png"}
 
 
+def test_methods_keep_their_order_where_one_has_not_run_everywhere(make, tmp_path):
+    write_tables(tmp_path, make())
+    _, first, *_ = read(tmp_path).split("### tiles good/bad\n")
+    assert re.findall(r"^\| ([a-z ]+) \|", first.split("!")[0], re.MULTILINE) == [
+        *("method", "default", "no fakes"),
+        *("logistic regression", "class means", "isolation forest"),
+    ]
+
+
 def test_failures_are_listed_with_their_reason(make, tmp_path):
     outcomes = make()
     first, second = outcomes.missing
     outcomes.failed[first] = "OSError: disk full"
     outcomes.not_possible[second] = "needs two"
     write_tables(tmp_path, outcomes)
-    text = (tmp_path / "report.md").read_text()
+    text = read(tmp_path)
     line = "- logistic regression: tiles good/bad 1 (seed {}): {}\n"
     assert "## Failed\n\n" + line.format(0, "OSError: disk full") in text
     assert "## Not possible\n\n" + line.format(1, "needs two") in text
@@ -161,23 +173,76 @@ def test_csv_files_have_a_row_for_each_run_and_cell(make, tmp_path):
 def test_several_pairings_are_told_apart_by_letters(make, tmp_path):
     outcomes = make(grid([B, f"{A}->{B}"]))
     write_tables(tmp_path, outcomes)
-    text = (tmp_path / "report.md").read_text()
+    text = read(tmp_path)
     assert f"`{B}->{B}` (A), `{A}->{B}` (B)" in text
     assert text.count("### tiles good/bad (B)\n") == 4
     assert f"### {A}->{B} (B)" in text
     assert (tmp_path / "plots" / "auroc_tiles-good-bad-B.png").is_file()
 
 
+def test_names_are_no_markup(make, tmp_path):
+    write_tables(tmp_path, make(grid(folders=["a|b <c>_"])))
+    text = read(tmp_path)
+    assert "### a&#124;b &#60;c&#62;&#95; good/bad\n" in text
+    assert "<c>" not in text
+    first, *_ = csv.DictReader((tmp_path / "cells.csv").open())
+    assert first["task"] == "a|b <c>_ good/bad"
+
+
+def test_tasks_whose_names_make_one_file_name_have_plots_of_their_own(make, tmp_path):
+    write_tables(tmp_path, make(grid(folders=["x y", "x-y"])))
+    assert len(list((tmp_path / "plots").glob("auroc_*"))) == 2
+    shown = re.findall(r"\(plots/(auroc_.*)\)", read(tmp_path))
+    assert len(set(shown)) == 2
+
+
+def test_pairings_without_a_result_have_a_letter(make, tmp_path):
+    outcomes = make(grid([B, A, f"{A}->{B}"]))
+    for run in outcomes.runs:
+        if str(run.cell.pairing) == f"{A}->{A}":
+            outcomes.runs[run] = None
+    write_tables(tmp_path, outcomes)
+    text = read(tmp_path)
+    assert f"`{A}->{A}` (B), `{A}->{B}` (C)" in text
+    assert "- default: tiles good/bad 1 (B) (seeds 0, 1)" in text
+
+
 def test_plots_show_every_method_and_cell(make):
-    outcomes = make()
-    figure = plot_aurocs(outcomes, outcomes.cells, "tiles")
+    runs = make().by_run()
+    cells = by_cell(runs)
+    figure = plot_aurocs(cells, "tiles good/bad")
     (axes,) = figure.axes
     assert [line.get_label() for line in axes.lines] == [
         *("eGAN, default", "eGAN, no fakes"),
         *("logistic regression", "class means", "isolation forest"),
     ]
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.85, 0.96])
-    gaps = plot_gaps(outcomes).axes[0]
+    gaps = plot_gaps(runs, cells).axes[0]
     names = [label.get_text() for label in gaps.get_yticklabels()]
     assert names == ["tiles good/bad 1", "tiles good/bad 5"]
     np.testing.assert_allclose(gaps.collections[0].get_offsets()[:, 0], [-0.05, -0.03])
+
+
+def test_names_in_plots_are_no_formulas(make, recwarn, tmp_path):
+    write_tables(tmp_path, make(grid(folders=[r"$\x$"])))
+    assert len(list((tmp_path / "plots").iterdir())) == 2
+    assert not recwarn
+
+
+def test_a_plot_that_cannot_be_made_is_left_out(make, monkeypatch, tmp_path):
+    monkeypatch.setattr(plots, "_looks", lambda cells: {})
+    with pytest.warns(match="auroc_tiles-good-bad.png could not be made"):
+        write_tables(tmp_path, make())
+    assert "](plots/gaps.png)" in read(tmp_path) and "(plots/a" not in read(tmp_path)
+
+
+def test_files_left_out_as_duplicates_are_told(make, tmp_path):
+    outcomes = make()
+    for record in outcomes.records.values():
+        record.results.update(n_duplicates=3, n_dropped_duplicates=2)
+    write_tables(tmp_path, outcomes)
+    assert "\nLeft out, as equal to another file: 2 of tiles good/bad.\n" in read(
+        tmp_path
+    )
+    first, *_ = csv.DictReader((tmp_path / "results.csv").open())
+    assert (first["n_duplicates"], first["n_dropped_duplicates"]) == ("3", "2")

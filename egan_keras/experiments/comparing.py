@@ -12,15 +12,15 @@ from typing import Any
 
 from egan_keras.backbones import Backbone
 from egan_keras.data.finding import in_words
+from egan_keras.evaluation.markdown import short
 from egan_keras.experiments import frozen, records
 from egan_keras.experiments.files import TaskFiles
 from egan_keras.experiments.frozen import FeatureStore
 from egan_keras.experiments.grid import Grid, Run, Task
-from egan_keras.experiments.markdown import short
 from egan_keras.experiments.outcomes import Outcomes
 from egan_keras.experiments.records import Records
+from egan_keras.experiments.report import write_tables
 from egan_keras.experiments.samples import Samples
-from egan_keras.experiments.tables import write_tables
 from egan_keras.experiments.training import NotPossibleError, train_and_judge
 from egan_keras.files import write_atomically
 
@@ -65,8 +65,7 @@ def compare(
                 _run_all(runs, kept, samples, outcomes)
     finally:
         # On Ctrl-C, too.
-        for run in runs:
-            outcomes.add(run, kept.read(run))
+        outcomes.runs = {run: kept.read(run) for run in runs}
         if outcomes.records:
             _note_images(out, files)
         write_tables(out, outcomes, command=command)

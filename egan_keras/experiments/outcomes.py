@@ -1,193 +1,177 @@
 """What a grid measured, and what follows from it: means, gaps, ranks, intervals."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+import string
 
 import numpy as np
+import pandas as pd
 
-from egan_keras.experiments.grid import Cell, Pairing, Run, Task
-from egan_keras.experiments.methods import REFERENCE, Method
+from egan_keras.experiments.grid import Run
+from egan_keras.experiments.methods import REFERENCE
 from egan_keras.experiments.records import Record
 
 LAST_EPOCHS = 5
 
+CELL = ["task", "pairing", "minority_count"]
+_MEASURED = (
+    "task minority_count pairing method seed auroc average_precision threshold "
+    "threshold_confidence f1 sensitivity specificity sensitivity_at_zero "
+    "specificity_at_zero seconds diverged n_train_majority n_train_minority "
+    "n_validation n_test n_duplicates n_dropped_duplicates"
+).split()
+_OF_EPOCHS = ["epochs", "auroc_range_last_epochs", "best_epoch_auroc_on_test"]
+# Columns of results.csv and of cells.csv.
+RUN_COLUMNS = [*_MEASURED, *_OF_EPOCHS]
+CELL_COLUMNS = (
+    "task minority_count pairing method seeds auroc_mean auroc_sd auroc_min auroc_max "
+    "best_baseline gap_to_best_baseline average_precision_mean f1_mean "
+    "sensitivity_mean specificity_mean seconds_median"
+).split()
+_LABELS = ["title", "cell", "is_baseline"]
+_AVERAGED = (
+    "average_precision f1 sensitivity specificity sensitivity_at_zero "
+    "specificity_at_zero auroc_last_epoch f1_at_zero_last_epoch "
+    "best_epoch_auroc_on_test best_epoch_f1_at_zero_on_test"
+).split()
 _RESAMPLES = 10_000
 _TAIL = 0.025
 
 
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """One method over its cells.
-
-    Attributes:
-        method: the method.
-        n_cells: how many cells it has run in.
-        auroc: mean over cells of the mean over seeds.
-        rank: mean over cells of its rank among the methods there, 1 = best.
-        gap: mean over cells of its AUROC less the best baseline's there; None where
-            no baseline has run.
-        worst_gap: the lowest of these gaps, with its cell.
-        n_best: number of cells where no method has a higher AUROC.
-        lead: mean over cells and seeds of the reference's AUROC less its own; None
-            without a reference, or for the reference itself.
-        interval: 95% bootstrap interval of `lead`, cells drawn as a whole; None for
-            fewer than two cells.
-    """
-
-    method: Method
-    n_cells: int
-    auroc: float
-    rank: float
-    gap: float | None
-    worst_gap: tuple[float, Cell] | None
-    n_best: int
-    lead: float | None
-    interval: tuple[float, float] | None
-
-
+@dataclasses.dataclass
 class Outcomes:
-    """The results of runs, by cell, method and seed.
+    """The results of runs.
 
     Attributes:
-        missing: runs without a result.
-        failed: why some of them failed.
+        runs: what each measured; None for one without a result.
+        failed: why some of those without failed.
         not_possible: why baselines among them could not work on what they were given.
     """
 
-    def __init__(self) -> None:
-        # As ordered sets: they have the order in which the runs come.
-        self._methods: dict[Method, None] = {}
-        self._records: dict[Run, Record] = {}
-        self._by_cell: dict[Cell, dict[Method, dict[int, Run]]] = {}
-        self.missing: list[Run] = []
-        self.failed: dict[Run, str] = {}
-        self.not_possible: dict[Run, str] = {}
-
-    def add(self, run: Run, record: Record | None) -> None:
-        """Takes in what a run measured; None if it has no result."""
-        self._methods[run.method] = None
-        if record is None:
-            self.missing.append(run)
-            return
-        self._records[run] = record
-        self._by_cell.setdefault(run.cell, {}).setdefault(run.method, {})[run.seed] = (
-            run
-        )
+    runs: dict[Run, Record | None] = dataclasses.field(default_factory=dict)
+    failed: dict[Run, str] = dataclasses.field(default_factory=dict)
+    not_possible: dict[Run, str] = dataclasses.field(default_factory=dict)
 
     @property
     def records(self) -> dict[Run, Record]:
-        """What each run measured."""
-        return self._records
+        """What each run with a result measured."""
+        return {run: record for run, record in self.runs.items() if record is not None}
 
     @property
-    def cells(self) -> list[Cell]:
-        """The cells with results: by task, pairing and count."""
-        tasks, pairings = self.tasks, self.pairings
-        return sorted(
-            self._by_cell,
-            key=lambda c: (tasks.index(c.task), pairings.index(c.pairing), c.count),
-        )
+    def missing(self) -> list[Run]:
+        """The runs without a result."""
+        return [run for run, record in self.runs.items() if record is None]
 
     @property
-    def tasks(self) -> list[Task]:
-        """The tasks with results."""
-        return list(dict.fromkeys(cell.task for cell in self._by_cell))
+    def marks(self) -> dict[str, str]:
+        """The letter of each pairing; nothing where there is but one."""
+        pairings = list(dict.fromkeys(str(run.cell.pairing) for run in self.runs))
+        letters = string.ascii_uppercase + string.ascii_lowercase
+        marks = [f" ({letters[i : i + 1] or i})" for i in range(len(pairings))]
+        return dict(zip(pairings, marks if len(pairings) > 1 else [""], strict=True))
 
-    @property
-    def pairings(self) -> list[Pairing]:
-        """The pairings with results."""
-        return list(dict.fromkeys(cell.pairing for cell in self._by_cell))
+    def by_run(self) -> pd.DataFrame:
+        """Returns a row for each run with a result, in the grid's order.
 
-    @property
-    def methods(self) -> list[Method]:
-        """The methods with results, eGAN's first."""
-        found = {run.method for run in self._records}
-        known = [method for method in self._methods if method in found]
-        return sorted(known, key=lambda method: method.is_baseline)
-
-    def values(self, cell: Cell, method: Method, name: str) -> dict[int, Any]:
-        """Returns one value of each seed's run; none where there are none."""
-        runs = self._by_cell.get(cell, {}).get(method, {})
-        return {
-            seed: self._records[run].results[name] for seed, run in sorted(runs.items())
-        }
-
-    def mean(self, cell: Cell, method: Method, name: str = "auroc") -> float | None:
-        """Returns the mean over seeds; None where there are no runs."""
-        values = list(self.values(cell, method, name).values())
-        return float(np.mean(values)) if values else None
-
-    def deviation(self, cell: Cell, method: Method, name: str) -> float | None:
-        """Returns the standard deviation over seeds; None for fewer than two."""
-        values = list(self.values(cell, method, name).values())
-        return float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-    def aurocs(self, cell: Cell) -> dict[Method, float]:
-        """Returns every method's mean AUROC in a cell."""
-        return {method: self.mean(cell, method) for method in self._by_cell[cell]}
-
-    def best_baseline(self, cell: Cell) -> tuple[Method, float] | None:
-        """Returns the baseline with the highest mean AUROC in a cell, and that."""
-        found = {m: auroc for m, auroc in self.aurocs(cell).items() if m.is_baseline}
-        return max(found.items(), key=lambda item: item[1]) if found else None
-
-    def gap(self, cell: Cell, method: Method) -> float | None:
-        """Returns a method's mean AUROC less the best baseline's in a cell."""
-        own, best = self.mean(cell, method), self.best_baseline(cell)
-        return None if own is None or best is None else own - best[1]
-
-    def reference(self) -> Method | None:
-        """Returns the method that others are compared with, if it has run."""
-        return next((m for m in self.methods if m.name == REFERENCE), None)
-
-    def summary(self, method: Method, cells: Sequence[Cell]) -> Summary | None:
-        """Summarises a method over its own among some cells; None without any."""
-        own = [cell for cell in cells if method in self._by_cell[cell]]
-        if not own:
-            return None
-        places = [_rank(method, self.aurocs(cell)) for cell in own]
-        gaps = {cell: self.gap(cell, method) for cell in own}
-        gaps = {cell: gap for cell, gap in gaps.items() if gap is not None}
-        worst = min(gaps, key=gaps.get) if gaps else None
-        lead, interval = self._lead(method, own)
-        return Summary(
-            method,
-            len(own),
-            float(np.mean([self.mean(cell, method) for cell in own])),
-            float(np.mean(places)),
-            float(np.mean(list(gaps.values()))) if gaps else None,
-            (gaps[worst], worst) if gaps else None,
-            sum(place == 1 for place in places),
-            lead,
-            interval,
-        )
-
-    def _lead(
-        self, method: Method, cells: Sequence[Cell]
-    ) -> tuple[float | None, tuple[float, float] | None]:
-        """Returns the reference's mean lead on a method, with its interval."""
-        reference = self.reference()
-        if reference is None or method == reference:
-            return None, None
-        differences = [self.differences(cell, reference, method) for cell in cells]
-        differences = [each for each in differences if each]
-        if not differences:
-            return None, None
-        sums = np.array([sum(each) for each in differences])
-        sizes = np.array([len(each) for each in differences])
-        return float(sums.sum() / sizes.sum()), clustered_interval(sums, sizes)
-
-    def differences(self, cell: Cell, reference: Method, method: Method) -> list[float]:
-        """Returns one method's AUROC less another's, for the seeds of both."""
-        ours = self.values(cell, reference, "auroc")
-        theirs = self.values(cell, method, "auroc")
-        return [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+        Groups by `task`, `pairing` and `method` come in the order of the tables.
+        """
+        marks = self.marks
+        rows = [
+            {
+                "task": run.cell.task.name,
+                "pairing": str(run.cell.pairing),
+                "minority_count": run.cell.count,
+                "method": run.method.name,
+                "seed": run.seed,
+                "title": f"{run.cell.task.name}{marks[str(run.cell.pairing)]}",
+                "cell": f"{run.cell}{marks[str(run.cell.pairing)]}",
+                "is_baseline": run.method.is_baseline,
+                **record.results,
+            }
+            for run, record in self.records.items()
+        ]
+        by_epoch = ["auroc_by_epoch", "f1_at_zero_by_epoch"]
+        runs = pd.DataFrame(rows, columns=[*_MEASURED, *_LABELS, *by_epoch])
+        for name in ("auroc", "f1_at_zero"):
+            curves = runs.pop(f"{name}_by_epoch").dropna()
+            last = curves.map(lambda curve: curve[-LAST_EPOCHS:])
+            runs["epochs"] = curves.map(len).astype("Int64")
+            runs[f"{name}_range_last_epochs"] = last.map(np.ptp).astype(float)
+            runs[f"{name}_last_epoch"] = last.map(lambda curve: curve[-1]).astype(float)
+            runs[f"best_epoch_{name}_on_test"] = curves.map(max).astype(float)
+        egans_first = sorted(self.runs, key=lambda run: run.method.is_baseline)
+        for name, order in {
+            "task": [run.cell.task.name for run in self.runs],
+            "pairing": marks,
+            "method": [run.method.name for run in egans_first],
+        }.items():
+            runs[name] = pd.Categorical(runs[name], dict.fromkeys(order), ordered=True)
+        # Earlier versions did not count them.
+        counts = dict.fromkeys(["n_duplicates", "n_dropped_duplicates"], "Int64")
+        return runs.astype({"is_baseline": bool, **counts})
 
 
-def clustered_interval(
-    sums: np.ndarray, sizes: np.ndarray
-) -> tuple[float, float] | None:
+def by_cell(runs: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row for each cell and method: over seeds, and beside other methods.
+
+    Besides `CELL_COLUMNS` it has means of other results, and ranks of the means in the
+    cell, where equals share the better one. What a single seed does not tell, or cells
+    without a baseline, is missing.
+    """
+    groups = runs.groupby([*CELL, *_LABELS, "method"], observed=True)
+    cells = groups.agg(
+        seeds=("auroc", "size"),
+        auroc_mean=("auroc", "mean"),
+        auroc_sd=("auroc", "std"),
+        auroc_min=("auroc", "min"),
+        auroc_max=("auroc", "max"),
+        seconds_median=("seconds", "median"),
+        **{f"{name}_mean": (name, "mean") for name in _AVERAGED},
+    ).reset_index()
+    for name in ("auroc", "f1"):
+        of_cell = cells.groupby(CELL, observed=True)[f"{name}_mean"]
+        cells[f"{name}_rank"] = of_cell.rank(method="min", ascending=False)
+    best = cells[cells["is_baseline"]].sort_values("auroc_rank", kind="stable")
+    best = best.drop_duplicates(CELL)[[*CELL, "method", "auroc_mean"]]
+    best.columns = [*CELL, "best_baseline", "auroc_of_best"]
+    cells = cells.merge(best, "left", CELL)
+    cells["gap_to_best_baseline"] = cells["auroc_mean"] - cells["auroc_of_best"]
+    return cells
+
+
+def by_seed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Returns AUROC with a row for each cell and seed, and a column for each method."""
+    return runs.pivot(index=[*CELL, "seed"], columns="method", values="auroc")
+
+
+def by_method(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row for each method: over its own among some cells and their runs.
+
+    `auroc`, `rank` and `gap` are means over cells; `worst_gap` is that in `worst_cell`;
+    in `n_best` cells no method has a higher AUROC. `lead` is the mean over cells and
+    seeds of the reference's AUROC less its own, with a 95% bootstrap interval that
+    draws cells as a whole, `low` to `high`. What does not exist is missing.
+    """
+    gap = "gap_to_best_baseline"
+    methods = cells.groupby("method", observed=True).agg(
+        n_cells=("auroc_rank", "size"),
+        auroc=("auroc_mean", "mean"),
+        rank=("auroc_rank", "mean"),
+        n_best=("auroc_rank", lambda ranks: (ranks == 1).sum()),
+        gap=(gap, "mean"),
+    )
+    worst = cells.sort_values(gap, kind="stable").drop_duplicates("method")
+    methods[["worst_gap", "worst_cell"]] = worst.set_index("method")[[gap, "cell"]]
+    methods[["lead", "low", "high"]] = np.nan
+    aurocs = by_seed(runs)
+    for method in methods.index.drop(REFERENCE) if REFERENCE in aurocs else ():
+        leads = (aurocs[REFERENCE] - aurocs[method]).dropna()
+        of_cells = leads.groupby(level=CELL, observed=True)
+        interval = clustered_interval(of_cells.sum(), of_cells.size())
+        methods.loc[method, ["lead", "low", "high"]] = leads.mean(), *interval
+    return methods
+
+
+def clustered_interval(sums: np.ndarray, sizes: np.ndarray) -> tuple[float, float]:
     """Returns a 95% bootstrap interval of a mean, drawing clusters as a whole.
 
     Args:
@@ -195,23 +179,10 @@ def clustered_interval(
         sizes: number of each cluster's values, (n,).
 
     Returns:
-        (low, high), or None for fewer than two clusters.
+        (low, high), which are NaN for fewer than two clusters.
     """
     if len(sums) < 2:
-        return None
+        return np.nan, np.nan
     equal = np.full(len(sums), 1 / len(sums))
     drawn = np.random.default_rng(0).multinomial(len(sums), equal, size=_RESAMPLES)
-    means = (drawn @ sums) / (drawn @ sizes)
-    low, high = np.quantile(means, [_TAIL, 1 - _TAIL])
-    return float(low), float(high)
-
-
-def last_epochs_range(by_epoch: Sequence[float]) -> float:
-    """Returns the range of the AUROC over the last epochs of a run."""
-    last = by_epoch[-LAST_EPOCHS:]
-    return max(last) - min(last)
-
-
-def _rank(method: Method, aurocs: dict[Method, float]) -> int:
-    """Returns 1 for the best; equals share the better rank."""
-    return 1 + sum(other > aurocs[method] for other in aurocs.values())
+    return tuple(np.quantile((drawn @ sums) / (drawn @ sizes), [_TAIL, 1 - _TAIL]))

@@ -1,79 +1,67 @@
-"""Plots of a comparison: AUROC by minority count, and gaps to the best baseline."""
+"""Plots of a comparison: AUROC by minority count, and gaps to the best baseline.
 
-from collections.abc import Sequence
+`runs` is what `Outcomes.by_run` returns, `cells` what `by_cell` does.
+"""
+
+import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from egan_keras.evaluation.style import (
-    LINES,
-    MAJORITY,
-    MINORITY,
-    REFERENCE,
-    new_figure,
-    tidy,
-)
-from egan_keras.experiments.grid import Cell, as_file_name
-from egan_keras.experiments.layout import by_task, name_cell
-from egan_keras.experiments.markdown import signed
-from egan_keras.experiments.methods import Method
-from egan_keras.experiments.outcomes import Outcomes
-from egan_keras.files import write_atomically
+from egan_keras.evaluation import style
+from egan_keras.evaluation.markdown import short
+from egan_keras.experiments.grid import as_file_name, fingerprint
+from egan_keras.experiments.methods import REFERENCE
+from egan_keras.experiments.outcomes import CELL, by_seed
 
-_EGAN = "#000000"
-_COLOURS = (MAJORITY, MINORITY, *LINES[:4], "#999933", "#882255")
+_COLOURS = (style.MAJORITY, style.MINORITY, *style.LINES[:4], "#999933", "#882255")
 _DASHES = ("-", "--", ":", "-.")
 _MARKERS = "osv^DPX<>*"
 
 
-def draw_all(folder: Path, outcomes: Outcomes) -> dict[Any, str]:
-    """Draws every plot that there is something for.
-
-    Args:
-        folder: where PNG files are written; it is made.
-        outcomes: what was measured.
+def draw_all(folder: Path, runs: pd.DataFrame, cells: pd.DataFrame) -> dict[str, str]:
+    """Draws every plot that there is something for, into a folder that it makes.
 
     Returns:
-        The path of each, from the folder above, by what it shows: `"gaps"`, or the
-        task and pairing.
+        The path of each PNG file, from the folder above, by what it shows: `"gaps"`, or
+        the title of a task and pairing.
     """
-    figures = {}
-    if outcomes.reference() and any(map(outcomes.best_baseline, outcomes.cells)):
-        figures["gaps"] = "gaps", plot_gaps(outcomes)
-    for title, cells in by_task(outcomes):
-        key = cells[0].task, cells[0].pairing
-        figures[key] = f"auroc_{title}", plot_aurocs(outcomes, cells, title)
-    written = {}
-    folder.mkdir(exist_ok=True)
-    for key, (name, figure) in figures.items():
-        path = folder / f"{as_file_name(name)}.png"
-        write_atomically(path, figure.savefig)
-        written[key] = f"{folder.name}/{path.name}"
-    return written
+    figures = {"gaps": functools.partial(plot_gaps, runs, cells)}
+    names = {"gaps": "gaps"} if len(_gaps(cells)) else {}
+    for title in cells["title"].unique():
+        figures[title] = functools.partial(plot_aurocs, cells, title)
+        name = as_file_name(f"auroc_{title}")
+        # Of names in other letters than ASCII's there may be nothing left.
+        taken = name in names.values()
+        names[title] = f"{name}-{fingerprint(title)}" if taken else name
+    return {
+        key: f"{folder.name}/{name}.png"
+        for key, name in names.items()
+        if style.save(folder / f"{name}.png", figures[key])
+    }
 
 
-def plot_aurocs(outcomes: Outcomes, cells: Sequence[Cell], title: str) -> Figure:
-    """Draws AUROC against minority count: a line and a band of spread each method.
-
-    Args:
-        outcomes: what was measured.
-        cells: the cells of one task and pairing.
-        title: the title.
-    """
-    figure = new_figure(8, 4.6)
+def plot_aurocs(cells: pd.DataFrame, title: str) -> Figure:
+    """Draws a task's AUROC by minority count: a line and a band of spread a method."""
+    figure = style.new_figure(8, 4.6)
     axes = figure.subplots()
-    looks = _looks(outcomes.methods)
-    for method in outcomes.methods:
-        own = [cell for cell in cells if outcomes.mean(cell, method) is not None]
-        if own:
-            _draw_line(axes, outcomes, own, method, looks[method])
+    looks, own = _looks(cells), cells[cells["title"] == title]
+    for method, line in own.groupby("method", observed=True):
+        counts, means = line["minority_count"], line["auroc_mean"]
+        axes.plot(counts, means, **looks[method])
+        deviations, colour = line["auroc_sd"].fillna(0), looks[method]["color"]
+        low, high = means - deviations, (means + deviations).clip(upper=1)
+        if len(counts) > 1:
+            axes.fill_between(counts, low, high, color=colour, alpha=0.1, lw=0)
+        else:
+            axes.vlines(counts, low, high, color=colour, linewidth=1)
     quantity = "AUROC on the test split, mean ± sd over seeds"
-    tidy(axes, "minority training images", quantity, title)
-    counts = [cell.count for cell in cells]
+    style.tidy(axes, "minority training images", quantity, style.plain(title))
+    counts = own["minority_count"].unique()
     axes.set_xscale("log")
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
     axes.xaxis.set_minor_locator(NullLocator())
@@ -82,93 +70,57 @@ def plot_aurocs(outcomes: Outcomes, cells: Sequence[Cell], title: str) -> Figure
     return figure
 
 
-def _looks(methods: Sequence[Method]) -> dict[Method, dict[str, Any]]:
+def _looks(cells: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Returns how each method is drawn: eGAN black and strong, baselines coloured."""
-    looks, egans, baselines = {}, 0, 0
-    for method in methods:
-        if method.is_baseline:
-            looks[method] = {
-                "color": _COLOURS[baselines % len(_COLOURS)],
-                "linestyle": _DASHES[baselines // len(_COLOURS) % len(_DASHES)],
-                "marker": _MARKERS[baselines % len(_MARKERS)],
-                "linewidth": 1.4,
-                "markersize": 4,
+    looks = {}
+    for is_baseline, own in cells.groupby("is_baseline"):
+        names = own["method"].sort_values().unique()
+        for number, name in enumerate(names):
+            turn, place = divmod(number, len(_COLOURS)) if is_baseline else (number, 0)
+            look = {"color": "#000000", "linewidth": 2.4, "markersize": 5, "zorder": 3}
+            if is_baseline:
+                look = {"color": _COLOURS[place], "linewidth": 1.4, "markersize": 4}
+            looks[name] = look | {
+                "label": style.plain(name if is_baseline else f"eGAN, {name}"),
+                "linestyle": _DASHES[turn % len(_DASHES)],
+                "marker": _MARKERS[number % len(_MARKERS)],
             }
-            baselines += 1
-        else:
-            looks[method] = {
-                "color": _EGAN,
-                "linestyle": _DASHES[egans % len(_DASHES)],
-                "marker": _MARKERS[egans % len(_MARKERS)],
-                "linewidth": 2.4,
-                "markersize": 5,
-                "zorder": 3,
-            }
-            egans += 1
     return looks
 
 
-def _draw_line(
-    axes: Axes,
-    outcomes: Outcomes,
-    cells: Sequence[Cell],
-    method: Method,
-    look: dict[str, Any],
-) -> None:
-    counts = [cell.count for cell in cells]
-    means = np.array([outcomes.mean(cell, method) for cell in cells])
-    deviations = [outcomes.deviation(cell, method, "auroc") or 0.0 for cell in cells]
-    axes.plot(counts, means, label=_name(method), **look)
-    low, high = means - deviations, np.minimum(means + deviations, 1)
-    if len(counts) > 1:
-        axes.fill_between(counts, low, high, color=look["color"], alpha=0.1, lw=0)
-    else:
-        axes.vlines(counts, low, high, color=look["color"], linewidth=1)
-
-
-def _name(method: Method) -> str:
-    return method.name if method.is_baseline else f"eGAN, {method.name}"
-
-
-def plot_gaps(outcomes: Outcomes) -> Figure:
-    """Draws, for each cell, the reference's AUROC less the best baseline's.
-
-    Args:
-        outcomes: what was measured, by the reference and by a baseline at least.
-    """
-    reference = outcomes.reference()
-    gaps = {cell: outcomes.gap(cell, reference) for cell in outcomes.cells}
-    gaps = {cell: gap for cell, gap in gaps.items() if gap is not None}
-    figure = new_figure(8, 1.4 + 0.21 * len(gaps))
+def plot_gaps(runs: pd.DataFrame, cells: pd.DataFrame) -> Figure:
+    """Draws, for each cell, the reference's AUROC less the best baseline's."""
+    gaps, aurocs = _gaps(cells), by_seed(runs)
+    figure = style.new_figure(8, 1.4 + 0.21 * len(gaps))
     axes = figure.subplots()
-    places = -np.arange(len(gaps))
-    values = np.array(list(gaps.values()))
-    axes.axvline(0, color=REFERENCE, linewidth=1)
-    for place, cell in zip(places, gaps, strict=True):
-        baseline, _ = outcomes.best_baseline(cell)
-        seeds = outcomes.differences(cell, reference, baseline)
+    axes.axvline(0, color=style.REFERENCE, linewidth=1)
+    places, values = -np.arange(len(gaps)), gaps["gap_to_best_baseline"]
+    for place, (*cell, best) in zip(
+        places, gaps[[*CELL, "best_baseline"]].values, strict=True
+    ):
+        own = aurocs.loc[tuple(cell)]
+        seeds = own[REFERENCE] - own[best]
         axes.plot(seeds, [place] * len(seeds), "|", color="0.65", zorder=1)
-    colours = [MAJORITY if gap >= 0 else MINORITY for gap in values]
+    colours = np.where(values >= 0, style.MAJORITY, style.MINORITY)
     axes.scatter(values, places, c=colours, s=30, zorder=3, label="mean over seeds")
     axes.plot([], [], "|", color="0.65", label="a seed")
-    mean = float(np.mean(values))
-    axes.axvline(mean, color="black", ls=":", lw=1, label=f"mean gap {signed(mean)}")
+    mean = values.mean()
+    label = f"mean gap {short(mean, '+')}"
+    axes.axvline(mean, color="black", ls=":", lw=1, label=label)
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    title = f"{_name(reference)}: gap to the best baseline of each cell, at the right"
-    tidy(axes, "difference in AUROC", "", title)
-    _name_rows(axes, places, outcomes, list(gaps))
+    title = f"eGAN, {REFERENCE}: gap to the best baseline of each cell, at the right"
+    style.tidy(axes, "difference in AUROC", "", title)
+    axes.set_yticks(places, gaps["cell"].map(style.plain))
+    axes.set_ylim(0.5 - len(gaps), 0.5)
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(places, gaps["best_baseline"])
+    right.spines["right"].set_visible(False)
+    for side in (axes.yaxis, right.yaxis):
+        side.set_tick_params(length=0, labelsize="small")
     figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize="small")
     return figure
 
 
-def _name_rows(
-    axes: Axes, places: np.ndarray, outcomes: Outcomes, cells: Sequence[Cell]
-) -> None:
-    """Writes each cell's name at the left and its best baseline at the right."""
-    axes.set_yticks(places, [name_cell(cell, outcomes) for cell in cells])
-    axes.set_ylim(0.5 - len(cells), 0.5)
-    right = axes.secondary_yaxis("right")
-    right.set_yticks(places, [outcomes.best_baseline(cell)[0].name for cell in cells])
-    right.spines["right"].set_visible(False)
-    for side in (axes.yaxis, right.yaxis):
-        side.set_tick_params(length=0, labelsize="small")
+def _gaps(cells: pd.DataFrame) -> pd.DataFrame:
+    own = cells[cells["method"] == REFERENCE]
+    return own.dropna(subset="gap_to_best_baseline")

@@ -1,155 +1,270 @@
-"""The report of a comparison: what was run, the summary, then table by table."""
+"""The files of a comparison: two CSV files, plots, and a report in Markdown."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Mapping
+from pathlib import Path
 
-from egan_keras.experiments import report_details
-from egan_keras.experiments.grid import Cell, describe_weights
-from egan_keras.experiments.layout import by_task, cell_table, mark, name_cell
-from egan_keras.experiments.markdown import NONE, bold, short, signed, spread, table
-from egan_keras.experiments.methods import REFERENCE, Method
-from egan_keras.experiments.outcomes import Outcomes, Summary
+import pandas as pd
 
-_RULES = """\
+from egan_keras.evaluation.markdown import NONE, short, table
+from egan_keras.experiments.grid import Run, describe_weights
+from egan_keras.experiments.methods import REFERENCE
+from egan_keras.experiments.outcomes import (
+    CELL_COLUMNS,
+    LAST_EPOCHS,
+    RUN_COLUMNS,
+    Outcomes,
+    by_cell,
+    by_method,
+)
+from egan_keras.experiments.plots import draw_all
+from egan_keras.experiments.training import CONFIDENCE, SPECIFICITY
+from egan_keras.files import write_atomically
+from egan_keras.text import for_markdown, printable
+
+_SUMMARY = """\
+## Summary
+
 AUROC is that of the test split. A mean over cells gives each cell the same weight; ±
 is the standard deviation over seeds. The best baseline of a cell is the one with the
 highest mean AUROC in that cell, so it is chosen with knowledge of the test split, to
 the baselines' advantage. Gaps are a method's mean AUROC less that.
-"""
-_LEAD = """\
 The lead is the mean of default's AUROC less the method's over all pairs of cell and
 seed, with a 95% bootstrap interval that draws cells as a whole; above 0, default is
 better. Of a handful of cells the interval is too narrow."""
+_AUROC = """\
+## AUROC
+
+Mean ± standard deviation over seeds, by the number of minority training images; the \
+best in bold."""
+_CALIBRATED = """\
+## At the calibrated threshold
+
+F1 / sensitivity / specificity on the test split, means over seeds. The threshold is \
+set for a specificity of {:g} on validation majority images alone, guaranteed with \
+{:.0%} confidence{}. The best F1 is in bold. F1 depends on the share of minority \
+images in the test split."""
+_NO_GUARANTEE = """\
+; in {} there are too few of them for a guarantee, and the plain quantile is taken"""
+_AT_ZERO = """\
+## At threshold 0
+
+Sensitivity / specificity of eGAN without calibration, means over seeds."""
+_STABILITY = """\
+## Stability
+
+Means over cells and runs. Every other table judges the model after its last epoch. \
+The oracle number takes, in each run, the epoch that is best on the test split: no one \
+could choose it without the test labels."""
+_EPOCHS = """\
+## After the last epoch, and at the best one on the test split
+
+AUROC and F1 at threshold 0 of eGAN, means over seeds: after the last epoch, the \
+honest number, and in brackets the oracle's, which takes in each run the epoch whose \
+number is highest on the test split, as the paper's notebooks do."""
+_RATES = "{f1_mean} / {sensitivity_mean} / {specificity_mean}"
+_RATES_AT_ZERO = "{sensitivity_at_zero_mean} / {specificity_at_zero_mean}"
+_LAST_AND_BEST = """\
+AUROC {auroc_last_epoch_mean} (oracle {best_epoch_auroc_on_test_mean}), \
+F1 {f1_at_zero_last_epoch_mean} (oracle {best_epoch_f1_at_zero_on_test_mean})"""
+_SECONDS = """\
+## Seconds
+
+Training of one run. Methods on frozen features read what was computed before; the \
+others compute their own in this time."""
 
 
-def report_text(outcomes: Outcomes, command: str, plots: Mapping[Any, str]) -> str:
-    """Returns the report in Markdown.
+def write_tables(out: Path, outcomes: Outcomes, *, command: str = "") -> None:
+    """Writes all tables and plots of what there is, each file replaced as a whole.
 
     Args:
+        out: the folder, which exists.
         outcomes: what was measured.
-        command: the command to name.
-        plots: paths of the plots from the report's folder, by what they show:
-            `"gaps"`, or the task and pairing.
+        command: the command to name in the report.
     """
-    sections = ["# Comparison of methods", _origin(outcomes, command)]
-    if outcomes.records:
-        sections += _summaries(outcomes)
-        if "gaps" in plots:
-            sections.append(f"![Gaps to the best baseline]({plots['gaps']})")
-        sections += _auroc_tables(outcomes, plots)
-        sections += report_details.operating_points(outcomes)
-        sections += report_details.stability(outcomes)
-        sections += report_details.last_and_best_epochs(outcomes)
-        sections += report_details.seconds(outcomes)
-    sections += report_details.without_result(outcomes)
-    return "\n\n".join(sections) + "\n"
+    runs = outcomes.by_run()
+    cells = by_cell(runs)
+    files = {"results.csv": runs[RUN_COLUMNS], "cells.csv": cells[CELL_COLUMNS]}
+    for name, frame in files.items():
+        write = functools.partial(frame.to_csv, index=False, lineterminator="\r\n")
+        write_atomically(out / name, write)
+    plots = draw_all(out / "plots", runs, cells)
+    sections = [_origin(outcomes, runs, command)]
+    if len(runs):
+        sections += _results(runs, cells, outcomes.marks, plots)
+    told = outcomes.failed | outcomes.not_possible
+    for title, reasons in {
+        "Failed": outcomes.failed,
+        "Not possible": outcomes.not_possible,
+        "Not run yet": {run: "" for run in outcomes.missing if run not in told},
+    }.items():
+        if reasons:
+            sections += [f"## {title}", _listed(reasons, outcomes.marks)]
+    text = "\n\n".join(sections) + "\n"
+    write_atomically(out / "report.md", lambda path: path.write_text(text, "utf-8"))
 
 
-def _origin(outcomes: Outcomes, command: str) -> str:
+def _origin(outcomes: Outcomes, runs: pd.DataFrame, command: str) -> str:
     """Says what was run, when, where and with what."""
-    records = outcomes.records.values()
-    total = len(outcomes.records) + len(outcomes.missing)
-    lines = [f"    {command}"] if command else []
-    lines.append("")
-    lines.append(
-        f"{len(outcomes.records)} of {total} runs, in {len(outcomes.cells)} cells "
-        f"(task, minority count{', pairing' if len(outcomes.pairings) > 1 else ''})."
+    records, marks = outcomes.records, outcomes.marks
+    text = "# Comparison of methods\n\n"
+    text += f"    {printable(command)}\n\n" if command else ""
+    text += f"{len(records)} of {len(outcomes.runs)} runs, in "
+    text += f"{runs['cell'].nunique()} cells (task, minority count"
+    text += ", pairing)." if len(marks) > 1 else ")."
+    if not records:
+        return text
+    days = sorted(record.finished[:10] for record in records.values())
+    machines = sorted({record.machine for record in records.values()})
+    made = pd.DataFrame([record.versions for record in records.values()])
+    versions = [f"{n} {' and '.join(sorted(made[n].dropna().unique()))}" for n in made]
+    weights = ", ".join({describe_weights(run.weights) for run in records})
+    dropped = runs.groupby("task", observed=True)["n_dropped_duplicates"].last()
+    dropped = [
+        f"{n} of {for_markdown(task)}" for task, n in dropped.dropna().items() if n
+    ]
+    equal = f"Left out, as equal to another file: {', '.join(dropped)}.\n"
+    return (
+        f"{text} Run {' to '.join(dict.fromkeys([days[0], days[-1]]))} on "
+        f"{for_markdown('; '.join(machines))}.\nVersions: {', '.join(versions)}.\n"
+        f"{equal * bool(dropped)}"
+        f"Encoder->discriminator: {', '.join(f'`{n}`{m}' for n, m in marks.items())}; "
+        f"weights: {for_markdown(weights)}."
     )
-    if records:
-        days = sorted({record.finished[:10] for record in records})
-        machines = sorted({record.machine for record in records})
-        lines[-1] += f" Run {' to '.join(sorted({days[0], days[-1]}))}"
-        lines[-1] += f" on {'; '.join(machines)}."
-        lines.append(f"Versions: {_versions(outcomes)}.")
-        pairings = ", ".join(
-            f"`{pairing}`{mark(pairing, outcomes)}" for pairing in outcomes.pairings
+
+
+def _results(
+    runs: pd.DataFrame,
+    cells: pd.DataFrame,
+    marks: Mapping[str, str],
+    plots: Mapping[str, str],
+) -> list[str]:
+    """Returns the sections of what was measured."""
+    sections = [_SUMMARY, _summary(runs, cells)]
+    for pairing, own in cells.groupby("pairing", observed=True):
+        if marks[pairing]:
+            sections.append(f"### {pairing}{marks[pairing]}")
+            sections.append(_summary(runs[runs["pairing"] == pairing], own))
+    if "gaps" in plots:
+        sections.append(f"![Gaps to the best baseline]({plots['gaps']})")
+    texts = cells.filter(regex="_mean$").map(short)
+    spread = cells["auroc_sd"].map(lambda sd: "" if pd.isna(sd) else f" ± {short(sd)}")
+    texts["auroc_mean"] += spread
+    for name in ("auroc", "f1"):
+        text, is_best = texts[f"{name}_mean"], cells[f"{name}_rank"] == 1
+        texts[f"{name}_mean"] = text.mask(is_best, "**" + text + "**")
+    egans = texts[~cells["is_baseline"]]
+    names = sorted(runs.loc[runs["threshold_confidence"].isna(), "task"].unique())
+    without = _NO_GUARANTEE.format(for_markdown(", ".join(names))) if names else ""
+    calibrated = _CALIBRATED.format(SPECIFICITY, CONFIDENCE, without)
+    for explanation, tables in (
+        (_AUROC, _by_task(cells, texts, "{auroc_mean}", plots)),
+        (calibrated, _by_task(cells, texts, _RATES)),
+        (_AT_ZERO, _by_task(cells, egans, _RATES_AT_ZERO)),
+        (_STABILITY, [_stability(runs, cells)]),
+        (_EPOCHS, _by_task(cells, egans, _LAST_AND_BEST)),
+        (_SECONDS, [_seconds(runs)]),
+    ):
+        sections += [explanation, *tables] if tables else []
+    return sections
+
+
+def _by_task(
+    cells: pd.DataFrame,
+    texts: pd.DataFrame,
+    template: str,
+    plots: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Returns a table for each task and pairing, of methods by minority counts.
+
+    Args:
+        cells: what `by_cell` returned.
+        texts: the numbers of those of its rows that are to be shown.
+        template: what is shown of each.
+        plots: by title, the path of a plot to stand below the table.
+    """
+    sections = []
+    written = [template.format_map(row) for row in texts.to_dict("records")]
+    shown = cells.assign(text=pd.Series(written, texts.index, object))
+    for title, own in shown.groupby("title", sort=False):
+        wide = own.pivot(index="method", columns="minority_count", values="text")
+        wide = wide.dropna(how="all").sort_index().fillna(NONE)
+        wide.insert(0, "method", wide.index.map(for_markdown))
+        if len(wide):
+            rows = wide.to_dict("records")
+            sections += [f"### {for_markdown(title)}", table(rows)]
+        if title in (plots or ()):
+            sections.append(f"![AUROC of {for_markdown(title)}]({plots[title]})")
+    return sections
+
+
+def _summary(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
+    """Returns the table of methods over some cells."""
+    n_cells, rows = cells["cell"].nunique(), []
+    for method in by_method(runs, cells).itertuples():
+        part = f" (in {method.n_cells} of {n_cells} cells)"
+        worst, interval = f", {for_markdown(method.worst_cell)}", ""
+        if pd.notna(method.low):
+            interval = f" [{short(method.low, '+')}, {short(method.high, '+')}]"
+        row = {
+            "method": for_markdown(method.Index) + part * (method.n_cells < n_cells),
+            "AUROC": short(method.auroc),
+            "rank": f"{method.rank:.1f}",
+            "gap": short(method.gap, "+"),
+            "worst gap": short(method.worst_gap, "+") + worst * pd.notna(method.gap),
+            "best in": f"{method.n_best} of {method.n_cells}",
+        }
+        if REFERENCE in set(runs["method"]):
+            row[f"{REFERENCE}'s lead"] = short(method.lead, "+") + interval
+        rows.append(row)
+    return table(rows)
+
+
+def _stability(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
+    """Returns the table of spreads over seeds and over the last epochs."""
+    rows = []
+    for method, own in runs.groupby("method", observed=True):
+        spreads = cells.loc[cells["method"] == method, "auroc_sd"]
+        ranges, diverged = own["auroc_range_last_epochs"], own["diverged"].dropna()
+        epochs = f"range over last {LAST_EPOCHS} epochs (worst run)"
+        row = {
+            "method": for_markdown(method),
+            "sd over seeds (worst cell)": _mean_and_highest(spreads),
+            epochs: _mean_and_highest(ranges),
+            "AUROC after last epoch": short(own["auroc_last_epoch"].mean()),
+            "oracle: best epoch on test": short(own["best_epoch_auroc_on_test"].mean()),
+            "diverged": f"{sum(diverged)} of {len(own)}" if len(diverged) else NONE,
+        }
+        rows.append(row)
+    return table(rows)
+
+
+def _mean_and_highest(values: pd.Series) -> str:
+    highest = "" if values.isna().all() else f" ({short(values.max())})"
+    return short(values.mean()) + highest
+
+
+def _seconds(runs: pd.DataFrame) -> str:
+    """Returns the table of training times."""
+    seconds = runs.groupby("method", observed=True)["seconds"]
+    found = seconds.agg(median="median", longest="max").map("{:.1f}".format)
+    found.insert(0, "method", found.index.map(for_markdown))
+    return table(found.to_dict("records"))
+
+
+def _listed(reasons: Mapping[Run, str], marks: Mapping[str, str]) -> str:
+    """Lists runs, those with one reason in one line."""
+    seeds: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for run, reason in reasons.items():
+        cell = f"{run.cell}{marks[str(run.cell.pairing)]}"
+        cells = seeds.setdefault((run.method.name, reason), {})
+        cells.setdefault(for_markdown(cell), []).append(str(run.seed))
+    lines = []
+    for (method, reason), cells in seeds.items():
+        where = "; ".join(
+            f"{cell} (seed{'s' * (len(own) > 1)} {', '.join(own)})"
+            for cell, own in cells.items()
         )
-        weights = ", ".join({describe_weights(run.weights) for run in outcomes.records})
-        lines += _duplicates(outcomes)
-        lines.append(f"Encoder->discriminator: {pairings}; weights: {weights}.")
-    return "\n".join(lines).strip("\n")
-
-
-def _duplicates(outcomes: Outcomes) -> list[str]:
-    """Says how many files were left out because they equal another one."""
-    counts = {
-        run.cell.task.name: record.results.get("n_dropped_duplicates", 0)
-        for run, record in outcomes.records.items()
-    }
-    told = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
-    return [f"Left out, as equal to another file: {told}."] if told else []
-
-
-def _versions(outcomes: Outcomes) -> str:
-    """Names every version of every package that results were made with."""
-    found: dict[str, set[str]] = {}
-    for record in outcomes.records.values():
-        for package, version in record.versions.items():
-            found.setdefault(package, set()).add(version)
-    return ", ".join(f"{name} {' and '.join(sorted(v))}" for name, v in found.items())
-
-
-def _summaries(outcomes: Outcomes) -> list[str]:
-    """Returns the summary over all cells and, of several pairings, that of each."""
-    cells = outcomes.cells
-    sections = ["## Summary", f"{_RULES}{_LEAD}", _summary_table(outcomes, cells)]
-    for pairing in outcomes.pairings if len(outcomes.pairings) > 1 else ():
-        own = [cell for cell in cells if cell.pairing == pairing]
-        title = f"### {pairing}{mark(pairing, outcomes)}"
-        sections += [title, _summary_table(outcomes, own)]
-    return sections
-
-
-def _summary_table(outcomes: Outcomes, cells: Sequence[Cell]) -> str:
-    found = [outcomes.summary(method, cells) for method in outcomes.methods]
-    head = ["method", "AUROC", "rank", "gap", "worst gap", "best in"]
-    rows = [
-        _summary_row(summary, len(cells), outcomes)
-        for summary in found
-        if summary is not None
-    ]
-    if outcomes.reference():
-        head.append(f"{REFERENCE}'s lead")
-    return table(head, [row[: len(head)] for row in rows])
-
-
-def _summary_row(summary: Summary, n_cells: int, outcomes: Outcomes) -> list[str]:
-    part = summary.n_cells < n_cells
-    name = summary.method.name
-    worst = NONE
-    if summary.worst_gap:
-        gap, cell = summary.worst_gap
-        worst = f"{signed(gap)}, {name_cell(cell, outcomes)}"
-    lead = signed(summary.lead)
-    if summary.interval:
-        low, high = map(signed, summary.interval)
-        lead += f" [{low}, {high}]"
-    return [
-        f"{name} (in {summary.n_cells} of {n_cells} cells)" if part else name,
-        short(summary.auroc),
-        f"{summary.rank:.1f}",
-        signed(summary.gap),
-        worst,
-        f"{summary.n_best} of {summary.n_cells}",
-        lead,
-    ]
-
-
-def _auroc_tables(outcomes: Outcomes, plots: Mapping[Any, str]) -> list[str]:
-    sections = [
-        "## AUROC",
-        "Mean ± standard deviation over seeds, by the number of minority training "
-        "images; the best in bold.",
-    ]
-    for title, cells in by_task(outcomes):
-        sections += [f"### {title}", cell_table(outcomes, cells, _auroc)]
-        plot = plots.get((cells[0].task, cells[0].pairing))
-        if plot:
-            sections.append(f"![AUROC of {title}]({plot})")
-    return sections
-
-
-def _auroc(outcomes: Outcomes, cell: Cell, method: Method) -> str:
-    mean = outcomes.mean(cell, method)
-    text = spread(mean, outcomes.deviation(cell, method, "auroc"))
-    return bold(text) if mean == max(outcomes.aurocs(cell).values()) else text
+        told = f": {for_markdown(reason)}" if reason else ""
+        lines.append(f"- {for_markdown(method)}: {where}{told}")
+    return "\n".join(lines)
