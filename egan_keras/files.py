@@ -5,16 +5,28 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import shutil
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _HASHED_AT_ONCE = 1024**2
+_UNFINISHED = ".unfinished"
+REPLACED = ".replaced"
+
+
+class FullDiskError(OSError):
+    """There was no room to write a file; the message says where, and what to do."""
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> Path:
@@ -53,19 +65,20 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> P
 
 
 @contextlib.contextmanager
-def telling_full_disk(path: str | os.PathLike):
+def telling_full_disk(path: str | os.PathLike) -> Iterator[None]:
     """Makes the error of a full disk name what was to be written, and what to do.
 
     Raises:
-        OSError: of the same number, in place of one for want of space.
+        FullDiskError: in place of an error for want of space.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        is_told = isinstance(error, FullDiskError)
+        if is_told or error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         folder = _existing_parent(Path(path))
-        raise OSError(
+        raise FullDiskError(
             error.errno,
             "The disk is full; expected room to write the file. Received: "
             f"{free_bytes(folder) / 1e6:,.1f} MB free at {str(folder)!r}. Delete "
@@ -83,12 +96,12 @@ def check_space(path: str | os.PathLike, n_bytes: float, what: str) -> None:
         what: what it is, for the message, such as "a run".
 
     Raises:
-        OSError: if there are fewer bytes free.
+        FullDiskError: if there are fewer bytes free.
     """
     folder = _existing_parent(Path(path))
     free = free_bytes(folder)
     if free < n_bytes:
-        raise OSError(
+        raise FullDiskError(
             errno.ENOSPC,
             f"The disk lacks the space for {what}; expected {n_bytes / 1e6:,.1f} MB. "
             f"Received: {free / 1e6:,.1f} MB free at {str(folder)!r}. Delete something "
@@ -122,17 +135,91 @@ def put_in_place(made: Path, target: Path) -> None:
     if not target.is_dir() or target.is_symlink():
         os.replace(made, target)
         return
-    if _exchange(made, target):
-        shutil.rmtree(made, ignore_errors=True)
-        return
-    aside = made.with_name(f"{made.name}.replaced")
-    target.rename(aside)
-    try:
-        made.rename(target)
-    except OSError:
-        aside.rename(target)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = made.with_name(f"{made.name}{REPLACED}")
+    with _locked(target):
+        if _exchange(made, target):
+            # From here on `leftovers` knows that it may go.
+            made.rename(aside)
+        else:
+            target.rename(aside)
+            try:
+                made.rename(target)
+            except OSError:
+                aside.rename(target)
+                raise
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def workplace(target: Path) -> Iterator[Path]:
+    """Gives a new folder beside a target; what is still there in the end is removed.
+
+    It is locked until then, so that `leftovers` tells it from that of a process which
+    was killed.
+
+    Args:
+        target: what is to be made; folders above it are made.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    mark = uuid.uuid4().hex[:8]
+    folder = target.with_name(f".{target.name}.{mark}{_UNFINISHED}")
+    # Under a name that `leftovers` does not know, until it is locked.
+    new = folder.with_suffix(".new")
+    new.mkdir()
+    with _locked(new):
+        new.rename(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def leftovers(target: Path) -> Iterator[list[Path]]:
+    """Gives the work places of a target whose processes have been killed.
+
+    They are locked meanwhile. Where that cannot be told, as on Windows, there are none.
+    A folder that another one was about to replace is put back in its place.
+
+    Args:
+        target: as of `workplace`.
+    """
+    pattern = re.compile(
+        re.escape(f".{target.name}.") + "[0-9a-f]{8}" + re.escape(_UNFINISHED) + ".*"
+    )
+    with contextlib.ExitStack() as stack:
+        found = []
+        for path in target.parent.iterdir() if target.parent.is_dir() else ():
+            if pattern.fullmatch(path.name) and path.is_dir():
+                if stack.enter_context(_locked(path)):
+                    found.append(path)
+        for path in [path for path in found if path.suffix == REPLACED]:
+            if not target.exists():
+                path.rename(target)
+                found.remove(path)
+        yield sorted(found)
+
+
+def size_of(folder: Path) -> int:
+    """Returns how many bytes the files in a folder fill."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def reserve(path: Path, n_bytes: int, what: str) -> None:
+    """Takes room on a disk by a file without contents, or refuses.
+
+    Args:
+        path: the file; to be deleted when the room is needed.
+        n_bytes: how much.
+        what: what it is for, as of `check_space`.
+
+    Raises:
+        FullDiskError: if there are fewer bytes free.
+    """
+    check_space(path, n_bytes, what)
+    with path.open("wb") as file, telling_full_disk(path):
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
 
 
 def content_hash(path: str | os.PathLike) -> str:
@@ -159,3 +246,21 @@ def _exchange(made: Path, target: Path) -> bool:
         return False
     names = os.fsencode(made), os.fsencode(target)
     return rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Locks a folder; the end of the process, whatever its kind, unlocks it.
+
+    Gives whether it is locked now: not where another process has locked it, and where
+    folders cannot be locked.
+    """
+    with contextlib.ExitStack() as stack:
+        is_locked = False
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                descriptor = os.open(folder, os.O_RDONLY)
+                stack.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                is_locked = True
+        yield is_locked

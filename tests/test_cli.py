@@ -277,9 +277,13 @@ def test_ctrl_c_leaves_a_loadable_model(root, tmp_path, monkeypatch, capsys):
         main(["--traceback", *train_arguments(root, out, "--specificity", 0.8)]) == 130
     )
     printed = capsys.readouterr().err
-    assert "threshold is 0" in printed and str(out / "model.keras") in printed
+    assert "threshold is 0" in printed
+    # The same command can be run again.
+    out = out.with_name("run-unfinished")
+    assert f"{out / 'model.keras'}, without report.json, plots" in printed
     config = RunConfig.load(out)
     assert config.interrupted and config.epochs_completed == 1
+    assert config.lacking == ["report.json", "plots"]
     assert len((out / "history.csv").read_text().splitlines()) == 2
     model = runs.load_model(out)
     assert model.threshold == 0
@@ -380,4 +384,4 @@ def test_a_reader_that_goes_away_is_no_error(trained, root, monkeypatch, capsys)
         monkeypatch.setattr(sys, "stdout", broken)
         assert run("score", trained, root / "test" / "blue") == 1
         monkeypatch.undo()
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "Scoring 4 images\n"

@@ -4,7 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from egan_keras import logs
 from egan_keras.cli import options, runs
+from egan_keras.text import printable
 
 if TYPE_CHECKING:
     from egan_keras.data import LabelledImages
@@ -72,12 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ValueError: if run or images cannot be used.
-        FileNotFoundError: if the run, the images, or the folder of the JSON file does
-            not exist.
+        FileNotFoundError: if the run or the images do not exist.
     """
     config = runs.RunConfig.load(arguments.folder)
     if arguments.json is not None:
-        options.check_parent("--json", arguments.json)
+        options.check_file("--json", arguments.json)
     model = runs.load_model(arguments.folder)
 
     from egan_keras import evaluation  # slow to import
@@ -88,6 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.split,
         skip_unreadable=arguments.skip_unreadable,
     )
+    logs.tell(f"Scoring {len(images):,} {arguments.split} images")
     prevalence = arguments.prevalence or config.options["prevalence"]
     report = evaluation.evaluate(
         model,
@@ -98,8 +100,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print(f"{arguments.split} split: {report}")
     if arguments.json is not None:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
         report.save(arguments.json)
-        print(f"\nWritten: {arguments.json}")
+        print(f"\nWritten: {printable(arguments.json)}")
     return 0
 
 

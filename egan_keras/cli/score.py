@@ -2,12 +2,17 @@
 
 import argparse
 import csv
+import itertools
+import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from egan_keras import files, logs
 from egan_keras.cli import options, runs
+from egan_keras.text import printable
 
 _DESCRIPTION = """\
 Score images with a run's model or its export: high = majority, low = minority.
@@ -24,6 +29,8 @@ Examples:
 _COLUMNS = ("path", "score", "is_minority")
 # Read and scored at once, so that a large folder does not fill the memory.
 _BATCH = 128
+# Of a row of the CSV file, at most.
+_NUMBERS_BYTES = 24
 
 Row = tuple[Path, float, int]
 
@@ -68,30 +75,38 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ValueError: if the model cannot be loaded or an image not be read.
-        FileNotFoundError: if the run, an image, or the folder of the CSV file does not
-            exist.
+        FileNotFoundError: if the run or an image does not exist.
+        OSError: if there is no room for the CSV file.
     """
     if arguments.csv is not None:
-        options.check_parent("--csv", arguments.csv)
+        options.check_file("--csv", arguments.csv)
     runs.model_path(arguments.model)
+    logs.start_keras()
     paths, skipped = _find(arguments.images, arguments.skip_unreadable)
+    if arguments.csv is not None:
+        n_bytes = sum(len(os.fsencode(path)) + _NUMBERS_BYTES for path in paths)
+        files.check_space(arguments.csv, n_bytes, "the scores")
     model = runs.load_model(arguments.model)
+    # Beside the table, not in it.
+    logs.tell(f"Scoring {len(paths):,} images", file=sys.stderr)
     started = time.perf_counter()
     rows = _printed(
         score_files(model, paths, skipped, skip_unreadable=arguments.skip_unreadable),
-        width=max((len(str(path)) for path in paths), default=0),
+        width=max((len(printable(path)) for path in paths), default=0),
     )
     if arguments.csv is None:
+        # Without a reader there is nothing to score for.
+        rows = itertools.takewhile(lambda _: logs.is_read(), rows)
         called = [is_minority for _, _, is_minority in rows]
     else:
         called = _write_csv(rows, arguments.csv)
     seconds = time.perf_counter() - started
     print()
     if skipped:
-        named = ", ".join(map(str, skipped))
+        named = ", ".join(map(printable, skipped))
         print(f"Skipped {len(skipped)} unreadable files: {named}")
     if arguments.csv is not None:
-        print(f"Written: {arguments.csv}")
+        print(f"Written: {printable(arguments.csv)}")
     calibrated = "" if model.calibration else ", not calibrated"
     images = "image" if len(called) == 1 else "images"
     print(
@@ -156,18 +171,18 @@ def _printed(rows: Iterable[Row], width: int) -> Iterator[Row]:
     """Yields the rows, printing each in columns."""
     print(f"{_COLUMNS[0]:<{width}}  {_COLUMNS[1]:>12}  {_COLUMNS[2]}")
     for path, score, is_minority in rows:
-        print(f"{str(path):<{width}}  {score:>12.6g}  {is_minority}")
+        print(f"{printable(path):<{width}}  {score:>12.6g}  {is_minority}")
         yield path, score, is_minority
 
 
 def _write_csv(rows: Iterable[Row], path: Path) -> list[int]:
     """Writes the rows and returns their last column."""
-    from egan_keras.files import write_atomically  # slow to import
-
     called = []
 
     def write(target: Path) -> None:
-        with target.open("w", newline="", encoding="utf-8") as file:
+        # Names whose bytes are no text keep their bytes.
+        options = {"encoding": "utf-8", "errors": "surrogateescape"}
+        with target.open("w", newline="", **options) as file:
             table = csv.writer(file)
             table.writerow(_COLUMNS)
             for name, score, is_minority in rows:
@@ -175,5 +190,6 @@ def _write_csv(rows: Iterable[Row], path: Path) -> list[int]:
                 table.writerow([name, f"{score:.9g}", is_minority])
                 called.append(is_minority)
 
-    write_atomically(path, write)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_atomically(path, write)
     return called

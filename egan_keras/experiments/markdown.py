@@ -43,6 +43,15 @@ def bold(text: str) -> str:
     return f"**{text}**"
 
 
+def escaped(text: str) -> str:
+    """Returns a text whose names are no HTML and end no cell of a table.
+
+    >>> escaped("**a<b|c**")
+    '**a&#60;b&#124;c**'
+    """
+    return text.replace("&", "&#38;").replace("<", "&#60;").replace("|", "&#124;")
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Returns a table whose first column is text and whose others are numbers.
 
@@ -52,4 +61,5 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     | default | .950 |
     """
     rules = ["---"] + ["---:"] * (len(head) - 1)
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rules, *rows])
+    lines = [head, rules, *([escaped(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,5 +1,6 @@
 """Plots of a comparison: AUROC by minority count, and gaps to the best baseline."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from egan_keras.evaluation.style import (
     MINORITY,
     REFERENCE,
     new_figure,
+    plain,
+    save,
     tidy,
 )
 from egan_keras.experiments.grid import Cell, as_file_name
@@ -22,7 +25,6 @@ from egan_keras.experiments.layout import by_task, name_cell
 from egan_keras.experiments.markdown import signed
 from egan_keras.experiments.methods import Method
 from egan_keras.experiments.outcomes import Outcomes
-from egan_keras.files import write_atomically
 
 _EGAN = "#000000"
 _COLOURS = (MAJORITY, MINORITY, *LINES[:4], "#999933", "#882255")
@@ -43,16 +45,16 @@ def draw_all(folder: Path, outcomes: Outcomes) -> dict[Any, str]:
     """
     figures = {}
     if outcomes.reference() and any(map(outcomes.best_baseline, outcomes.cells)):
-        figures["gaps"] = "gaps", plot_gaps(outcomes)
+        figures["gaps"] = "gaps", lambda: plot_gaps(outcomes)
     for title, cells in by_task(outcomes):
         key = cells[0].task, cells[0].pairing
-        figures[key] = f"auroc_{title}", plot_aurocs(outcomes, cells, title)
+        draw = functools.partial(plot_aurocs, outcomes, cells, title)
+        figures[key] = f"auroc_{title}", draw
     written = {}
-    folder.mkdir(exist_ok=True)
-    for key, (name, figure) in figures.items():
+    for key, (name, draw) in figures.items():
         path = folder / f"{as_file_name(name)}.png"
-        write_atomically(path, figure.savefig)
-        written[key] = f"{folder.name}/{path.name}"
+        if save(path, draw):
+            written[key] = f"{folder.name}/{path.name}"
     return written
 
 
@@ -72,7 +74,7 @@ def plot_aurocs(outcomes: Outcomes, cells: Sequence[Cell], title: str) -> Figure
         if own:
             _draw_line(axes, outcomes, own, method, looks[method])
     quantity = "AUROC on the test split, mean ± sd over seeds"
-    tidy(axes, "minority training images", quantity, title)
+    tidy(axes, "minority training images", quantity, plain(title))
     counts = [cell.count for cell in cells]
     axes.set_xscale("log")
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
@@ -127,7 +129,7 @@ def _draw_line(
 
 
 def _name(method: Method) -> str:
-    return method.name if method.is_baseline else f"eGAN, {method.name}"
+    return plain(method.name if method.is_baseline else f"eGAN, {method.name}")
 
 
 def plot_gaps(outcomes: Outcomes) -> Figure:
@@ -165,10 +167,11 @@ def _name_rows(
     axes: Axes, places: np.ndarray, outcomes: Outcomes, cells: Sequence[Cell]
 ) -> None:
     """Writes each cell's name at the left and its best baseline at the right."""
-    axes.set_yticks(places, [name_cell(cell, outcomes) for cell in cells])
+    axes.set_yticks(places, [plain(name_cell(cell, outcomes)) for cell in cells])
     axes.set_ylim(0.5 - len(cells), 0.5)
     right = axes.secondary_yaxis("right")
-    right.set_yticks(places, [outcomes.best_baseline(cell)[0].name for cell in cells])
+    best = [_name(outcomes.best_baseline(cell)[0]) for cell in cells]
+    right.set_yticks(places, best)
     right.spines["right"].set_visible(False)
     for side in (axes.yaxis, right.yaxis):
         side.set_tick_params(length=0, labelsize="small")

@@ -6,7 +6,15 @@ from typing import Any
 from egan_keras.experiments import report_details
 from egan_keras.experiments.grid import Cell, describe_weights
 from egan_keras.experiments.layout import by_task, cell_table, mark, name_cell
-from egan_keras.experiments.markdown import NONE, bold, short, signed, spread, table
+from egan_keras.experiments.markdown import (
+    NONE,
+    bold,
+    escaped,
+    short,
+    signed,
+    spread,
+    table,
+)
 from egan_keras.experiments.methods import REFERENCE, Method
 from egan_keras.experiments.outcomes import Outcomes, Summary
 
@@ -131,10 +139,10 @@ def _auroc_tables(outcomes: Outcomes, plots: Mapping[Any, str]) -> list[str]:
         "images; the best in bold.",
     ]
     for title, cells in by_task(outcomes):
-        sections += [f"### {title}", cell_table(outcomes, cells, _auroc)]
+        sections += [f"### {escaped(title)}", cell_table(outcomes, cells, _auroc)]
         plot = plots.get((cells[0].task, cells[0].pairing))
         if plot:
-            sections.append(f"![AUROC of {title}]({plot})")
+            sections.append(f"![AUROC of {escaped(title)}]({plot})")
     return sections
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from egan_keras.experiments.grid import Cell, Run
 from egan_keras.experiments.layout import by_task, cell_table, name_cell
-from egan_keras.experiments.markdown import NONE, bold, short, table
+from egan_keras.experiments.markdown import NONE, bold, escaped, short, table
 from egan_keras.experiments.methods import Method
 from egan_keras.experiments.outcomes import LAST_EPOCHS, Outcomes, last_epochs_range
 from egan_keras.experiments.training import CONFIDENCE, SPECIFICITY
@@ -23,7 +23,7 @@ def operating_points(outcomes: Outcomes) -> list[str]:
         "share of minority images in the test split.",
     ]
     for title, cells in by_task(outcomes):
-        sections += [f"### {title}", cell_table(outcomes, cells, _calibrated)]
+        sections += [f"### {escaped(title)}", cell_table(outcomes, cells, _calibrated)]
     if _egans(outcomes):
         sections += [
             "## At threshold 0",
@@ -190,7 +190,10 @@ def _egan_tables(
     egans, sections = _egans(outcomes), []
     for title, cells in by_task(outcomes):
         if any(outcomes.mean(cell, m) is not None for cell in cells for m in egans):
-            sections += [f"### {title}", cell_table(outcomes, cells, entry, egans)]
+            sections += [
+                f"### {escaped(title)}",
+                cell_table(outcomes, cells, entry, egans),
+            ]
     return sections
 
 

@@ -12,6 +12,7 @@ from egan_keras.experiments.outcomes import Outcomes, last_epochs_range
 from egan_keras.experiments.plots import draw_all
 from egan_keras.experiments.report import report_text
 from egan_keras.files import write_atomically
+from egan_keras.text import printable
 
 RESULTS = "results.csv"
 CELLS = "cells.csv"
@@ -48,7 +49,7 @@ def write_tables(out: Path, outcomes: Outcomes, *, command: str = "") -> None:
     """
     _write_csv(out / RESULTS, _result_rows(outcomes))
     _write_csv(out / CELLS, _cell_rows(outcomes))
-    text = report_text(outcomes, command, draw_all(out / PLOTS, outcomes))
+    text = report_text(outcomes, printable(command), draw_all(out / PLOTS, outcomes))
     write_atomically(out / REPORT, lambda path: path.write_text(text, "utf-8"))
 
 

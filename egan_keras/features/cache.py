@@ -14,6 +14,7 @@ from egan_keras import data
 from egan_keras.data.lazy import SelectedRows, fingerprint, in_batches
 from egan_keras.features.disk import Layout, read_or_compute
 from egan_keras.features.stems import Features, StemFunction
+from egan_keras.text import printable
 
 PLACE_VARIABLE = "EGAN_KERAS_CACHE"
 STEM_BATCH_SIZE = 128
@@ -102,6 +103,7 @@ class FeatureCache:
         layout = Layout(len(images), compute.row_types(images.shape[1:]))
         started = time.perf_counter()
         show = show and bool(self._verbose)
+        what = printable(what)
         if layout.nbytes <= self.memory_limit:
             features = _filled(layout, self._computed(images, compute, what, show))
             if show:
