@@ -28,6 +28,10 @@ REPLACED = ".replaced"
 class FullDiskError(OSError):
     """There was no room to write a file; the message says where, and what to do."""
 
+    def __str__(self) -> str:
+        """Returns the message alone."""
+        return self.strerror
+
 
 def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> Path:
     """Writes a file under a temporary name beside its target, then renames it.
@@ -77,12 +81,10 @@ def telling_full_disk(path: str | os.PathLike) -> Iterator[None]:
         is_told = isinstance(error, FullDiskError)
         if is_told or error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        folder = _existing_parent(Path(path))
         raise FullDiskError(
             error.errno,
-            "The disk is full; expected room to write the file. Received: "
-            f"{free_bytes(folder) / 1e6:,.1f} MB free at {str(folder)!r}. Delete "
-            "something there, or name a folder on another disk",
+            f"The disk is full; expected room to write {os.fspath(path)!r}. Received: "
+            f"{_free_in_words(path)}.",
             os.fspath(path),
         ) from error
 
@@ -98,14 +100,11 @@ def check_space(path: str | os.PathLike, n_bytes: float, what: str) -> None:
     Raises:
         FullDiskError: if there are fewer bytes free.
     """
-    folder = _existing_parent(Path(path))
-    free = free_bytes(folder)
-    if free < n_bytes:
+    if free_bytes(_existing_parent(Path(path))) < n_bytes:
         raise FullDiskError(
             errno.ENOSPC,
             f"The disk lacks the space for {what}; expected {n_bytes / 1e6:,.1f} MB. "
-            f"Received: {free / 1e6:,.1f} MB free at {str(folder)!r}. Delete something "
-            "there, or name a folder on another disk",
+            f"Received: {_free_in_words(path)}.",
         )
 
 
@@ -163,11 +162,11 @@ def workplace(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid.uuid4().hex[:8]
     folder = target.with_name(f".{target.name}.{mark}{_UNFINISHED}")
-    # Under a name that `leftovers` does not know, until it is locked.
-    new = folder.with_suffix(".new")
-    new.mkdir()
-    with _locked(new):
-        new.rename(folder)
+    with contextlib.ExitStack() as stack:
+        # Between both, `leftovers` would take it for one.
+        with _locked(folder.parent, wait=True):
+            folder.mkdir()
+            stack.enter_context(_locked(folder))
         try:
             yield folder
         finally:
@@ -188,11 +187,13 @@ def leftovers(target: Path) -> Iterator[list[Path]]:
         re.escape(f".{target.name}.") + "[0-9a-f]{8}" + re.escape(_UNFINISHED) + ".*"
     )
     with contextlib.ExitStack() as stack:
-        found = []
-        for path in target.parent.iterdir() if target.parent.is_dir() else ():
-            if pattern.fullmatch(path.name) and path.is_dir():
-                if stack.enter_context(_locked(path)):
-                    found.append(path)
+        with _locked(target.parent, wait=True):
+            folders = target.parent.iterdir() if target.parent.is_dir() else ()
+            found = [
+                path
+                for path in folders
+                if pattern.fullmatch(path.name) and stack.enter_context(_locked(path))
+            ]
         for path in [path for path in found if path.suffix == REPLACED]:
             if not target.exists():
                 path.rename(target)
@@ -205,19 +206,17 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def reserve(path: Path, n_bytes: int, what: str) -> None:
-    """Takes room on a disk by a file without contents, or refuses.
+def reserve(path: Path, n_bytes: int) -> None:
+    """Takes room on a disk by a file without contents, to be deleted when it is needed.
 
     Args:
-        path: the file; to be deleted when the room is needed.
-        n_bytes: how much.
-        what: what it is for, as of `check_space`.
+        path: the file.
+        n_bytes: how much, as far as the system can tell the disk so.
 
     Raises:
-        FullDiskError: if there are fewer bytes free.
+        FullDiskError: if there is less.
     """
-    check_space(path, n_bytes, what)
-    with path.open("wb") as file, telling_full_disk(path):
+    with telling_full_disk(path), path.open("wb") as file:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, n_bytes)
 
@@ -236,6 +235,17 @@ def _existing_parent(path: Path) -> Path:
     return next(each for each in path.absolute().parents if each.is_dir())
 
 
+def _free_in_words(path: str | os.PathLike) -> str:
+    folder = _existing_parent(Path(path))
+    free = f"{free_bytes(folder) / 1e6:,.1f} MB"
+    while not folder.is_mount():
+        folder = folder.parent
+    return (
+        f"{free} free on the disk at {str(folder)!r}. Delete something there, or name "
+        "a folder on another disk"
+    )
+
+
 def _exchange(made: Path, target: Path) -> bool:
     """Exchanges two names in one step; tells whether the system could."""
     if sys.platform != "linux":
@@ -249,7 +259,7 @@ def _exchange(made: Path, target: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
+def _locked(folder: Path, *, wait: bool = False) -> Iterator[bool]:
     """Locks a folder; the end of the process, whatever its kind, unlocks it.
 
     Gives whether it is locked now: not where another process has locked it, and where
@@ -261,6 +271,6 @@ def _locked(folder: Path) -> Iterator[bool]:
             with contextlib.suppress(OSError):
                 descriptor = os.open(folder, os.O_RDONLY)
                 stack.callback(os.close, descriptor)
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
                 is_locked = True
         yield is_locked

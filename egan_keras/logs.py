@@ -26,7 +26,7 @@ _CHATTER = re.compile(
     rb"computation placer already registered)"
 )
 _QUIET_SECONDS = 0.2
-_END_SECONDS = 2
+_END_SECONDS = 5
 
 
 class Printed:

@@ -305,11 +305,11 @@ def _show_written(out: Path) -> None:
     print("\nWritten:")
     for path in sorted(out.iterdir()):
         print(f"  {printable(path)}{'/' if path.is_dir() else ''}")
-    command = [*_program(), "score", str(out), str(out / IMAGES / "test")]
+    command = [*program(), "score", str(out), str(out / IMAGES / "test")]
     print(f"\nTry it: {shlex.join(command)}")
 
 
-def _program() -> list[str]:
+def program() -> list[str]:
     """Returns the words that start this program where this one was started."""
     started = Path(sys.argv[0]).absolute()
     words = []

@@ -139,45 +139,44 @@ def writing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     target = out.resolve()
     with files.leftovers(target) as left:
         for folder in left:
-            _tidy(folder, out)
+            _tidy(folder, target)
     with files.telling_full_disk(out), files.workplace(target) as folder:
         try:
             yield folder
-            check_free(out, overwrite=overwrite)
             with ends.saving("the run"):
+                check_free(out, overwrite=overwrite)
                 files.put_in_place(folder, target)
-        except BaseException:
+        finally:
             with ends.saving("the model"):
                 if (folder / MODEL).is_file():
-                    _keep(folder, out, "The model so far is kept")
-            raise
+                    _keep(folder, target, "The model so far is kept")
 
 
-def _tidy(folder: Path, out: Path) -> None:
+def _tidy(folder: Path, target: Path) -> None:
     """Removes what a killed command left, or keeps its model."""
     size = f"{files.size_of(folder) / 1e6:,.1f} MB"
     if (folder / MODEL).is_file() and not folder.name.endswith(files.REPLACED):
-        _keep(folder, out, f"An earlier command was killed; its model ({size}) is kept")
+        _keep(
+            folder, target, f"An earlier command was killed; its model ({size}) is kept"
+        )
         return
     shutil.rmtree(folder, ignore_errors=True)
     print(
-        f"Removed what an earlier command left that was killed, {size}: "
-        f"{printable(out.with_name(folder.name))}",
+        f"Removed of an earlier command that was killed, {size}: {printable(folder)}",
         file=sys.stderr,
     )
 
 
-def _keep(folder: Path, out: Path, what: str) -> None:
-    """Gives a run that did not become `out` a name that says so."""
+def _keep(folder: Path, target: Path, what: str) -> None:
+    """Gives a run that did not become its target a name that says so."""
     lacking = [name for name in _OF_A_RUN if not (folder / name).exists()]
     # On a full disk the name alone tells.
     with contextlib.suppress(ValueError, OSError):
         config = RunConfig.load(folder)
         dataclasses.replace(config, lacking=lacking).save(folder)
-    word = "unfinished" if lacking else "complete"
-    name = f"{out.resolve().name}-{word}"
+    name = f"{target.name}-{'unfinished' if lacking else 'complete'}"
     names = (f"{name}-{number}" if number > 1 else name for number in count(1))
-    kept = next(each for each in map(out.with_name, names) if not each.exists())
+    kept = next(each for each in map(target.with_name, names) if not each.exists())
     folder.rename(kept)
     without = f", without {', '.join(lacking)}" if lacking else ""
     print(f"{what}: {printable(kept / MODEL)}{without}", file=sys.stderr)

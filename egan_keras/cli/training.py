@@ -5,6 +5,7 @@ import dataclasses
 import math
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 
 import keras
@@ -75,8 +76,9 @@ def complete_run(
     Returns:
         The configuration with what became of the training.
     """
-    reserved = folder / _RESERVED
-    files.reserve(reserved, _bytes_needed(model, splits), "the run")
+    n_bytes = _bytes_needed(model, splits)
+    files.check_space(arguments.out, n_bytes, "the run")
+    files.reserve(folder / _RESERVED, n_bytes)
     config = _config(arguments, splits, model)
     config = _fit(model, splits, config, folder, cache)
     if arguments.specificity is not None:
@@ -334,7 +336,14 @@ def _save(
     )
     with ends.saving("the model"):
         (folder / _RESERVED).unlink()
-        runs.save_model(model, folder)
+        try:
+            runs.save_model(model, folder)
+        except files.FullDiskError:
+            # Another program has taken what was reserved. It may be on another disk.
+            elsewhere = Path(tempfile.mkdtemp(prefix="egan-keras-"))
+            runs.save_model(model, elsewhere)
+            print(f"The model so far is kept in {elsewhere}", file=sys.stderr)
+            raise
         config.save(folder)
         runs.save_history(history, folder)
         if interrupted:
