@@ -5,18 +5,34 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import shutil
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
 
 CACHE_VARIABLE = "EGAN_KERAS_CACHE"
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _HASHED_AT_ONCE = 1024**2
+_UNFINISHED = ".unfinished"
+REPLACED = ".replaced"
+
+
+class FullDiskError(OSError):
+    """There was no room to write a file; the message says where, and what to do."""
+
+    def __str__(self) -> str:
+        """Returns the message alone."""
+        return self.strerror
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> Path:
@@ -55,23 +71,22 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> P
 
 
 @contextlib.contextmanager
-def telling_full_disk(path: str | os.PathLike):
+def telling_full_disk(path: str | os.PathLike) -> Iterator[None]:
     """Makes the error of a full disk name what was to be written, and what to do.
 
     Raises:
-        OSError: of the same number, in place of one for want of space.
+        FullDiskError: in place of an error for want of space.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        is_told = isinstance(error, FullDiskError)
+        if is_told or error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        folder = _existing_parent(Path(path))
-        raise OSError(
+        raise FullDiskError(
             error.errno,
-            "The disk is full; expected room to write the file. Received: "
-            f"{in_units(free_bytes(folder))} free at {str(folder)!r}. Delete "
-            "something there, or name a folder on another disk",
+            f"The disk is full; expected room to write {os.fspath(path)!r}. Received: "
+            f"{_free_in_words(path)}.",
             os.fspath(path),
         ) from error
 
@@ -85,16 +100,13 @@ def check_space(path: str | os.PathLike, n_bytes: float, what: str) -> None:
         what: what it is, for the message, such as "a run".
 
     Raises:
-        OSError: if there are fewer bytes free.
+        FullDiskError: if there are fewer bytes free.
     """
-    folder = _existing_parent(Path(path))
-    free = free_bytes(folder)
-    if free < n_bytes:
-        raise OSError(
+    if free_bytes(_existing_parent(Path(path))) < n_bytes:
+        raise FullDiskError(
             errno.ENOSPC,
             f"The disk lacks the space for {what}; expected {in_units(n_bytes)}. "
-            f"Received: {in_units(free)} free at {str(folder)!r}. Delete something "
-            "there, or name a folder on another disk",
+            f"Received: {_free_in_words(path)}.",
         )
 
 
@@ -149,17 +161,91 @@ def put_in_place(made: Path, target: Path) -> None:
     if not target.is_dir() or target.is_symlink():
         os.replace(made, target)
         return
-    if _exchange(made, target):
-        shutil.rmtree(made, ignore_errors=True)
-        return
-    aside = made.with_name(f"{made.name}.replaced")
-    target.rename(aside)
-    try:
-        made.rename(target)
-    except OSError:
-        aside.rename(target)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = made.with_name(f"{made.name}{REPLACED}")
+    with _locked(target):
+        if _exchange(made, target):
+            # From here on `leftovers` knows that it may go.
+            made.rename(aside)
+        else:
+            target.rename(aside)
+            try:
+                made.rename(target)
+            except OSError:
+                aside.rename(target)
+                raise
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def workplace(target: Path) -> Iterator[Path]:
+    """Gives a new folder beside a target; what is still there in the end is removed.
+
+    It is locked until then, so that `leftovers` tells it from that of a process which
+    was killed.
+
+    Args:
+        target: what is to be made; folders above it are made.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    mark = uuid.uuid4().hex[:8]
+    folder = target.with_name(f".{target.name}.{mark}{_UNFINISHED}")
+    with contextlib.ExitStack() as stack:
+        # Between both, `leftovers` would take it for one.
+        with _locked(folder.parent, wait=True):
+            folder.mkdir()
+            stack.enter_context(_locked(folder))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def leftovers(target: Path) -> Iterator[list[Path]]:
+    """Gives the work places of a target whose processes have been killed.
+
+    They are locked meanwhile. Where that cannot be told, as on Windows, there are none.
+    A folder that another one was about to replace is put back in its place.
+
+    Args:
+        target: as of `workplace`.
+    """
+    pattern = re.compile(
+        re.escape(f".{target.name}.") + "[0-9a-f]{8}" + re.escape(_UNFINISHED) + ".*"
+    )
+    with contextlib.ExitStack() as stack:
+        with _locked(target.parent, wait=True):
+            folders = target.parent.iterdir() if target.parent.is_dir() else ()
+            found = [
+                path
+                for path in folders
+                if pattern.fullmatch(path.name) and stack.enter_context(_locked(path))
+            ]
+        for path in [path for path in found if path.suffix == REPLACED]:
+            if not target.exists():
+                path.rename(target)
+                found.remove(path)
+        yield sorted(found)
+
+
+def size_of(folder: Path) -> int:
+    """Returns how many bytes the files in a folder fill."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def reserve(path: Path, n_bytes: int) -> None:
+    """Takes room on a disk by a file without contents, to be deleted when it is needed.
+
+    Args:
+        path: the file.
+        n_bytes: how much, as far as the system can tell the disk so.
+
+    Raises:
+        FullDiskError: if there is less.
+    """
+    with telling_full_disk(path), path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
 
 
 def content_hash(path: str | os.PathLike) -> str:
@@ -176,6 +262,17 @@ def _existing_parent(path: Path) -> Path:
     return next(each for each in path.absolute().parents if each.is_dir())
 
 
+def _free_in_words(path: str | os.PathLike) -> str:
+    folder = _existing_parent(Path(path))
+    free = in_units(free_bytes(folder))
+    while not folder.is_mount():
+        folder = folder.parent
+    return (
+        f"{free} free on the disk at {str(folder)!r}. Delete something there, or name "
+        "a folder on another disk"
+    )
+
+
 def _exchange(made: Path, target: Path) -> bool:
     """Exchanges two names in one step; tells whether the system could."""
     if sys.platform != "linux":
@@ -186,3 +283,21 @@ def _exchange(made: Path, target: Path) -> bool:
         return False
     names = os.fsencode(made), os.fsencode(target)
     return rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Locks a folder; the end of the process, whatever its kind, unlocks it.
+
+    Gives whether it is locked now: not where another process has locked it, and where
+    folders cannot be locked.
+    """
+    with contextlib.ExitStack() as stack:
+        is_locked = False
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                descriptor = os.open(folder, os.O_RDONLY)
+                stack.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                is_locked = True
+        yield is_locked

@@ -17,6 +17,11 @@ import egan_keras as ek
 TINY = "MobileNet:alpha=0.25"
 
 
+def pytest_configure(config):
+    # What TensorFlow printed while this file was imported, which nobody asked for.
+    config.pluginmanager.getplugin("capturemanager").read_global_capture()
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(0)

@@ -1,9 +1,11 @@
 import csv
+import errno
 import json
 import os
 import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import keras
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from egan_keras import files
 from egan_keras.cli import commands, main, runs, train
 from egan_keras.cli.runs import RunConfig
 from egan_keras.files import content_hash
@@ -310,9 +313,13 @@ def test_ctrl_c_leaves_a_loadable_model(root, tmp_path, monkeypatch, capsys):
         main(["--traceback", *train_arguments(root, out, "--specificity", 0.8)]) == 130
     )
     printed = capsys.readouterr().err
-    assert "threshold is 0" in printed and str(out / "model.keras") in printed
+    assert "threshold is 0" in printed
+    # The same command can be run again.
+    out = out.with_name("run-unfinished")
+    assert f"{out / 'model.keras'}, without report.json, plots" in printed
     config = RunConfig.load(out)
     assert config.interrupted and config.epochs_completed == 1
+    assert config.lacking == ["report.json", "plots"]
     assert len((out / "history.csv").read_text().splitlines()) == 2
     model = runs.load_model(out)
     assert model.threshold == 0
@@ -329,6 +336,63 @@ def test_ctrl_c_before_training_leaves_nothing(root, tmp_path, monkeypatch, caps
     assert main(train_arguments(root, tmp_path / "run")) == 130
     assert "egan-keras train: interrupted" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def fill_disk(monkeypatch, *parts):
+    """Lets no file be written whose path has one of these parts."""
+    sync = files.sync
+
+    def fail(path):
+        if any(part in str(path) for part in parts):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(path)
+
+    monkeypatch.setattr(files, "sync", fail)
+
+
+def test_no_training_begins_without_room_for_its_run(
+    root, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(files, "free_bytes", lambda folder: 5_000_000)
+    monkeypatch.setattr(EGAN, "fit", None)
+    arguments = train_arguments(root, tmp_path / "run", "--specificity", "none")
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert re.search("space for the run; expected 9.. MB. Received: 5.0 MB", error)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_keeps_what_is_whole_and_can_be_tried_again(
+    root, tmp_path, monkeypatch, capsys
+):
+    arguments = train_arguments(root, tmp_path / "run", "--specificity", 0.8)
+    with monkeypatch.context() as patch:
+        fill_disk(patch, "report", ".png")
+        assert main(arguments) == 2
+    kept = tmp_path / "run-unfinished"
+    error = capsys.readouterr().err
+    assert f"kept: {kept / 'model.keras'}, without report.json, plots" in error
+    assert "The disk is full; expected room to write" in error
+    assert RunConfig.load(kept).lacking == ["report.json", "plots"]
+    assert runs.load_model(kept).calibration is not None
+    fill_disk(monkeypatch, ".png")
+    assert main(arguments) == 0
+    assert "warning: The plot scores.png could not be made" in capsys.readouterr().err
+    assert (tmp_path / "run" / "report.json").exists()
+
+
+def test_a_model_that_its_disk_has_no_room_for_goes_to_another(
+    root, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "other").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "other"))
+    fill_disk(monkeypatch, ".unfinished")
+    arguments = train_arguments(root, tmp_path / "run", "--specificity", "none")
+    assert main(arguments) == 2
+    (kept,) = (tmp_path / "other").iterdir()
+    assert f"The model so far is kept in {kept}" in capsys.readouterr().err
+    assert runs.load_model(kept).threshold == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
 def test_divergence_is_told_and_reported(root, tmp_path, monkeypatch, capsys):
@@ -359,6 +423,10 @@ def test_divergence_is_told_and_reported(root, tmp_path, monkeypatch, capsys):
         (["--weights", "absent.h5"], "weights file does not exist"),
         (["--data", "absent"], "no such folder"),
         (["--specificity", "0.9"], "needs 29 majority images.*--specificity 0.82,"),
+        (
+            ["--majority", "blue", "--minority", "red,pink"],
+            "120 minority and 12 .* pass --majority red,pink --minority blue. Else: P",
+        ),
         (["--confidence", "0.99"], "--specificity 0.74, or --specificity none"),
     ],
 )
@@ -413,4 +481,4 @@ def test_a_reader_that_goes_away_is_no_error(trained, root, monkeypatch, capsys)
         monkeypatch.setattr(sys, "stdout", broken)
         assert run("score", trained, root / "test" / "blue") == 1
         monkeypatch.undo()
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "Scoring 4 images\n"

@@ -19,8 +19,6 @@ BACKBONE = "MobileNet:alpha=0.25"
 # Each batch takes its time, so that there is a middle to be killed in.
 SLOW_MAIN = """
 import sys, time
-from egan_keras.cli.starting import start_keras
-start_keras()
 from egan_keras.features import StemFunction, disk
 disk._SECONDS_BETWEEN_CHECKPOINTS = 0
 fast = StemFunction.__call__

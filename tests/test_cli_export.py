@@ -1,6 +1,9 @@
 import csv
 import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -102,3 +105,48 @@ def test_moved_images_are_asked_for(trained_run, tmp_path, capsys):
     finally:
         (tmp_path / "moved").rename(images)
     assert "Name a folder of images" in capsys.readouterr().err
+
+
+def test_score_prints_nothing_of_tensorflow_and_finishes_its_file(
+    trained_run, tmp_path
+):
+    run, images = trained_run
+    path = tmp_path / "egan.tflite"
+    export = ["export", str(run), "--format", "tflite", "--out", str(path)]
+    assert main(export) == 0
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    folder = images / "test"
+    command = [sys.executable, "-m", "egan_keras", "score", str(path), str(folder)]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [*command, "--csv", str(tmp_path / "new" / "scores.csv")],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+    start, scoring, warning = ended.stderr.splitlines()
+    count = len(list(folder.rglob("*.png")))
+    assert (start, scoring) == ("Starting Keras", f"Scoring {count} images")
+    assert "warning: Standard output could not be written" in warning
+    assert ended.returncode == 1
+    assert len((tmp_path / "new" / "scores.csv").read_text().splitlines()) == 1 + count
+
+
+def test_score_escapes_what_it_prints_and_keeps_names_in_its_file(
+    trained_run, tmp_path, capsys
+):
+    run, images = trained_run
+    source = next((images / "test" / "one").iterdir()).read_bytes()
+    names = [b"caf\xe9.png", b"a\nb.png", b"\x1b[2J.png", "照片 $a$.png".encode()]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).write_bytes(source)
+    written = tmp_path / "scores" / "s.csv"
+    assert main(["score", str(run), str(tmp_path), "--csv", str(written)]) == 0
+    printed = capsys.readouterr().out
+    for shown in ("caf\\udce9.png", "a\\nb.png", "\\x1b[2J.png", "照片 $a$.png"):
+        assert f"/{shown}  " in printed
+    options = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+    with written.open(**options) as file:
+        paths = [os.fsencode(row["path"]) for row in csv.DictReader(file)]
+    assert {os.path.basename(path) for path in paths} == set(names)

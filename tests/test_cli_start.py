@@ -35,7 +35,9 @@ def test_only_the_error_is_printed(tmp_path):
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     ended = subprocess.run(arguments, capture_output=True, text=True, env=environment)
     assert ended.returncode == 2
-    assert ended.stderr.startswith("egan-keras train: error: The folder is empty")
+    start, error = ended.stderr.splitlines()
+    assert start == "Starting Keras"
+    assert error.startswith("egan-keras train: error: The folder is empty")
     assert ended.stdout == ""
 
 
@@ -58,7 +60,9 @@ def test_a_module_of_another_package_gets_the_whole_library(tmp_path):
     [
         (["score", "model.tflite", "a.png"], "There is no run"),
         (["score", "absent", "a.png"], "There is no run"),
-        (["score", "absent", "a.png", "--csv", "absent/s.csv"], "folder of the file"),
+        (["score", "absent", "a.png", "--csv", "new/s.csv"], "There is no run"),
+        (["score", "absent", "a.png", "--csv", "letter/s.csv"], "letter is a file"),
+        (["score", "absent", "a.png", "--csv", "/dev/full"], "is no plain file"),
         (["score", "absent", "a.png", "--csv", "."], "is a folder; expected a file"),
         (["evaluate", "absent", "--data", "."], "There is no run"),
         (["export", "absent", "--format", "tflite", "--out", "a"], "There is no run"),
@@ -66,8 +70,10 @@ def test_a_module_of_another_package_gets_the_whole_library(tmp_path):
 )
 def test_wrong_runs_and_files(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "letter").write_text("dear")
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["letter"]
 
 
 def test_help_of_every_command(capsys):

@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,25 @@ def test_earlier_demo_is_not_overwritten_unasked(demo, capsys):
     assert main(["demo", "--out", str(demo)]) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert (demo / runs.CONFIG).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("started", "words"),
+    [
+        ("here/bin/egan-keras", ["here/bin/egan-keras"]),
+        ("/elsewhere/egan-keras", ["/elsewhere/egan-keras"]),
+        ("on/path/egan-keras", ["egan-keras"]),
+        ("egan_keras/__main__.py", [sys.executable, "-m", "egan_keras"]),
+    ],
+)
+def test_the_command_to_try_can_be_pasted(tmp_path, monkeypatch, started, words):
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / "on" / "path" / "egan-keras"
+    program.parent.mkdir(parents=True)
+    program.touch(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.setattr(sys, "argv", [started])
+    assert demonstration.program() == words
 
 
 def test_table_is_aligned():

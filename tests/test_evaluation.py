@@ -310,10 +310,19 @@ def test_a_failed_plot_keeps_the_file_that_was_there(report, tmp_path, monkeypat
 
     (tmp_path / "scores.png").write_bytes(b"before")
     monkeypatch.setattr(Figure, "savefig", fail)
-    with pytest.raises(OSError, match="disk full"):
-        save_plots(tmp_path, report, digits()[0])
+    with pytest.warns(UserWarning, match="png could not be made: disk full"):
+        assert save_plots(tmp_path, report, digits()[0]) == []
     assert os.listdir(tmp_path) == ["scores.png"]
     assert (tmp_path / "scores.png").read_bytes() == b"before"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["$\\frac{$", "照片 $a$", "\udce9\n\x1b[2J", "_a$"])
+def test_names_are_drawn_whatever_they_are(report, tmp_path, name):
+    images, labels = digits()
+    history = {f"loss {name}": [1.0, 0.5]}
+    names = [name] * len(labels)
+    assert len(save_plots(tmp_path, report, images, history, names)) == 5
 
 
 def test_plots_can_be_written_from_threads(report, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from egan_keras.cli import options
-from egan_keras.cli.starting import start_keras
+from egan_keras.logs import start_keras
 
 if TYPE_CHECKING:
     from egan_keras.experiments import Grid

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from egan_keras.cli import options, runs
-from egan_keras.cli.starting import start_keras
+from egan_keras.logs import start_keras
 
 _DESCRIPTION = """\
 Pre-train, transfer, train, calibrate and judge, on handwritten digits.

@@ -3,8 +3,8 @@
 import argparse
 import dataclasses
 import json
-import logging
 import shlex
+import shutil
 import sys
 import textwrap
 from pathlib import Path
@@ -16,7 +16,9 @@ import numpy as np
 from egan_keras import baselines, data, evaluation, features, metrics, thresholds
 from egan_keras.cli import digits, runs
 from egan_keras.evaluation import Report
+from egan_keras.files import write_atomically
 from egan_keras.model import EGAN
+from egan_keras.text import printable
 
 MAJORITY, MINORITY = 3, 5
 MINORITY_COUNT = 5
@@ -50,8 +52,6 @@ def demonstrate(arguments: argparse.Namespace) -> int:
     Raises:
         FileExistsError: if the run folder exists already.
     """
-    # Each new model traces its functions anew, which TensorFlow takes for a mistake.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     out = arguments.out
     with runs.writing(out, overwrite=arguments.overwrite) as folder:
         pretrain(folder / SOURCE_WEIGHTS)
@@ -61,7 +61,9 @@ def demonstrate(arguments: argparse.Namespace) -> int:
         _write_run(arguments, folder, model, splits, report)
         comparison = _compare(model, report, splits)
         text = json.dumps(comparison, indent=2, allow_nan=False)
-        (folder / COMPARISON).write_text(text + "\n", encoding="utf-8")
+        write_atomically(
+            folder / COMPARISON, lambda path: path.write_text(text + "\n", "utf-8")
+        )
     print(f"{table(comparison)}\n")
     _print_wrapped(
         f"Judged on {report['n_majority']} majority and {report['n_minority']} "
@@ -296,8 +298,23 @@ def _show_scores(report: Report, test: data.LabelledImages) -> None:
 def _show_written(out: Path) -> None:
     print("\nWritten:")
     for path in sorted(out.iterdir()):
-        print(f"  {path}{'/' if path.is_dir() else ''}")
-    print(f"\nTry it: egan-keras score {out} {out / IMAGES / 'test'}")
+        print(f"  {printable(path)}{'/' if path.is_dir() else ''}")
+    command = [*program(), "score", str(out), str(out / IMAGES / "test")]
+    print(f"\nTry it: {shlex.join(command)}")
+
+
+def program() -> list[str]:
+    """Returns the words that start this program where this one was started."""
+    started = Path(sys.argv[0]).absolute()
+    words = []
+    if started.stem != "egan-keras":
+        started, words = Path(sys.executable), ["-m", "egan_keras"]
+    found = shutil.which(started.name)
+    if found and Path(found).absolute() == started:
+        return [started.name, *words]
+    here = Path.cwd()
+    shown = started.relative_to(here) if started.is_relative_to(here) else started
+    return [str(shown), *words]
 
 
 def _say(heading: str, explanation: str) -> None:

@@ -12,7 +12,6 @@ handwritten characters).
 """
 
 import os
-import uuid
 from collections.abc import Collection
 from pathlib import Path
 
@@ -162,7 +161,7 @@ def pretrain(
     )
     classifier.fit(*train, batch_size=_BATCH_SIZE, epochs=epochs, verbose=verbose)
     _, accuracy = classifier.evaluate(*held_out, verbose=0)
-    _save_weights(network, weights)
+    network.save_weights(weights)
     return float(accuracy)
 
 
@@ -189,12 +188,3 @@ def _classifier(network: keras.Model, name: str) -> keras.Model:
             layers.Dense(_DIGITS * _TURNS),
         ]
     )
-
-
-def _save_weights(model: keras.Model, path: Path) -> None:
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.weights.h5")
-    try:
-        model.save_weights(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

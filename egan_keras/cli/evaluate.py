@@ -3,7 +3,9 @@
 import argparse
 from pathlib import Path
 
+from egan_keras import logs
 from egan_keras.cli import options, runs
+from egan_keras.text import printable
 
 _DESCRIPTION = """\
 Report on the model of a run, on images of a folder.
@@ -74,12 +76,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ValueError: if run or images cannot be used.
-        FileNotFoundError: if the run, the images, or the folder of the JSON file does
-            not exist.
+        FileNotFoundError: if the run or the images do not exist.
     """
     config = runs.RunConfig.load(arguments.folder)
     if arguments.json is not None:
-        options.check_parent("--json", arguments.json)
+        options.check_file("--json", arguments.json)
     model = runs.load_model(arguments.folder)
 
     from egan_keras import evaluation  # slow to import
@@ -96,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     for note in chosen.notes:
         print(note)
     runs.tell_files(runs.SKIPPED, chosen.images.skipped)
+    logs.tell(f"Scoring {len(chosen.images):,} images")
     prevalence = arguments.prevalence or config.options["prevalence"]
     report = evaluation.evaluate(
         model,
@@ -107,6 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     what = "All images" if chosen.split == "all" else f"{chosen.split} split"
     print(f"{what}: {report}")
     if arguments.json is not None:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
         report.save(arguments.json)
-        print(f"\nWritten: {arguments.json}")
+        print(f"\nWritten: {printable(arguments.json)}")
     return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from egan_keras.cli import options, runs
+from egan_keras.text import printable
 
 if TYPE_CHECKING:
     from egan_keras.exporting import Provenance
@@ -143,7 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(export)
     print("\nWritten:")
     for path in export.files:
-        print(f"  {path}")
+        print(f"  {printable(path)}")
     return 0
 
 

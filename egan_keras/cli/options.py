@@ -269,23 +269,24 @@ def add_prevalence_option(parser: argparse._ActionsContainer, default: str) -> N
     )
 
 
-def check_parent(option: str, path: Path) -> None:
-    """Refuses a file to write whose folder does not exist, or that is a folder.
+def check_file(option: str, path: Path) -> None:
+    """Refuses a file to write where there can be none; its folder need not exist.
 
     Raises:
-        FileNotFoundError: if the folder does not exist.
-        ValueError: if the file is a folder.
+        ValueError: if there is something else, or a file in the place of a folder.
     """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"The folder of the file to write does not exist. Received: {option} "
-            f"{path}. Make {str(path.parent)!r} first."
-        )
-    if path.is_dir():
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no plain file"
         raise ValueError(
-            f"The file to write is a folder; expected a file name. Received: {option} "
-            f"{path}. Name a file in it."
+            f"The file to write is {what}; expected a file name. Received: {option} "
+            f"{path}. Name another one."
         )
+    for folder in path.parents:
+        if folder.is_file():
+            raise ValueError(
+                "A file is in the place of a folder of the file to write. Received: "
+                f"{option} {path}, where {folder} is a file. Name another one."
+            )
 
 
 def _number(

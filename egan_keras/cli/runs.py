@@ -6,12 +6,14 @@ import dataclasses
 import json
 import shutil
 import sys
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from egan_keras.cli.starting import start_keras
+from egan_keras import files
+from egan_keras.cli import ends
+from egan_keras.logs import start_keras
 from egan_keras.text import printable
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ PLOTS = "plots"
 SKIPPED = "Skipped {} unreadable files or images of a single colour"
 
 NAMED_FILES = 5
+
+_OF_A_RUN = (CONFIG, HISTORY, REPORT, PLOTS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +55,7 @@ class RunConfig:
         epochs_completed: number of epochs trained.
         interrupted: whether training was interrupted.
         diverged_in_epoch: the epoch, from 1, in which training diverged; None if not.
+        lacking: names of what the run lacks, because its command ended early.
     """
 
     command: str
@@ -69,11 +74,14 @@ class RunConfig:
     epochs_completed: int = 0
     interrupted: bool = False
     diverged_in_epoch: int | None = None
+    lacking: Sequence[str] = dataclasses.field(default_factory=list)
 
     def save(self, folder: Path) -> None:
         """Writes `config.json` into a run folder."""
         text = json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False)
-        _write(folder / CONFIG, lambda path: path.write_text(text + "\n", "utf-8"))
+        files.write_atomically(
+            folder / CONFIG, lambda path: path.write_text(text + "\n", "utf-8")
+        )
 
     @classmethod
     def load(cls, run: Path) -> "RunConfig":
@@ -213,8 +221,10 @@ def check_free(out: Path, *, overwrite: bool = False) -> None:
 def writing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Gives a folder to write a run into, which becomes `out` when all is written.
 
-    An earlier run at `out` stays until then. If an error or Ctrl-C comes after the
-    model was written, the folder is kept: as `out` where that is free, else beside it.
+    An earlier run at `out` stays until then. If an error or a signal comes after the
+    model was written, the folder is kept beside `out`, so that the same command can be
+    run again. What earlier commands left there that were killed is removed, or kept if
+    there is a model in it.
 
     Args:
         out: the run folder to be; folders above it are made.
@@ -222,51 +232,59 @@ def writing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
     Raises:
         FileExistsError: as `check_free` does.
+        FullDiskError: if there is no room.
     """
     check_free(out, overwrite=overwrite)
-    mark = uuid.uuid4().hex[:8]
     target = out.resolve()
-    folder = target.with_name(f".{target.name}.{mark}.unfinished")
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-        check_free(out, overwrite=overwrite)
-    except BaseException:
-        if (folder / MODEL).is_file():
-            kept = _keep_unfinished(folder, out)
-            print(f"The model so far is kept: {kept / MODEL}", file=sys.stderr)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    _put_in_place(folder, target, target.with_name(f".{target.name}.{mark}.replaced"))
+    with files.leftovers(target) as left:
+        for folder in left:
+            _tidy(folder, target)
+    with files.telling_full_disk(out), files.workplace(target) as folder:
+        try:
+            yield folder
+            with ends.saving("the run"):
+                check_free(out, overwrite=overwrite)
+                files.put_in_place(folder, target)
+        finally:
+            with ends.saving("the model"):
+                if (folder / MODEL).is_file():
+                    _keep(folder, target, "The model so far is kept")
 
 
-def _keep_unfinished(folder: Path, out: Path) -> Path:
-    """Renames an unfinished run to `out`, or to a name like it if that is taken."""
-    kept, number = out, 1
-    while kept.exists() and (not kept.is_dir() or any(kept.iterdir())):
-        kept = out.with_name(f"{out.resolve().name}-unfinished-{number}")
-        number += 1
-    folder.replace(kept.resolve())
-    return kept
+def _tidy(folder: Path, target: Path) -> None:
+    """Removes what a killed command left, or keeps its model."""
+    size = f"{files.size_of(folder) / 1e6:,.1f} MB"
+    if (folder / MODEL).is_file() and not folder.name.endswith(files.REPLACED):
+        _keep(
+            folder, target, f"An earlier command was killed; its model ({size}) is kept"
+        )
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    print(
+        f"Removed of an earlier command that was killed, {size}: {printable(folder)}",
+        file=sys.stderr,
+    )
 
 
-def _put_in_place(folder: Path, target: Path, aside: Path) -> None:
-    """Renames a finished run to its place, and removes what was there."""
-    if target.exists():
-        target.rename(aside)
-    try:
-        folder.rename(target)
-    except OSError:
-        if aside.exists():
-            aside.rename(target)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+def _keep(folder: Path, target: Path, what: str) -> None:
+    """Gives a run that did not become its target a name that says so."""
+    lacking = [name for name in _OF_A_RUN if not (folder / name).exists()]
+    # On a full disk the name alone tells.
+    with contextlib.suppress(ValueError, OSError):
+        config = RunConfig.load(folder)
+        dataclasses.replace(config, lacking=lacking).save(folder)
+    name = f"{target.name}-{'unfinished' if lacking else 'complete'}"
+    names = (f"{name}-{number}" if number > 1 else name for number in count(1))
+    kept = next(each for each in map(target.with_name, names) if not each.exists())
+    folder.rename(kept)
+    without = f", without {', '.join(lacking)}" if lacking else ""
+    print(f"{what}: {printable(kept / MODEL)}{without}", file=sys.stderr)
 
 
 def save_model(model: Any, folder: Path) -> None:
-    """Writes `model.keras` into a run folder."""
-    _write(folder / MODEL, model.save)
+    """Writes `model.keras` into a run folder, which a signal does not interrupt."""
+    with ends.saving("the model"):
+        files.write_atomically(folder / MODEL, model.save)
 
 
 def save_history(history: Mapping[str, Sequence[float]], folder: Path) -> None:
@@ -279,7 +297,7 @@ def save_history(history: Mapping[str, Sequence[float]], folder: Path) -> None:
             values = zip(*history.values(), strict=True)
             rows.writerows([epoch, *row] for epoch, row in enumerate(values, 1))
 
-    _write(folder / HISTORY, write)
+    files.write_atomically(folder / HISTORY, write)
 
 
 def model_path(run: Path) -> Path:
@@ -356,9 +374,3 @@ def _existing(run: Path, name: str) -> Path:
             f"writes it. Received: {str(run)!r}, which {state}. Check the path."
         )
     return path
-
-
-def _write(path: Path, write: Any) -> None:
-    from egan_keras.files import write_atomically  # slow to import
-
-    write_atomically(path, write)

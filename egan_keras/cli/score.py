@@ -2,11 +2,15 @@
 
 import argparse
 import csv
+import itertools
+import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from egan_keras import files, logs
 from egan_keras.cli import options, runs
 from egan_keras.text import printable
 
@@ -28,6 +32,8 @@ Examples:
 _COLUMNS = ("path", "score", "is_minority")
 # Read and scored at once, so that a large folder does not fill the memory.
 _BATCH = 128
+# Of a row of the CSV file, at most.
+_NUMBERS_BYTES = 24
 
 Row = tuple[Path, float, int]
 
@@ -73,14 +79,18 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ValueError: if the model cannot be loaded or an image not be read.
-        FileNotFoundError: if the run, an image, or the folder of the CSV file does not
-            exist.
+        FileNotFoundError: if the run or an image does not exist.
+        OSError: if there is no room for the CSV file.
     """
     if arguments.csv is not None:
-        options.check_parent("--csv", arguments.csv)
+        options.check_file("--csv", arguments.csv)
     runs.model_path(arguments.model)
+    logs.start_keras()
     found, passed_over = _find(arguments.images, arguments.skip_unreadable)
     paths, skipped = found.readable, found.unreadable
+    if arguments.csv is not None:
+        n_bytes = sum(len(os.fsencode(path)) + _NUMBERS_BYTES for path in paths)
+        files.check_space(arguments.csv, n_bytes, "the scores")
     model = runs.load_model(arguments.model)
 
     from egan_keras.data.depths import warn_of_depths  # slow to import
@@ -90,6 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
     if gray_range is None:
         warn_of_depths(found.deep)
     odd = Oddities()
+    # Beside the table, not in it.
+    logs.tell(f"Scoring {len(paths):,} images", file=sys.stderr)
     started = time.perf_counter()
     rows = _printed(
         score_files(
@@ -103,6 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
         width=max((len(printable(path)) for path in paths), default=0),
     )
     if arguments.csv is None:
+        # Without a reader there is nothing to score for.
+        rows = itertools.takewhile(lambda _: logs.is_read(), rows)
         called = [is_minority for _, _, is_minority in rows]
     else:
         called = _write_csv(rows, arguments.csv)
@@ -113,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
     runs.tell_files("Scored all the same: {} images of a single colour", odd.constant)
     runs.tell_files("Clipped to black and white: {} images", odd.clipped)
     if arguments.csv is not None:
-        print(f"Written: {arguments.csv}")
+        print(f"Written: {printable(arguments.csv)}")
     calibrated = "" if model.calibration else ", not calibrated"
     images = "image" if len(called) == 1 else "images"
     print(
@@ -194,8 +208,6 @@ def _printed(rows: Iterable[Row], width: int) -> Iterator[Row]:
 
 def _write_csv(rows: Iterable[Row], path: Path) -> list[int]:
     """Writes the rows and returns their last column."""
-    from egan_keras.files import write_atomically  # slow to import
-
     called = []
 
     def write(target: Path) -> None:
@@ -209,5 +221,6 @@ def _write_csv(rows: Iterable[Row], path: Path) -> list[int]:
                 table.writerow([name, f"{score:.9g}", is_minority])
                 called.append(is_minority)
 
-    write_atomically(path, write)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_atomically(path, write)
     return called

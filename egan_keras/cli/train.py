@@ -3,7 +3,7 @@
 import argparse
 
 from egan_keras.cli import options, runs
-from egan_keras.cli.starting import start_keras
+from egan_keras.logs import start_keras
 
 _DESCRIPTION = """\
 Train a model on a folder of images, set its threshold, and report on the test split.

@@ -5,21 +5,30 @@ import dataclasses
 import math
 import shlex
 import sys
+import tempfile
 import warnings
 from collections import Counter
 from pathlib import Path
 
 import keras
 
-from egan_keras import data, evaluation, features, networks, thresholds
+from egan_keras import data, evaluation, features, files, logs, networks, thresholds
 from egan_keras.backbones import Backbone
-from egan_keras.cli import runs
+from egan_keras.cli import ends, runs
 from egan_keras.cli.runs import RunConfig
 from egan_keras.model import EGAN
 from egan_keras.text import printable
 
 DIVERGED = 1
 FRACTIONS = {"validation_fraction": 0.2, "test_fraction": 0.2}
+
+_RESERVED = ".reserved"
+# In model.keras, with what stands around the numbers.
+_BYTES_OF_A_NUMBER = 4.4
+# Around a path in config.json.
+_PATH_BYTES = 16
+# Of the plots and all else.
+_OTHER_BYTES = 4_000_000
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -42,7 +51,7 @@ def train(arguments: argparse.Namespace) -> int:
     with runs.writing(arguments.out, overwrite=arguments.overwrite) as folder:
         keras.utils.set_random_seed(arguments.seed)
         splits = load(arguments)
-        check_validation(splits.validation, arguments)
+        check_validation(splits, arguments)
         model = _build(arguments, splits.train.images.shape[1:])
         config = complete_run(model, splits, arguments, folder, arguments.cache)
     tell_written(arguments.out)
@@ -68,9 +77,14 @@ def complete_run(
     Returns:
         The configuration with what became of the training.
     """
+    n_bytes = _bytes_needed(model, splits)
+    files.check_space(arguments.out, n_bytes, "the run")
+    files.reserve(folder / _RESERVED, n_bytes)
     config = _config(arguments, splits, model)
     config = _fit(model, splits, config, folder, cache)
     if arguments.specificity is not None:
+        count = splits.validation.majority_count
+        logs.tell(f"Setting the threshold on {count:,} validation majority images")
         model.calibrate(
             splits.validation.images,
             splits.validation.labels,
@@ -78,6 +92,7 @@ def complete_run(
             confidence=arguments.confidence,
         )
         runs.save_model(model, folder)
+    logs.tell(f"Scoring {len(splits.test):,} test images")
     report = evaluation.evaluate(
         model,
         splits.test.images,
@@ -89,6 +104,7 @@ def complete_run(
     if config.changed:
         report.values["n_changed_in_training"] = len(config.changed)
     report.save(folder / runs.REPORT)
+    logs.tell("Drawing the plots")
     evaluation.save_plots(
         folder / runs.PLOTS,
         report,
@@ -132,7 +148,7 @@ def tell_written(out: Path) -> None:
     """Prints the files of a run."""
     print("\nWritten:")
     for path in sorted(out.rglob("*.*")):
-        print(f"  {path}")
+        print(f"  {printable(path)}")
 
 
 def _check_networks(arguments: argparse.Namespace) -> None:
@@ -149,6 +165,7 @@ def load(arguments: argparse.Namespace) -> data.Splits:
     Raises:
         ValueError: for images or classes that cannot be used.
     """
+    logs.tell(f"Listing the images below {printable(arguments.data)}")
     splits = data.load_folder(
         arguments.data,
         majority=arguments.majority,
@@ -203,9 +220,7 @@ def _check_test(test: data.LabelledImages) -> None:
         )
 
 
-def check_validation(
-    validation: data.LabelledImages, arguments: argparse.Namespace
-) -> None:
+def check_validation(splits: data.Splits, arguments: argparse.Namespace) -> None:
     """Refuses, before training, a threshold that could not be set after it.
 
     Raises:
@@ -215,7 +230,7 @@ def check_validation(
     if level is None:
         return
     needed = 1 if confidence is None else thresholds.images_needed(level, confidence)
-    count = validation.majority_count
+    count = splits.validation.majority_count
     if count >= needed:
         return
     possible = _highest_level(count, confidence) if confidence and count else None
@@ -225,8 +240,23 @@ def check_validation(
         + (f" with confidence {confidence:g}" if confidence else "")
         + f" needs {needed} majority images. Received: {count}, 20% of the majority "
         "images to train with. "
+        + _exchange_advice(splits, arguments)
         + (f"Pass --specificity {possible:g}, or " if possible else "Pass ")
         + "--specificity none to leave the threshold at 0, or add majority images."
+    )
+
+
+def _exchange_advice(splits: data.Splits, arguments: argparse.Namespace) -> str:
+    """Returns a sentence where the counts say that the classes are exchanged."""
+    majority = sum(split.majority_count for split in splits)
+    minority = sum(split.minority_count for split in splits)
+    if minority <= majority:
+        return ""
+    names = map(",".join, (arguments.minority, arguments.majority))
+    options = shlex.join(["--majority", next(names), "--minority", next(names)])
+    return (
+        f"There are {minority:,} minority and {majority:,} majority images in all: if "
+        f"the classes are exchanged, pass {options}. Else: "
     )
 
 
@@ -329,12 +359,9 @@ def _fit(
             else None,
         )
     except KeyboardInterrupt:
-        _save(model, config, folder, interrupted=True)
-        print(
-            "\nInterrupted. The model trained so far is saved; its threshold is 0, "
-            "because it was not calibrated.",
-            file=sys.stderr,
-        )
+        # Before there are epochs, the features are computed.
+        if getattr(model, "history", None) is not None:
+            _save(model, config, folder, interrupted=True)
         raise
     return _save(model, config, folder, interrupted=False)
 
@@ -342,7 +369,7 @@ def _fit(
 def _save(
     model: EGAN, config: RunConfig, folder: Path, *, interrupted: bool
 ) -> RunConfig:
-    """Writes model, configuration and history."""
+    """Writes model, configuration and history, which a signal does not interrupt."""
     history = _history(model)
     epochs = len(next(iter(history.values()), ()))
     config = dataclasses.replace(
@@ -352,10 +379,35 @@ def _save(
         # Nothing else stops training before its last epoch.
         diverged_in_epoch=epochs if model.stop_training and not interrupted else None,
     )
-    runs.save_model(model, folder)
-    config.save(folder)
-    runs.save_history(history, folder)
+    with ends.saving("the model"):
+        (folder / _RESERVED).unlink()
+        try:
+            runs.save_model(model, folder)
+        except files.FullDiskError:
+            # Another program has taken what was reserved. It may be on another disk.
+            elsewhere = Path(tempfile.mkdtemp(prefix="egan-keras-"))
+            runs.save_model(model, elsewhere)
+            print(f"The model so far is kept in {elsewhere}", file=sys.stderr)
+            raise
+        config.save(folder)
+        runs.save_history(history, folder)
+        if interrupted:
+            print(
+                "\nInterrupted. The model trained so far is saved; its threshold is 0, "
+                "because it was not calibrated.",
+                file=sys.stderr,
+            )
     return config
+
+
+def _bytes_needed(model: EGAN, splits: data.Splits) -> int:
+    """Returns how many bytes a run takes while it is written."""
+    weights = [*model.variables, *model.optimizer.variables]
+    weights += model.generator_optimizer.variables
+    numbers = sum(math.prod(weight.shape) for weight in weights)
+    paths = sum(len(path) + _PATH_BYTES for split in splits for path in split.paths)
+    # What is written again stands beside its earlier version for a moment.
+    return int(2 * (_BYTES_OF_A_NUMBER * numbers + paths)) + _OTHER_BYTES
 
 
 def _history(model: EGAN) -> dict[str, list[float]]:

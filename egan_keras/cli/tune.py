@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from egan_keras.cli import options, runs
-from egan_keras.cli.starting import start_keras
+from egan_keras.logs import start_keras
 
 _DESCRIPTION = """\
 Search for the best pairing of backbones, and train the best one.

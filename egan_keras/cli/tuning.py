@@ -38,7 +38,7 @@ def tune(arguments: argparse.Namespace) -> int:
         arguments.data, majority=arguments.majority, minority=arguments.minority
     )
     splits = load(arguments)
-    check_validation(splits.validation, arguments)
+    check_validation(splits, arguments)
     if not arguments.skip_unreadable:
         # A file that cannot be read would make every trial fail.
         splits.train.images.check()

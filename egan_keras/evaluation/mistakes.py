@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure, SubFigure
 
 from egan_keras.evaluation.report import Report
-from egan_keras.evaluation.style import CLASS_COLOURS, new_figure
+from egan_keras.evaluation.style import CLASS_COLOURS, new_figure, plain
+from egan_keras.text import printable
 
 _COLUMNS = 8
 
@@ -96,7 +97,7 @@ def _draw(
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(color=CLASS_COLOURS[report.labels[index]], linewidth=2)
         if names is not None:
-            axes.set_xlabel(_short(str(names[index])), fontsize="xx-small")
+            axes.set_xlabel(plain(_short(printable(names[index]))), fontsize="xx-small")
 
 
 def _short(name: str, length: int = 20) -> str:

@@ -19,9 +19,10 @@ from egan_keras.evaluation.style import (
     OPERATING_POINT,
     REFERENCE,
     new_figure,
+    plain,
+    save,
     tidy,
 )
-from egan_keras.files import write_atomically
 
 _FEW = 50
 
@@ -175,6 +176,8 @@ def save_plots(
 ) -> list[Path]:
     """Writes the plots of a report as PNG files, each replaced only when complete.
 
+    One that cannot be made is warned of, and the others are made all the same.
+
     Args:
         folder: where to write; made if missing.
         report: of those images.
@@ -186,19 +189,15 @@ def save_plots(
         The files written: scores.png, roc.png and precision_recall.png (not for images
         of one class), training.png, mistakes.png.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    figures = {"scores": plot_scores(report)}
+    plots = {"scores": lambda: plot_scores(report)}
     if "auroc" in report:
-        figures["roc"] = plot_roc(report)
-        figures["precision_recall"] = plot_precision_recall(report)
+        plots["roc"] = lambda: plot_roc(report)
+        plots["precision_recall"] = lambda: plot_precision_recall(report)
     if history:
-        figures["training"] = plot_history(history)
-    figures["mistakes"] = plot_mistakes(report, images, names=images_names)
-    return [
-        write_atomically(folder / f"{name}.png", figure.savefig)
-        for name, figure in figures.items()
-    ]
+        plots["training"] = lambda: plot_history(history)
+    plots["mistakes"] = lambda: plot_mistakes(report, images, names=images_names)
+    paths = {Path(folder) / f"{name}.png": draw for name, draw in plots.items()}
+    return [path for path, draw in paths.items() if save(path, draw)]
 
 
 def _score_range(report: Report) -> tuple[float, float]:
@@ -294,7 +293,7 @@ def _draw_history(axes: Axes, history: Mapping[str, Sequence[float]]) -> None:
             marker="o" if len(values) <= 30 else None,
             markersize=3,
             color=colours[name.removeprefix("val_")],
-            label=name.replace("_", " "),
+            label=plain(name.replace("_", " ")),
         )
     epochs = max(map(len, history.values()))
     axes.set_xlim(1 - 0.02 * epochs - 0.2, epochs + 0.02 * epochs + 0.2)

@@ -68,6 +68,6 @@ def save(path: Path, draw: Callable[[], Figure]) -> bool:
     # Whatever matplotlib, or reading an image to show, has to say.
     except Exception as error:
         reason = str(error) or type(error).__name__
-        warnings.warn(f"The plot {path} could not be made: {reason}", stacklevel=2)
+        warnings.warn(f"The plot {path.name} could not be made: {reason}", stacklevel=2)
         return False
     return True

@@ -18,6 +18,7 @@ from egan_keras.data.roles import ClassRoles
 from egan_keras.data.splits import SplitRules
 from egan_keras.experiments.methods import Method
 from egan_keras.files import content_hash
+from egan_keras.text import printable
 from egan_keras.version import __version__
 
 VALIDATION_FRACTION = 0.2
@@ -67,7 +68,7 @@ class Task:
         """How tables call it, such as `cifar10 automobile/airplane`."""
         size = f" at {self.image_size} px" if self.image_size else ""
         classes = f"{'+'.join(self.majority)}/{'+'.join(self.minority)}"
-        return f"{self.label} {classes}{size}"
+        return printable(f"{self.label} {classes}{size}")
 
     def rules(self, count: int, seed: int) -> SplitRules:
         """Returns how its images are split, which is `load_folder`'s way."""

@@ -16,6 +16,7 @@ from egan_keras.data.lazy import SelectedRows, fingerprint, in_batches
 from egan_keras.features.disk import Layout, read_or_compute
 from egan_keras.features.stems import Features, StemFunction
 from egan_keras.files import cache_folder
+from egan_keras.text import printable
 
 STEM_BATCH_SIZE = 128
 
@@ -86,6 +87,7 @@ class FeatureCache:
         layout = Layout(len(images), compute.row_types(images.shape[1:]))
         started = time.perf_counter()
         show = show and bool(self._verbose)
+        what = printable(what)
         if layout.nbytes <= self.memory_limit:
             features = _filled(layout, self._computed(images, compute, what, show))
             if show:

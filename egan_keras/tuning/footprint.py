@@ -15,8 +15,8 @@ from ai_edge_litert.interpreter import Interpreter
 from egan_keras import data
 from egan_keras.exporting import conversion, graph
 from egan_keras.files import write_atomically
+from egan_keras.logs import without_stderr
 from egan_keras.model import EGAN
-from egan_keras.tuning.quiet import without_stderr
 
 FOLDER = "footprints"
 

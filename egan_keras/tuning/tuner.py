@@ -12,13 +12,13 @@ import numpy as np
 
 from egan_keras import data
 from egan_keras.files import write_atomically
+from egan_keras.logs import without_warnings
 from egan_keras.model import EGAN
 from egan_keras.tuning import footprint
 from egan_keras.tuning.fits import judge
 from egan_keras.tuning.folds import Fold
 from egan_keras.tuning.hypermodel import EGANHyperModel
 from egan_keras.tuning.objective import ERROR_NAME, NAME
-from egan_keras.tuning.quiet import without_warnings
 from egan_keras.tuning.records import TrialRecord
 
 FEATURES = "features"

@@ -1,0 +1,244 @@
+"""What is printed, and what other libraries print that is held back."""
+
+import contextlib
+import logging
+import os
+import re
+import select
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+_CHATTER = re.compile(
+    # absl's and TensorFlow's informations and warnings, in both of their forms.
+    rb"[IW]\d{4} [\d:.]+\s+\d+ \S+:\d+\] |\d{4}-\d\d-\d\d [\d:.]+: [IW] "
+    # TFLite's.
+    rb"|(INFO|WARNING|VERBOSE): "
+    # The second line of one of them.
+    rb"|To enable the following instructions: "
+    # That there is no GPU, or that two parts of TensorFlow know it, is no error.
+    rb"|(E\d{4}|\d{4}-\d\d-\d\d) .*(cuInit|cudart|Unable to register cu|"
+    rb"computation placer already registered)"
+)
+_QUIET_SECONDS = 0.2
+_END_SECONDS = 5
+
+
+class Printed:
+    """A stream to print on that stops no work: what it cannot write is dropped.
+
+    Characters that its encoding lacks are escaped. Each line is written at once.
+
+    Args:
+        stream: where to write.
+
+    Attributes:
+        lost: why it could not be written; None while it can.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.lost: Exception | None = None
+
+    def write(self, text: str) -> int:
+        """Writes as much as can be."""
+        try:
+            self._write(text)
+        except UnicodeEncodeError as error:
+            # As Keras writes its progress bar there.
+            drawn = text.replace("\u2501", "=")
+            self._write(
+                drawn.encode(error.encoding, "backslashreplace").decode(error.encoding)
+            )
+        return len(text)
+
+    def flush(self) -> None:
+        """Hands on what is buffered."""
+        self._attempt(self._stream.flush)
+
+    def _write(self, text: str) -> None:
+        self._attempt(self._stream.write, text)
+        if "\n" in text:
+            self.flush()
+
+    def _attempt(self, action: Any, *arguments: Any) -> None:
+        if self.lost is not None:
+            return
+        try:
+            action(*arguments)
+        except UnicodeEncodeError:
+            raise
+        except (OSError, ValueError) as error:  # the latter of a closed stream
+            self.lost = error
+
+    def __getattr__(self, name: str) -> Any:
+        """Returns what else the stream has."""
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def printing() -> Iterator[None]:
+    """Makes standard output and error `Printed`; closed ones go nowhere."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # Else the next file opened gets its number, and what C prints.
+            os.open(os.devnull, os.O_RDWR)
+    before = sys.stdout, sys.stderr
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        sys.stdout, sys.stderr = (Printed(stream or nowhere) for stream in before)
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+                if stream.lost is not None:
+                    # Python would fail to write what is left when it ends.
+                    with contextlib.suppress(OSError, ValueError):
+                        os.dup2(nowhere.fileno(), stream.fileno())
+            sys.stdout, sys.stderr = before
+
+
+@contextlib.contextmanager
+def only_ours() -> Iterator[None]:
+    """Holds back the messages of libraries, unless TF_CPP_MIN_LOG_LEVEL asks for them.
+
+    TensorFlow and TFLite write to the descriptor of standard error, much of it before
+    or in spite of that variable; it leads to another process then, which drops such
+    lines and passes on all others, the last ones of a crash too.
+    """
+    if shows_all():
+        yield
+        return
+    os.environ.setdefault(LOG_LEVEL, "2")
+    logging.disable(logging.WARNING)
+    with contextlib.ExitStack() as stack:
+        stack.callback(logging.disable, logging.NOTSET)
+        # Where TensorFlow runs already, a fork of its threads is not safe.
+        if hasattr(os, "fork") and "tensorflow" not in sys.modules:
+            stack.enter_context(_filtered_errors())
+        yield
+
+
+def is_read() -> bool:
+    """Whether what is printed arrives, as far as is known."""
+    return getattr(sys.stdout, "lost", None) is None
+
+
+def shows_all() -> bool:
+    """Whether the messages of libraries are asked for."""
+    return os.environ.get(LOG_LEVEL) in ("0", "1")
+
+
+def start_keras() -> None:
+    """Imports Keras and finds the devices, and says so, since it takes seconds."""
+    if "keras" not in sys.modules:
+        tell("Starting Keras", file=sys.stderr)
+    import keras
+
+    keras.ops.zeros(1)
+
+
+def tell(doing: str, *, file: TextIO | None = None) -> None:
+    """Prints what is being done, before something that can take long."""
+    print(doing, file=file, flush=True)
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Holds back warnings and TensorFlow's log.
+
+    A trial that diverges is marked as such; and a search traces many models by
+    design, which TensorFlow warns of.
+    """
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def without_stderr() -> Iterator[None]:
+    """Holds back what a library writes to stderr past Python."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+@contextlib.contextmanager
+def _filtered_errors() -> Iterator[None]:
+    """Has descriptor 2 lead through a filter; `sys.stderr` goes past it."""
+    sys.stderr.flush()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(reading, 0)
+        os.close(1)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        _pass_on()
+    os.close(reading)
+    own = os.dup(2)
+    os.dup2(writing, 2)
+    os.close(writing)
+    before = sys.stderr
+    options = {"encoding": before.encoding, "errors": "backslashreplace"}
+    sys.stderr = Printed(open(own, "w", **options))
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(own, 2)
+        sys.stderr.close()
+        sys.stderr = before
+        # A process of a library's own may live longer, and hold its input open.
+        end = time.monotonic() + _END_SECONDS
+        while os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < end:
+            time.sleep(0.005)
+
+
+def _pass_on() -> None:
+    """Writes to descriptor 2 what comes in at 0, but for chatter; never returns."""
+    try:
+        _outlive_signals()
+        out = open(2, "wb")
+        rest = b""
+        is_over = False
+        while not is_over:
+            part = b""
+            if select.select([0], [], [], _QUIET_SECONDS if rest else None)[0]:
+                part = os.read(0, 2**16)
+                is_over = not part
+            *lines, rest = (rest + part).split(b"\n")
+            kept = [line + b"\n" for line in lines if not _CHATTER.match(line)]
+            if not part:
+                # Part of a line that stays so, such as a question, is passed on, too.
+                kept, rest = [*kept, rest], b""
+            out.write(b"".join(kept))
+            out.flush()
+    finally:
+        os._exit(0)
+
+
+def _outlive_signals() -> None:
+    """Ignores what ends the process whose last words are to be passed on."""
+    import signal
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
