@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from egan_keras import data, networks, thresholds
-from egan_keras.model import play
+from egan_keras import accelerators, data, networks, thresholds
+from egan_keras.model.fakes import check_fakes
 from egan_keras.model.trainer import AdversarialTrainer
 
 _LAZY_BATCH_SIZE = 32
@@ -60,7 +60,7 @@ class EGAN(AdversarialTrainer):
         # === Layers ===
         self.generator = networks.as_cut(generator)
         self.discriminator = networks.as_cut(discriminator)
-        play.check_fakes(self.generator, self.discriminator)
+        check_fakes(self.generator, self.discriminator)
         self.built = True
         # === Config ===
         self.choices = networks.get_recipe(recipe)
@@ -98,12 +98,11 @@ class EGAN(AdversarialTrainer):
             OSError: If ImageNet weights cannot be had.
         """
         chosen = networks.get_recipe(recipe, **choices)
-        generator, critic = networks.build(
+        pairing = f"{encoder}->{discriminator}"
+        generator, discriminator = networks.build(
             encoder, discriminator, chosen, tuple(image_shape), weights=weights
         )
-        return cls(
-            generator, critic, recipe=chosen, pairing=f"{encoder}->{discriminator}"
-        )
+        return cls(generator, discriminator, recipe=chosen, pairing=pairing)
 
     @classmethod
     def from_features(
@@ -142,11 +141,12 @@ class EGAN(AdversarialTrainer):
             >>> model.predict(rows, verbose=0).shape
             (99, 1)
         """
+        accelerators.share_accelerators()
         chosen = networks.get_recipe(recipe, **choices)
-        generator, critic = networks.build_on_features(
+        generator, discriminator = networks.build_on_features(
             encoder_size, discriminator_size, chosen
         )
-        return cls(generator, critic, recipe=chosen, pairing=pairing)
+        return cls(generator, discriminator, recipe=chosen, pairing=pairing)
 
     @property
     def recipe(self) -> str:
@@ -261,6 +261,7 @@ class EGAN(AdversarialTrainer):
     @classmethod
     def from_config(cls, config: dict, custom_objects=None) -> "EGAN":
         """Returns the model that `get_config` described."""
+        accelerators.share_accelerators()
         config = dict(config)
         for name in ("discriminator", "generator"):
             config[name] = keras.saving.deserialize_keras_object(
