@@ -16,6 +16,7 @@ from egan_keras.version import __version__ as __version__
 _PROGRAM = Path(*sys.argv[:1]).name in ("egan-keras", "egan-keras.exe")
 _MODULE = ("-m", "egan_keras") in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
 if not (_PROGRAM or (_MODULE and sys.argv[:1] == ["-m"])):
+    from egan_keras import devices as devices  # attaches itself to EGAN
     from egan_keras.backbones import Backbone, cut
     from egan_keras.data import (
         ImageFiles,

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import keras
 
+from egan_keras.accelerators import share_accelerators
+
 # What Keras Applications itself requires without its top; all others take 32.
 _MINIMUM_SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}
 
@@ -166,6 +168,7 @@ class Backbone:
                 f"of at least {self.minimum_size} pixels. Received: {size}. Give a "
                 f"larger network_size (--network-size {self.minimum_size})."
             )
+        share_accelerators()
         if weights in (None, "none"):
             return self._construct(size, None)
         if weights != "imagenet":

@@ -7,10 +7,18 @@ import egan_keras
 
 PACKAGE = Path(egan_keras.__file__).parent
 ROOMS = (
-    "version text files logs losses thresholds metrics data backbones networks "
-    "features model evaluation baselines exporting tuning experiments cli"
+    "version text files logs accelerators losses thresholds metrics data backbones "
+    "networks features model devices evaluation baselines exporting tuning experiments "
+    "cli"
 ).split()
-MAY_IMPORT_TENSORFLOW = {"data", "features", "exporting", "model"}
+MAY_IMPORT_TENSORFLOW = {
+    "accelerators",
+    "data",
+    "features",
+    "model",
+    "devices",
+    "exporting",
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 import egan_keras as ek
-from egan_keras import features
-from egan_keras.model import distribution, replicas
+from egan_keras import accelerators, features
+from egan_keras.devices import mirrored, parts
 
 HERE = Path(__file__).parent
 STEADY = {"latent_noise": 0.0, "dropout": 0.0, "network_size": 32}
@@ -100,13 +100,13 @@ def test_noise_differs_between_replicas(run):
 def test_clipping_of_gradients_is_refused():
     clipping = keras.optimizers.SGD(global_clipnorm=1.0)
     with pytest.raises(ValueError, match="each replica by itself.*global_clipnorm=1.0"):
-        distribution.check_optimizers(keras.optimizers.SGD(), clipping)
+        mirrored.check_optimizers(keras.optimizers.SGD(), clipping)
 
 
 def test_scaled_losses_are_refused():
     scaling = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
     with pytest.raises(ValueError, match="not scaled on several.*LossScaleOptimizer"):
-        distribution.check_optimizers(scaling)
+        mirrored.check_optimizers(scaling)
 
 
 class ManyReplicas(tf.distribute.experimental.CentralStorageStrategy):
@@ -131,26 +131,65 @@ def test_other_strategies_are_refused(build_tiny, monkeypatch, strategy, name):
         model.compile()
 
 
+@pytest.fixture
+def carried(build_tiny):
+    """Returns a function that builds a model as for several replicas, here one."""
+
+    def build(**choices):
+        strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+        with strategy.scope():
+            model = build_tiny(**choices)
+        mirrored.Replicas(strategy).carry(model)
+        model.compile()
+        return model
+
+    return build
+
+
 def test_what_is_refused_is_refused_before_the_stems_run(
-    build_tiny, few_ones, monkeypatch
+    carried, few_ones, monkeypatch
 ):
     def fail(*args, **kwargs):
         raise AssertionError("the stems ran before the optimizers were checked")
 
-    model = build_tiny()
+    model = carried()
     model.compile(generator_optimizer=keras.optimizers.SGD(clipnorm=1.0))
-    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-    monkeypatch.setattr(distribution, "strategy_of", lambda _: strategy)
     monkeypatch.setattr(features, "by_class", fail)
     with pytest.raises(ValueError, match="clips the gradient.*clipnorm=1.0"):
         model.fit(*few_ones, verbose=0)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 7, 9])
+@pytest.mark.parametrize("with_tables", [False, True])
+def test_the_steps_of_replicas_are_those_of_one_device(
+    build_tiny, carried, few_ones, monkeypatch, with_tables
+):
+    choices = {"minimum_steps": 3, "loss": "wasserstein", "latent_noise": 0.0}
+    plain, model = build_tiny(**choices), carried(**choices)
+    assert model.steps_per_execution == 1, "compiled twice"
+    monkeypatch.setattr(accelerators, "has_accelerator", lambda: with_tables)
+    found = []
+    for each in (plain, model):
+        keras.utils.set_random_seed(0)
+        history = each.fit(
+            *few_ones, epochs=1, verbose=0, validation_data=few_ones
+        ).history
+        scores = each.predict(few_ones[0], verbose=0)
+        found.append([*history.values(), scores, *each.get_weights()])
+    for expected, result in zip(*found, strict=True):
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_keras_has_what_is_put_aside(build_tiny):
+    model = build_tiny()
+    assert model._distribute_strategy is None
+    assert callable(model._maybe_symbolic_build)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 7, 9])
 def test_parts_are_all_of_a_batch(rows):
-    parts = [replicas.bounds(rows, replica, 3) for replica in range(3)]
-    taken = [list(range(int(begin), int(end))) for begin, end in parts]
-    if rows < 3:
-        assert taken == [list(range(rows))] * 3, "too few rows go to all"
-    else:
-        assert sum(taken, []) == list(range(rows)) and all(taken)
+    every, few = (
+        [list(range(*map(int, bounds(rows, replica, 3)))) for replica in range(3)]
+        for bounds in (parts.share, parts.share_or_all)
+    )
+    assert sum(every, []) == list(range(rows))
+    assert few == ([list(range(rows))] * 3 if rows < 3 else every)

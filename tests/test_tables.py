@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 
 import egan_keras as ek
+from egan_keras import accelerators
 from egan_keras.data.lazy import SelectedRows
-from egan_keras.features import devices, orders, tables
+from egan_keras.features import orders, tables
 
 CASES = {
     "default": ({"minimum_steps": 10}, {}),
@@ -22,7 +23,7 @@ CASES = {
 @pytest.fixture
 def accelerator(monkeypatch):
     """Returns a function that pretends that there is an accelerator."""
-    return lambda: monkeypatch.setattr(devices, "has_accelerator", lambda: True)
+    return lambda: monkeypatch.setattr(accelerators, "has_accelerator", lambda: True)
 
 
 @pytest.fixture

@@ -195,6 +195,9 @@ def _read_records(
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
+    from egan_keras.accelerators import share_accelerators
+
+    share_accelerators()
     feature = builder.info.features[label_key]
     wanted = tf.constant([feature.str2int(name) for name in roles.names], tf.int64)
     dataset = builder.as_dataset(

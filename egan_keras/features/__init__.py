@@ -7,7 +7,6 @@ files. Images themselves are the features of a network without a stem.
 
 from egan_keras.features.cache import FeatureCache
 from egan_keras.features.datasets import labelled_dataset, training_dataset
-from egan_keras.features.devices import has_accelerator, share_accelerators
 from egan_keras.features.extraction import by_class, in_batches, labelled
 from egan_keras.features.orders import RowNumbers
 from egan_keras.features.standardized import StandardizedStem
@@ -24,7 +23,6 @@ __all__ = [
     "StemFunction",
     "Tables",
     "by_class",
-    "has_accelerator",
     "in_batches",
     "labelled",
     "labelled_dataset",
@@ -32,5 +30,3 @@ __all__ = [
     "save_statistics",
     "training_dataset",
 ]
-
-share_accelerators()

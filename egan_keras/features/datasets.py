@@ -22,7 +22,6 @@ def training_dataset(
     minority_batch_size: int | None,
     minimum_steps: int = 1,
     shuffle: bool = True,
-    on_device: bool = True,
 ) -> tuple[tf.data.Dataset | RowNumbers, Tables | None]:
     """Returns batches of majority, minority and known minority, for one epoch.
 
@@ -37,7 +36,6 @@ def training_dataset(
         minority_batch_size: Minority images a step; `None` gives all m at each.
         minimum_steps: Steps of an epoch at least.
         shuffle: Whether each epoch has an order of its own.
-        on_device: Whether features may be kept on the device that trains.
 
     Returns:
         The dataset and, where the features are kept on the device, the tables from
@@ -54,7 +52,7 @@ def training_dataset(
     drawn = [size for size in sizes if size is not None]
     orders = [epoch_order(n_majority, rows, shuffle)]
     orders += [epoch_order(n_minority, steps * size, shuffle) for size in drawn[1:]]
-    kept = tables(parts, [size is None for size in sizes]) if on_device else None
+    kept = tables(parts, [size is None for size in sizes])
     if kept is not None and keras.backend.backend() != "tensorflow":
         return RowNumbers(orders, drawn, steps), kept
     batches = [each.rebatch(size) for each, size in zip(orders, drawn, strict=True)]

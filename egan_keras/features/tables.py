@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from egan_keras.features import devices
+from egan_keras import accelerators
 from egan_keras.features.stems import Features
 
 # What "auto" keeps in memory at most is less than any device to train on has.
@@ -72,7 +72,7 @@ def make_steps_faster() -> bool:
     They are on accelerators, and on processors but with TensorFlow: JAX and PyTorch
     wait for what tf.data hands over to them.
     """
-    return keras.backend.backend() != "tensorflow" or devices.has_accelerator()
+    return keras.backend.backend() != "tensorflow" or accelerators.has_accelerator()
 
 
 def unwrapped(tensors: list):

@@ -5,8 +5,6 @@ import warnings
 import keras
 import numpy as np
 
-from egan_keras.model.steps import copies
-
 
 class StopOnDivergence(keras.callbacks.Callback):
     """Stops training at the first epoch that is not finite, and goes back.
@@ -22,11 +20,11 @@ class StopOnDivergence(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Keeps what training starts from, once a backup has been restored."""
         if self._good_values is None:
-            self._good_values, _ = copies(self._variables())
+            self._good_values, _ = self.model.copies(self._variables())
 
     def on_epoch_end(self, epoch, logs=None):
         """Keeps the epoch's weights, or stops and goes back to the last good ones."""
-        values, finite = copies(self._variables())
+        values, finite = self.model.copies(self._variables())
         if finite and all(np.isfinite(v).all() for v in (logs or {}).values()):
             self._good_epoch, self._good_values = epoch, values
             return

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import keras
 import numpy as np
 
-from egan_keras import data, networks, thresholds
-from egan_keras.model import play
+from egan_keras import accelerators, data, networks, thresholds
 from egan_keras.model.doors import KerasDoors
+from egan_keras.model.fakes import check_fakes
 from egan_keras.model.trainer import AdversarialTrainer
 
 _BATCH_SIZE = 32
@@ -61,7 +61,7 @@ class EGAN(KerasDoors, AdversarialTrainer):
         # === Layers ===
         self.generator = networks.as_cut(generator)
         self.discriminator = networks.as_cut(discriminator)
-        play.check_fakes(self.generator, self.discriminator)
+        check_fakes(self.generator, self.discriminator)
         self.built = True
         # === Config ===
         self.choices = networks.get_recipe(recipe)
@@ -99,12 +99,11 @@ class EGAN(KerasDoors, AdversarialTrainer):
             OSError: If ImageNet weights cannot be had.
         """
         chosen = networks.get_recipe(recipe, **choices)
-        generator, critic = networks.build(
+        pairing = f"{encoder}->{discriminator}"
+        generator, discriminator = networks.build(
             encoder, discriminator, chosen, tuple(image_shape), weights=weights
         )
-        return cls(
-            generator, critic, recipe=chosen, pairing=f"{encoder}->{discriminator}"
-        )
+        return cls(generator, discriminator, recipe=chosen, pairing=pairing)
 
     @classmethod
     def from_features(
@@ -143,11 +142,12 @@ class EGAN(KerasDoors, AdversarialTrainer):
             >>> model.predict(rows, verbose=0).shape
             (99, 1)
         """
+        accelerators.share_accelerators()
         chosen = networks.get_recipe(recipe, **choices)
-        generator, critic = networks.build_on_features(
+        generator, discriminator = networks.build_on_features(
             encoder_size, discriminator_size, chosen
         )
-        return cls(generator, critic, recipe=chosen, pairing=pairing)
+        return cls(generator, discriminator, recipe=chosen, pairing=pairing)
 
     @property
     def recipe(self) -> str:
@@ -263,6 +263,7 @@ class EGAN(KerasDoors, AdversarialTrainer):
     @classmethod
     def from_config(cls, config: dict, custom_objects=None) -> "EGAN":
         """Returns the model that `get_config` described."""
+        accelerators.share_accelerators()
         config = dict(config)
         for name in ("discriminator", "generator"):
             config[name] = keras.saving.deserialize_keras_object(

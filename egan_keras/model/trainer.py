@@ -8,16 +8,16 @@ import keras
 import numpy as np
 
 from egan_keras import data, features
-from egan_keras.model import distribution, preparation
+from egan_keras.model import preparation
 from egan_keras.model.calibrated import Calibrated
 from egan_keras.model.divergence import StopOnDivergence
-from egan_keras.model.steps import Steps
+from egan_keras.model.step import Step
 from egan_keras.model.two_optimizers import TwoOptimizers
 from egan_keras.model.validation import ValidationMetrics
 from egan_keras.networks import in_full_precision
 
 
-class AdversarialTrainer(Calibrated, Steps, TwoOptimizers):
+class AdversarialTrainer(Calibrated, Step, TwoOptimizers):
     """What `compile`, `fit` and `evaluate` do for a generator and a discriminator.
 
     A subclass sets, in its constructor, `generator` and `discriminator` (see
@@ -50,25 +50,28 @@ class AdversarialTrainer(Calibrated, Steps, TwoOptimizers):
         """(height, width, 3) of the images it takes."""
         return self.discriminator.input_shape[1:]
 
-    def step_inputs(self, batch) -> tuple:
-        """Returns what both networks' tails read of a batch of `train_step`.
+    def step_rows(self, batch) -> tuple:
+        """Returns majority, minority and, where used, known minority of a batch.
 
         Args:
             batch: Majority, minority and known minority, as features or, without a
                 cache, images; or their numbers, where the device has them in tables.
         """
         majority, minority, known = self._tables.rows(batch) if self._tables else batch
-        if self.fake_weight == 1.0:
-            known = None
+        return majority, minority, None if self.fake_weight == 1.0 else known
+
+    def step_inputs(self, rows: tuple) -> tuple:
+        """Returns what both networks' tails read of what `step_rows` returned."""
+        majority, minority, known = rows
         if not self._features_cached:
-            critic = self.discriminator.stem
-            majority = critic(majority, training=False)
+            stem = self.discriminator.stem
+            majority = stem(majority, training=False)
             minority = self.generator.stem(minority, training=False)
-            known = known if known is None else critic(known, training=False)
+            known = known if known is None else stem(known, training=False)
         return tuple(map(preparation.as_input, (majority, minority, known)))
 
     def update_training_metrics(self, outcome: dict) -> dict:
-        """Takes in what `play` returned, and returns the means so far."""
+        """Takes in what `with_losses` returned, and returns the means so far."""
         values = {
             "discriminator_loss": outcome["discriminator_loss"],
             "generator_loss": outcome["generator_loss"],
@@ -149,7 +152,6 @@ class AdversarialTrainer(Calibrated, Steps, TwoOptimizers):
         """
         self._assert_compile_called("fit")
         preparation.check_fit_options(kwargs, batch_size=batch_size, epochs=epochs)
-        distribution.check_replicas(self)
         batches = self._batches(x, y)
         cache = preparation.feature_cache(
             cache_features, self.discriminator, batches, verbose=verbose
@@ -167,7 +169,6 @@ class AdversarialTrainer(Calibrated, Steps, TwoOptimizers):
             minority_batch_size=self.choices.minority_batch_size,
             minimum_steps=self.choices.minimum_steps,
             shuffle=shuffle,
-            on_device=distribution.strategy_of(self) is None,
         )
         if validation_data is not None:
             validation_data = self._validation_dataset(
@@ -180,10 +181,7 @@ class AdversarialTrainer(Calibrated, Steps, TwoOptimizers):
             dataset, self.steps_per_execution
         )
         callbacks = [StopOnDivergence(), *keras.tree.flatten(callbacks or [])]
-        with (
-            self._reading(tables, dataset),
-            distribution.training(self, dataset, callbacks) as (dataset, callbacks),
-        ):
+        with self._reading(tables, dataset):
             return super().fit(
                 dataset,
                 steps_per_epoch=steps_per_epoch,
@@ -266,8 +264,6 @@ class AdversarialTrainer(Calibrated, Steps, TwoOptimizers):
         if not during_fit:
             x = self._validation_dataset(self._batches(x, y), batch_size)
         results = super().evaluate(x, verbose=verbose, return_dict=True, **kwargs)
-        metrics = self._validation.all
-        results.update(distribution.joined_results(self, metrics, results))
         results.update(self._validation.exact(*self._scored(x)))
         if not during_fit and prepared[0] != self._validation.classes:
             self._validation.classes, self.test_function = prepared
@@ -279,6 +275,6 @@ class AdversarialTrainer(Calibrated, Steps, TwoOptimizers):
         tail = self.discriminator.tail
         for rows, labels in dataset.as_numpy_iterator():
             inputs = preparation.as_input(rows)
-            scores.append(distribution.outputs(tail, tail.predict_on_batch, inputs))
+            scores.append(tail.predict_on_batch(inputs))
             all_labels.append(labels)
         return np.concatenate(all_labels), np.concatenate(scores)

@@ -1,11 +1,13 @@
 """What `compile` does where each of two networks has an optimizer of its own."""
 
+from collections.abc import Callable
+from typing import ClassVar
+
 import keras
 
 from egan_keras import losses
-from egan_keras.model import distribution
 from egan_keras.model.one_pass_adam import OnePassAdam
-from egan_keras.model.steps import BACKEND, execution_options
+from egan_keras.model.step import BACKEND, Step
 from egan_keras.model.validation import ValidationMetrics
 
 RECIPE_ADAM = "recipe"
@@ -21,7 +23,13 @@ class TwoOptimizers(keras.Model):
 
     Args:
         **kwargs: Arguments of `keras.Model`.
+
+    Attributes:
+        attachments: Functions from a model to options of `keras.Model.compile`, called
+            whenever a model is compiled. What is rare is attached here from outside.
     """
+
+    attachments: ClassVar[list[Callable[[keras.Model], dict]]] = []
 
     def compile(
         self,
@@ -45,15 +53,12 @@ class TwoOptimizers(keras.Model):
             **kwargs: Further arguments of `keras.Model.compile`. Where they do not say
                 otherwise, `steps_per_execution` is 8 (1 on PyTorch), so that callbacks
                 hear of every eighth batch, and `jit_compile` is off but on JAX: XLA
-                makes both recipes slower on CPUs. With several replicas of a
-                `tf.distribute` strategy `steps_per_execution` is always 1. Under the
-                policy `mixed_float16` both optimizers scale their losses, unless
-                `auto_scale_loss=False`.
+                makes both recipes slower on CPUs. Under the policy `mixed_float16`
+                both optimizers scale their losses, unless `auto_scale_loss=False`.
 
         Raises:
             ValueError: If the loss is unknown, one optimizer is given for both, or the
-                model was built in the scope of a `tf.distribute` strategy other than
-                `MirroredStrategy`.
+                model is on devices that do not train it.
         """
         if "optimizer" in kwargs or (
             isinstance(discriminator_optimizer, keras.optimizers.Optimizer)
@@ -68,11 +73,9 @@ class TwoOptimizers(keras.Model):
         self.adversarial_loss = losses.get(loss or self.choices.loss)
         self._validation = ValidationMetrics(metrics)
         rate = self.choices.discriminator_learning_rate
-        options = {
-            **execution_options(),
-            **kwargs,
-            **distribution.execution_options(self),
-        }
+        options = {**Step.execution_options(), **kwargs}
+        for attach in self.attachments:
+            options.update(attach(self))
         super().compile(_optimizer(discriminator_optimizer, rate), **options)
         rate = self.choices.generator_learning_rate
         self.generator_optimizer = self._scaled(

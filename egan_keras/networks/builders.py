@@ -76,16 +76,16 @@ def build(
             "Images must be RGB; expected image_shape=(height, width, 3). "
             f"Received: image_shape={image_shape}."
         )
-    encoder, critic = Backbone.parse(encoder), Backbone.parse(discriminator)
+    encoder, backbone = Backbone.parse(encoder), Backbone.parse(discriminator)
     built = build_discriminator(
-        critic, recipe, image_shape, weights=_weights_of(critic, weights)
+        backbone, recipe, image_shape, weights=_weights_of(backbone, weights)
     )
     generator = build_generator(
         encoder,
         recipe,
         built,
         weights=_weights_of(encoder, weights),
-        share_stem=encoder == critic,
+        share_stem=encoder == backbone,
     )
     return generator, built
 

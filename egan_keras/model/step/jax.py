@@ -12,17 +12,22 @@ import keras
 import numpy as np
 from jax import numpy as jnp
 
-from egan_keras import features, losses
-from egan_keras.model.play import play, points_between
+from egan_keras import accelerators, losses
+from egan_keras.model.step.forward import forward, points_between, with_losses
 from egan_keras.networks import in_full_precision
 
 
-class StatelessSteps:
-    """The steps of a backend that does not change variables in place."""
+class Step:
+    """The step of JAX, from state to state, see `protocol.Step`."""
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
         self._penalty_seeds = keras.random.SeedGenerator()
+
+    @staticmethod
+    def execution_options() -> dict:
+        """Returns how `keras.Model.compile` is told to run steps, where not told."""
+        return {"jit_compile": True, "steps_per_execution": 8}
 
     @property
     def non_trainable_variables(self) -> list:
@@ -50,10 +55,9 @@ class StatelessSteps:
         super().make_train_function(force)
         if (
             self.steps_per_execution == 1
-            or not features.has_accelerator()
+            or not accelerators.has_accelerator()
             or not self.jit_compile
             or self.run_eagerly
-            or keras.distribution.distribution() is not None
         ):
             return
         compiled = jax.jit(self._steps_in_turn, donate_argnums=0)
@@ -96,7 +100,8 @@ class StatelessSteps:
                 strict=True,
             )
             with keras.StatelessScope(mapping, collect_losses=True) as scope:
-                outcome = self._play(*self.step_inputs(batch))
+                inputs = self.step_inputs(self.step_rows(batch))
+                outcome = with_losses(self, forward(self, *inputs))
                 # In float16, gradients of losses as they are would vanish.
                 scaled = (
                     self.optimizer.scale_loss(outcome["discriminator_loss"]),
@@ -131,17 +136,18 @@ class StatelessSteps:
         other = [*other[:count], *generator_values]
         return logs, (trainable, other, optimizer_values, metric_values)
 
-    def _play(self, majority, minority, known_minority) -> dict:
-        loss = self.adversarial_loss
-        outcome = play(self, majority, minority, known_minority)
-        if loss.gradient_penalty:
-            outcome["discriminator_loss"] += loss.gradient_penalty * _penalty(
-                self.discriminator.tail,
-                majority,
-                outcome["fake_features"],
-                self._penalty_seeds,
-            )
-        return outcome
+    def gradient_penalty(self, majority, fakes):
+        """Returns the gradient penalty at random points between majority and fakes."""
+        tail, seeds = self.discriminator.tail, self._penalty_seeds
+        real = [in_full_precision(each) for each in keras.tree.flatten(majority)]
+        share = keras.random.uniform((len(real[0]),), dtype=real[0].dtype, seed=seeds)
+        between = points_between(real, keras.tree.flatten(fakes), share)
+
+        def total_score(points):
+            inputs = keras.tree.pack_sequence_as(tail.input, points)
+            return jnp.sum(in_full_precision(tail(inputs, training=True)))
+
+        return losses.gradient_norm_penalty(jax.grad(total_score)(between))
 
     def _apply(self, optimizer, optimizer_values, gradients, trainable, tail) -> tuple:
         """Returns all trained values after one optimizer's step, and its own."""
@@ -174,6 +180,12 @@ class StatelessSteps:
             logs = self.update_validation_metrics(batch)
         return logs, (trainable, other, _values(scope, self.metrics_variables))
 
+    @staticmethod
+    def copies(variables: list[keras.Variable]) -> tuple[list, bool]:
+        """Returns copies of variables' values, and whether all numbers are finite."""
+        values, finite = _copies([variable.value for variable in variables])
+        return values, bool(finite)
+
 
 def _next(iterator: Iterator, count: int) -> list:
     return [next(iterator), *itertools.islice(iterator, count - 1)]
@@ -184,28 +196,11 @@ def _stacked(*arrays):
 
 
 @jax.jit
-def copies(values: list) -> tuple[list, jax.Array]:
-    """Returns copies on the device, and whether all numbers are finite.
-
-    Args:
-        values: Arrays.
-    """
+def _copies(values: list) -> tuple[list, jax.Array]:
+    # To fetch many small arrays from a GPU takes as long as many steps.
     finite = [jnp.isfinite(value).all() for value in values]
     return [jnp.copy(value) for value in values], jnp.stack(finite).all()
 
 
 def _values(scope: keras.StatelessScope, variables: list) -> list:
     return [scope.get_current_value(variable) for variable in variables]
-
-
-def _penalty(tail, majority, fakes, seeds):
-    """Returns the gradient penalty at random points between majority and fakes."""
-    real = [in_full_precision(each) for each in keras.tree.flatten(majority)]
-    share = keras.random.uniform((len(real[0]),), dtype=real[0].dtype, seed=seeds)
-    between = points_between(real, keras.tree.flatten(fakes), share)
-
-    def total_score(points):
-        inputs = keras.tree.pack_sequence_as(tail.input, points)
-        return jnp.sum(in_full_precision(tail(inputs, training=True)))
-
-    return losses.gradient_norm_penalty(jax.grad(total_score)(between))

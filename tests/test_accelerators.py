@@ -1,10 +1,14 @@
 """How TensorFlow treats GPUs, which are pretended here."""
 
+import importlib
+
 import keras
 import pytest
 import tensorflow as tf
 
-from egan_keras.features.devices import has_accelerator, share_accelerators
+import egan_keras as ek
+from egan_keras import features
+from egan_keras.accelerators import has_accelerator, share_accelerators
 
 
 @pytest.fixture
@@ -27,6 +31,24 @@ def told(monkeypatch):
 
 def test_tensorflow_takes_memory_as_it_needs_it(told):
     share_accelerators()
+    assert told == [("GPU:0", True), ("GPU:1", True)]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model: ek.Backbone.parse("MobileNet").build(32, weights=None),
+        lambda model: ek.EGAN.from_features(None, 8),
+        lambda model: ek.EGAN.from_config(model.get_config()),
+    ],
+    ids=["backbone", "features", "config"],
+)
+def test_what_builds_or_loads_networks_tells_it_and_importing_does_not(told, use):
+    importlib.reload(features)
+    assert told == []
+    model = ek.EGAN.from_features(None, 8)
+    told.clear()
+    use(model)
     assert told == [("GPU:0", True), ("GPU:1", True)]
 
 

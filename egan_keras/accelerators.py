@@ -8,7 +8,8 @@ def share_accelerators() -> None:
     """Keeps TensorFlow from taking the whole memory of the GPUs.
 
     Where it only reads data for another backend it sees none of them; where it trains
-    it takes memory as it needs it, unless TF_FORCE_GPU_ALLOW_GROWTH says otherwise.
+    it takes memory as it needs it, unless TF_FORCE_GPU_ALLOW_GROWTH says otherwise. To
+    be called before TensorFlow computes anything: what builds or loads networks does.
     """
     try:
         if keras.backend.backend() != "tensorflow":
