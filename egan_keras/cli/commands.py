@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Who read the output, such as `head`, has gone. Nothing is left to flush.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ImportError) as error:
             if arguments.traceback:
                 raise
             print(f"{name}: error: {error}", file=sys.stderr)

@@ -4,6 +4,8 @@ import os
 import sys
 import tempfile
 
+from egan_keras.backend import import_keras
+
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
@@ -15,8 +17,7 @@ def start_keras() -> None:
     set; otherwise it is set to 2, errors only.
     """
     if LOG_LEVEL in os.environ:
-        import keras  # noqa: F401
-
+        import_keras()
         return
     os.environ[LOG_LEVEL] = "2"
     sys.stderr.flush()
@@ -25,9 +26,7 @@ def start_keras() -> None:
         os.dup2(held_back.fileno(), 2)
         started = False
         try:
-            import keras
-
-            keras.ops.zeros(1)
+            import_keras().ops.zeros(1)
             started = True
         finally:
             os.dup2(stderr, 2)

@@ -1,7 +1,7 @@
 """Image files as an array of images that are decoded when asked for."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -26,8 +26,8 @@ class ImageFiles(LazyRows):
             every image is stretched.
 
     Raises:
-        ValueError: if `image_size` is not one or two positive ints; on reading, if a
-            file cannot be read.
+        ValueError: if `image_size` is not one or two positive ints, or `paths` are no
+            paths; on reading, if a file cannot be read.
 
     >>> images = ImageFiles(["a.png", "b.png"], 96)
     >>> images.shape
@@ -38,6 +38,7 @@ class ImageFiles(LazyRows):
         self, paths: Sequence[str | PathLike[str]], image_size: ImageSize
     ) -> None:
         size = check_image_size(image_size)
+        paths = _checked(paths)
         if size is None:
             raise ValueError(
                 "Files that are not opened yet have no size of their own; expected "
@@ -73,3 +74,17 @@ class ImageFiles(LazyRows):
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         return decode_batch([Path(self._paths[row]) for row in rows], self._size)[0]
+
+
+def _checked(paths: Sequence[str | PathLike[str]]) -> list[str | PathLike[str]]:
+    """Refuse what is not several paths, such as one alone."""
+    is_one = isinstance(paths, str | PathLike | bytes)
+    several = [] if is_one or not isinstance(paths, Iterable) else list(paths)
+    wrong = [path for path in several if not isinstance(path, str | PathLike)]
+    if is_one or not isinstance(paths, Iterable) or wrong:
+        raise ValueError(
+            "The images must be a list of paths of files. Received: "
+            f"paths={(wrong or [paths])[0]!r}. Pass [path] for one file, the column of "
+            "a table, or ek.data.find_images(folder) for all files below a folder."
+        )
+    return several
