@@ -9,6 +9,7 @@ when its score is below the model's threshold.
 import sys
 from pathlib import Path
 
+from egan_keras.backend import import_keras
 from egan_keras.version import __version__ as __version__
 
 # The command line imports what it needs by itself, after it has read its arguments:
@@ -16,6 +17,8 @@ from egan_keras.version import __version__ as __version__
 _PROGRAM = Path(*sys.argv[:1]).name in ("egan-keras", "egan-keras.exe")
 _MODULE = ("-m", "egan_keras") in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
 if not (_PROGRAM or (_MODULE and sys.argv[:1] == ["-m"])):
+    import_keras()
+
     from egan_keras import devices as devices  # attaches itself to EGAN
     from egan_keras.backbones import Backbone, cut
     from egan_keras.data import (

@@ -158,10 +158,12 @@ class Backbone:
             A Keras model from (n, size, size, 3) preprocessed images to feature maps.
 
         Raises:
-            ValueError: If `size` is below `minimum_size`.
+            ValueError: If `size` is below `minimum_size`, or Keras is set to channels
+                first.
             FileNotFoundError: If `weights` names a file that does not exist.
             OSError: If the ImageNet weights are neither on disk nor to be downloaded.
         """
+        _check_data_format()
         if size < self.minimum_size:
             raise ValueError(
                 f"Images are too small for the backbone {self.name}; expected sides "
@@ -211,8 +213,24 @@ class Backbone:
             ) from error
 
 
+def _check_data_format() -> None:
+    """Refuses to build what expects images (n, 3, h, w), which are not had anywhere."""
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "Keras is set to images with their channels first; expected "
+            'image_data_format="channels_last". Received: '
+            f'"{keras.config.image_data_format()}", from keras.json in the folder '
+            f"{_keras_folder()} or from the program. Change it there, or call "
+            'keras.config.set_image_data_format("channels_last") first.'
+        )
+
+
+def _keras_folder() -> Path:
+    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+
+
 def _weights_folder() -> Path:
-    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+    return _keras_folder() / "models"
 
 
 def _parse_option(item: str, spec: str) -> tuple[str, object]:

@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from egan_keras.backend import import_keras
+
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 _CHATTER = re.compile(
@@ -140,9 +142,7 @@ def start_keras() -> None:
     """Imports Keras and finds the devices, and says so, since it takes seconds."""
     if "keras" not in sys.modules:
         tell("Starting Keras", file=sys.stderr)
-    import keras
-
-    keras.ops.zeros(1)
+    import_keras().ops.zeros(1)
 
 
 def tell(doing: str, *, file: TextIO | None = None) -> None:

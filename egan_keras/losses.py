@@ -186,7 +186,7 @@ def get(loss: "str | AdversarialLoss") -> AdversarialLoss:
     """
     if isinstance(loss, AdversarialLoss):
         return loss
-    if loss in BY_NAME:
+    if isinstance(loss, str) and loss in BY_NAME:
         return BY_NAME[loss]()
     raise ValueError(
         f"Unknown adversarial loss; expected one of {', '.join(BY_NAME)} or an "

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras.utils import image_dataset_from_directory
+from keras.utils import PyDataset, image_dataset_from_directory
 from PIL import Image
 
-from egan_keras.data import labelled_batches
+from egan_keras.data import ImageBatches, labelled_batches
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 3), dtype=np.uint8)
 LABELS = np.array([0, 1] * 5)
@@ -148,3 +148,77 @@ def test_labels_are_wanted_exactly_once():
 def test_a_batch_holds_at_least_one_image():
     with pytest.raises(ValueError, match="at least 1.*batch_size=0"):
         labelled_batches(IMAGES, LABELS, batch_size=0)
+
+
+class Sequence(PyDataset):
+    """Batches by their number, as Keras has them."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, number):
+        rows = slice(4 * number, 4 * number + 4)
+        return IMAGES[rows], LABELS[rows]
+
+
+class Loader:
+    """Batches as PyTorch's DataLoader gives them."""
+
+    dataset = None
+
+    def __len__(self):
+        return 3
+
+    def __iter__(self):
+        return (Sequence()[number] for number in range(3))
+
+
+@pytest.mark.parametrize("make", [Sequence, Loader])
+def test_batches_of_keras_and_pytorch_are_taken(make):
+    assert_same_images(labelled_batches(make()))
+    images = ImageBatches(make(), (8, 8, 3), batch_size=2)
+    np.testing.assert_array_equal(np.concatenate(list(images)), IMAGES)
+    with pytest.raises(ValueError, match="Labels are given twice"):
+        labelled_batches(make(), LABELS)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: x.batch(3),
+        lambda x: x,
+        lambda x: x.map(lambda images, labels: images),
+        lambda x: (images for images, _ in x.batch(3)),
+        lambda x: ((images, labels) for images, labels in x.batch(3)),
+    ],
+)
+def test_images_are_taken_out_of_whatever_gives_them(make):
+    images = ImageBatches(make(pairs()), (8, 8, 3), batch_size=4)
+    np.testing.assert_array_equal(np.concatenate(list(images)), IMAGES)
+
+
+def test_endless_images_are_refused_where_they_must_end():
+    with pytest.raises(ValueError, match="dataset is infinite"):
+        ImageBatches(pairs().repeat(), (8, 8, 3), batch_size=4)
+    endless = ImageBatches(pairs().repeat(), (8, 8, 3), batch_size=4, must_end=False)
+    assert endless.n_batches is None and len(next(iter(endless))) == 4
+
+
+def test_images_of_one_colour_are_counted_and_refused_if_all_are():
+    images = IMAGES.copy()
+    images[2], images[5] = 9, 7
+    with pytest.warns(UserWarning, match="2 of 10 images are of one colour"):
+        labelled_batches(images, LABELS)
+    with pytest.warns(UserWarning, match="2 of 10 images are of one colour"):
+        list(labelled_batches(pairs(images=images)))
+    blank = np.zeros_like(IMAGES)
+    with pytest.raises(ValueError, match="10 of 10 images are of one colour"):
+        labelled_batches(blank, LABELS)
+    with pytest.raises(ValueError, match="10 of 10 images are of one colour"):
+        list(labelled_batches(pairs(images=blank)))
+
+
+def test_a_dataset_of_pixels_in_0_to_1_is_warned_of_once():
+    with pytest.warns(UserWarning, match="multiply by 255") as warned:
+        list(labelled_batches(pairs(images=IMAGES / 255.0).batch(2)))
+    assert len(warned) == 1

@@ -41,9 +41,9 @@ def test_image_dataset_from_directory(build_tiny, few_ones, tmp_path):
         tmp_path, image_size=(32, 32), verbose=False, shuffle=False
     )
     model = build_tiny()
+    assert model.calibrate(dataset, specificity=0.9).n_majority == 100
     history = model.fit(dataset, epochs=1, verbose=0, validation_data=dataset)
     assert "val_auroc" in history.history
-    assert model.calibrate(dataset, specificity=0.9).n_majority == 100
 
 
 def test_validation_as_dataset_equals_arrays(build_tiny, few_ones, digits):

@@ -47,7 +47,7 @@ def test_loading_restores_scores_threshold_and_both_optimizers(
 ):
     model = build_tiny(recipe)
     model.fit(*few_ones, epochs=2, verbose=0)
-    model.calibrate(digits[0][-200:], digits[1][-200:], specificity=0.9)
+    model.calibrate(digits[0][210:], digits[1][210:], specificity=0.9)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     images = digits[0][:40]
@@ -318,7 +318,8 @@ def test_one_optimizer_for_both_networks_is_refused(build_tiny):
 def test_loading_weights_resets_the_threshold(build_tiny, few_ones, digits, tmp_path):
     model = build_tiny()
     model.fit(*few_ones, epochs=1, verbose=0)
-    model.calibrate(*digits, specificity=0.9)
+    model.calibrate(digits[0][210:], digits[1][210:], specificity=0.9)
+    assert model.threshold != 0
     model.save_weights(tmp_path / "model.weights.h5")
     model.load_weights(tmp_path / "model.weights.h5")
     assert model.threshold == 0
@@ -327,7 +328,7 @@ def test_loading_weights_resets_the_threshold(build_tiny, few_ones, digits, tmp_
 def test_fitting_again_resets_the_threshold(build_tiny, few_ones, digits):
     model = build_tiny()
     model.fit(*few_ones, epochs=1, verbose=0)
-    model.calibrate(*digits, specificity=0.9)
+    model.calibrate(digits[0][210:], digits[1][210:], specificity=0.9)
     assert model.threshold != 0
     model.fit(*few_ones, epochs=1, verbose=0)
     assert model.threshold == 0 and model.calibration is None
@@ -336,10 +337,11 @@ def test_fitting_again_resets_the_threshold(build_tiny, few_ones, digits):
 def test_calibration_uses_the_scores_that_predict_gives(build_tiny, few_ones, digits):
     model = build_tiny()
     model.fit(*few_ones, epochs=1, verbose=0)
-    calibration = model.calibrate(*digits, criterion="youden")
-    assert calibration.n_minority == digits[1].sum()
+    images, labels = digits[0][210:], digits[1][210:]
+    calibration = model.calibrate(images, labels, criterion="youden")
+    assert calibration.n_minority == labels.sum()
     expected = ek.thresholds.calibrate(
-        predict(model, digits[0])[:, 0], digits[1], criterion="youden"
+        predict(model, images)[:, 0], labels, criterion="youden"
     )
     assert np.isclose(model.threshold, expected.threshold, atol=1e-5)
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from egan_keras import data
+
 
 def check_features(
     train_features: np.ndarray, train_labels: np.ndarray, test_features: np.ndarray
@@ -19,12 +21,12 @@ def check_features(
         and the test features.
 
     Raises:
-        ValueError: if the shapes disagree, a class is missing, or features are no
-            finite real numbers.
+        ValueError: if the shapes disagree, labels are refused by `data.check_labels`, a
+            class is missing, or features are no finite real numbers.
     """
     train_features = np.asarray(train_features)
     test_features = np.asarray(test_features)
-    train_labels = np.asarray(train_labels).ravel()
+    train_labels = data.as_column(train_labels)
     if (
         train_features.ndim != 2
         or test_features.ndim != 2
@@ -37,8 +39,9 @@ def check_features(
             f"train_labels={train_labels.shape}, test_features={test_features.shape}. "
             "Flatten each image's features to one row."
         )
+    train_labels = data.check_labels(train_labels, len(train_features))
     classes = np.unique(train_labels)
-    if not np.array_equal(classes, [0, 1]):
+    if len(classes) < 2:
         raise ValueError(
             "A baseline needs both classes: expected labels 0 (majority) and "
             f"1 (minority). Received: train_labels with values {classes[:5].tolist()}. "

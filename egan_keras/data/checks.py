@@ -9,6 +9,9 @@ from egan_keras.data.arrays import as_array
 from egan_keras.data.lazy import LazyRows, as_lazy, in_batches
 
 _ROWS_CHECKED_AT_ONCE = 1024
+_ROWS_LOOKED_AT = 64
+# What the shades of 12-bit images become where they are divided as if they had 16.
+_VERY_DARK = 16
 
 
 class PixelCheck:
@@ -34,15 +37,15 @@ class PixelCheck:
             ValueError: as `check_images` does.
 
         Warns:
-            UserWarning: for the first batch whose pixels all lie in 0..1.
+            UserWarning: for the first batch whose pixels all lie in 0..1, or far below
+                255.
         """
         if self._image_shape is not None and len(self._image_shape) == 1:
             return check_rows(images, self._image_shape[0])
         images = as_array(images)
         check_shape(images.shape, self._image_shape)
         low, high = _pixel_range(images)
-        # Bytes that are all 1 are an image of one colour, and may be meant.
-        if high <= 1 and (low < high if images.dtype.kind in "iu" else high > 0):
+        if low < high <= _VERY_DARK or (0 < high <= 1 and images.dtype.kind == "f"):
             self._warn(low, high)
         if images.dtype.kind in "iu":
             images = images.astype(np.uint8, copy=False)
@@ -67,13 +70,15 @@ class PixelCheck:
         return images
 
     def _warn(self, low: float, high: float) -> None:
-        if not self._is_warned:
-            self._is_warned = True
-            warnings.warn(
-                "All pixels lie in 0..1, expected 0..255; multiply by 255. Received: "
-                f"images with minimum {low} and maximum {high}.",
-                stacklevel=3,
-            )
+        if self._is_warned:
+            return
+        self._is_warned = True
+        advice = "multiply by 255" if high <= 1 else "look at how they were read"
+        warnings.warn(
+            f"All pixels lie in 0..{max(1, high):g}, expected 0..255; {advice}. "
+            f"Received: images with minimum {low} and maximum {high}.",
+            stacklevel=3,
+        )
 
     def tell_of_blank(self, *, refuse: bool = True) -> None:
         """Tells of images of one colour, once all images have been seen.
@@ -125,7 +130,7 @@ def check_images(
             than expected, not numbers, NaN or infinite, or outside 0..255.
 
     Warns:
-        UserWarning: if the pixels all lie in 0..1.
+        UserWarning: if the pixels all lie in 0..1, or far below 255.
 
     >>> check_images(np.zeros((2, 8, 8, 3), np.uint8)).shape
     (2, 8, 8, 3)
@@ -165,15 +170,15 @@ def check_rows(rows: Any, size: int) -> np.ndarray:
 def _pixel_range(images: np.ndarray) -> tuple[float, float]:
     """Return the smallest and largest pixel; refuse what pixels cannot be.
 
-    Of bytes it may be (0, 2) where they are not all 0 or 1, which is found at once.
+    Of bytes it may be (0, 255), where a look at some tells that they are not dark.
     """
     if images.dtype.kind not in "iuf":
         raise ValueError(
             "Images must be uint8 or float pixels in 0..255. Received: "
             f"images.dtype={images.dtype}. Convert them to uint8."
         )
-    if images.dtype == np.uint8 and images[:_ROWS_CHECKED_AT_ONCE].max() > 1:
-        return 0, 2
+    if images.dtype == np.uint8 and images[:_ROWS_LOOKED_AT].max() > _VERY_DARK:
+        return 0, 255
     low, high = images.min(), images.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -31,8 +31,8 @@ class ImageFiles(LazyRows):
         gray_range: as for `read_images`.
 
     Raises:
-        ValueError: if `image_size` is not one or two positive ints; on reading, for
-            the files that `read_images` refuses.
+        ValueError: if `image_size` is not one or two positive ints, or `paths` are no
+            paths; on reading, for the files that `read_images` refuses.
 
     >>> images = ImageFiles(["a.png", "b.png"], 96)
     >>> images.shape
@@ -48,6 +48,7 @@ class ImageFiles(LazyRows):
         _depths_are_checked: bool = False,
     ) -> None:
         size = check_image_size(image_size)
+        paths = _checked(paths)
         if size is None:
             raise ValueError(
                 "Files that are not opened yet have no size of their own; expected "
@@ -94,3 +95,17 @@ class ImageFiles(LazyRows):
                 self._depths_are_checked = True
         paths = [Path(self._paths[row]) for row in rows]
         return decode_batch(paths, self._size, self._gray_range)[0]
+
+
+def _checked(paths: Sequence[str | PathLike[str]]) -> list[str | PathLike[str]]:
+    """Refuse what is not several paths, such as one alone."""
+    is_one = isinstance(paths, str | PathLike | bytes)
+    several = [] if is_one or not isinstance(paths, Iterable) else list(paths)
+    wrong = [path for path in several if not isinstance(path, str | PathLike)]
+    if is_one or not isinstance(paths, Iterable) or wrong:
+        raise ValueError(
+            "The images must be a list of paths of files. Received: "
+            f"paths={(wrong or [paths])[0]!r}. Pass [path] for one file, the column of "
+            "a table, or ek.data.find_images(folder) for all files below a folder."
+        )
+    return several

@@ -105,7 +105,8 @@ def check_both_classes(labels: np.ndarray) -> None:
 
 
 def _is_label(label: Any) -> bool:
-    return isinstance(label, int | float | np.generic) and label in (0, 1)
+    is_number = isinstance(label, int | float | np.floating | np.integer | np.bool_)
+    return is_number and label in (0, 1)
 
 
 def _advice(wrong: list[str]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from egan_keras.data import check_images
 from egan_keras.data.lazy import LazyRows, in_batches
 from egan_keras.exporting.metadata import read_metadata
 from egan_keras.thresholds import Calibration
@@ -86,7 +87,11 @@ class TFLiteModel:
             images: RGB pixels 0..255, (n, height, width, 3), uint8 or float.
             batch_size: Images scored at once where the model's batch is free.
             verbose: Ignored; for `evaluate`, which calls Keras models alike.
+
+        Raises:
+            ValueError: If they are not images as described.
         """
+        images = check_images(images, image_shape=self.image_shape)
         return np.concatenate(
             [self.predict_on_batch(part) for part in in_batches(images, batch_size)]
         )

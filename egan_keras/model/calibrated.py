@@ -176,7 +176,7 @@ class Calibrated(keras.Model):
         """Returns what the weights that make the scores are recognised by."""
         digest = hashlib.sha256()
         for weight in self.discriminator.weights:
-            array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+            array = np.ascontiguousarray(weight.numpy())
             digest.update(f"{array.shape} {array.dtype}".encode())
             digest.update(array.tobytes())
         return digest.hexdigest()[:32]

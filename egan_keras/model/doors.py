@@ -67,6 +67,20 @@ class KerasDoors(keras.Model):
         )
 
 
+def check_not_hdf5(discriminator: dict) -> None:
+    """Refuses to be saved as HDF5 by `keras.saving.save_model`.
+
+    Args:
+        discriminator: Its configuration, which Keras writes in an older form there.
+
+    Raises:
+        ValueError: If it is in that form.
+    """
+    layers = discriminator["config"]["stem"]["config"]["layers"]
+    if "registered_name" not in layers[0]:
+        refuse_hdf5("the file to save")
+
+
 def refuse_hdf5(filepath) -> None:
     """Says that a model is not saved as HDF5, which Keras itself could not load.
 

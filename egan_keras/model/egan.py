@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from egan_keras import accelerators, data, networks, thresholds
-from egan_keras.model.doors import KerasDoors
+from egan_keras.model import doors
 from egan_keras.model.fakes import check_fakes
 from egan_keras.model.trainer import AdversarialTrainer
 
@@ -15,7 +15,7 @@ _BATCH_SIZE = 32
 
 
 @keras.saving.register_keras_serializable("egan_keras")
-class EGAN(KerasDoors, AdversarialTrainer):
+class EGAN(doors.KerasDoors, AdversarialTrainer):
     """Finds the rare class: scores images, high for majority and low for minority.
 
     Okerinde et al., eGAN: Unsupervised approach to class imbalance using transfer
@@ -247,11 +247,17 @@ class EGAN(KerasDoors, AdversarialTrainer):
         super().load_weights(filepath, **kwargs)
 
     def get_config(self) -> dict:
-        """Returns the arguments of the constructor, serialised."""
+        """Returns the arguments of the constructor, serialised.
+
+        Raises:
+            ValueError: If Keras asks in order to write an HDF5 file.
+        """
         calibration = self.calibration
+        discriminator = keras.saving.serialize_keras_object(self.discriminator)
+        doors.check_not_hdf5(discriminator)
         return {
             **super().get_config(),
-            "discriminator": keras.saving.serialize_keras_object(self.discriminator),
+            "discriminator": discriminator,
             "generator": keras.saving.serialize_keras_object(self.generator),
             "shared": networks.shared_names(self.generator, self.discriminator),
             "recipe": dataclasses.asdict(self.choices),

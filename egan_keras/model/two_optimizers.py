@@ -57,8 +57,9 @@ class TwoOptimizers(keras.Model):
                 both optimizers scale their losses, unless `auto_scale_loss=False`.
 
         Raises:
-            ValueError: If the loss is unknown, one optimizer is given for both, or the
-                model is on devices that do not train it.
+            ValueError: If the loss is unknown, one optimizer is given for both or none
+                for one, an argument of Keras's has no meaning here, or the model is on
+                devices that do not train it.
         """
         if "optimizer" in kwargs or (
             isinstance(discriminator_optimizer, keras.optimizers.Optimizer)
@@ -70,16 +71,26 @@ class TwoOptimizers(keras.Model):
                 f"names. Received: optimizer={kwargs.get('optimizer')!r}, "
                 f"discriminator_optimizer={discriminator_optimizer!r}."
             )
-        self.adversarial_loss = losses.get(loss or self.choices.loss)
+        _check_meaning(kwargs)
+        choices = self.choices
+        own_optimizer = _optimizer(
+            "discriminator_optimizer",
+            discriminator_optimizer,
+            choices.discriminator_learning_rate,
+        )
+        generators_optimizer = _optimizer(
+            "generator_optimizer",
+            generator_optimizer,
+            choices.generator_learning_rate,
+        )
+        self.adversarial_loss = losses.get(loss or choices.loss)
         self._validation = ValidationMetrics(metrics)
-        rate = self.choices.discriminator_learning_rate
         options = {**Step.execution_options(), **kwargs}
         for attach in self.attachments:
             options.update(attach(self))
-        super().compile(_optimizer(discriminator_optimizer, rate), **options)
-        rate = self.choices.generator_learning_rate
+        super().compile(own_optimizer, **options)
         self.generator_optimizer = self._scaled(
-            _optimizer(generator_optimizer, rate), kwargs.get("auto_scale_loss", True)
+            generators_optimizer, kwargs.get("auto_scale_loss", True)
         )
         # Optimizers that are not built lose their state silently when a model is
         # loaded or resumed.
@@ -119,10 +130,30 @@ class TwoOptimizers(keras.Model):
         self.compile(**arguments)
 
 
-def _optimizer(optimizer, learning_rate: float) -> keras.optimizers.Optimizer:
+def _check_meaning(options: dict) -> None:
+    for name in ("loss_weights", "weighted_metrics"):
+        if options.get(name) is not None:
+            raise ValueError(
+                f"compile does not take {name}: there is one adversarial loss, and "
+                f"images have no weights. Received: {name}={options[name]!r}. Leave it "
+                "out."
+            )
+
+
+def _optimizer(
+    name: str, optimizer, learning_rate: float
+) -> keras.optimizers.Optimizer:
     if isinstance(optimizer, str) and optimizer == RECIPE_ADAM:
         return OnePassAdam(learning_rate)
-    return keras.optimizers.get(optimizer)
+    try:
+        return keras.optimizers.get(optimizer)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"`{name}` is no optimizer; expected one of Keras's, its name, or "
+            f"'recipe'. Received: {name}={optimizer!r}. Each network has one of its "
+            "own: compile(discriminator_optimizer=..., generator_optimizer=..., "
+            "loss=..., metrics=[...])."
+        ) from error
 
 
 def _serialized(optimizer: keras.optimizers.Optimizer) -> dict:

@@ -32,7 +32,8 @@ class ValidationMetrics:
     """
 
     def __init__(self, metrics: list | None = None) -> None:
-        self.for_both = [_as_metric(metric) for metric in metrics or []]
+        metrics = keras.tree.flatten(metrics or [])
+        self.for_both = [_as_metric(metric) for metric in metrics]
         self._majority = [
             keras.metrics.Mean(name="majority_score"),
             keras.metrics.Mean(name="specificity"),

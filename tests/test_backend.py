@@ -1,0 +1,27 @@
+"""A backend that is not there ends in one sentence."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("arguments", [["-c", "import egan_keras"], None])
+def test_an_absent_backend_is_told_of(arguments, tmp_path):
+    (tmp_path / "keras.json").write_text('{"backend": "none_such"}')
+    train = ["-m", "egan_keras", "train", "--majority", "a", "--minority", "b"]
+    options = ["--data", str(tmp_path), "--out", str(tmp_path / "run")]
+    environment = {**os.environ, "KERAS_HOME": str(tmp_path)}
+    environment.pop("KERAS_BACKEND", None)
+    done = subprocess.run(
+        [sys.executable, *(arguments or [*train, *options])],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert "Keras cannot start on the backend that was asked for" in last
+    assert str(tmp_path / "keras.json") in last and "KERAS_BACKEND=tensorflow" in last
+    if arguments is None:
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
