@@ -11,7 +11,17 @@ from egan_keras.evaluation import versions
 def config(**changes):
     values = {
         "command": "egan-keras train",
-        "options": {"seed": 3, "minority": ["b"]},
+        "options": {
+            "data": "/images",
+            "majority": ["a"],
+            "minority": ["b"],
+            "minority_count": 1,
+            "ratio": None,
+            "validation_fraction": 0.2,
+            "test_fraction": 0.2,
+            "seed": 3,
+            "prevalence": None,
+        },
         "recipe": {"name": "default"},
         "image_shape": [32, 32, 3],
         "versions": versions(),

@@ -7,8 +7,8 @@ import egan_keras
 
 PACKAGE = Path(egan_keras.__file__).parent
 ROOMS = (
-    "version text files losses thresholds metrics data backbones networks features "
-    "model evaluation baselines exporting tuning experiments cli"
+    "version text files schemas losses thresholds metrics data backbones networks "
+    "features model evaluation baselines exporting tuning experiments cli"
 ).split()
 MAY_IMPORT_TENSORFLOW = {"data", "features", "exporting", "model"}
 FILES = sorted(PACKAGE.rglob("*.py"))

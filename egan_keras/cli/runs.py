@@ -11,13 +11,48 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from egan_keras import schemas
 from egan_keras.cli.starting import start_keras
+from egan_keras.schemas import COUNT, NAMES, SHARE, TEXT, listed, mapped, optional
 
 MODEL = "model.keras"
 CONFIG = "config.json"
 HISTORY = "history.csv"
 REPORT = "report.json"
 PLOTS = "plots"
+
+# Below ROOT, and nowhere else.
+_PATH = {**TEXT, "pattern": r"^(?!/)(?!(.*/)?\.\.(/|$))"}
+_FILES = mapped(listed(_PATH))
+_OPTIONS = {
+    "data": TEXT,
+    "majority": NAMES,
+    "minority": NAMES,
+    "minority_count": optional(COUNT),
+    "ratio": optional(schemas.NOT_NEGATIVE),
+    "validation_fraction": SHARE,
+    "test_fraction": SHARE,
+    "seed": COUNT,
+    "prevalence": optional(SHARE),
+}
+_CONFIG = schemas.record(
+    {
+        "command": TEXT,
+        "options": schemas.record(_OPTIONS),
+        "recipe": schemas.ANYTHING,
+        "image_shape": {**listed({**COUNT, "minimum": 1}, at_least=3), "maxItems": 3},
+        "versions": mapped(TEXT),
+        "files": schemas.record(
+            {"train": _FILES, "validation": _FILES, "test": _FILES}
+        ),
+        "skipped": listed(TEXT),
+    },
+    {
+        "epochs_completed": COUNT,
+        "interrupted": schemas.BOOLEAN,
+        "diverged_in_epoch": optional(COUNT),
+    },
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +99,7 @@ class RunConfig:
         """
         path = _existing(run, CONFIG)
         try:
-            values = json.loads(path.read_text("utf-8"))
-            return cls(**values)
+            return cls(**schemas.read(path, _CONFIG))
         except (ValueError, TypeError) as error:
             raise ValueError(
                 "The configuration of the run cannot be read; expected what "
@@ -213,7 +247,9 @@ def load_model(run: Path) -> Any:
     import keras
 
     from egan_keras.model import EGAN  # registers the classes, too
+    from egan_keras.model.archive import check_archive
 
+    check_archive(path)
     try:
         model = keras.saving.load_model(path)
     # Keras answers damaged files with many types of exception.
