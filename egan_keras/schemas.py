@@ -52,13 +52,16 @@ NUMBER = {"type": "number", "minimum": -_LARGEST, "maximum": _LARGEST}
 NOT_NEGATIVE = {**NUMBER, "minimum": 0}
 SHARE = {**NUMBER, "minimum": 0, "maximum": 1}
 COUNT = {"type": "integer", "minimum": 0, "maximum": 2**53}
-TEXT = {"type": "string", "maxLength": 10_000}
+TEXT = {"type": "string", "maxLength": 100_000}
+# Below a folder, and nowhere else.
+PATH = {**TEXT, "pattern": r"^(?!/)(?!([\s\S]*/)?\.\.(/|$))[^\0]+$"}
 NAMES = listed({**TEXT, "minLength": 1}, at_least=1)
+# Of an image, in pixels.
+SIDE = {"type": "integer", "minimum": 1, "maximum": 2**15}
 BOOLEAN = {"type": "boolean"}
 ANYTHING = {"type": "object"}
 
 _INSIDE = {**SHARE, "exclusiveMinimum": True, "exclusiveMaximum": True}
-_SIDE = {"type": "integer", "minimum": 1, "maximum": 2**15}
 
 CALIBRATION = record(
     {
@@ -80,7 +83,7 @@ METADATA = record(
             {
                 "shape": {
                     "type": "array",
-                    "items": [optional(_SIDE), _SIDE, _SIDE, {"enum": [3]}],
+                    "items": [optional(SIDE), SIDE, SIDE, {"enum": [3]}],
                     "minItems": 4,
                     "maxItems": 4,
                 },
@@ -120,7 +123,7 @@ BESIDE = record(
                 "tolerance": NOT_NEGATIVE,
                 "images": listed(
                     record(
-                        {"file": TEXT, "score": NUMBER, "is_minority": {"enum": [0, 1]}}
+                        {"file": PATH, "score": NUMBER, "is_minority": {"enum": [0, 1]}}
                     )
                 ),
             }

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from model import check, load, read, try_in_child
+from text import printable
 
 _DESCRIPTION = """\
 Measure latency, images a second, memory and loading time of an exported model.
@@ -44,8 +45,10 @@ def main() -> int:
             _in_new_process(path, threads, arguments.runs)
             for threads in arguments.threads
         ]
+    except KeyboardInterrupt:
+        return 130
     except (OSError, ValueError, BrokenProcessPool) as error:
-        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
+        print(f"{Path(sys.argv[0]).name}: error: {printable(error)}", file=sys.stderr)
         return 2
     if arguments.json:
         trial = None if arguments.trust else round(trial_ms, 1)

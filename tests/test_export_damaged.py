@@ -41,7 +41,9 @@ def changed(data):
 @pytest.fixture
 def kit(monkeypatch):
     """The kit's own modules, taken out again after the test."""
-    names = ("flatbuffer", "structure", "description", "model", "images", "golden")
+    names = (
+        "flatbuffer structure threshold schemas text description model images golden"
+    ).split()
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.syspath_prepend(str(KIT))

@@ -21,9 +21,7 @@ HISTORY = "history.csv"
 REPORT = "report.json"
 PLOTS = "plots"
 
-# Below ROOT, and nowhere else.
-_PATH = {**TEXT, "pattern": r"^(?!/)(?!(.*/)?\.\.(/|$))"}
-_FILES = mapped(listed(_PATH))
+_FILES = mapped(listed(schemas.PATH))
 _OPTIONS = {
     "data": TEXT,
     "majority": NAMES,
@@ -40,7 +38,7 @@ _CONFIG = schemas.record(
         "command": TEXT,
         "options": schemas.record(_OPTIONS),
         "recipe": schemas.ANYTHING,
-        "image_shape": {**listed({**COUNT, "minimum": 1}, at_least=3), "maxItems": 3},
+        "image_shape": {**listed(schemas.SIDE, at_least=3), "maxItems": 3},
         "versions": mapped(TEXT),
         "files": schemas.record(
             {"train": _FILES, "validation": _FILES, "test": _FILES}
