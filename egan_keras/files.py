@@ -17,6 +17,10 @@ _RENAME_EXCHANGE = 2
 _HASHED_AT_ONCE = 1024**2
 
 
+class FullDiskError(OSError):
+    """A disk without the space that is needed; the message says what to do."""
+
+
 def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> Path:
     """Writes a file under a temporary name beside its target, then renames it.
 
@@ -57,19 +61,20 @@ def telling_full_disk(path: str | os.PathLike):
     """Makes the error of a full disk name what was to be written, and what to do.
 
     Raises:
-        OSError: of the same number, in place of one for want of space.
+        FullDiskError: of the same number, in place of one for want of space.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        is_told = isinstance(error, FullDiskError)
+        if is_told or error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         folder = _existing_parent(Path(path))
-        raise OSError(
+        raise FullDiskError(
             error.errno,
             "The disk is full; expected room to write the file. Received: "
-            f"{free_bytes(folder) / 1e6:,.1f} MB free at {str(folder)!r}. Delete "
-            "something there, or name a folder on another disk",
+            f"{sized(free_bytes(folder))} free at {str(folder)!r}. Delete something "
+            "there, or name a folder on another disk",
             os.fspath(path),
         ) from error
 
@@ -83,17 +88,39 @@ def check_space(path: str | os.PathLike, n_bytes: float, what: str) -> None:
         what: what it is, for the message, such as "a run".
 
     Raises:
-        OSError: if there are fewer bytes free.
+        FullDiskError: if there are fewer bytes free.
     """
     folder = _existing_parent(Path(path))
     free = free_bytes(folder)
     if free < n_bytes:
-        raise OSError(
+        raise FullDiskError(
             errno.ENOSPC,
-            f"The disk lacks the space for {what}; expected {n_bytes / 1e6:,.1f} MB. "
-            f"Received: {free / 1e6:,.1f} MB free at {str(folder)!r}. Delete something "
-            "there, or name a folder on another disk",
+            f"The disk lacks the space for {what}; expected {sized(n_bytes)}. "
+            f"Received: {sized(free)} free at {str(folder)!r}. Delete something there, "
+            "or name a folder on another disk",
         )
+
+
+def sized(n_bytes: float) -> str:
+    """Returns a number of bytes in words.
+
+    >>> sized(1234), sized(2_345_678), sized(3e9)
+    ('1.2 kB', '2.3 MB', '3.0 GB')
+    """
+    unit, name = next(
+        (unit, name)
+        for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+        if n_bytes >= unit or name == "kB"
+    )
+    return f"{n_bytes / unit:,.1f} {name}"
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link, or a folder with all in it; nothing may be there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def free_bytes(folder: str | os.PathLike) -> int:

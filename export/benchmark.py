@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from model import check, load, read, try_in_child
+from output import without_messages
 from text import printable
 
 _DESCRIPTION = """\
@@ -77,7 +78,8 @@ def measure(path: Path, threads: int, runs: int) -> dict[str, float | None]:
         A row of the table; the memory is None where the system does not tell it.
     """
     started = time.perf_counter()
-    model = load(path, threads=threads, trust=True)
+    with without_messages():
+        model = load(path, threads=threads, trust=True)
     load_ms = (time.perf_counter() - started) * 1000
     shape = (*model.size, 3)
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

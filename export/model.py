@@ -70,6 +70,7 @@ class Model:
         self._lock = threading.Lock()
         try:
             interpreter = Interpreter(model_content=data, num_threads=threads)
+            interpreter.allocate_tensors()
             self._run = interpreter.get_signature_runner(SIGNATURE)
             inputs, outputs = (
                 {name: tuple(map(int, found["shape"])) for name, found in details}

@@ -3,6 +3,7 @@
 import os
 import shlex
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from egan_keras import data
 from egan_keras.data.lazy import SelectedRows, fingerprint, in_batches
 from egan_keras.features.disk import Layout, read_or_compute
 from egan_keras.features.stems import Features, StemFunction
+from egan_keras.files import sized
 
 PLACE_VARIABLE = "EGAN_KERAS_CACHE"
 STEM_BATCH_SIZE = 128
 
 # Training holds the features twice or three times.
+_COPIES = 3
 _SHARE_OF_MEMORY = 0.1
 _MOST_BYTES = 10**9
 
@@ -43,7 +46,8 @@ class FeatureCache:
 
     Args:
         place: `"auto"` (or True) takes memory for features that fill at most a tenth
-            of the memory available, and at most 1 GB, and files for others;
+            of the memory available, and at most 1 GB, and files for others, unless
+            these cannot be written and the memory holds them;
             `"memory"`; `"disk"`, files in `default_folder()`; or a folder for the
             files.
         verbose: 0 is silent; 1 and "auto" show progress; 2 does not.
@@ -97,7 +101,8 @@ class FeatureCache:
 
         Raises:
             ValueError: If an image cannot be read.
-            OSError: If files are to be written and cannot be.
+            OSError: If files are to be written and cannot be, and the memory is not
+                chosen, or too small.
         """
         layout = Layout(len(images), compute.row_types(images.shape[1:]))
         started = time.perf_counter()
@@ -115,7 +120,17 @@ class FeatureCache:
         def compute_from(start: int) -> Iterable[list[np.ndarray]]:
             return self._computed(images, compute, what, show, start)
 
-        features, found = read_or_compute(folder, layout, compute_from)
+        try:
+            features, found = read_or_compute(folder, layout, compute_from)
+        except OSError as error:
+            available = psutil.virtual_memory().available
+            if self._mode != "auto" or _COPIES * layout.nbytes > available:
+                raise
+            warnings.warn(
+                f"The features go to memory, since they cannot be kept: {error}",
+                stacklevel=2,
+            )
+            return _filled(layout, self._computed(images, compute, what, show))
         if self._verbose:
             how = f"computed once in {_seconds(started)} and kept for later runs"
             if found == layout.count:
@@ -147,7 +162,7 @@ class FeatureCache:
 
 
 def _tell(layout: Layout, what: str, how: str) -> None:
-    size = f"{layout.nbytes / 1e6:,.1f} MB"
+    size = sized(layout.nbytes)
     print(f"Frozen features of {layout.count:,} {what} images: {size}, {how}.")
 
 
