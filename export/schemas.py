@@ -53,6 +53,8 @@ NOT_NEGATIVE = {**NUMBER, "minimum": 0}
 SHARE = {**NUMBER, "minimum": 0, "maximum": 1}
 COUNT = {"type": "integer", "minimum": 0, "maximum": 2**53}
 TEXT = {"type": "string", "maxLength": 100_000}
+# Below a folder, and nowhere else.
+PATH = {**TEXT, "pattern": r"^(?!/)(?!([\s\S]*/)?\.\.(/|$))[^\0]+$"}
 NAMES = listed({**TEXT, "minLength": 1}, at_least=1)
 # Of an image, in pixels.
 SIDE = {"type": "integer", "minimum": 1, "maximum": 2**15}
@@ -121,7 +123,7 @@ BESIDE = record(
                 "tolerance": NOT_NEGATIVE,
                 "images": listed(
                     record(
-                        {"file": TEXT, "score": NUMBER, "is_minority": {"enum": [0, 1]}}
+                        {"file": PATH, "score": NUMBER, "is_minority": {"enum": [0, 1]}}
                     )
                 ),
             }
