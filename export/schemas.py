@@ -21,6 +21,7 @@ Schema = dict[str, Any]
 _DRAFT = "http://json-schema.org/draft-04/schema#"
 _MOST_BYTES = 256 * 1024**2
 _DEEPEST = 20
+_TOO_DEEP = f"it is deeper than {_DEEPEST} levels"
 # What a float32 holds, for which a threshold or a score is made.
 _LARGEST = 3e38
 
@@ -161,9 +162,8 @@ def parse(content: bytes, schema: Schema) -> Any:
             parse_float=_finite,
             parse_constant=_finite,
         )
-        _check_depth(value)
     except RecursionError:
-        raise ValueError(f"it is deeper than {_DEEPEST} levels") from None
+        raise ValueError(_TOO_DEEP) from None
     check(value, schema)
     return value
 
@@ -172,8 +172,10 @@ def check(value: Any, schema: Schema) -> None:
     """Checks what JSON held, or will.
 
     Raises:
-        ValueError: if it is not as its schema says; the message names the key.
+        ValueError: if it is not as its schema says, has NaN or an infinite number, or
+            is too deep; the message names the key.
     """
+    _check_numbers_and_depth(value)
     try:
         _compiled(json.dumps(schema))(value)
     except fastjsonschema.JsonSchemaValueException as error:
@@ -202,14 +204,16 @@ def _finite(text: str) -> float:
     return number
 
 
-def _check_depth(value: Any) -> None:
-    level = [value]
+def _check_numbers_and_depth(value: Any) -> None:
+    level = [("", value)]
     for _ in range(_DEEPEST):
-        level = [
-            child
-            for each in level
-            if isinstance(each, dict | list)
-            for child in (each.values() if isinstance(each, dict) else each)
-        ]
+        children = []
+        for key, each in level:
+            if isinstance(each, float) and not math.isfinite(each):
+                raise ValueError(f"its key {key[1:]!r} must be a number, not {each}")
+            if isinstance(each, dict | list):
+                named = each.items() if isinstance(each, dict) else enumerate(each)
+                children += [(f"{key}.{name}", child) for name, child in named]
+        level = children
     if level:
-        raise RecursionError
+        raise ValueError(_TOO_DEEP)

@@ -23,7 +23,7 @@ def export_tiny(
     coarse = random.integers(0, 256, (40, HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
     images = coarse.repeat(8, axis=1).repeat(8, axis=2)
     path = folder / "tiny.tflite"
-    model = _tiny_model()
+    model = tiny_model()
     if not calibrated:
         model.calibration = None
     ek.export_tflite(
@@ -96,7 +96,7 @@ IMPOSSIBLE = {
 }
 
 
-def _tiny_model() -> ek.EGAN:
+def tiny_model() -> ek.EGAN:
     """Two convolutions and a dense layer with seeded weights, scores around 0."""
     shape = (HEIGHT, WIDTH, 3)
     seeds = iter(range(9))

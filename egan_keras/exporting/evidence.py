@@ -124,10 +124,11 @@ class Evidence:
         scores = _finite(predict(self.test.images))
         test = self.test.compare(scores, self.threshold, threshold)
         judged = scores, self.test.labels, threshold
+        intervals = bootstrap_intervals(*judged)
         results = {
             "threshold": threshold,
             **score_metrics(*judged),
-            "ci95": bootstrap_intervals(*judged),
+            "ci95": {name: list(ends) for name, ends in intervals.items()},
         }
         return Comparison(held_out, test, results)
 
