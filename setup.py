@@ -25,6 +25,7 @@ setup(
     install_requires=[
         "ai-edge-litert>=2.1",
         "ai-edge-quantizer>=0.10",
+        "fastjsonschema>=2.21",
         # tensorflow-datasets imports it without declaring it.
         "importlib-resources>=6",
         "keras>=3.15.1",

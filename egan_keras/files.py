@@ -135,6 +135,14 @@ def in_units(n_bytes: float) -> str:
     return f"{n_bytes:.0f} bytes"
 
 
+def remove(path: Path) -> None:
+    """Removes a file, a link, or a folder with all in it; nothing may be there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def free_bytes(folder: str | os.PathLike) -> int:
     """Returns how many bytes are free on the disk of a folder that exists."""
     return shutil.disk_usage(folder).free

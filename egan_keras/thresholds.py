@@ -24,6 +24,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import binom, quantile_test
 from sklearn.metrics import roc_curve
 
+from egan_keras import schemas
+
 CRITERIA = ("f1", "youden")
 
 # What rounding may change of a score, in interquartile ranges of the scores; models
@@ -50,6 +52,9 @@ class Calibration:
         n_majority: majority images the threshold was set on.
         n_minority: minority images the threshold was set on.
         guarantee: one sentence for reports that says what is guaranteed.
+
+    Raises:
+        ValueError: if the threshold is no finite number: nothing would be minority.
     """
 
     threshold: float
@@ -59,6 +64,15 @@ class Calibration:
     n_majority: int
     n_minority: int
     guarantee: str
+
+    def __post_init__(self) -> None:
+        """Refuses a threshold by which all images would be called alike."""
+        if not np.isfinite(self.threshold):
+            raise ValueError(
+                "A threshold must be a finite number, else all images are called "
+                f"alike. Received: threshold={self.threshold}. Calibrate the model "
+                "on finite scores."
+            )
 
     @property
     def wish(self) -> dict:
@@ -73,8 +87,21 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Calibration":
-        """Returns the calibration that `to_dict` wrote."""
-        return cls(**values)
+        """Returns the calibration that `to_dict` wrote.
+
+        Raises:
+            ValueError: if a value is missing, of another type, or cannot be.
+        """
+        try:
+            schemas.check(values, schemas.CALIBRATION)
+        except ValueError as error:
+            raise ValueError(
+                "The calibration of a model cannot be; expected what "
+                f"`Calibration.to_dict` gave. Received: {error}. Calibrate the model "
+                "again, or copy its file again."
+            ) from error
+        known = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: values[name] for name in known & values.keys()})
 
 
 def check_scores(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from model import check, load, read, try_in_child
+from output import without_messages
+from text import printable
 
 _DESCRIPTION = """\
 Measure latency, images a second, memory and loading time of an exported model.
@@ -44,8 +46,10 @@ def main() -> int:
             _in_new_process(path, threads, arguments.runs)
             for threads in arguments.threads
         ]
+    except KeyboardInterrupt:
+        return 130
     except (OSError, ValueError, BrokenProcessPool) as error:
-        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
+        print(f"{Path(sys.argv[0]).name}: error: {printable(error)}", file=sys.stderr)
         return 2
     if arguments.json:
         trial = None if arguments.trust else round(trial_ms, 1)
@@ -74,7 +78,8 @@ def measure(path: Path, threads: int, runs: int) -> dict[str, float | None]:
         A row of the table; the memory is None where the system does not tell it.
     """
     started = time.perf_counter()
-    model = load(path, threads=threads, trust=True)
+    with without_messages():
+        model = load(path, threads=threads, trust=True)
     load_ms = (time.perf_counter() - started) * 1000
     shape = (*model.size, 3)
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

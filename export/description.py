@@ -1,17 +1,18 @@
 """What a model says of itself: the metadata inside it and the JSON beside it."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from decoding import check_gray_range
+import numpy as np
+import schemas
+from text import printable
 
 METADATA = "egan_keras"
-FORMAT = "egan-keras"
-FORMAT_VERSION = 1
 
-_DTYPES = ("uint8", "float32")
+# Lists of classes, and of golden samples, may be long.
+_MOST_BYTES = 1024**2
+_MOST_BYTES_BESIDE = 16 * 1024**2
 
 
 class ModelError(ValueError):
@@ -59,59 +60,97 @@ def describe(path: Path, metadata: dict[str, bytes]) -> Description:
             "classes and threshold; expected a file written by `egan-keras export`. "
             f"Received: model={str(path)!r}. Export the model again."
         )
-    found = parse_object(metadata[METADATA], path)
-    try:
-        _, height, width, channels = found["input"]["shape"]
-        dtype = found["input"]["dtype"]
-        gray_range = check_gray_range(found["input"].get("gray_range"))
-        usable = (
-            all(type(size) is int and size > 0 for size in (height, width))
-            and channels == 3
-            and dtype in _DTYPES
-            and isinstance(found["threshold"]["threshold"], int | float)
-            and all(found["classes"][role] for role in ("majority", "minority"))
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
-        usable = False
-    if not usable:
+    found = parse_object(metadata[METADATA], path, schemas.METADATA, _MOST_BYTES)
+    given = found["input"]
+    _, height, width, _ = given["shape"]
+    gray_range = given.get("gray_range")
+    if gray_range is not None and not gray_range[0] < gray_range[1]:
         raise ModelError(
-            "What the model says of itself is incomplete; expected `input`, `classes` "
-            f"and `threshold`. Received: model={str(path)!r}. Export the model again."
+            "The model's range of grays is none; expected black below white. Received: "
+            f"input.gray_range={gray_range} in {str(path)!r}. Export the model again."
         )
-    return Description(path, found, height, width, dtype, gray_range)
+    return Description(
+        path, found, height, width, given["dtype"], gray_range and tuple(gray_range)
+    )
 
 
-def parse_object(text: bytes, path: Path) -> dict[str, Any]:
+def parse_object(
+    text: bytes, path: Path, schema: schemas.Schema, most_bytes: int
+) -> dict[str, Any]:
     """Parse JSON of the format this kit knows.
 
     Args:
         text: UTF-8 JSON.
         path: where it comes from, for messages.
+        schema: what it must be.
+        most_bytes: how long it may be.
 
     Raises:
-        ModelError: if it is no object of that format and version.
+        ModelError: if it is no object of that format and version, or one of its values
+            cannot be.
     """
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        if len(text) > most_bytes:
+            raise ValueError(f"it has {len(text)} bytes, more than {most_bytes}")
+        found = schemas.parse(text, schemas.ANYTHING)
+    except ValueError as error:
         raise ModelError(
             f"The description of the model is no JSON ({error}). Received: "
             f"path={str(path)!r}. Export the model again."
         ) from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    if found.get("format") != schemas.FORMAT:
         raise ModelError(
-            f"The JSON does not describe a model; expected format {FORMAT!r}. "
+            f"The JSON does not describe a model; expected format {schemas.FORMAT!r}. "
             f"Received: path={str(path)!r}. Move it elsewhere, or export the model "
             "again."
         )
-    if found.get("format_version") != FORMAT_VERSION:
+    if found.get("format_version") != schemas.FORMAT_VERSION:
         raise ModelError(
             "The model was exported in another version of the format; expected "
-            f"{FORMAT_VERSION}. Received: format_version="
-            f"{found.get('format_version')!r} in {str(path)!r}. Take this folder from "
-            "the egan_keras that exported the model."
+            f"{schemas.FORMAT_VERSION}. Received: format_version="
+            f"{str(found.get('format_version'))[:20]!r} in {str(path)!r}. Take this "
+            "folder from the egan_keras that exported the model."
         )
+    try:
+        schemas.check(found, schema)
+    except ValueError as error:
+        raise ModelError(
+            "What the model says of itself is incomplete or wrong; expected what "
+            f"`egan-keras export` wrote. Received: {str(path)!r} ({error}). Export the "
+            "model again."
+        ) from error
     return found
+
+
+def check_threshold(description: Description, threshold: float) -> None:
+    """Check that a model tells the threshold that its network has in it.
+
+    Raises:
+        ModelError: if it does not.
+    """
+    told = description.metadata["threshold"]["threshold"]
+    if np.float32(told) != np.float32(threshold):
+        raise ModelError(
+            "The model tells another threshold than its network has in it; expected "
+            f"{threshold:.9g}. Received: threshold.threshold={told:.9g} in "
+            f"{str(description.path)!r}. Export the model again."
+        )
+
+
+def check_agreement(beside: dict[str, Any] | None, description: Description) -> None:
+    """Check that the JSON beside a model tells what the model itself does.
+
+    Raises:
+        ChangedModelError: if it tells something else.
+    """
+    inside = description.metadata
+    other = [] if beside is None else [k for k in inside if beside.get(k) != inside[k]]
+    if other:
+        raise ChangedModelError(
+            "The JSON beside the model tells other things than the model itself; "
+            f"expected the same {', '.join(other)}. Received: "
+            f"model={str(description.path)!r}. Copy both again."
+        )
 
 
 def read_beside(model: Path, data: bytes) -> dict[str, Any] | None:
@@ -131,14 +170,16 @@ def read_beside(model: Path, data: bytes) -> dict[str, Any] | None:
     path = model.with_suffix(".json")
     if not path.is_file():
         return None
-    found = parse_object(path.read_bytes(), path)
-    try:
-        expected = found["file"]["sha256"]
-    except (KeyError, TypeError) as error:
+    n_bytes = path.stat().st_size
+    if n_bytes > _MOST_BYTES_BESIDE:
         raise ModelError(
-            "The JSON beside the model names no SHA-256; expected `file.sha256`. "
-            f"Received: path={str(path)!r}. Export the model again."
-        ) from error
+            f"The JSON beside the model has {n_bytes} bytes, more than the "
+            f"{_MOST_BYTES_BESIDE} allowed. Received: path={str(path)!r}. Copy it "
+            "again, or export the model again."
+        )
+    text = path.read_bytes()
+    found = parse_object(text, path, schemas.BESIDE, _MOST_BYTES_BESIDE)
+    expected = found["file"]["sha256"]
     actual = hashlib.sha256(data).hexdigest()
     if actual != expected:
         raise ChangedModelError(
@@ -153,16 +194,16 @@ def in_words(description: Description) -> str:
     """Return what a person wants to know of a model, in lines."""
     found = description.metadata
     threshold = found["threshold"]
-    said = threshold.get("guarantee") or "none is stated"
-    if not threshold.get("calibrated", True):
+    said = threshold["guarantee"]
+    if not threshold["calibrated"]:
         said = "none, the model was not calibrated"
     lines = {
         "image size": f"{description.width} x {description.height} pixels (width x "
         "height); other images are stretched to it",
         "input": f"RGB, {description.dtype}, 0 to 255",
         "gray range": _range_in_words(description.gray_range),
-        "majority": f"{', '.join(map(str, found['classes']['majority']))} (high score)",
-        "minority": f"{', '.join(map(str, found['classes']['minority']))} (low score)",
+        "majority": f"{', '.join(found['classes']['majority'])} (high score)",
+        "minority": f"{', '.join(found['classes']['minority'])} (low score)",
         "threshold": f"{threshold['threshold']:.6g}; minority where the score is below",
         "guarantee": said,
         "numbers in": found.get("quantize", "not stated"),
@@ -170,7 +211,9 @@ def in_words(description: Description) -> str:
         f"{found.get('recipe', 'not stated')}",
         "made by": f"egan_keras {found.get('package_version', 'not stated')}",
     }
-    return "\n".join(f"{name + ':':<12} {value}" for name, value in lines.items())
+    return "\n".join(
+        f"{name + ':':<12} {printable(value)}" for name, value in lines.items()
+    )
 
 
 def _range_in_words(gray_range: tuple[float, float] | None) -> str:

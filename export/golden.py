@@ -1,6 +1,5 @@
 """Golden samples: images whose scores were written down when the model was exported."""
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 from description import ModelError
 from images import UnreadableImageError, decode_image
 from model import Model
+from text import printable
 
 
 class Sample(NamedTuple):
@@ -24,44 +24,43 @@ def read_samples(beside: dict[str, Any], folder: Path) -> list[Sample]:
     """Return the golden samples that the JSON beside a model names.
 
     Args:
-        beside: the JSON's object.
+        beside: the JSON's object, as `description.read_beside` gave it.
         folder: where the JSON is; the images lie in it or below.
 
     Raises:
-        ModelError: if it names none, or names them in another way.
+        ModelError: if it names none, or files elsewhere.
     """
-    try:
-        tolerance = float(beside["golden"]["tolerance"])
-        samples = [
-            Sample(
-                folder / entry["file"],
-                entry["file"],
-                float(entry["score"]),
-                int(entry["is_minority"]),
-                tolerance,
-            )
-            for entry in beside["golden"]["images"]
-        ]
-        inside = all(
-            folder.resolve() in sample.path.resolve().parents for sample in samples
+    tolerance = beside["golden"]["tolerance"]
+    samples = [
+        Sample(
+            folder / entry["file"],
+            entry["file"],
+            entry["score"],
+            entry["is_minority"],
+            tolerance,
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise _no_samples(folder) from error
-    if not samples or not inside or not math.isfinite(tolerance):
-        raise _no_samples(folder)
-    return samples
+        for entry in beside["golden"]["images"]
+    ]
+    inside = folder.resolve()
+    if samples and all(inside in each.path.resolve().parents for each in samples):
+        return samples
+    raise ModelError(
+        "The JSON beside the model names no golden samples; expected images with files "
+        f"below its folder. Received: folder={str(folder)!r}. Export the model again."
+    )
 
 
 def verify(model: Model, samples: list[Sample]) -> Iterator[tuple[bool, str]]:
     """Score golden samples, and yield whether each passes and a line that says so."""
     for sample in samples:
+        name = printable(sample.name)
         try:
             image = decode_image(sample.path)
         except UnreadableImageError as error:
-            yield False, f"FAILED  {sample.name}  {error}"
+            yield False, f"FAILED  {name}  {error}"
             continue
         if image.shape[:2] != model.size:
-            yield False, f"FAILED  {sample.name}  its size is not the model's"
+            yield False, f"FAILED  {name}  its size is not the model's"
             continue
         found = model.score(image)
         difference = found.score - sample.score
@@ -71,17 +70,8 @@ def verify(model: Model, samples: list[Sample]) -> Iterator[tuple[bool, str]]:
         )
         yield (
             passed,
-            f"{'ok' if passed else 'FAILED':<6}  {sample.name}  score "
+            f"{'ok' if passed else 'FAILED':<6}  {name}  score "
             f"{found.score:.6g}, expected {sample.score:.6g}, difference "
             f"{difference:+.2e}, is_minority {found.is_minority}, expected "
             f"{sample.is_minority}",
         )
-
-
-def _no_samples(folder: Path) -> ModelError:
-    """Return the error for a JSON without usable samples."""
-    return ModelError(
-        "The JSON beside the model names no golden samples; expected "
-        "`golden.tolerance`, and `golden.images` with files below its folder. "
-        f"Received: folder={str(folder)!r}. Export the model again."
-    )

@@ -13,14 +13,23 @@ there is one, and then loaded and run once by another process (`trial`).
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from description import Description, ModelError, describe, read_beside
+from description import (
+    Description,
+    ModelError,
+    check_agreement,
+    check_threshold,
+    describe,
+    read_beside,
+)
 from flatbuffer import DamagedError
 from structure import check_structure
+from threshold import threshold_in
 
 SIGNATURE = "serving_default"
 INPUT = "images"
@@ -44,6 +53,8 @@ class Result(NamedTuple):
 class Model:
     """A model in this process. Use `load`, which checks the file first.
 
+    Several threads may use one; they take turns.
+
     Args:
         data: the .tflite file.
         description: what the file says of itself.
@@ -55,8 +66,11 @@ class Model:
 
     def __init__(self, data: bytes, description: Description, threads: int = 1) -> None:
         self.description = description
+        # The runtime has one set of buffers.
+        self._lock = threading.Lock()
         try:
             interpreter = Interpreter(model_content=data, num_threads=threads)
+            interpreter.allocate_tensors()
             self._run = interpreter.get_signature_runner(SIGNATURE)
             inputs, outputs = (
                 {name: tuple(map(int, found["shape"])) for name, found in details}
@@ -105,9 +119,9 @@ class Model:
                 "images.decode_image(path, model.size)."
             )
         try:
-            found = self._run(
-                **{INPUT: image[np.newaxis].astype(self.description.dtype)}
-            )
+            pixels = image[np.newaxis].astype(self.description.dtype)
+            with self._lock:
+                found = self._run(**{INPUT: pixels})
             score, is_minority = (
                 float(found[name].reshape(())) for name in (SCORE, IS_MINORITY)
             )
@@ -132,13 +146,15 @@ def load(path: str | os.PathLike, *, threads: int = 1, trust: bool = False) -> M
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ChangedModelError: if the JSON beside it describes another file.
+        ChangedModelError: if the JSON beside it describes another file, or this one
+            otherwise than it does itself.
         ModelError: if the file is damaged or none that egan_keras exported.
     """
     path = Path(path)
     data = read(path)
-    read_beside(path, data)
+    beside = read_beside(path, data)
     description = check(path, data)
+    check_agreement(beside, description)
     if not trust:
         try_in_child(path, data)
     return Model(data, description, threads)
@@ -168,16 +184,19 @@ def check(path: Path, data: bytes) -> Description:
     """Check the structure of a model's bytes and return what they say of the model.
 
     Raises:
-        ModelError: if they are damaged or not from egan_keras.
+        ModelError: if they are damaged, not from egan_keras, or tell another threshold
+            than the network has in it.
     """
     try:
         metadata = check_structure(data)
+        description = describe(path, metadata)
+        check_threshold(description, threshold_in(data))
     except DamagedError as error:
         raise ModelError(
             f"The file is no undamaged .tflite model: {error}. Received: "
             f"model={str(path)!r}. Copy the file again."
         ) from error
-    return describe(path, metadata)
+    return description
 
 
 def try_in_child(path: Path, data: bytes) -> None:

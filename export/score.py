@@ -1,21 +1,21 @@
 """Scores images with an exported model, without TensorFlow or egan_keras.
 
-    python score.py egan.tflite photographs --csv --out scores.csv
+    python score.py egan.tflite photographs --csv scores.csv
 
 Exit codes: 0 done, 1 a golden sample or the SHA-256 is wrong (--verify), 2 wrong input.
 """
 
 import argparse
-import csv
-import json
 import math
 import os
+import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 from decoding import GrayRange
 from depths import deep_among, warn_of_depths
@@ -23,8 +23,17 @@ from description import ChangedModelError, in_words, read_beside
 from finding import ImageSearch
 from finding import in_words as counts_in_words
 from golden import read_samples, verify
-from images import UnreadableImageError, decode_ahead
+from images import SUFFIXES, UnreadableImageError, decode_ahead
 from model import Model, load, read
+from output import (
+    Output,
+    Row,
+    printed,
+    replace,
+    without_messages,
+    write_csv,
+    write_json,
+)
 from text import printable
 
 _DESCRIPTION = """\
@@ -35,16 +44,13 @@ else 0) of each image, in the order of the arguments, those of a folder sorted b
 """
 _EPILOG = """\
 Examples:
-  python score.py egan.tflite photographs --csv --out scores.csv
+  python score.py egan.tflite photographs --csv scores.csv
   python score.py egan.tflite --info
   python score.py egan.tflite --verify
 """
 # What a shell gives for a program stopped by Ctrl-C.
 _INTERRUPTED = 130
 _NAMED_FILES = 5
-_COLUMNS = ("path", "score", "is_minority")
-
-Row = tuple[Path, float, int]
 
 
 class Scoring:
@@ -77,6 +83,16 @@ class Scoring:
         self.n_scored = 0
         self.n_minority = 0
 
+    @property
+    def counts(self) -> dict[str, Any]:
+        """What became of the other files, for JSON."""
+        return {
+            "n_skipped": len(self.skipped),
+            "passed_over": self.passed_over,
+            "n_constant": len(self.constant),
+            "n_clipped": len(self.clipped),
+        }
+
     def rows(self) -> Iterator[Row]:
         """Yield path, score, and 1 for minority or 0.
 
@@ -102,32 +118,32 @@ def main() -> int:
     # Pillow warns of oddities in files that it reads all the same.
     warnings.filterwarnings("ignore", module="PIL")
     warnings.showwarning = _show_warning
-    # Names of files need not be UTF-8.
-    sys.stdout.reconfigure(errors="surrogateescape")
-    sys.stderr.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed
+            setattr(sys, name, open(os.devnull, "w"))
+        getattr(sys, name).reconfigure(errors="backslashreplace")
     arguments = _parse()
+    program, output = Path(sys.argv[0]).name, Output()
     try:
-        if arguments.verify:
-            return _verify(arguments)
-        model = load(arguments.model, threads=arguments.threads, trust=arguments.trust)
-        if arguments.info:
-            print(in_words(model.description))
-            return 0
-        return _score(model, arguments)
+        code = _run(arguments, output)
+        output.flush()
+        output.is_needed = True
+        output.tell_failure()
+        return code
     except KeyboardInterrupt:
+        print(f"\n{program}: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has seen enough; nothing more may be written to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # whoever read the output has seen enough
     except (OSError, ValueError) as error:
-        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
+        print(f"{program}: error: {printable(error)}", file=sys.stderr)
         return 2
 
 
 def _show_warning(message: Warning, *_: object) -> None:
     """Print a warning as a sentence."""
-    print(f"{Path(sys.argv[0]).name}: warning: {message}", file=sys.stderr)
+    print(f"{Path(sys.argv[0]).name}: warning: {printable(message)}", file=sys.stderr)
 
 
 def _gray_range(text: str) -> GrayRange:
@@ -159,13 +175,21 @@ def _parse() -> argparse.Namespace:
         help="image files, and folders to search with all folders below them",
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="write CSV, not a table")
-    form.add_argument("--json", action="store_true", help="write JSON, not a table")
+    for name in ("csv", "json"):
+        form.add_argument(
+            f"--{name}",
+            metavar="FILE",
+            nargs="?",
+            type=Path,
+            const=True,
+            help=f"also write {name.upper()} to a file, replaced once all images are "
+            f"scored; without FILE, print {name.upper()}, not a table",
+        )
     parser.add_argument(
         "--out",
         metavar="FILE",
         type=Path,
-        help="write to a file, replaced once all images are scored",
+        help="write there what would be printed, and print nothing",
     )
     parser.add_argument(
         "--threads",
@@ -204,47 +228,71 @@ def _parse() -> argparse.Namespace:
         "it names, and stop",
     )
     arguments = parser.parse_intermixed_args()
+    named = arguments.csv or arguments.json
+    files = [path for path in (named, arguments.out) if isinstance(path, Path)]
+    for path in files:
+        if path.is_dir() or path.suffix.lower() in SUFFIXES:
+            parser.error(
+                "--csv, --json and --out take a file to write; expected images before "
+                f"them. Received: {str(path)!r}"
+            )
     alone = arguments.info or arguments.verify
     if alone == bool(arguments.images):
         parser.error("expected images, or one of --info and --verify")
-    if alone and (arguments.csv or arguments.json or arguments.out):
+    if alone and (named or arguments.out):
         parser.error("--csv, --json and --out go with images only")
-    if arguments.out is not None and not arguments.out.absolute().parent.is_dir():
-        parser.error(f"--out: there is no such folder. Received: {arguments.out}")
+    if len(files) > 1:
+        parser.error("--out: expected one file to write. Received: two")
     if arguments.threads < 1:
         parser.error(f"--threads: expected at least 1. Received: {arguments.threads}")
     return arguments
 
 
-def _verify(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace, output: Output) -> int:
+    """Do as the options say and return the exit code."""
+    if arguments.verify:
+        return _verify(arguments, output)
+    model = _load(arguments)
+    if arguments.info:
+        output.write(f"{in_words(model.description)}\n")
+        return 0
+    return _score(model, arguments, output)
+
+
+def _load(arguments: argparse.Namespace) -> Model:
+    with without_messages():
+        return load(arguments.model, threads=arguments.threads, trust=arguments.trust)
+
+
+def _verify(arguments: argparse.Namespace, output: Output) -> int:
     """Check the golden samples and return 1 if one fails."""
     path = arguments.model
     try:
         beside = read_beside(path, read(path))
+        if beside is None:
+            raise ValueError(
+                "There is no JSON beside the model that names its SHA-256 and golden "
+                f"samples. Received: model={str(path)!r}. Copy the files that "
+                "`egan-keras export` wrote beside the model, too."
+            )
+        model = _load(arguments)
     except ChangedModelError as error:
-        print(f"FAILED  SHA-256  {error}")
+        output.write(f"FAILED  {printable(error)}\n")
         return 1
-    if beside is None:
-        raise ValueError(
-            "There is no JSON beside the model that names its SHA-256 and golden "
-            f"samples. Received: model={str(path)!r}. Copy the files that "
-            "`egan-keras export` wrote beside the model, too."
-        )
     samples = read_samples(beside, path.parent)
-    model = load(path, threads=arguments.threads, trust=arguments.trust)
-    print("ok      SHA-256")
+    output.write("ok      SHA-256, and the JSON tells what the model does\n")
     n_passed = 0
     for passed, line in verify(model, samples):
-        print(line)
+        output.write(f"{line}\n")
         n_passed += passed
-    print(
+    output.write(
         f"{n_passed} of {len(samples)} golden samples are scored as when the model was "
-        f"exported (tolerance {samples[0].tolerance:g})"
+        f"exported (tolerance {samples[0].tolerance:g})\n"
     )
     return 0 if n_passed == len(samples) else 1
 
 
-def _score(model: Model, arguments: argparse.Namespace) -> int:
+def _score(model: Model, arguments: argparse.Namespace, output: Output) -> int:
     """Score images and return 0."""
     search = ImageSearch()
     paths = [path for given in arguments.images for path in search.add(given)]
@@ -252,20 +300,33 @@ def _score(model: Model, arguments: argparse.Namespace) -> int:
     if gray_range is None:
         warn_of_depths(deep_among(paths))
     scoring = Scoring(model, search, paths, gray_range, arguments.skip_unreadable)
-    write = _write_table
-    if arguments.csv:
-        write = _write_csv
-    elif arguments.json:
-        write = _write_json
+
+    def write(file: Any, rows: Iterable[Row]) -> None:
+        if arguments.csv:
+            write_csv(file, rows)
+        elif arguments.json:
+            write_json(file, rows, scoring.counts)
+        else:
+            deque(printed(file, rows, paths), maxlen=0)
+
+    named = arguments.csv or arguments.json
     started = time.perf_counter()
-    if arguments.out is None:
-        write(sys.stdout, scoring)
-        sys.stdout.flush()
+    if isinstance(named, Path):
+        # What stands in the way of printing must not end the file.
+        output.is_needed = False
+        rows = printed(output, scoring.rows(), paths)
+        replace(named, lambda file: write(file, rows))
+    elif arguments.out is not None:
+        replace(arguments.out, lambda file: write(file, scoring.rows()))
     else:
-        _replace(arguments.out, write, scoring)
+        if arguments.csv:
+            # Its names are those of the files, whatever the terminal shows.
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+        write(output, scoring.rows())
+    output.flush()
     seconds = time.perf_counter() - started
     for error in scoring.skipped:
-        print(f"Skipped: {error}", file=sys.stderr)
+        print(f"Skipped: {printable(error)}", file=sys.stderr)
     if scoring.passed_over:
         print(f"Passed over: {counts_in_words(scoring.passed_over)}", file=sys.stderr)
     for what, files in (
@@ -283,54 +344,6 @@ def _score(model: Model, arguments: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return 0
-
-
-def _write_table(file: TextIO, scoring: Scoring) -> None:
-    """Write columns for a person."""
-    width = max(len(str(path)) for path in scoring.paths)
-    file.write(f"{_COLUMNS[0]:<{width}}  {_COLUMNS[1]:>12}  {_COLUMNS[2]}\n")
-    for path, score, is_minority in scoring.rows():
-        file.write(f"{str(path):<{width}}  {score:>12.6g}  {is_minority}\n")
-
-
-def _write_csv(file: TextIO, scoring: Scoring) -> None:
-    """Write comma-separated values."""
-    table = csv.writer(file, lineterminator="\n")
-    table.writerow(_COLUMNS)
-    for path, score, is_minority in scoring.rows():
-        # Nine digits name a float32 exactly.
-        table.writerow([path, f"{score:.9g}", is_minority])
-
-
-def _write_json(file: TextIO, scoring: Scoring) -> None:
-    """Write one object: the images' rows, and the files skipped."""
-    rows = [
-        dict(zip(_COLUMNS, (str(path), score, is_minority), strict=True))
-        for path, score, is_minority in scoring.rows()
-    ]
-    counts = {
-        "n_skipped": len(scoring.skipped),
-        "passed_over": scoring.passed_over,
-        "n_constant": len(scoring.constant),
-        "n_clipped": len(scoring.clipped),
-    }
-    json.dump({"images": rows, **counts}, file, indent=2)
-    file.write("\n")
-
-
-def _replace(
-    path: Path, write: Callable[[TextIO, Scoring], None], scoring: Scoring
-) -> None:
-    """Write a file under another name and rename it, so that none is half-written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open(
-            "w", encoding="utf-8", newline="", errors="surrogateescape"
-        ) as file:
-            write(file, scoring)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,8 @@ def test_a_run_becomes_a_file_that_score_takes(trained_run, tmp_path, capsys):
     assert main(export) == 0
     printed = capsys.readouterr().out
     assert "TFLite float32, test" in printed and f"  {path}\n" in printed
+    assert printed.startswith(f"Loading the model of {run}\n")
+    assert "test images, at this threshold: AUROC " in printed
     told = json.loads(path.with_suffix(".json").read_text())
     assert told["classes"] == {"majority": ["zero"], "minority": ["one"]}
     assert "| AUROC |" in path.with_suffix(".md").read_text()
@@ -62,13 +64,26 @@ def test_another_folder_can_be_named_and_an_earlier_export_is_kept(
     trained_run, tmp_path, capsys
 ):
     run, images = trained_run
-    out = tmp_path / "served"
+    out = tmp_path / "served" / "1"
     options = ["--representative", str(images), "--format", "savedmodel"]
     export = ["export", str(run), *options, "--out", str(out)]
     assert main(export) == 0
     assert main(export) == 2
     assert "something already where the export would go" in capsys.readouterr().err
     assert main([*export, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("name", ["egan.json", "egan.md", "egan_golden"])
+def test_what_stands_beside_the_file_is_not_overwritten_unasked(
+    trained_run, tmp_path, capsys, name
+):
+    (tmp_path / name).write_text("mine")
+    out = str(tmp_path / "egan.tflite")
+    assert (
+        main(["export", str(trained_run[0]), "--format", "tflite", "--out", out]) == 2
+    )
+    assert f"there is {tmp_path / name}. Name another" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine"
 
 
 def test_an_unrelated_folder_is_never_overwritten(trained_run, tmp_path, capsys):

@@ -1,7 +1,10 @@
+import dataclasses
 import json
+import zipfile
 
 import keras
 import pytest
+from tiny_export import tiny_model
 
 from egan_keras.cli import runs
 from egan_keras.cli.runs import RunConfig
@@ -11,7 +14,17 @@ from egan_keras.evaluation import versions
 def config(**changes):
     values = {
         "command": "egan-keras train",
-        "options": {"seed": 3, "minority": ["b"]},
+        "options": {
+            "data": "/images",
+            "majority": ["a"],
+            "minority": ["b"],
+            "minority_count": 1,
+            "ratio": None,
+            "validation_fraction": 0.2,
+            "test_fraction": 0.2,
+            "seed": 3,
+            "prevalence": None,
+        },
         "recipe": {"name": "default"},
         "image_shape": [32, 32, 3],
         "versions": versions(),
@@ -44,6 +57,36 @@ def test_report_values_tell_of_divergence_only_where_there_was_one():
 def test_damaged_config_is_refused(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match="configuration of the run cannot be read"):
+        RunConfig.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"options": []}, "'options' must be object"),
+        ({"options": {"seed": 0}}, "'options' must contain .*majority"),
+        ({"image_shape": [32, 32]}, "'image_shape' must contain at least 3"),
+        ({"image_shape": [32, "32", 3]}, "'image_shape.1' must be integer"),
+        ({"image_shape": [10**9, 32, 3]}, "'image_shape.0' must be smaller"),
+        ({"files": {"train": {}}}, "'files' must contain .*validation"),
+        ({"skipped": 7}, "'skipped' must be array"),
+        ({"epochs_completed": -1}, "'epochs_completed' must be bigger"),
+        ({"unknown": 1}, "unexpected keyword argument 'unknown'"),
+        ({"versions": [[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]}, "deeper than 20"),
+    ],
+)
+def test_values_that_cannot_be_are_refused_by_their_key(tmp_path, changes, message):
+    values = dataclasses.asdict(config()) | changes
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=f"config.json' .*{message}"):
+        RunConfig.load(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/a.png", "a/../../b.png"])
+def test_a_config_names_no_files_outside_its_root(tmp_path, path):
+    files = {"train": {"a": [path]}, "validation": {}, "test": {}}
+    config(files=files).save(tmp_path)
+    with pytest.raises(ValueError, match="'files.train.a.0' must match pattern"):
         RunConfig.load(tmp_path)
 
 
@@ -117,6 +160,74 @@ def test_other_models_are_refused(tmp_path):
     (tmp_path / "model.tflite").write_bytes(b"not a model")
     with pytest.raises(ValueError, match="no TFLite model"):
         runs.load_model(tmp_path / "model.tflite")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "model.keras"
+    tiny_model().save(path)
+    return path
+
+
+@pytest.fixture
+def rewritten(saved, tmp_path):
+    """Writes a .keras file anew, its configuration changed; returns the path."""
+
+    def write(change, *more):
+        path = tmp_path / "model.keras"
+        with (
+            zipfile.ZipFile(saved) as source,
+            zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target,
+        ):
+            for name in source.namelist():
+                content = source.read(name)
+                is_config = name == "config.json"
+                target.writestr(name, change(content) if is_config else content)
+            for name, content in more:
+                target.writestr(name, content)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("value", [b"NaN", b"Infinity", b'"low"', b"1e39", b"null"])
+def test_a_threshold_that_cannot_be_is_refused(rewritten, value):
+    path = rewritten(
+        lambda text: text.replace(b'"threshold": -0.8', b'"threshold": ' + value)
+    )
+    with pytest.raises(ValueError, match="model.keras.*'threshold' must be"):
+        runs.load_model(path)
+
+
+def test_a_model_that_was_zipped_anew_is_loaded(rewritten):
+    assert runs.load_model(rewritten(lambda text: text)).threshold == -0.8
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    ("change", "more", "message"),
+    [
+        (
+            lambda text: text + b" " * 2**27,
+            (),
+            "unpacks to 134,.* more than 67,108,864",
+        ),
+        (lambda text: text, [("config.json", "{}")], "a member twice"),
+        (lambda text: text, [("../up.txt", "x")], "'../up.txt' lies outside"),
+        (lambda text: text, [("a\\..\\..\\up", "x")], "lies outside"),
+        (lambda text: text, [("C:/up.txt", "x")], "lies outside"),
+        (lambda text: text, [("assets/a", b"\0" * 2**22)], "unpacks from 4,"),
+        (lambda text: text, [(f"{n}", "") for n in range(1000)], "1003 members"),
+        (lambda text: b"[" * 10**5, (), "cannot be loaded"),
+        (lambda text: b"[]", (), "cannot be loaded"),
+        (lambda text: b"{}", (), "cannot be loaded"),
+    ],
+)
+def test_archives_that_are_no_models_are_refused(rewritten, change, more, message):
+    path = rewritten(change, *more)
+    with pytest.raises(ValueError, match=message) as caught:
+        runs.load_model(path)
+    assert str(path) in str(caught.value)
 
 
 def test_config_is_plain_json(tmp_path):

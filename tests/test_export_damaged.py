@@ -5,12 +5,17 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
-from tiny_export import export_tiny
+from tiny_export import IMPOSSIBLE, THRESHOLD, export_tiny, with_description
+
+import egan_keras
+from egan_keras.exporting import flatbuffer
 
 TESTS = Path(__file__).parent
 KIT = TESTS.parent / "export"
@@ -41,7 +46,9 @@ def changed(data):
 @pytest.fixture
 def kit(monkeypatch):
     """The kit's own modules, taken out again after the test."""
-    names = ("flatbuffer", "structure", "description", "model", "images", "golden")
+    names = (
+        "flatbuffer structure threshold schemas text description model images golden"
+    ).split()
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.syspath_prepend(str(KIT))
@@ -148,19 +155,70 @@ def test_a_model_without_metadata_is_refused(load, kit, changed):
     [
         ({"format_version": 2}, "another version of the format; expected 1"),
         ({"format": "else"}, "expected format 'egan-keras'"),
-        ({"input": None}, "is incomplete"),
-        ({"threshold": {"threshold": "low"}}, "is incomplete"),
-        ({"input": {"shape": [1, 8, 8, 3], "dtype": "uint8"}}, "input is not the one"),
+        ({"input": None}, "is incomplete or wrong.*'input' must be object"),
     ],
 )
-def test_metadata_that_cannot_be_used_is_refused(load, kit, changed, change, message):
-    def rewrite(model):
-        buffer = model.buffers[model.metadata[-1].buffer]
-        told = {**json.loads(bytes(buffer.data)), **change}
-        buffer.data = list(json.dumps(told).encode())
-
+def test_metadata_that_cannot_be_used_is_refused(load, kit, data, change, message):
     with pytest.raises(kit.ModelError, match=message):
-        load(changed(rewrite))
+        load(with_description(data, lambda told: {**told, **change}))
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_what_cannot_be_is_refused_with_file_and_key(load, kit, data, name):
+    change, message = IMPOSSIBLE[name]
+    message = message.replace("must be object", "(must be object|is no JSON)")
+    with pytest.raises(kit.ModelError, match=message) as caught:
+        load(with_description(data, change))
+    assert "other.tflite" in str(caught.value)
+
+
+def test_a_network_that_decides_otherwise_is_refused(load, kit, changed):
+    def turn(model):
+        for code in model.operatorCodes:
+            if code.builtinCode == schema.BuiltinOperator.LESS:
+                code.builtinCode = schema.BuiltinOperator.GREATER
+                code.deprecatedBuiltinCode = schema.BuiltinOperator.GREATER
+
+    with pytest.raises(kit.ModelError, match="does not compare the score with one"):
+        load(changed(turn))
+
+
+def test_the_threshold_in_the_network_is_found_as_by_the_package(kit, data):
+    from threshold import threshold_in
+
+    assert threshold_in(data) == flatbuffer.threshold_in(data) == np.float32(THRESHOLD)
+
+
+def test_threads_that_share_a_model_get_their_own_answers(kit, exported):
+    model = kit.load(exported, trust=True)
+    images = np.random.default_rng(0).integers(0, 256, (40, *model.size, 3), "uint8")
+    expected = [model.score(image) for image in images]
+    wrong = []
+
+    def score_all():
+        for number in range(250):
+            row = number % len(images)
+            try:
+                if model.score(images[row]) != expected[row]:
+                    wrong.append(row)
+            except kit.ModelError as error:
+                wrong.append(str(error))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    threads = [threading.Thread(target=score_all) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.setswitchinterval(interval)
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", ["schemas.py", "text.py"])
+def test_the_kit_has_the_packages_own_code(name):
+    package = Path(egan_keras.__file__).parent
+    assert (KIT / name).read_text() == (package / name).read_text()
 
 
 def test_a_file_that_is_not_the_one_described_is_refused(kit, data, exported, tmp_path):

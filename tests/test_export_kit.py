@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -181,6 +182,94 @@ def test_verify_passes_and_tells_of_a_score_that_is_not_the_golden_one(score, ex
     assert f"{count - 1} of {count} golden samples" in done.stdout
 
 
+@pytest.mark.parametrize("key", ["threshold", "classes"])
+def test_verify_finds_a_description_that_was_edited(score, exported, key):
+    beside = exported.with_suffix(".json")
+    told = json.loads(beside.read_text())
+    told[key] = {
+        "threshold": {**told["threshold"], "threshold": -0.79},
+        "classes": {"majority": ["scratched"], "minority": ["good"]},
+    }[key]
+    beside.write_text(json.dumps(told))
+    done = score(exported, "--verify")
+    assert done.returncode == 1
+    assert "FAILED  The JSON beside the model tells other things" in done.stdout
+    assert f"expected the same {key}" in done.stdout
+    done = score(exported, exported.with_name("tiny_golden"))
+    assert done.returncode == 2 and "Copy both again" in done.stderr
+
+
+def test_csv_and_json_go_to_files_as_with_egan_keras(score, exported, tmp_path):
+    golden = exported.with_name("tiny_golden")
+    printed = score(exported, golden, "--csv").stdout
+    path = tmp_path / "deep" / "s.csv"
+    done = score(exported, golden, "--csv", path)
+    assert done.returncode == 0 and path.read_text() == printed
+    assert done.stdout == score(exported, golden).stdout
+    assert score(exported, golden, "--csv", "--out", path).stdout == ""
+    assert path.read_text() == printed
+    score(exported, golden, "--json", path.with_suffix(".json"))
+    rows = json.loads(path.with_suffix(".json").read_text())["images"]
+    assert [row["path"] for row in rows] == list(map(str, sorted(golden.iterdir())))
+
+
+def test_names_are_escaped_for_people_and_true_in_the_csv(score, exported, tmp_path):
+    source = next(exported.with_name("tiny_golden").iterdir())
+    folder = tmp_path / "in"
+    folder.mkdir()
+    names = [b"a\x1b[2J\nfake 1.png", b"caf\xe9.png", "照片.png".encode()]
+    for name in names:
+        (folder / os.fsdecode(name)).write_bytes(source.read_bytes())
+    path = tmp_path / "s.csv"
+    done = score(exported, folder, "--csv", path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4 and "\x1b" not in done.stdout
+    assert "a\\x1b[2J\\nfake 1.png" in lines[1] and "caf\\udce9.png" in lines[2]
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        found = [os.fsencode(Path(row["path"]).name) for row in csv.DictReader(file)]
+    assert found == names
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code"), [("> /dev/full", 2), (">&-", 0), ("| head -1", 0)]
+)
+def test_a_file_is_finished_whatever_becomes_of_what_is_printed(
+    python, exported, tmp_path, redirection, code
+):
+    golden, path = exported.with_name("tiny_golden"), tmp_path / "s.csv"
+    command = [sys.executable, KIT / "score.py", exported, golden, "--csv", path]
+    program = (
+        "import subprocess, sys\n"
+        f"sys.exit(subprocess.run({shlex.join(map(str, command))!r} + "
+        f"' {redirection}; exit ${{PIPESTATUS[0]}}', shell=True, "
+        "executable='/bin/bash').returncode)"
+    )
+    done = python("-c", program)
+    assert done.returncode == code and "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert len(path.read_text().splitlines()) == 1 + len(list(golden.iterdir()))
+    assert ("cannot be written" in done.stderr) == (code == 2)
+
+
+def test_sigterm_ends_it_as_ctrl_c_does(exported, tmp_path):
+    # Seconds of work, of which one is waited for.
+    folder, path = tmp_path / "in", tmp_path / "s.csv"
+    folder.mkdir()
+    path.write_text("of yesterday")
+    Image.new("RGB", (3000, 3000)).save(folder / "0.png")
+    for number in range(1, 200):
+        os.link(folder / "0.png", folder / f"{number}.png")
+    command = [sys.executable, "-u", KIT / "score.py", exported, folder, "--csv", path]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child.stdout.readline()
+    child.terminate()
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 130 and said.endswith(b"score.py: interrupted\n")
+    assert path.read_text() == "of yesterday"
+    assert [each.name for each in tmp_path.glob("*s.csv*")] == ["s.csv"]
+
+
 def test_golden_images_outside_the_folder_are_refused(score, exported, tmp_path):
     beside = exported.with_suffix(".json")
     told = json.loads(beside.read_text())
@@ -223,7 +312,8 @@ def test_benchmark_measures_each_number_of_threads(python, exported):
         ([], "expected images, or one of --info and --verify"),
         (["--verify", "--csv"], "go with images only"),
         (["--threads", "0", "x.png"], "expected at least 1. Received: 0"),
-        (["--out", "nowhere/a.csv", "x.png"], "there is no such folder"),
+        (["x.png", "--out", str(KIT)], "take a file to write; expected images before"),
+        (["--csv", "x.png", "y.png"], "take a file to write; expected images before"),
         (["nowhere"], "There is no such file or folder. Received: path='nowhere'"),
         ([__file__], "not of a supported image type"),
     ],

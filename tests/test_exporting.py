@@ -46,6 +46,7 @@ def exported(trained, digits, tmp_path_factory):
             quantize=form,
             representative=(images[:100], labels[:100]),
             validation_data=(images[100:], labels[100:]),
+            test_data=(images[:100], labels[:100]),
             provenance=ek.Provenance(("zero",), ("one",), 51, 49, seed=0),
         )
         for form in FORMS
@@ -156,6 +157,23 @@ def test_the_model_card_names_data_threshold_and_limits(exported):
     assert "| TFLite int8, held out |" in card
     assert "It has seen 49 minority images" in card
     assert re.search(r"- Form: int8 \([1-9]\d?% of the multiplications", card)
+
+
+@pytest.mark.parametrize("form", ["none", "int8"])
+def test_every_figure_that_travels_with_a_file_is_its_own(exported, digits, form):
+    path, (images, labels) = exported[form].path, digits
+    report = ek.evaluate(ek.load_tflite(path), images[:100], labels[:100])
+    results = json.loads(path.with_suffix(".json").read_text())["results"]
+    assert results == exported[form].results
+    assert results["threshold"] == exported[form].calibration.threshold
+    card = path.with_suffix(".md").read_text()
+    assert f"at its threshold {results['threshold']:.9g}" in card
+    for name in ("auroc", "sensitivity", "specificity", "f1"):
+        assert results[name] == pytest.approx(report[name], abs=1e-6)
+        assert results["ci95"][name] == pytest.approx(report["ci95"][name], abs=1e-6)
+        assert re.search(rf"\| {results[name]:.3f} \| [01]\.\d+ to [01]\.\d+ \|", card)
+    shown = f"specificity {results['specificity']:.3f}"
+    assert shown in str(exported[form])
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

@@ -1,11 +1,15 @@
 import dataclasses
+import json
+import shutil
+import types
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import egan_keras as ek
-from egan_keras.exporting import evidence, golden, parity
+from egan_keras.exporting import evidence, golden, parity, placing, tflite
 
 
 @pytest.fixture(scope="module")
@@ -148,9 +152,161 @@ def test_wrong_options_are_refused_early(
         ek.export_tflite(model, tmp_path / name, validation_data=few_ones, **options)
 
 
-def test_a_missing_folder_is_named(model, few_ones, tmp_path):
-    with pytest.raises(FileNotFoundError, match="Make '.*none' first"):
-        ek.export_tflite(model, tmp_path / "none/a.tflite", validation_data=few_ones)
+def test_folders_are_made_and_steps_named(model, few_ones, tmp_path, capsys):
+    path = tmp_path / "served" / "1" / "a.tflite"
+    ek.export_tflite(model, path, validation_data=few_ones)
+    assert path.is_file() and ek.load_tflite(path)
+    steps = capsys.readouterr().out.splitlines()
+    assert "Converting it to TFLite, none" in steps and len(steps) == 5
+    saved = tmp_path / "deep" / "saved"
+    ek.export_saved_model(model, saved, validation_data=few_ones, verbose=0)
+    assert (saved / "saved_model.pb").is_file() and capsys.readouterr().out == ""
+
+
+def test_a_file_in_place_of_a_folder_is_named(model, few_ones, tmp_path):
+    (tmp_path / "served").write_text("")
+    for path in ("served/a.tflite", "served/1/a.tflite"):
+        with pytest.raises(NotADirectoryError, match="file stands where the folder"):
+            ek.export_tflite(model, tmp_path / path, validation_data=few_ones)
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(ValueError, match="is a folder; expected a file.*a.json"):
+        ek.export_tflite(model, tmp_path / "a.tflite", validation_data=few_ones)
+    (tmp_path / "b_golden").write_text("")
+    with pytest.raises(ValueError, match="golden samples to is a file.*b_golden"):
+        ek.export_tflite(model, tmp_path / "b.tflite", validation_data=few_ones)
+
+
+def test_what_a_killed_export_left_is_removed_unless_it_lives(tmp_path, capsys):
+    left = tmp_path / ".a.tflite.0123abcd.unfinished"
+    left.mkdir()
+    (left / "model").write_text("half")
+    (tmp_path / ".b.tflite.0123abcd.unfinished").mkdir()
+    with placing.workplace(tmp_path / "a.tflite", 0) as folder:
+        assert f"killed export had left: {left}" in capsys.readouterr().out
+        assert not left.exists()
+        with placing.workplace(tmp_path / "a.tflite", 0) as other:
+            assert folder.is_dir() and other != folder
+    names = [path.name for path in tmp_path.iterdir()]
+    assert names == [".b.tflite.0123abcd.unfinished"]
+
+
+def test_no_moment_leaves_a_model_with_anothers_json(
+    model, few_ones, tmp_path, monkeypatch
+):
+    path = tmp_path / "a.tflite"
+    ek.export_tflite(model, path, validation_data=few_ones)
+    put, done = tflite.put_in_place, []
+
+    def stop(made, target):
+        if done:
+            # As a kill at any of these moments would leave them.
+            with pytest.raises(ValueError, match="not the one that the JSON beside"):
+                ek.load_tflite(path)
+        done.append(put(made, target))
+
+    monkeypatch.setattr(tflite, "put_in_place", stop)
+    ek.export_tflite(model, path, quantize="float16", validation_data=few_ones)
+    assert len(done) == 4 and ek.load_tflite(path).metadata["quantize"] == "float16"
+
+
+def test_names_are_no_markup_in_the_model_card(model, few_ones, tmp_path):
+    path = tmp_path / "a_b_<i>.tflite"
+    classes = ("<script>x</script>", "a|b"), ("**rare**\n# heading",)
+    ek.export_tflite(
+        model, path, validation_data=few_ones, provenance=ek.Provenance(*classes)
+    )
+    card = path.with_suffix(".md").read_text()
+    assert "<script>" not in card and "<i>" not in card and "a|b" not in card
+    assert "**rare**" not in card and "\n# heading" not in card
+    assert "&#60;script&#62;x" in card
+    told = json.loads(path.with_suffix(".json").read_text())["classes"]
+    assert told == {"majority": list(classes[0]), "minority": list(classes[1])}
+
+
+def test_without_test_images_the_card_says_so(model, few_ones, tmp_path):
+    path = tmp_path / "a.tflite"
+    assert ek.export_tflite(model, path, validation_data=few_ones).results is None
+    assert "the export was given no test images" in path.with_suffix(".md").read_text()
+    with pytest.raises(ValueError, match="expected their labels.*images, None"):
+        ek.export_tflite(
+            model, path, validation_data=few_ones, test_data=(few_ones[0], None)
+        )
+
+
+def test_a_saved_model_tells_what_it_does_on_test_images(model, few_ones, tmp_path):
+    ek.export_saved_model(
+        model, tmp_path / "a", validation_data=few_ones, test_data=few_ones
+    )
+    told = json.loads((tmp_path / "a/assets.extra/egan.json").read_text())["results"]
+    report = ek.evaluate(model, *few_ones)
+    assert told["n_minority"] == 4
+    assert told["auroc"] == pytest.approx(report["auroc"], abs=0.01)
+
+
+def test_the_space_is_asked_for_before_any_work(
+    model, few_ones, tmp_path, monkeypatch, capsys
+):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    for export, name in (
+        (ek.export_tflite, "a.tflite"),
+        (ek.export_saved_model, "a"),
+    ):
+        with pytest.raises(OSError, match="for an export; expected 1.* MB.* 1.0 kB"):
+            export(model, tmp_path / name, validation_data=few_ones)
+    assert not list(tmp_path.iterdir()) and capsys.readouterr().out == ""
+
+
+def test_a_disk_that_is_full_meanwhile_is_told_in_words(
+    model, few_ones, tmp_path, monkeypatch
+):
+    def fail(*arguments, **options):
+        said = "{{function_node}} x.tempstate; No space left on device [Op:SaveV2]"
+        raise tf.errors.ResourceExhaustedError(None, None, said)
+
+    # The class is another one for each backend.
+    archive = type(keras.export.ExportArchive())
+    monkeypatch.setattr(archive, "write_out", fail)
+    with pytest.raises(OSError, match="disk is full.*Received: .* free.*a.tflite"):
+        ek.export_tflite(model, tmp_path / "a.tflite", validation_data=few_ones)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_converter_that_fails_is_told_in_words(
+    model, few_ones, tmp_path, monkeypatch
+):
+    def fail():
+        raise RuntimeError("loc: something\nand more")
+
+    converter = types.SimpleNamespace(convert=fail)
+    monkeypatch.setattr(
+        tf.lite.TFLiteConverter, "from_saved_model", lambda *a, **o: converter
+    )
+    with pytest.raises(ValueError, match="converter failed.*RuntimeError: loc: some"):
+        ek.export_tflite(model, tmp_path / "a.tflite", validation_data=few_ones)
+
+
+def test_a_model_whose_scores_are_no_numbers_is_not_exported(few_ones, tmp_path):
+    shape = (32, 32, 3)
+    generator = keras.Sequential(
+        [keras.Input(shape), keras.layers.Conv2D(3, 3, padding="same")]
+    )
+    nan = keras.initializers.Constant(np.nan)
+    discriminator = keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(1, bias_initializer=nan),
+        ]
+    )
+    model = ek.EGAN(generator, discriminator)
+    for export, name in (
+        (ek.export_tflite, "a.tflite"),
+        (ek.export_saved_model, "a"),
+    ):
+        with pytest.raises(ValueError, match="scores that are no numbers"):
+            export(model, tmp_path / name, validation_data=few_ones, force=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_on_features_is_refused(tmp_path):

@@ -1,7 +1,6 @@
 """`egan-keras export`: a run's discriminator for servers, phones and edge devices."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +61,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         metavar="PATH",
         type=Path,
         required=True,
-        help="the .tflite file, or the folder of the SavedModel",
+        help="the .tflite file, or the folder of the SavedModel; folders above it are "
+        "made",
     )
     group.add_argument(
         "--overwrite", action="store_true", help="replace an earlier export at PATH"
@@ -110,22 +110,24 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError: if run, images or options cannot be used, or the export does not
             score as the model does.
-        FileNotFoundError: if the run, its images, or the folder to write to does not
-            exist.
+        FileNotFoundError: if the run or its images do not exist.
+        OSError: if the export cannot be written, such as for want of space.
         FileExistsError: if there is something to write over, without `--overwrite`.
     """
     config = runs.RunConfig.load(arguments.folder)
     _check_out(arguments)
     root = _root(arguments, config)
+    print(f"Loading the model of {printable(arguments.folder)}", flush=True)
     model = runs.load_model(arguments.folder)
 
     from egan_keras import exporting  # slow to import
 
+    print(f"Finding the images of {printable(root)}", flush=True)
     splits = _splits(arguments, config, root)
     common = {
         "validation_data": splits["validation"],
         "test_data": splits["test"],
-        "provenance": _provenance(arguments.folder, config),
+        "provenance": _provenance(config),
         "input_dtype": arguments.input_dtype,
         "force": arguments.force,
     }
@@ -161,16 +163,16 @@ def _check_out(arguments: argparse.Namespace) -> None:
             "The file to write needs the suffix .tflite. Received: --out "
             f"{out}. Name it, for example, {out.with_suffix('.tflite')}."
         )
-    if not out.resolve().parent.is_dir():
-        raise FileNotFoundError(
-            "The folder to write to does not exist. Received: --out "
-            f"{out}. Make {str(out.parent)!r} first."
-        )
-    if out.exists() and not arguments.overwrite:
+    written = [out]
+    if arguments.format == "tflite":
+        golden = out.with_name(f"{out.stem}_golden")
+        written += [out.with_suffix(".json"), out.with_suffix(".md"), golden]
+    there = [str(path) for path in written if path.exists()]
+    if there and not arguments.overwrite:
         raise FileExistsError(
             "There is something already where the export would go; expected a new "
-            f"name. Received: --out {out}. Name another one, or replace it with "
-            "--overwrite."
+            f"name. Received: --out {str(out)!r}, and there is {', '.join(there)}. "
+            "Name another one, or replace what is there with --overwrite."
         )
     is_saved_model = (out / "saved_model.pb").is_file()
     if out.is_dir() and (arguments.format == "tflite" or not is_saved_model):
@@ -210,10 +212,9 @@ def _splits(
     return splits
 
 
-def _provenance(folder: Path, config: runs.RunConfig) -> "Provenance":
+def _provenance(config: runs.RunConfig) -> "Provenance":
     from egan_keras.exporting import Provenance  # slow to import
 
-    report = folder / runs.REPORT
     files = config.files["train"]
     majority, minority = (
         tuple(config.options[role]) for role in ("majority", "minority")
@@ -223,7 +224,6 @@ def _provenance(folder: Path, config: runs.RunConfig) -> "Provenance":
         minority=minority,
         n_majority=sum(len(files.get(name, ())) for name in majority),
         n_minority=sum(len(files.get(name, ())) for name in minority),
-        report=json.loads(report.read_text("utf-8")) if report.is_file() else None,
         seed=config.options["seed"],
         gray_range=config.gray_range,
     )

@@ -11,9 +11,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from egan_keras import files
+from egan_keras import files, schemas
 from egan_keras.cli import ends
 from egan_keras.logs import start_keras
+from egan_keras.schemas import COUNT, NAMES, SHARE, TEXT, listed, mapped, optional
 from egan_keras.text import printable
 
 if TYPE_CHECKING:
@@ -29,6 +30,48 @@ SKIPPED = "Skipped {} unreadable files or images of a single colour"
 NAMED_FILES = 5
 
 _OF_A_RUN = (CONFIG, HISTORY, REPORT, PLOTS)
+
+_FILES = mapped(listed(schemas.PATH))
+_OPTIONS = {
+    "data": TEXT,
+    "majority": NAMES,
+    "minority": NAMES,
+    "minority_count": optional(COUNT),
+    "ratio": optional(schemas.NOT_NEGATIVE),
+    "validation_fraction": SHARE,
+    "test_fraction": SHARE,
+    "seed": COUNT,
+    "prevalence": optional(SHARE),
+}
+# What earlier versions did not write.
+_LATER_OPTIONS = {
+    "gray_range": optional(schemas.GRAY_RANGE),
+    "duplicates": optional(TEXT),
+}
+_CONFIG = schemas.record(
+    {
+        "command": TEXT,
+        "options": schemas.record(_OPTIONS, _LATER_OPTIONS),
+        "recipe": schemas.ANYTHING,
+        "image_shape": {**listed(schemas.SIDE, at_least=3), "maxItems": 3},
+        "versions": mapped(TEXT),
+        "files": schemas.record(
+            {"train": _FILES, "validation": _FILES, "test": _FILES}
+        ),
+        "skipped": listed(TEXT),
+    },
+    {
+        "passed_over": mapped(COUNT),
+        "hashes": mapped(mapped(listed(optional(TEXT)))),
+        "unused": mapped(listed(schemas.PATH)),
+        "duplicates": listed(TEXT),
+        "dropped_duplicates": listed(TEXT),
+        "changed": listed(TEXT),
+        "epochs_completed": COUNT,
+        "interrupted": schemas.BOOLEAN,
+        "diverged_in_epoch": optional(COUNT),
+    },
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +136,7 @@ class RunConfig:
         """
         path = _existing(run, CONFIG)
         try:
-            values = json.loads(path.read_text("utf-8"))
-            return cls(**values)
+            return cls(**schemas.read(path, _CONFIG))
         except (ValueError, TypeError) as error:
             raise ValueError(
                 "The configuration of the run cannot be read; expected what "
@@ -331,7 +373,9 @@ def load_model(run: Path) -> Any:
     import keras
 
     from egan_keras.model import EGAN  # registers the classes, too
+    from egan_keras.model.archive import check_archive
 
+    check_archive(path)
     try:
         model = keras.saving.load_model(path)
     # Keras answers damaged files with many types of exception.

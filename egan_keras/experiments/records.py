@@ -8,11 +8,21 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from egan_keras import schemas
 from egan_keras.evaluation import versions
 from egan_keras.experiments.grid import Run, Task
 from egan_keras.files import write_atomically
 
 FOLDER = "runs"
+_SCHEMA = schemas.record(
+    {
+        "run": schemas.ANYTHING,
+        "results": schemas.ANYTHING,
+        "versions": schemas.mapped(schemas.TEXT),
+        "machine": schemas.TEXT,
+        "finished": schemas.TEXT,
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +68,7 @@ class Records:
         """
         path = self.path(run)
         try:
-            values = json.loads(path.read_text("utf-8"))
+            values = schemas.read(path, _SCHEMA)
             if values.pop("run") != json.loads(json.dumps(run.definition())):
                 raise ValueError("it is the result of another run")
             return Record(**values)

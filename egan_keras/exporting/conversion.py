@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python.convert_phase import ConverterError
 
 from egan_keras.exporting.graph import SIGNATURE
 from egan_keras.exporting.quantization import quantize_int8
@@ -43,7 +42,8 @@ def convert(
         converter.target_spec.supported_types = [tf.float16]
     try:
         content = converter.convert()
-    except ConverterError as error:
+    # It answers with errors of many types.
+    except Exception as error:
         raise ValueError(_reason(error)) from error
     if form == "int8":
         return quantize_int8(content, representative, labels)
@@ -59,8 +59,9 @@ def _reason(error: Exception) -> str:
             f"a part of it; expected built-in operators alone. Received: "
             f"{', '.join(named)}. Choose another backbone, or export a SavedModel."
         )
+    said = (str(error).strip().splitlines() or [""])[0][:300]
     return (
         "TFLite's converter failed; expected a network that it can convert. Received: "
-        f"{str(error).strip().splitlines()[0]}. Choose another backbone, or export a "
+        f"{type(error).__name__}: {said}. Choose another backbone, or export a "
         "SavedModel."
     )

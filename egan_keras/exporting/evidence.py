@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from egan_keras import data
 from egan_keras.data.lazy import LazyRows
 from egan_keras.exporting.parity import Parity, compare
+from egan_keras.metrics import bootstrap_intervals, score_metrics
 
 if TYPE_CHECKING:
     from egan_keras.model import EGAN
@@ -48,20 +49,32 @@ class Scored:
         return Scored(self.images[rows], labels, self.scores[rows])
 
     def compare(
-        self,
-        predict: Callable[[np.ndarray], np.ndarray],
-        threshold: float,
-        export_threshold: float,
+        self, scores: np.ndarray, threshold: float, export_threshold: float
     ) -> Parity:
         """Compares an export's scores with the model's.
 
         Args:
-            predict: The export's scores (n, 1) of images.
+            scores: The export's, float32 (n,).
             threshold: The model's.
             export_threshold: The export's.
         """
-        scores = predict(self.images)[:, 0]
         return compare(self.scores, threshold, scores, export_threshold, self.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What an export makes of the images.
+
+    Attributes:
+        held_out: How it compares with the model on held-out images.
+        test: The same on test images; `None` without any.
+        results: The export's own metrics at its own threshold on the test images, with
+            their 95% intervals as `ci95`, as an object that JSON can hold.
+    """
+
+    held_out: Parity
+    test: Parity | None
+    results: dict[str, Any] | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,21 +108,37 @@ class Evidence:
 
     def compare(
         self, predict: Callable[[np.ndarray], np.ndarray], threshold: float
-    ) -> tuple[Parity, Parity | None]:
-        """Compares an export's scores with the model's.
+    ) -> Comparison:
+        """Compares an export's scores with the model's, and judges it by its own.
 
         Args:
             predict: The export's scores (n, 1) of images.
             threshold: The export's threshold.
 
-        Returns:
-            On held-out images, and on those of the test if there are any.
+        Raises:
+            ValueError: If a score is no finite number.
         """
-        held_out, test = (
-            scored and scored.compare(predict, self.threshold, threshold)
-            for scored in (self.held_out, self.test)
-        )
-        return held_out, test
+        held_out = self.compare_held_out(predict, threshold)
+        if self.test is None:
+            return Comparison(held_out, None, None)
+        scores = _finite(predict(self.test.images))
+        test = self.test.compare(scores, self.threshold, threshold)
+        judged = scores, self.test.labels, threshold
+        intervals = bootstrap_intervals(*judged)
+        results = {
+            "threshold": threshold,
+            **score_metrics(*judged),
+            "ci95": {name: list(ends) for name, ends in intervals.items()},
+        }
+        return Comparison(held_out, test, results)
+
+    def compare_held_out(
+        self, predict: Callable[[np.ndarray], np.ndarray], threshold: float
+    ) -> Parity:
+        """Compares an export's scores of held-out images with the model's."""
+        images = self.held_out
+        scores = _finite(predict(images.images))
+        return images.compare(scores, self.threshold, threshold)
 
 
 def gather(
@@ -128,6 +157,11 @@ def gather(
             "An export is compared with the model on real images; expected "
             "validation_data, representative or both. Received: neither. Pass held-out "
             "images: validation_data=(validation.images, validation.labels)."
+        )
+    if test_data is not None and test_data[1] is None:
+        raise ValueError(
+            "Test images judge the export; expected their labels, too. Received: "
+            "test_data=(images, None). Pass test_data=(test.images, test.labels)."
         )
     return Evidence(
         threshold=model.threshold,
@@ -182,3 +216,14 @@ def _of_both_classes(is_minority: np.ndarray) -> np.ndarray:
 def _evenly(n_rows: int, wanted: int) -> np.ndarray:
     """Returns the numbers of at most so many rows, evenly spaced."""
     return np.unique(np.linspace(0, n_rows - 1, min(n_rows, wanted)).astype(int))
+
+
+def _finite(scores: np.ndarray) -> np.ndarray:
+    """Returns scores (n, 1) as (n,), or refuses an export that gives none."""
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            "The export answers with scores that are no numbers; expected finite ones. "
+            f"Received: {np.sum(~np.isfinite(scores))} of {len(scores)} NaN or "
+            "infinite. Check whether training diverged, or choose another form."
+        )
+    return scores[:, 0]

@@ -166,6 +166,49 @@ def with_threshold(content: bytes, threshold: float) -> bytes:
     return graph.to_bytes()
 
 
+def threshold_in(content: bytes) -> float:
+    """Returns the threshold in a .tflite file's graph, a float32.
+
+    Args:
+        content: The bytes of a .tflite file.
+
+    Raises:
+        ValueError: If the file does not compute `is_minority` as `score` below a
+            constant, as a number.
+    """
+    model = schema.Model.GetRootAsModel(content, 0)
+    signature = model.SignatureDefs(0)
+    graph = model.Subgraphs(signature.SubgraphIndex())
+    operators = [graph.Operators(place) for place in range(graph.OperatorsLength())]
+    made_by = {
+        int(tensor): operator
+        for operator in operators
+        for tensor in operator.OutputsAsNumpy()
+    }
+    outputs = {
+        entry.Name(): entry.TensorIndex()
+        for entry in map(signature.Outputs, range(signature.OutputsLength()))
+    }
+
+    def kind_of(operator) -> str:
+        code = model.OperatorCodes(operator.OpcodeIndex())
+        return _KINDS[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+
+    as_number = made_by[outputs[b"is_minority"]]
+    compared = made_by[as_number.Inputs(0)]
+    constant = compared.Inputs(1)
+    kinds = kind_of(as_number), kind_of(compared)
+    if kinds != ("CAST", "LESS") or compared.Inputs(0) != outputs[b"score"]:
+        raise ValueError(f"is_minority is computed by {' of '.join(kinds)}")
+    if constant in made_by and kind_of(made_by[constant]) == "DEQUANTIZE":
+        constant = made_by[constant].Inputs(0)
+    tensor = graph.Tensors(constant)
+    dtype = {schema.TensorType.FLOAT32: "<f4", schema.TensorType.FLOAT16: "<f2"}
+    values = model.Buffers(tensor.Buffer()).DataAsNumpy()
+    (threshold,) = values.view(dtype[tensor.Type()])
+    return float(threshold)
+
+
 def integer_share(content: bytes) -> float:
     """Returns the share of a model's multiplications that are of 8-bit integers.
 

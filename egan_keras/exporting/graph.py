@@ -1,5 +1,6 @@
 """The graph that leaves: the discriminator with its threshold, as a SavedModel."""
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 # What TensorFlow Serving and LiteRT call the only thing that a model does.
 SIGNATURE = "serving_default"
 INPUT_DTYPES = ("uint8", "float32")
+# What a SavedModel takes on the disk: Keras puts each weight into it twice, and the
+# graph grows with their number.
+_TIMES_WEIGHTS = 2.1
+_BYTES_A_WEIGHT = 10_000
+_LEAST_BYTES = 1_000_000
 
 
 def check_exportable(model: "EGAN", input_dtype: str, batch_size: int | None) -> None:
@@ -56,6 +62,18 @@ def check_exportable(model: "EGAN", input_dtype: str, batch_size: int | None) ->
         )
 
 
+def weights_bytes(model: "EGAN") -> int:
+    """Returns how many bytes the weights that leave take, in float32."""
+    return 4 * model.discriminator.count_params()
+
+
+def saved_model_bytes(model: "EGAN") -> float:
+    """Returns about how many bytes `write_saved_model` will write."""
+    count = len(model.discriminator.weights)
+    graph = _LEAST_BYTES + _BYTES_A_WEIGHT * count
+    return graph + _TIMES_WEIGHTS * weights_bytes(model)
+
+
 def write_saved_model(
     model: "EGAN",
     folder: str | os.PathLike,
@@ -76,6 +94,9 @@ def write_saved_model(
         threshold: An image is minority when its score is below it.
         input_dtype: `"uint8"` or `"float32"`.
         batch_size: 1 for a fixed batch, `None` for a free one.
+
+    Raises:
+        OSError: If it cannot be written.
     """
     discriminator = model.discriminator
 
@@ -89,4 +110,13 @@ def write_saved_model(
     archive.track(discriminator)
     images = tf.TensorSpec((batch_size, *model.image_shape), input_dtype, name="images")
     archive.add_endpoint("serve", serve, input_signature=[images])
-    archive.write_out(folder, verbose=False)
+    try:
+        archive.write_out(folder, verbose=False)
+    except tf.errors.OpError as error:
+        said = " ".join(str(error.message).split())
+        is_full = "No space left" in said or "quota" in said
+        raise OSError(
+            errno.ENOSPC if is_full else errno.EIO,
+            f"TensorFlow cannot write the SavedModel ({said[-200:]})",
+            os.fspath(folder),
+        ) from error

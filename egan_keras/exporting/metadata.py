@@ -2,11 +2,13 @@
 
 import json
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
+from egan_keras import schemas
 from egan_keras.evaluation.environment import versions
 from egan_keras.exporting.provenance import Provenance
 from egan_keras.thresholds import Calibration
@@ -14,8 +16,6 @@ from egan_keras.thresholds import Calibration
 if TYPE_CHECKING:
     from egan_keras.model import EGAN
 
-FORMAT = "egan-keras"
-FORMAT_VERSION = 1
 ENTRY = b"egan_keras"
 
 _UNCALIBRATED = Calibration(
@@ -29,6 +29,8 @@ _UNCALIBRATED = Calibration(
 )
 # What a damaged or foreign file makes of reading it.
 _UNREADABLE = (struct.error, IndexError, ValueError, AttributeError, TypeError)
+# The list of classes may be long.
+_MOST_BYTES = 1024**2
 
 
 def describe(
@@ -52,8 +54,8 @@ def describe(
     """
     gray_range = provenance.gray_range
     return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format": schemas.FORMAT,
+        "format_version": schemas.FORMAT_VERSION,
         "quantize": "float32" if form == "none" else form,
         "pairing": model.pairing,
         "recipe": model.recipe,
@@ -95,37 +97,49 @@ def embed(content: bytes, metadata: dict[str, Any]) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def read_metadata(content: bytes) -> dict[str, Any]:
+def read_metadata(content: bytes, path: Path | None = None) -> dict[str, Any]:
     """Returns what `embed` put into a .tflite file.
 
+    Args:
+        content: The bytes of the file.
+        path: The file, for messages.
+
     Raises:
-        ValueError: If there is nothing of the kind in it, or it is damaged.
+        ValueError: If there is nothing of the kind in it, it is damaged, or says what
+            cannot be.
     """
+    received = f"{len(content)} bytes" if path is None else repr(str(path))
     if content[4:8] != b"TFL3":
         raise ValueError(
             "The file is no TFLite model; expected the identifier TFL3 in its first "
-            f"eight bytes. Received: {content[:8]!r}, {len(content)} bytes. Export the "
-            "run again."
+            f"eight bytes. Received: {received}, which begin with {content[:8]!r}. "
+            "Export the run again."
         )
     try:
-        model = schema.Model.GetRootAsModel(content, 0)
-        entries = (model.Metadata(index) for index in range(model.MetadataLength()))
-        found = next(entry for entry in entries if entry.Name() == ENTRY)
-        text = model.Buffers(found.Buffer()).DataAsNumpy().tobytes()
-        metadata = json.loads(text)
-    except StopIteration:
-        metadata = {}
+        text = _entry(content)
     except _UNREADABLE as error:
         raise ValueError(
             "The TFLite model is damaged; expected a file as `egan-keras export` wrote "
-            f"it. Received: {len(content)} bytes ({error}). Copy or export it again."
+            f"it. Received: {received} ({error}). Copy or export it again."
         ) from error
-    known = (metadata.get("format"), metadata.get("format_version"))
-    if known != (FORMAT, FORMAT_VERSION):
+    try:
+        if len(text) > _MOST_BYTES:
+            raise ValueError(f"it has {len(text)} bytes, more than {_MOST_BYTES}")
+        return schemas.parse(text, schemas.METADATA)
+    except ValueError as error:
         raise ValueError(
             "The TFLite model does not tell its size and threshold as this package's "
-            f"exports do; expected format {FORMAT!r}, version {FORMAT_VERSION}. "
-            f"Received: format={known[0]!r}, version={known[1]!r}. Export it with "
-            "`egan-keras export` of this version."
-        )
-    return metadata
+            f"exports do; expected its entry {ENTRY.decode()!r} in format "
+            f"{schemas.FORMAT!r}, version {schemas.FORMAT_VERSION}. Received: "
+            f"{received} ({error}). Export it with `egan-keras export` of this version."
+        ) from error
+
+
+def _entry(content: bytes) -> bytes:
+    """Returns the text that `embed` put into a file; an empty one if it did not."""
+    model = schema.Model.GetRootAsModel(content, 0)
+    for index in range(model.MetadataLength()):
+        if model.Metadata(index).Name() == ENTRY:
+            buffer = model.Buffers(model.Metadata(index).Buffer())
+            return buffer.DataAsNumpy().tobytes()
+    return b"{}"

@@ -3,17 +3,8 @@
 from typing import Any
 
 from egan_keras.exporting.provenance import Provenance
-from egan_keras.exporting.result import Export, cells
-
-_METRICS = {
-    "auroc": "AUROC",
-    "average_precision": "average precision",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "precision": "precision",
-    "f1": "F1",
-    "balanced_accuracy": "balanced accuracy",
-}
+from egan_keras.exporting.result import METRICS, Export, cells
+from egan_keras.text import for_markdown
 
 
 def model_card(metadata: dict[str, Any], provenance: Provenance, export: Export) -> str:
@@ -25,12 +16,12 @@ def model_card(metadata: dict[str, Any], provenance: Provenance, export: Export)
         export: What was written, and how it compares with the model.
     """
     sections = {
-        f"Model card: {export.path.name}": _summary(metadata, export),
+        f"Model card: {for_markdown(export.path.name)}": _summary(metadata, export),
         "Intended use": _intended_use(metadata),
         "Input and output": _interface(metadata),
         "Threshold": _threshold(metadata),
         "Training data": _data(metadata, provenance),
-        "Results of the model before export": _results(provenance),
+        "Results of this file": _results(export),
         "The export against the model": _checks(export),
         "Limits": _limits(provenance),
     }
@@ -41,7 +32,7 @@ def model_card(metadata: dict[str, Any], provenance: Provenance, export: Export)
 
 
 def _names(metadata: dict[str, Any], role: str) -> str:
-    return ", ".join(metadata["classes"][role])
+    return ", ".join(map(for_markdown, metadata["classes"][role]))
 
 
 def _summary(metadata: dict[str, Any], export: Export) -> str:
@@ -54,10 +45,11 @@ def _summary(metadata: dict[str, Any], export: Export) -> str:
     return (
         "An eGAN discriminator (arXiv 2104.04162) that scores images: high for the "
         "majority, low for the minority.\n\n"
-        f"- Pairing (encoder -> discriminator): {metadata['pairing']}\n"
-        f"- Recipe: {metadata['recipe']}\n"
+        f"- Pairing (encoder -> discriminator): {for_markdown(metadata['pairing'])}\n"
+        f"- Recipe: {for_markdown(metadata['recipe'])}\n"
         f"- Form: {form}, {export.n_bytes / 1e3:,.0f} kB\n"
-        f"- Written by egan_keras {metadata['package_version']}"
+        + (f"- SHA-256 of the file: {export.sha256}\n" if export.sha256 else "")
+        + f"- Written by egan_keras {metadata['package_version']}"
     )
 
 
@@ -86,7 +78,8 @@ def _interface(metadata: dict[str, Any]) -> str:
 def _threshold(metadata: dict[str, Any]) -> str:
     threshold = metadata["threshold"]
     return (
-        f"{threshold['threshold']:.9g}, inside the model. {threshold['guarantee']} "
+        f"{threshold['threshold']:.9g}, inside the model. "
+        f"{for_markdown(threshold['guarantee'])} "
         "This holds for images drawn like the held-out ones."
     )
 
@@ -105,27 +98,31 @@ def _data(metadata: dict[str, Any], provenance: Provenance) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _results(provenance: Provenance) -> str:
-    report = provenance.report
-    if report is None:
-        return "Not reported."
+def _results(export: Export) -> str:
+    results = export.results
+    if results is None:
+        return (
+            "None: the export was given no test images, so nothing is known of how it "
+            "does on images that took no part in training and calibration."
+        )
     lines = [
-        f"On {report['n_majority']:,} majority and {report['n_minority']:,} minority "
-        "test images, which took no part in training or calibration.",
+        f"Measured with it on {results['n_majority']:,} majority and "
+        f"{results['n_minority']:,} minority test images, which took no part in "
+        f"training or calibration, at its threshold {results['threshold']:.9g}.",
         "",
         "| metric | value | 95 % interval |",
         "|---|---|---|",
     ]
-    for name, words in _METRICS.items():
-        if name in report:
-            low, high = report["ci95"].get(name, (None, None))
-            interval = "" if low is None else f"{low:.3f} to {high:.3f}"
-            lines.append(f"| {words} | {report[name]:.3f} | {interval} |")
-    if "always_minority_f1" in report:
+    for name, words in METRICS.items():
+        if name in results:
+            low, high = results["ci95"][name]
+            row = words, f"{results[name]:.3f}", f"{low:.3f} to {high:.3f}"
+            lines.append(f"| {' | '.join(row)} |")
+    if "always_minority_f1" in results:
         lines += [
             "",
             "Always answering minority would have an F1 of "
-            f"{report['always_minority_f1']:.3f}.",
+            f"{results['always_minority_f1']:.3f}.",
         ]
     return "\n".join(lines)
 

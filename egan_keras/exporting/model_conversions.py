@@ -1,12 +1,13 @@
 """The .tflite files of one model, each with its threshold, and their comparisons."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from egan_keras import thresholds
 from egan_keras.exporting import conversion, graph, metadata
-from egan_keras.exporting.evidence import Evidence
+from egan_keras.exporting.evidence import Comparison, Evidence
 from egan_keras.exporting.flatbuffer import integer_share, with_threshold
 from egan_keras.exporting.parity import Parity
 from egan_keras.exporting.provenance import Provenance
@@ -37,19 +38,25 @@ class ModelConversions:
     input_dtype: str
     batch_size: int | None
     folder: Path
+    say: Callable[[str], None]
 
     def file(self, form: str) -> tuple[bytes, Calibration | None]:
         """Returns a .tflite file with its metadata, and how its threshold was set."""
+        saved_model = self._saved_model()
+        tries = " (a few times over)" if form == "int8" else ""
+        self.say(f"Converting it to TFLite, {form}{tries}")
         known = self.images.representative
         content = conversion.convert(
-            self._saved_model(),
+            saved_model,
             form,
             representative=known and known.images,
             labels=known and known.labels_or_calls(self.images.threshold),
         )
         calibration = self.model.calibration
         if form != "none" and calibration is not None:
-            before = TFLiteModel(self._described(content, form, calibration))
+            # float16 has rounded the threshold, too.
+            before = with_threshold(content, calibration.threshold)
+            before = TFLiteModel(self._described(before, form, calibration))
             calibration = self._set_again(before, calibration)
             content = with_threshold(content, calibration.threshold)
         return self._described(content, form, calibration), calibration
@@ -64,17 +71,18 @@ class ModelConversions:
         scores = quantised.predict(held_out.images)[:, 0]
         return thresholds.calibrate(scores, held_out.labels, **calibration.wish)
 
-    def parities(self, content: bytes) -> tuple[Parity, Parity | None]:
-        """Compares a .tflite file with the model."""
+    def compare(self, content: bytes) -> Comparison:
+        """Compares a .tflite file with the model, and judges it."""
         scored = TFLiteModel(content)
+        self.say("Scoring the images with the .tflite file")
         return self.images.compare(scored.predict, scored.threshold)
 
     def saved_model_parity(self) -> Parity:
         """Compares the SavedModel that is converted with the model, on a few images."""
         images = self.images.held_out.evenly(_FEW)
-        scores = scorer(self._saved_model(), self.input_dtype, self.batch_size)
+        predict = scorer(self._saved_model(), self.input_dtype, self.batch_size)
         threshold = self.images.threshold
-        return images.compare(scores, threshold, threshold)
+        return images.compare(predict(images.images)[:, 0], threshold, threshold)
 
     def refusal(self, form: str, shortfalls: list[str]) -> str:
         """Says why an export is refused, and which form to take instead."""
@@ -84,8 +92,7 @@ class ModelConversions:
             (
                 other
                 for other in others
-                if other != form
-                and not self.parities(self.file(other)[0])[0].shortfalls(other)
+                if other != form and not self._shortfalls(other)
             ),
             None,
         )
@@ -99,6 +106,11 @@ class ModelConversions:
             f"scores within tolerance. Received: {'; '.join(shortfalls)}. Nothing was "
             f"written: {instead}; force=True (--force) writes it all the same."
         )
+
+    def _shortfalls(self, form: str) -> list[str]:
+        scored = TFLiteModel(self.file(form)[0])
+        parity = self.images.compare_held_out(scored.predict, scored.threshold)
+        return parity.shortfalls(form)
 
     def _described(
         self, content: bytes, form: str, calibration: Calibration | None
@@ -118,6 +130,7 @@ class ModelConversions:
     def _saved_model(self) -> Path:
         made = self.folder / "saved_model"
         if not made.exists():
+            self.say("Writing the SavedModel")
             graph.write_saved_model(
                 self.model,
                 made,

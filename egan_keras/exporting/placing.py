@@ -1,27 +1,44 @@
-"""Putting what was written under a temporary name into its place."""
+"""Where an export is written before it gets its name, and what tells of its steps."""
 
 import contextlib
 import shutil
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from egan_keras import files
+from egan_keras.text import printable
 
 
 @contextlib.contextmanager
-def workplace(target: Path) -> Iterator[Path]:
+def workplace(target: Path, n_bytes: float) -> Iterator[Path]:
     """Gives a temporary folder beside a target, which is removed in the end.
 
+    Folders above the target are made. What a killed export left beside it is removed.
+
+    Args:
+        target: What is to be written.
+        n_bytes: About how much is about to be written.
+
     Raises:
-        FileNotFoundError: If the target's folder does not exist.
+        NotADirectoryError: If a folder above the target is a file.
+        OSError: If the disk lacks the space.
     """
-    if not target.parent.is_dir():
-        raise FileNotFoundError(
-            "The folder to write to does not exist; expected an existing folder. "
-            f"Received: path={str(target)!r}. Make {str(target.parent)!r} first."
-        )
-    folder = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.unfinished"
-    folder.mkdir()
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotADirectoryError(
+            "A file stands where the folder to write to would be; expected a folder "
+            f"or nothing. Received: path={str(target)!r}. Name another one."
+        ) from error
+    with files.leftovers(target) as left:
+        for folder in left:
+            shutil.rmtree(folder, ignore_errors=True)
+            print(f"Removed what a killed export had left: {printable(folder)}")
+    files.check_space(target, n_bytes, "an export")
+    with files.telling_full_disk(target), files.workplace(target) as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def telling(verbose: int | str) -> Callable[[str], None]:
+    """Returns what names a step as it begins, or says nothing."""
+    return (lambda step: print(step, flush=True)) if verbose else (lambda step: None)

@@ -208,7 +208,15 @@ def _quantized(content: bytes, activations: Activations, places: list[int]) -> b
     # Its progress bars cannot be turned off, and it warns of its own use of memory.
     with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        result = tool.quantize(
-            ranges, enable_progress_bar=False, enable_progress_report=False
-        )
+        try:
+            result = tool.quantize(
+                ranges, enable_progress_bar=False, enable_progress_report=False
+            )
+        # It answers with errors of many types.
+        except Exception as error:
+            raise ValueError(
+                "The quantiser failed; expected a network that it can quantise. "
+                f"Received: {type(error).__name__}: {str(error)[:300]}. Export it in "
+                "another form, or choose another backbone."
+            ) from error
     return bytes(result.quantized_model)

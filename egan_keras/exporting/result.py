@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from egan_keras.exporting.parity import Parity
+from egan_keras.text import printable
 from egan_keras.thresholds import Calibration
 
 _COLUMNS = (
@@ -16,6 +17,15 @@ _COLUMNS = (
     "AUROC change",
     "changed decisions",
 )
+METRICS = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+    "f1": "F1",
+    "balanced_accuracy": "balanced accuracy",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +37,11 @@ class Export:
         files: It and what stands beside it.
         form: `"savedmodel"`, or the form of the .tflite file.
         n_bytes: Its size.
+        sha256: Of the .tflite file; `None` for a folder.
         calibration: How its threshold was set; `None` if it was not.
         checks: How its scores compare with the model's, by the rows of the table.
+        results: Its own metrics on the test images at its threshold, with 95%
+            intervals as `ci95`; `None` without test images.
         shortfalls: In words, where it is beyond tolerance; empty unless it was
             written by force.
     """
@@ -39,17 +52,30 @@ class Export:
     n_bytes: int
     calibration: Calibration | None
     checks: dict[str, Parity]
+    results: dict[str, Any] | None = None
+    sha256: str | None = None
     shortfalls: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Returns the checks as an aligned table, and the threshold."""
-        lines = [f"{self.path} ({self.n_bytes / 1e3:,.0f} kB)", "", *table(self.checks)]
-        lines.append("")
+        size = f"{self.n_bytes / 1e3:,.0f} kB"
+        lines = [f"{printable(self.path)} ({size})", "", *table(self.checks), ""]
         if self.calibration:
             lines.append(f"threshold {self.calibration.threshold:.6g}")
             lines.append(self.calibration.guarantee)
         else:
             lines.append("threshold 0, not calibrated")
+        if self.results:
+            lines.append(
+                f"On {self.results['n_majority']:,} majority and "
+                f"{self.results['n_minority']:,} minority test images, at this "
+                "threshold: "
+                + ", ".join(
+                    f"{METRICS[name]} {self.results[name]:.3f}"
+                    for name in ("auroc", "sensitivity", "specificity")
+                    if name in self.results
+                )
+            )
         if self.shortfalls:
             lines.append(f"Beyond tolerance: {'; '.join(self.shortfalls)}.")
         return "\n".join(lines)

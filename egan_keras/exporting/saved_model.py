@@ -11,11 +11,12 @@ import tensorflow as tf
 
 from egan_keras.data.lazy import in_batches
 from egan_keras.exporting import evidence, graph, metadata
+from egan_keras.exporting.evidence import Comparison
 from egan_keras.exporting.model_card import model_card
-from egan_keras.exporting.placing import workplace
+from egan_keras.exporting.placing import telling, workplace
 from egan_keras.exporting.provenance import Provenance
 from egan_keras.exporting.result import Export, to_json
-from egan_keras.files import put_in_place
+from egan_keras.files import put_in_place, sync
 
 if TYPE_CHECKING:
     from egan_keras.model import EGAN
@@ -36,6 +37,7 @@ def export_saved_model(
     input_dtype: str = "uint8",
     batch_size: int | None = None,
     force: bool = False,
+    verbose: int | str = 1,
 ) -> Export:
     """Writes the discriminator and its threshold as a SavedModel.
 
@@ -45,27 +47,32 @@ def export_saved_model(
 
     Args:
         model: An `EGAN`.
-        path: Folder to write; one that is there is replaced.
+        path: Folder to write; one that is there is replaced, and folders above it are
+            made.
         validation_data: Held-out images, uint8 or float (n, h, w, 3), 0..255, and
             labels (n,), on which the scores must equal the model's.
-        test_data: Test images and labels, to report on only.
+        test_data: Test images and labels, to report on only: what the SavedModel does
+            on them stands in its model card and JSON.
         provenance: What metadata and model card tell of the model's origin.
         input_dtype: Type of the pixels: `"uint8"` or `"float32"`.
         batch_size: 1 for a fixed batch, `None` for a free one.
         force: Whether to write it even if scores differ.
+        verbose: 0 is silent; else each step is named as it begins.
 
     Returns:
-        How its scores compare with the model's.
+        How its scores compare with the model's, and its own metrics.
 
     Raises:
         ValueError: If scores differ beyond tolerance, or an argument is unusable.
-        FileNotFoundError: If the folder of `path` does not exist.
+        OSError: If `path` cannot be written, such as for want of space.
     """
     graph.check_exportable(model, input_dtype, batch_size)
     provenance = provenance or Provenance()
-    target = Path(path)
-    with workplace(target) as folder:
+    target, say = Path(path), telling(verbose)
+    with workplace(target, graph.saved_model_bytes(model)) as folder:
+        say("Scoring the images with the model")
         images = evidence.gather(model, None, validation_data, test_data)
+        say("Writing the SavedModel")
         made = folder / "saved_model"
         graph.write_saved_model(
             model,
@@ -74,20 +81,19 @@ def export_saved_model(
             input_dtype=input_dtype,
             batch_size=batch_size,
         )
-        parities = images.compare(
+        say("Scoring the images with the SavedModel")
+        compared = images.compare(
             scorer(made, input_dtype, batch_size), model.threshold
         )
-        checks = named_checks("SavedModel", parities)
         export = Export(
             path=target,
             files=(target,),
             form=_FORM,
-            n_bytes=sum(
-                each.stat().st_size for each in made.rglob("*") if each.is_file()
-            ),
+            n_bytes=_bytes_below(made),
             calibration=model.calibration,
-            checks=checks,
-            shortfalls=tuple(parities[0].shortfalls(_FORM)),
+            checks=named_checks("SavedModel", compared),
+            results=compared.results,
+            shortfalls=tuple(compared.held_out.shortfalls(_FORM)),
         )
         if export.shortfalls and not force:
             raise ValueError(
@@ -104,6 +110,7 @@ def export_saved_model(
             calibration=model.calibration,
         )
         _write_extra(made / EXTRA, described, provenance, export)
+        sync(made)
         put_in_place(made, target)
     return export
 
@@ -113,7 +120,8 @@ def _write_extra(
 ) -> None:
     """Writes what a program and a person must know beside the SavedModel's own."""
     folder.mkdir()
-    text = json.dumps({**described, "checks": to_json(export.checks)}, indent=2)
+    told = {**described, "checks": to_json(export.checks), "results": export.results}
+    text = json.dumps(told, indent=2, allow_nan=False)
     (folder / "egan.json").write_text(text + "\n", "utf-8")
     (folder / "egan.md").write_text(model_card(described, provenance, export), "utf-8")
 
@@ -137,8 +145,7 @@ def _bytes_below(folder: Path) -> int:
     return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
 
 
-def named_checks(form: str, parities: tuple) -> dict:
+def named_checks(form: str, compared: Comparison) -> dict:
     """Returns the comparisons by the names that a table gives them."""
-    held_out, test = parities
-    named = {f"{form}, held out": held_out}
-    return named if test is None else {**named, f"{form}, test": test}
+    named = {f"{form}, held out": compared.held_out}
+    return named | ({f"{form}, test": compared.test} if compared.test else {})

@@ -11,11 +11,11 @@ from egan_keras.exporting.evidence import Evidence
 from egan_keras.exporting.golden import choose_golden
 from egan_keras.exporting.model_card import model_card
 from egan_keras.exporting.model_conversions import ModelConversions
-from egan_keras.exporting.placing import workplace
+from egan_keras.exporting.placing import telling, workplace
 from egan_keras.exporting.provenance import Provenance
 from egan_keras.exporting.result import Export, to_json
 from egan_keras.exporting.saved_model import named_checks
-from egan_keras.files import put_in_place
+from egan_keras.files import put_in_place, sync
 
 if TYPE_CHECKING:
     from egan_keras.model import EGAN
@@ -40,6 +40,7 @@ def export_tflite(
     input_dtype: str = "uint8",
     batch_size: int | None = 1,
     force: bool = False,
+    verbose: int | str = 1,
 ) -> Export:
     """Writes the discriminator and its threshold as a .tflite file.
 
@@ -50,7 +51,7 @@ def export_tflite(
 
     Args:
         model: An `EGAN`.
-        path: File to write; its name ends in .tflite.
+        path: File to write; its name ends in .tflite. Folders above it are made.
         quantize: `"none"`, `"float16"`, `"dynamic"` (weights of 8 bits) or `"int8"`
             (activations of 8 bits, too).
         representative: Training images of both classes, uint8 or float (n, h, w, 3),
@@ -58,47 +59,57 @@ def export_tflite(
             Without labels, those that the model calls minority are taken for it.
         validation_data: Held-out images and labels (n,). The threshold of quantised
             forms is set on them again, as the model's was.
-        test_data: Test images and labels, to report on only.
+        test_data: Test images and labels, to report on only: what the file does on
+            them, at its own threshold, stands in its model card and JSON.
         provenance: What metadata and model card tell of the model's origin.
         input_dtype: Type of the pixels: `"uint8"` or `"float32"`.
         batch_size: 1 for a fixed batch, `None` for a free one.
         force: Whether to write it even if scores differ beyond tolerance.
+        verbose: 0 is silent; else each step is named as it begins.
 
     Returns:
-        The threshold, and how its scores compare with the model's.
+        The threshold, how its scores compare with the model's, and its own metrics.
 
     Raises:
         ValueError: If scores differ beyond tolerance, the architecture cannot be
             converted, or an argument is unusable.
-        FileNotFoundError: If the folder of `path` does not exist.
+        OSError: If `path` cannot be written, such as for want of space.
     """
     target = Path(path)
     _check_options(target, quantize, representative)
+    _check_places(target)
     graph.check_exportable(model, input_dtype, batch_size)
     provenance = provenance or Provenance()
-    with workplace(target) as folder:
+    say = telling(verbose)
+    # The SavedModel that is converted, and the file.
+    n_bytes = graph.saved_model_bytes(model) + graph.weights_bytes(model)
+    with workplace(target, n_bytes) as folder:
+        say("Scoring the images with the model")
         images = evidence.gather(model, representative, validation_data, test_data)
         conversions = ModelConversions(
-            model, images, provenance, input_dtype, batch_size, folder
+            model, images, provenance, input_dtype, batch_size, folder, say
         )
         content, calibration = conversions.file(quantize)
-        parities = conversions.parities(content)
-        shortfalls = parities[0].shortfalls(quantize)
+        compared = conversions.compare(content)
+        shortfalls = compared.held_out.shortfalls(quantize)
         if shortfalls and not force:
             raise ValueError(conversions.refusal(quantize, shortfalls))
         checks = {
             "SavedModel, held out": conversions.saved_model_parity(),
-            **named_checks(_NAMES[quantize], parities),
+            **named_checks(_NAMES[quantize], compared),
         }
         export = Export(
             path=target,
             files=_files(target),
             form=quantize,
             n_bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
             calibration=calibration,
             checks=checks,
+            results=compared.results,
             shortfalls=tuple(shortfalls),
         )
+        say("Choosing golden samples")
         _write(folder, content, images, provenance, export)
     return export
 
@@ -115,11 +126,6 @@ def _check_options(target: Path, quantize: str, representative: object) -> None:
             "The file to write needs the suffix .tflite. Received: "
             f"path={str(target)!r}. Name it, for example, egan.tflite."
         )
-    if target.is_dir():
-        raise ValueError(
-            "The file to write is a folder; expected a file name. Received: "
-            f"path={str(target)!r}. Name another file."
-        )
     if quantize not in conversion.FORMS:
         raise ValueError(
             f"Unknown form; expected one of {', '.join(conversion.FORMS)}. Received: "
@@ -130,6 +136,22 @@ def _check_options(target: Path, quantize: str, representative: object) -> None:
             "The ranges of int8 are set on training images of both classes; expected "
             "representative images. Received: representative=None. Pass "
             "representative=(train.images, train.labels)."
+        )
+
+
+def _check_places(target: Path) -> None:
+    """Refuses folders where files go, and the reverse, before any work."""
+    *files, golden = _files(target)
+    for place in files:
+        if place.is_dir():
+            raise ValueError(
+                "A file to write is a folder; expected a file or nothing. Received: "
+                f"{str(place)!r}. Name another file."
+            )
+    if golden.exists() and not golden.is_dir():
+        raise ValueError(
+            "The folder to write golden samples to is a file; expected a folder or "
+            f"nothing. Received: {str(golden)!r}. Name another file."
         )
 
 
@@ -147,11 +169,12 @@ def _write(
         **described,
         "file": {
             "name": target.name,
-            "sha256": hashlib.sha256(content).hexdigest(),
+            "sha256": export.sha256,
             "bytes": len(content),
         },
         "golden": choose_golden(content, images).write(folder / golden.name),
         "checks": to_json(export.checks),
+        "results": export.results,
     }
     made = {target: folder / "model", golden: folder / golden.name}
     made[target].write_bytes(content)
@@ -161,6 +184,8 @@ def _write(
     }.items():
         made[file] = folder / file.name
         made[file].write_text(text, "utf-8")
-    # The model last: with another one, the SHA-256 that was put beside it fails.
-    for file in reversed(export.files):
+    sync(folder)
+    # The JSON first, the model last: whatever stops this, an earlier model is not the
+    # one whose SHA-256 stands in the JSON.
+    for file in (told_to_programs, golden, card, target):
         put_in_place(made[file], file)

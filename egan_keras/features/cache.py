@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import time
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from egan_keras import data
 from egan_keras.data.lazy import SelectedRows, fingerprint, in_batches
 from egan_keras.features.disk import Layout, read_or_compute
 from egan_keras.features.stems import Features, StemFunction
-from egan_keras.files import cache_folder
+from egan_keras.files import cache_folder, in_units
 from egan_keras.text import printable
 
 STEM_BATCH_SIZE = 128
 
 # Training holds the features twice or three times.
+_COPIES = 3
 _SHARE_OF_MEMORY = 0.1
 _MOST_BYTES = 10**9
 
@@ -32,7 +34,8 @@ class FeatureCache:
 
     Args:
         place: `"auto"` (or True) takes memory for features that fill at most a tenth
-            of the memory available, and at most 1 GB, and files for others;
+            of the memory available, and at most 1 GB, and files for others, unless
+            these cannot be written and the memory holds them;
             `"memory"`; `"disk"`, files in `cache_folder()`; or a folder for the
             files.
         verbose: 0 is silent; 1 and "auto" show progress; 2 does not.
@@ -82,7 +85,8 @@ class FeatureCache:
 
         Raises:
             ValueError: If an image cannot be read, or its file is changed meanwhile.
-            OSError: If files are to be written and cannot be.
+            OSError: If files are to be written and cannot be, and the memory is not
+                chosen, or too small.
         """
         layout = Layout(len(images), compute.row_types(images.shape[1:]))
         started = time.perf_counter()
@@ -113,7 +117,17 @@ class FeatureCache:
                     "nothing writes to them."
                 )
 
-        features, found = read_or_compute(folder, layout, compute_from)
+        try:
+            features, found = read_or_compute(folder, layout, compute_from)
+        except OSError as error:
+            available = psutil.virtual_memory().available
+            if self._mode != "auto" or _COPIES * layout.nbytes > available:
+                raise
+            warnings.warn(
+                f"The features go to memory, since they cannot be kept: {error}",
+                stacklevel=2,
+            )
+            return _filled(layout, self._computed(images, compute, what, show))
         if self._verbose:
             how = f"computed once in {_seconds(started)} and kept for later runs"
             if found == layout.count:
@@ -145,7 +159,7 @@ class FeatureCache:
 
 
 def _tell(layout: Layout, what: str, how: str) -> None:
-    size = f"{layout.nbytes / 1e6:,.1f} MB"
+    size = in_units(layout.nbytes)
     print(f"Frozen features of {layout.count:,} {what} images: {size}, {how}.")
 
 

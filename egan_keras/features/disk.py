@@ -9,15 +9,22 @@ import json
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
+from egan_keras import schemas
 from egan_keras.data.lazy import FileRows
 from egan_keras.features.stems import Features
-from egan_keras.files import check_space
+from egan_keras.files import (
+    check_space,
+    remove,
+    telling_full_disk,
+    write_atomically,
+)
 
 try:
     import fcntl
@@ -25,6 +32,8 @@ except ImportError:  # not on Windows
     fcntl = None
 
 _PROGRESS = "progress.json"
+_PROGRESS_SCHEMA = schemas.record({"rows": schemas.COUNT})
+_MOST_PROGRESS_BYTES = 1000
 _LOCK = "lock"
 _SECONDS_BETWEEN_CHECKPOINTS = 1.0
 
@@ -72,16 +81,30 @@ def read_or_compute(
     """
     if not _is_complete(folder, layout):
         partial = folder.with_name(folder.name + ".partial")
-        with _locked(partial):
+        with _locked(partial), telling_full_disk(partial):
             # Another process may have completed it in the meantime.
             if _is_complete(folder, layout):
                 shutil.rmtree(partial, ignore_errors=True)
             else:
+                if os.path.lexists(folder):
+                    _warn(folder, _state(folder, layout)[1])
                 done = _complete(partial, layout, compute)
-                shutil.rmtree(folder, ignore_errors=True)
-                partial.replace(folder)
-                return _opened(folder, layout), done
+                return _opened(_in_place(partial, folder), layout), done
     return _opened(folder, layout), layout.count
+
+
+def _in_place(partial: Path, folder: Path) -> Path:
+    """Renames what is complete, and returns where it is."""
+    try:
+        remove(folder)
+        return partial.replace(folder)
+    except OSError as error:
+        warnings.warn(
+            f"What is at {str(folder)!r} cannot be replaced ({error}); the features "
+            f"stay in {str(partial)!r}.",
+            stacklevel=2,
+        )
+        return partial
 
 
 def _complete(
@@ -90,9 +113,15 @@ def _complete(
     compute: Callable[[int], Iterable[list[np.ndarray]]],
 ) -> int:
     """Computes and writes the rows that are missing, and returns how many were not."""
-    done = row = _rows_done(partial, layout)
+    done, reason = _state(partial, layout)
+    # Without it, no row was noted yet.
+    if reason and os.path.lexists(partial / _PROGRESS):
+        _warn(partial, reason)
+    missing = layout.nbytes * (1 - done / max(layout.count, 1))
+    check_space(partial, missing, "the features")
     if done == 0:
         _create(partial, layout)
+    row = done
     with contextlib.ExitStack() as stack:
         paths = _paths(partial, layout)
         files = [stack.enter_context(path.open("r+b")) for path in paths]
@@ -113,7 +142,9 @@ def _complete(
 
 def _create(partial: Path, layout: Layout) -> None:
     """Makes files of the full size, whose rows are yet to be written."""
-    check_space(partial / _PROGRESS, layout.nbytes, "the features")
+    for left in partial.iterdir():
+        if left.name != _LOCK:
+            remove(left)
     paths = _paths(partial, layout)
     for path, (shape, dtype) in zip(paths, layout.row_types, strict=True):
         np.lib.format.open_memmap(path, "w+", dtype, (layout.count, *shape)).flush()
@@ -124,34 +155,42 @@ def _checkpoint(partial: Path, files: list, rows: int) -> None:
     for file in files:
         file.flush()
         os.fsync(file.fileno())
-    temporary = partial / f".{_PROGRESS}"
-    temporary.write_text(json.dumps({"rows": rows}), "utf-8")
-    temporary.replace(partial / _PROGRESS)
-
-
-def _rows_done(partial: Path, layout: Layout) -> int:
-    """Returns how many rows of a partial folder are safe."""
-    progress = partial / _PROGRESS
-    if not progress.is_file() or not _fits(partial, layout):
-        return 0
-    return int(json.loads(progress.read_text("utf-8"))["rows"])
+    text = json.dumps({"rows": rows})
+    write_atomically(
+        partial / _PROGRESS, lambda target: target.write_text(text, "utf-8")
+    )
 
 
 def _is_complete(folder: Path, layout: Layout) -> bool:
-    return _rows_done(folder, layout) == layout.count
+    return _state(folder, layout)[0] == layout.count
 
 
-def _fits(folder: Path, layout: Layout) -> bool:
-    """Whether files are there, of the expected shape, dtype and size."""
-    paths = _paths(folder, layout)
-    for path, (shape, dtype) in zip(paths, layout.row_types, strict=True):
-        try:
+def _state(folder: Path, layout: Layout) -> tuple[int, str | None]:
+    """Returns how many rows of a folder are safe, and what is wrong with it if any."""
+    try:
+        progress = folder / _PROGRESS
+        rows = schemas.read(progress, _PROGRESS_SCHEMA, _MOST_PROGRESS_BYTES)["rows"]
+        if rows > layout.count:
+            raise ValueError(f"{_PROGRESS} tells of {rows} rows of {layout.count}")
+        for path, (shape, dtype) in zip(
+            _paths(folder, layout), layout.row_types, strict=True
+        ):
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError):
-            return False
-        if array.shape != (layout.count, *shape) or array.dtype != dtype:
-            return False
-    return True
+            found = array.shape, array.dtype, array.flags.c_contiguous
+            if found != ((layout.count, *shape), dtype, True):
+                raise ValueError(f"{path.name} holds {array.dtype} {array.shape}")
+    # NumPy answers damaged files with many types of exception.
+    except Exception as error:
+        return 0, f"{type(error).__name__}: {error}"
+    return rows, None
+
+
+def _warn(folder: Path, reason: str | None) -> None:
+    warnings.warn(
+        f"The feature files in {str(folder)!r} cannot be used ({reason}); they are "
+        "computed again.",
+        stacklevel=2,
+    )
 
 
 def _opened(folder: Path, layout: Layout) -> Features:
@@ -169,13 +208,28 @@ def _paths(folder: Path, layout: Layout) -> list[Path]:
 def _locked(partial: Path) -> Iterator[None]:
     """Lets one process at a time into a folder; a killed one leaves no lock behind."""
     while True:
+        if os.path.lexists(partial) and not partial.is_dir():
+            partial.unlink()
         partial.mkdir(parents=True, exist_ok=True)
         try:
             file = (partial / _LOCK).open("w")
-            break
         except FileNotFoundError:  # it was completed, and so renamed
             continue
-    with file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        except IsADirectoryError:
+            remove(partial / _LOCK)
+            continue
+        with file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if not _is_at(file, partial / _LOCK):
+                    continue
+            yield
+            return
+
+
+def _is_at(file: IO, path: Path) -> bool:
+    """Whether an open file still has its name: it was waited for."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -12,6 +12,7 @@ from egan_keras import data
 from egan_keras.data.lazy import FileRows, SelectedRows
 from egan_keras.features.cache import STEM_BATCH_SIZE, FeatureCache
 from egan_keras.features.stems import Features, StemFunction
+from egan_keras.files import telling_full_disk
 
 Batches = data.ArrayBatches | data.DatasetBatches
 
@@ -161,14 +162,16 @@ class _Buffer:
 
     def _spill(self) -> None:
         """Moves the features from memory to the files."""
-        if self._files is None:
-            Path(self._folder).mkdir(parents=True, exist_ok=True)
-            self._files = [
-                tempfile.TemporaryFile(dir=self._folder) for _ in self._types
-            ]
-        for batch in self._features:
-            for file, array in zip(self._files, batch, strict=True):
-                file.write(np.ascontiguousarray(array).data)
+        with telling_full_disk(Path(self._folder) / "features"):
+            if self._files is None:
+                Path(self._folder).mkdir(parents=True, exist_ok=True)
+                self._files = [
+                    tempfile.TemporaryFile(dir=self._folder) for _ in self._types
+                ]
+            for batch in self._features:
+                for file, array in zip(self._files, batch, strict=True):
+                    file.write(np.ascontiguousarray(array).data)
+                    file.flush()
         self._features = []
 
     def result(self) -> Features:

@@ -1,8 +1,9 @@
 """Statistics of features that are in files, kept beside them."""
 
+import contextlib
 import json
 import os
-import uuid
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from egan_keras.data import LazyRows
 from egan_keras.data.lazy import FileRows, fingerprint
+from egan_keras.files import remove, write_atomically
 from egan_keras.version import __version__
 
 
@@ -26,11 +28,30 @@ def load_statistics(
         layers: Layers with `statistics`, a list of variables.
     """
     path = _path(rows, layers)
-    if path is None or not path.is_file():
+    if path is None or not os.path.lexists(path):
         return
-    with np.load(path, allow_pickle=False) as arrays:
-        for number, variable in enumerate(_variables(layers)):
-            variable.assign(arrays[str(number)])
+    variables = _variables(layers)
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            arrays = [kept[str(number)] for number in range(len(variables))]
+        for array, variable in zip(arrays, variables, strict=True):
+            shape, dtype = tuple(variable.shape), np.dtype(variable.dtype)
+            if (array.shape, array.dtype) != (shape, dtype):
+                raise ValueError(f"{array.dtype} {array.shape} in place of {shape}")
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError("NaN or infinite numbers")
+    # NumPy answers damaged files with many types of exception.
+    except Exception as error:
+        warnings.warn(
+            f"The statistics in {str(path)!r} cannot be used ({type(error).__name__}: "
+            f"{error}); they are computed again.",
+            stacklevel=2,
+        )
+        with contextlib.suppress(OSError):
+            remove(path)
+        return
+    for array, variable in zip(arrays, variables, strict=True):
+        variable.assign(array)
 
 
 def save_statistics(
@@ -43,12 +64,14 @@ def save_statistics(
         layers: Layers with `statistics`, a list of variables.
     """
     path = _path(rows, layers)
-    if path is None or path.is_file() or not os.access(path.parent, os.W_OK):
+    if path is None or os.path.lexists(path) or not os.access(path.parent, os.W_OK):
         return
     arrays = map(keras.ops.convert_to_numpy, _variables(layers))
-    temporary = path.with_name(f".{uuid.uuid4().hex}.npz")
-    np.savez(temporary, **{str(number): each for number, each in enumerate(arrays)})
-    temporary.replace(path)
+    named = {str(number): each for number, each in enumerate(arrays)}
+    try:
+        write_atomically(path, lambda target: np.savez(target, **named))
+    except OSError as error:
+        warnings.warn(f"Statistics are not kept for later runs: {error}", stacklevel=2)
 
 
 def _path(

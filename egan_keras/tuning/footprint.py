@@ -1,5 +1,6 @@
 """What a discriminator costs where it is used: its size and time as int8 TFLite."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -12,7 +13,7 @@ import keras
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from egan_keras import data
+from egan_keras import data, schemas
 from egan_keras.exporting import conversion, graph
 from egan_keras.files import write_atomically
 from egan_keras.logs import without_stderr
@@ -20,6 +21,7 @@ from egan_keras.model import EGAN
 
 FOLDER = "footprints"
 
+_SCHEMA = schemas.mapped(schemas.optional(schemas.NOT_NEGATIVE))
 _REPRESENTATIVES = 100
 _RUNS = 30
 # Choices of the recipe that change the discriminator's graph.
@@ -67,7 +69,9 @@ def measure(
         return Footprint()
     path = folder / FOLDER / f"{_mark(model, discriminator, network_size)}.json"
     if path.is_file():
-        return Footprint(**json.loads(path.read_text("utf-8")))
+        # What is broken is measured again.
+        with contextlib.suppress(ValueError, TypeError):
+            return Footprint(**schemas.read(path, _SCHEMA))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with without_stderr():

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from egan_keras import data
+from egan_keras import data, schemas
 from egan_keras.data.lazy import SelectedRows, fingerprint
 from egan_keras.files import content_hash, write_atomically
 from egan_keras.tuning.hypermodel import EGANHyperModel
@@ -53,11 +53,19 @@ def enter(folder: Path, described: dict[str, Any]) -> None:
 
     Raises:
         FileExistsError: If what is there is no search, or another one.
+        ValueError: If the file that tells cannot be read.
     """
     described = json.loads(json.dumps(described))
     path = folder / FILE
     if path.is_file():
-        kept = json.loads(path.read_text("utf-8"))
+        try:
+            kept = schemas.read(path, schemas.record(dict.fromkeys(_WORDS, {})))
+        except ValueError as error:
+            raise ValueError(
+                "What a search is of cannot be read; expected what `egan-keras tune` "
+                f"wrote. Received: {str(path)!r} ({error}). Delete the folder, or name "
+                "another one."
+            ) from error
         other = [_WORDS[name] for name in _WORDS if kept[name] != described[name]]
         if other:
             raise FileExistsError(

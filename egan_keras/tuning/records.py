@@ -5,10 +5,34 @@ import json
 from pathlib import Path
 from typing import Any
 
+from egan_keras import schemas
 from egan_keras.files import write_atomically
 from egan_keras.tuning.objective import HeldOut
 
 FOLDER = "trials"
+_NUMBER = schemas.optional(schemas.NOT_NEGATIVE)
+_COUNT = schemas.optional(schemas.COUNT)
+_SCHEMA = schemas.record(
+    {
+        "number": schemas.COUNT,
+        "encoder": schemas.TEXT,
+        "discriminator": schemas.TEXT,
+        "choices": schemas.ANYTHING,
+        "recipe": schemas.ANYTHING,
+    },
+    {
+        "network_size": _COUNT,
+        "epochs": schemas.COUNT,
+        "seconds": schemas.NOT_NEGATIVE,
+        "failure": schemas.optional(schemas.TEXT),
+        "shares": schemas.listed(schemas.SHARE),
+        "trained_parameters": _COUNT,
+        "features_size": _COUNT,
+        "training_seconds": _NUMBER,
+        "int8_kb": _NUMBER,
+        "latency_ms": _NUMBER,
+    },
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +118,20 @@ class TrialRecord:
 
 
 def load_records(folder: Path) -> list[TrialRecord]:
-    """Reads the trials that have ended, in their order."""
-    paths = sorted((folder / FOLDER).glob("[0-9]*.json"))
-    return [TrialRecord(**json.loads(path.read_text("utf-8"))) for path in paths]
+    """Reads the trials that have ended, in their order.
+
+    Raises:
+        ValueError: If a file is not what `TrialRecord.save` wrote.
+    """
+    return [_load(path) for path in sorted((folder / FOLDER).glob("[0-9]*.json"))]
+
+
+def _load(path: Path) -> TrialRecord:
+    try:
+        return TrialRecord(**schemas.read(path, _SCHEMA))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            "The record of a trial cannot be read; expected what `egan-keras tune` "
+            f"wrote. Received: {str(path)!r} ({error}). Remove it: that trial is then "
+            "missing from the table."
+        ) from error

@@ -1,0 +1,51 @@
+"""A .keras file is looked at before Keras unpacks it, which may not be its size."""
+
+import zipfile
+from pathlib import Path, PurePosixPath
+
+_MOST_MEMBERS = 1000
+# Of what is read whole; the largest backbone's configuration takes 2 MB.
+_MOST_JSON_BYTES = 64 * 1024**2
+# Keras does not compress weights; whoever does cannot make them so much smaller.
+_MOST_TIMES_SMALLER = 100
+
+
+def check_archive(path: Path) -> None:
+    """Refuses a .keras file that unpacks to what no model is.
+
+    Raises:
+        ValueError: if it is no whole zip file, or has too many, too large, or doubled
+            members, or one that lies outside it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            reason = _reason(archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        reason = str(error)
+    if reason:
+        raise ValueError(
+            "The model cannot be loaded; expected a .keras file as this package saves "
+            f"it. Received: {str(path)!r} ({reason}). Copy it again, or train again."
+        )
+
+
+def _reason(members: list[zipfile.ZipInfo]) -> str | None:
+    """Says what is wrong with the members of an archive, if anything."""
+    names = [member.filename for member in members]
+    if len(names) > _MOST_MEMBERS:
+        return f"it has {len(names)} members, more than {_MOST_MEMBERS}"
+    if len({*names}) < len(names):
+        return "it has a member twice"
+    for member in members:
+        parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+        if ".." in parts or parts[:1] == ("/",) or ":" in "".join(parts[:1]):
+            return f"its member {member.filename!r} lies outside it"
+        size, packed = member.file_size, member.compress_size
+        if member.filename.endswith(".json") and size > _MOST_JSON_BYTES:
+            return (
+                f"{member.filename!r} unpacks to {size:,} bytes, more than "
+                f"{_MOST_JSON_BYTES:,}"
+            )
+        if size > _MOST_TIMES_SMALLER * max(packed, 1024):
+            return f"{member.filename!r} unpacks from {packed:,} to {size:,} bytes"
+    return None
