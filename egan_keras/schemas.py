@@ -56,6 +56,7 @@ COUNT = {"type": "integer", "minimum": 0, "maximum": 2**53}
 TEXT = {"type": "string", "maxLength": 100_000}
 # Below a folder, and nowhere else.
 PATH = {**TEXT, "pattern": r"^(?!/)(?!([\s\S]*/)?\.\.(/|$))[^\0]+$"}
+NAME = {**TEXT, "pattern": r"^[^\0]+$"}
 NAMES = listed({**TEXT, "minLength": 1}, at_least=1)
 # Of an image, in pixels.
 SIDE = {"type": "integer", "minimum": 1, "maximum": 2**15}
@@ -127,7 +128,7 @@ BESIDE = record(
                 "tolerance": NOT_NEGATIVE,
                 "images": listed(
                     record(
-                        {"file": PATH, "score": NUMBER, "is_minority": {"enum": [0, 1]}}
+                        {"file": NAME, "score": NUMBER, "is_minority": {"enum": [0, 1]}}
                     )
                 ),
             }

@@ -8,7 +8,7 @@ import numpy as np
 
 from egan_keras import data
 from egan_keras.data.lazy import LazyRows
-from egan_keras.exporting.parity import Parity, compare
+from egan_keras.exporting.parity import NotFiniteError, Parity, compare
 from egan_keras.metrics import bootstrap_intervals, score_metrics
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Evidence:
             threshold: The export's threshold.
 
         Raises:
-            ValueError: If a score is no finite number.
+            NotFiniteError: If a score is no finite number.
         """
         held_out = self.compare_held_out(predict, threshold)
         if self.test is None:
@@ -221,7 +221,7 @@ def _evenly(n_rows: int, wanted: int) -> np.ndarray:
 def _finite(scores: np.ndarray) -> np.ndarray:
     """Returns scores (n, 1) as (n,), or refuses an export that gives none."""
     if not np.isfinite(scores).all():
-        raise ValueError(
+        raise NotFiniteError(
             "The export answers with scores that are no numbers; expected finite ones. "
             f"Received: {np.sum(~np.isfinite(scores))} of {len(scores)} NaN or "
             "infinite. Check whether training diverged, or choose another form."

@@ -21,7 +21,7 @@ def model_card(metadata: dict[str, Any], provenance: Provenance, export: Export)
         "Input and output": _interface(metadata),
         "Threshold": _threshold(metadata),
         "Training data": _data(metadata, provenance),
-        "Results of this file": _results(export),
+        "Results of this export": _results(export),
         "The export against the model": _checks(export),
         "Limits": _limits(provenance),
     }

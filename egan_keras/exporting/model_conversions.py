@@ -9,7 +9,7 @@ from egan_keras import thresholds
 from egan_keras.exporting import conversion, graph, metadata
 from egan_keras.exporting.evidence import Comparison, Evidence
 from egan_keras.exporting.flatbuffer import integer_share, with_threshold
-from egan_keras.exporting.parity import Parity
+from egan_keras.exporting.parity import NotFiniteError, Parity
 from egan_keras.exporting.provenance import Provenance
 from egan_keras.exporting.saved_model import scorer
 from egan_keras.exporting.tflite_model import TFLiteModel
@@ -22,7 +22,7 @@ _STALE = (
     "No guarantee: the threshold was set on scores before quantisation. Export with "
     "held-out majority images to set it on the quantised scores."
 )
-
+NO_NUMBERS = "scores that are no numbers"
 
 # One image at a time, a SavedModel takes ten times as long as a .tflite file.
 _FEW = 200
@@ -101,15 +101,21 @@ class ModelConversions:
             if works
             else "no other form does better"
         )
+        forced = "; force=True (--force) writes it all the same"
+        if NO_NUMBERS in shortfalls:
+            forced = ""
         return (
             f"As {form!r} the network does not score as the model does; expected "
             f"scores within tolerance. Received: {'; '.join(shortfalls)}. Nothing was "
-            f"written: {instead}; force=True (--force) writes it all the same."
+            f"written: {instead}{forced}."
         )
 
     def _shortfalls(self, form: str) -> list[str]:
-        scored = TFLiteModel(self.file(form)[0])
-        parity = self.images.compare_held_out(scored.predict, scored.threshold)
+        try:
+            scored = TFLiteModel(self.file(form)[0])
+            parity = self.images.compare_held_out(scored.predict, scored.threshold)
+        except NotFiniteError:
+            return [NO_NUMBERS]
         return parity.shortfalls(form)
 
     def _described(

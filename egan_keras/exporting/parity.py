@@ -14,6 +14,10 @@ LARGEST_AUROC_LOSS = 0.01
 LARGEST_SHARE_CHANGED = 0.05
 
 
+class NotFiniteError(ValueError):
+    """Scores of an export that are NaN or infinite."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Parity:
     """How the scores of an export compare with those of the model.

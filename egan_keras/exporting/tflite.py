@@ -10,7 +10,8 @@ from egan_keras.exporting import conversion, evidence, graph, metadata
 from egan_keras.exporting.evidence import Evidence
 from egan_keras.exporting.golden import choose_golden
 from egan_keras.exporting.model_card import model_card
-from egan_keras.exporting.model_conversions import ModelConversions
+from egan_keras.exporting.model_conversions import NO_NUMBERS, ModelConversions
+from egan_keras.exporting.parity import NotFiniteError
 from egan_keras.exporting.placing import telling, workplace
 from egan_keras.exporting.provenance import Provenance
 from egan_keras.exporting.result import Export, to_json
@@ -89,8 +90,11 @@ def export_tflite(
         conversions = ModelConversions(
             model, images, provenance, input_dtype, batch_size, folder, say
         )
-        content, calibration = conversions.file(quantize)
-        compared = conversions.compare(content)
+        try:
+            content, calibration = conversions.file(quantize)
+            compared = conversions.compare(content)
+        except NotFiniteError as error:
+            raise ValueError(conversions.refusal(quantize, [NO_NUMBERS])) from error
         shortfalls = compared.held_out.shortfalls(quantize)
         if shortfalls and not force:
             raise ValueError(conversions.refusal(quantize, shortfalls))

@@ -15,6 +15,7 @@ from egan_keras import data, schemas
 from egan_keras.data.lazy import LazyRows, in_batches
 from egan_keras.exporting.flatbuffer import threshold_in
 from egan_keras.exporting.metadata import read_metadata
+from egan_keras.exporting.parity import NotFiniteError
 from egan_keras.thresholds import Calibration
 
 _BATCH_SIZE = 32
@@ -143,7 +144,12 @@ class TFLiteModel:
         return self.outputs(images)["score"]
 
     def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns `score` and `is_minority`, each float32 (n, 1)."""
+        """Returns `score` and `is_minority`, each float32 (n, 1).
+
+        Raises:
+            ValueError: If the images are none for this model, or a score is no finite
+                number.
+        """
         return self._outputs(data.check_images(images, image_shape=self.image_shape))
 
     def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -160,7 +166,7 @@ class TFLiteModel:
             for name in ("score", "is_minority")
         }
         if not np.isfinite(found["score"]).all():
-            raise ValueError(
+            raise NotFiniteError(
                 "The TFLite model answers with scores that are no numbers; expected "
                 f"finite ones. Received: {found['score'][:3, 0]} ... of {self._name}. "
                 "Copy the file again, or export it again in another form."
