@@ -78,9 +78,17 @@ def loaded(grid, seed=0, count=2):
     )
 
 
-@pytest.mark.parametrize("folder", ["parted", "flat"])
-@pytest.mark.parametrize(("seed", "count"), [(0, 2), (3, 5)])
-def test_splits_are_those_of_load_folder(grid, folder, seed, count):
+@pytest.mark.filterwarnings("ignore:There are minority images to test on")
+@pytest.mark.parametrize("folder", ["parted", "flat", "validated", "as mvtec"])
+@pytest.mark.parametrize(("seed", "count"), [(0, 2), (3, 4)])
+def test_splits_are_those_of_load_folder(base, grid, folder, seed, count):
+    if folder == "validated":
+        (base / "parted").rename(base / folder)
+        for name, colour in COLOURS.items():
+            write_class(base / folder / "val" / name, colour, 3, start=900)
+    elif folder == "as mvtec":
+        (base / "parted").rename(base / folder)
+        shutil.rmtree(base / folder / "train" / "blue")
     of = grid(folder, counts=count)
     files = TaskFiles(of.tasks[0])
     division, splits = files.divide(count, seed), loaded(of, seed, count)

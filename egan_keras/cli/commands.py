@@ -124,5 +124,7 @@ def _plain_warnings(name: str) -> Iterator[None]:
             _complain(name, "warning", message)
 
     with warnings.catch_warnings():
+        # Pillow warns of oddities in files that it reads all the same, without a name.
+        warnings.filterwarnings("ignore", module="PIL")
         warnings.showwarning = show
         yield

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import math
 import stat
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,10 @@ _TURNS = {
 _ON_THEIR_SIDE = (5, 6, 7, 8)
 # Where Pillow keeps what tells an orientation, unless it is a TIFF's own tag.
 _METADATA = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+
+
+# What it logs of damaged files, it raises, too.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class UnreadableError(ValueError):
