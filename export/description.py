@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from decoding import check_gray_range
+
 METADATA = "egan_keras"
 FORMAT = "egan-keras"
 FORMAT_VERSION = 1
@@ -29,6 +31,8 @@ class Description(NamedTuple):
         height: of the images the model takes, in pixels.
         width: of the images the model takes, in pixels.
         dtype: of the pixels the model takes, "uint8" or "float32".
+        gray_range: the values that are black and white in grayscale images of more
+            than 8 bits; None takes all that their type can hold.
     """
 
     path: Path
@@ -36,6 +40,7 @@ class Description(NamedTuple):
     height: int
     width: int
     dtype: str
+    gray_range: tuple[float, float] | None = None
 
 
 def describe(path: Path, metadata: dict[str, bytes]) -> Description:
@@ -58,6 +63,7 @@ def describe(path: Path, metadata: dict[str, bytes]) -> Description:
     try:
         _, height, width, channels = found["input"]["shape"]
         dtype = found["input"]["dtype"]
+        gray_range = check_gray_range(found["input"].get("gray_range"))
         usable = (
             all(type(size) is int and size > 0 for size in (height, width))
             and channels == 3
@@ -65,14 +71,14 @@ def describe(path: Path, metadata: dict[str, bytes]) -> Description:
             and isinstance(found["threshold"]["threshold"], int | float)
             and all(found["classes"][role] for role in ("majority", "minority"))
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         usable = False
     if not usable:
         raise ModelError(
             "What the model says of itself is incomplete; expected `input`, `classes` "
             f"and `threshold`. Received: model={str(path)!r}. Export the model again."
         )
-    return Description(path, found, height, width, dtype)
+    return Description(path, found, height, width, dtype, gray_range)
 
 
 def parse_object(text: bytes, path: Path) -> dict[str, Any]:
@@ -154,6 +160,7 @@ def in_words(description: Description) -> str:
         "image size": f"{description.width} x {description.height} pixels (width x "
         "height); other images are stretched to it",
         "input": f"RGB, {description.dtype}, 0 to 255",
+        "gray range": _range_in_words(description.gray_range),
         "majority": f"{', '.join(map(str, found['classes']['majority']))} (high score)",
         "minority": f"{', '.join(map(str, found['classes']['minority']))} (low score)",
         "threshold": f"{threshold['threshold']:.6g}; minority where the score is below",
@@ -164,3 +171,13 @@ def in_words(description: Description) -> str:
         "made by": f"egan_keras {found.get('package_version', 'not stated')}",
     }
     return "\n".join(f"{name + ':':<12} {value}" for name, value in lines.items())
+
+
+def _range_in_words(gray_range: tuple[float, float] | None) -> str:
+    """Return what becomes of images of more than 8 bits."""
+    if gray_range is None:
+        return "images of more than 8 bits are read by all that their type can hold"
+    black, white = gray_range
+    return (
+        f"in images of more than 8 bits, {black:.10g} is black and {white:.10g} white"
+    )

@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 a golden sample or the SHA-256 is wrong (--verify), 2 wron
 import argparse
 import csv
 import json
+import math
 import os
 import sys
 import time
@@ -16,10 +17,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+from decoding import GrayRange
+from depths import deep_among, warn_of_depths
 from description import ChangedModelError, in_words, read_beside
+from finding import ImageSearch
+from finding import in_words as counts_in_words
 from golden import read_samples, verify
-from images import UnreadableImageError, decode_ahead, find_images
+from images import UnreadableImageError, decode_ahead
 from model import Model, load, read
+from text import printable
 
 _DESCRIPTION = """\
 Score images with an exported model: high for the majority, low for the minority.
@@ -35,6 +41,7 @@ Examples:
 """
 # What a shell gives for a program stopped by Ctrl-C.
 _INTERRUPTED = 130
+_NAMED_FILES = 5
 _COLUMNS = ("path", "score", "is_minority")
 
 Row = tuple[Path, float, int]
@@ -45,15 +52,28 @@ class Scoring:
 
     Args:
         model: that scores.
+        search: what has found the image files.
         paths: the image files.
+        gray_range: as for `decode_image`.
         skip_unreadable: leave out damaged files instead of stopping.
     """
 
-    def __init__(self, model: Model, paths: list[Path], skip_unreadable: bool) -> None:
+    def __init__(
+        self,
+        model: Model,
+        search: ImageSearch,
+        paths: list[Path],
+        gray_range: GrayRange | None,
+        skip_unreadable: bool,
+    ) -> None:
         self._model = model
+        self._gray_range = gray_range
         self._skip_unreadable = skip_unreadable
         self.paths = paths
+        self.passed_over = search.passed_over
         self.skipped: list[UnreadableImageError] = []
+        self.constant: list[Path] = []
+        self.clipped: list[Path] = []
         self.n_scored = 0
         self.n_minority = 0
 
@@ -63,13 +83,15 @@ class Scoring:
         Raises:
             UnreadableImageError: if a file cannot be read.
         """
-        for path, image in decode_ahead(self.paths, self._model.size):
+        for path, image in decode_ahead(self.paths, self._model.size, self._gray_range):
             if isinstance(image, UnreadableImageError):
                 if not self._skip_unreadable:
                     raise image
                 self.skipped.append(image)
                 continue
-            score, is_minority = self._model.score(image)
+            self.constant += [path] * image.is_constant
+            self.clipped += [path] * image.is_clipped
+            score, is_minority = self._model.score(image.pixels)
             self.n_scored += 1
             self.n_minority += is_minority
             yield path, score, is_minority
@@ -79,6 +101,7 @@ def main() -> int:
     """Run the command and return its exit code."""
     # Pillow warns of oddities in files that it reads all the same.
     warnings.filterwarnings("ignore", module="PIL")
+    warnings.showwarning = _show_warning
     # Names of files need not be UTF-8.
     sys.stdout.reconfigure(errors="surrogateescape")
     sys.stderr.reconfigure(errors="backslashreplace")
@@ -100,6 +123,25 @@ def main() -> int:
     except (OSError, ValueError) as error:
         print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
         return 2
+
+
+def _show_warning(message: Warning, *_: object) -> None:
+    """Print a warning as a sentence."""
+    print(f"{Path(sys.argv[0]).name}: warning: {message}", file=sys.stderr)
+
+
+def _gray_range(text: str) -> GrayRange:
+    """Read two numbers with a comma between them."""
+    try:
+        black, white = map(float, text.split(","))
+        if black < white and math.isfinite(white - black):
+            return black, white
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(
+        "expected two numbers, the smaller one first, such as 0,4095, received "
+        f"{text!r}"
+    )
 
 
 def _parse() -> argparse.Namespace:
@@ -132,6 +174,13 @@ def _parse() -> argparse.Namespace:
         default=1,
         help="threads that share the work on one image (default: 1); others decode "
         "the next images",
+    )
+    parser.add_argument(
+        "--gray-range",
+        metavar="BLACK,WHITE",
+        type=_gray_range,
+        help="values that are black and white in grayscale images of more than 8 bits; "
+        "before a negative number write --gray-range= (default: the model's)",
     )
     parser.add_argument(
         "--skip-unreadable",
@@ -197,7 +246,12 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _score(model: Model, arguments: argparse.Namespace) -> int:
     """Score images and return 0."""
-    scoring = Scoring(model, find_images(arguments.images), arguments.skip_unreadable)
+    search = ImageSearch()
+    paths = [path for given in arguments.images for path in search.add(given)]
+    gray_range = arguments.gray_range or model.description.gray_range
+    if gray_range is None:
+        warn_of_depths(deep_among(paths))
+    scoring = Scoring(model, search, paths, gray_range, arguments.skip_unreadable)
     write = _write_table
     if arguments.csv:
         write = _write_csv
@@ -212,6 +266,16 @@ def _score(model: Model, arguments: argparse.Namespace) -> int:
     seconds = time.perf_counter() - started
     for error in scoring.skipped:
         print(f"Skipped: {error}", file=sys.stderr)
+    if scoring.passed_over:
+        print(f"Passed over: {counts_in_words(scoring.passed_over)}", file=sys.stderr)
+    for what, files in (
+        ("Scored all the same, of a single colour", scoring.constant),
+        ("Clipped to black and white", scoring.clipped),
+    ):
+        if files:
+            named = ", ".join(map(printable, files[:_NAMED_FILES]))
+            more = ", ..." if len(files) > _NAMED_FILES else ""
+            print(f"{what}: {len(files)} images: {named}{more}", file=sys.stderr)
     print(
         f"{scoring.n_scored} images, {scoring.n_minority} called minority, "
         f"{len(scoring.skipped)} skipped, {scoring.n_scored / seconds:.1f} images a "
@@ -244,7 +308,13 @@ def _write_json(file: TextIO, scoring: Scoring) -> None:
         dict(zip(_COLUMNS, (str(path), score, is_minority), strict=True))
         for path, score, is_minority in scoring.rows()
     ]
-    json.dump({"images": rows, "n_skipped": len(scoring.skipped)}, file, indent=2)
+    counts = {
+        "n_skipped": len(scoring.skipped),
+        "passed_over": scoring.passed_over,
+        "n_constant": len(scoring.constant),
+        "n_clipped": len(scoring.clipped),
+    }
+    json.dump({"images": rows, **counts}, file, indent=2)
     file.write("\n")
 
 

@@ -33,7 +33,10 @@ def test_config_reads_what_it_wrote(tmp_path):
 
 
 def test_report_values_tell_of_divergence_only_where_there_was_one():
-    assert config().report_values() == {"seed": 3, "n_skipped": 1}
+    counts = {"n_skipped": 1, "n_passed_over": 5}
+    passed_over = {"hidden": 3, "other suffix .txt": 2}
+    values = config(passed_over=passed_over).report_values()
+    assert values == {"seed": 3, **counts}
     assert config(diverged_in_epoch=2).report_values()["diverged_in_epoch"] == 2
 
 

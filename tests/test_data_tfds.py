@@ -52,6 +52,15 @@ def test_rare_minority_leaves_the_majority_alone(root):
     np.testing.assert_array_equal(two.train.images, load(root, ratio=4).train.images)
 
 
+def test_records_of_one_colour_are_refused_or_left_out(root):
+    Image.new("L", (8, 8), 3).save(root / "train" / "cat" / "0.png")
+    with pytest.raises(ValueError, match="1 of 16 .*of one colour, RGB .3, 3, 3"):
+        load(root)
+    splits = load(root, skip_unreadable=True)
+    assert sum(len(split.skipped) for split in splits) == 1
+    assert sum(split.majority_count for split in splits) == 13
+
+
 def test_a_set_without_test_split_is_split_in_three(root):
     (root / "test").rename(root / "extra")
     assert counts(load(root, image_size=6)) == [(6, 6), (2, 2), (2, 2)]

@@ -1,13 +1,14 @@
 """The edge kit in `export/`, run as its users do: without TensorFlow or egan_keras."""
 
 import csv
-import importlib.util
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -108,6 +109,43 @@ def test_folders_are_searched_and_hidden_and_other_files_passed_over(
     found = json.loads(score(exported, tmp_path / "in", "--json").stdout)["images"]
     names = [str(Path(row["path"]).relative_to(tmp_path / "in")) for row in found]
     assert names == ["a.jpg", "b/1.png", "b/2.PNG"]
+
+
+def test_images_of_12_bits_are_read_by_the_range_of_the_model(
+    score, exported, tmp_path
+):
+    gray = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(gray).save(folder / "8.png")
+    Image.fromarray(np.rint(gray * (4095 / 255)).astype(np.uint16)).save(
+        folder / "12.tif"
+    )
+    Image.fromarray(np.full((9, 9), 5000, np.uint16)).save(folder / "black.png")
+    (folder / "notes.txt").touch()
+    done = score(exported, folder, "--json")
+    told = json.loads(done.stdout)
+    assert told["images"][0]["score"] == told["images"][1]["score"]
+    counts = [told[name] for name in ("n_skipped", "n_constant", "n_clipped")]
+    assert counts == [0, 1, 1] and told["passed_over"] == {"other suffix .txt": 1}
+    for words in (
+        "Passed over: 1 other suffix .txt",
+        "Scored all the same, of a single colour: 1 images: ",
+        "Clipped to black and white: 1 images: ",
+    ):
+        assert words in done.stderr
+    other = score(exported, folder / "12.tif", "--json", "--gray-range", "0,65535")
+    assert json.loads(other.stdout)["images"][0]["score"] != told["images"][0]["score"]
+    assert "0 is black and 4095 white" in score(exported, "--info").stdout
+
+
+def test_images_of_12_bits_are_warned_of_without_a_range(kit, tmp_path):
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 64).save(
+        tmp_path / "a.tif"
+    )
+    deep = kit.depths.deep_among([tmp_path / "a.tif"])
+    with pytest.warns(UserWarning, match=r"have values from 0 to 4032.*0,4095"):
+        kit.depths.warn_of_depths(deep)
 
 
 def test_a_damaged_image_ends_in_one_sentence_or_is_left_out(score, exported, tmp_path):
@@ -218,45 +256,52 @@ def _images() -> dict[str, Image.Image]:
     }
 
 
-def _kit_images():
-    spec = importlib.util.spec_from_file_location("kit_images", KIT / "images.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def kit(monkeypatch):
+    """The kit's modules of these names, imported as its users do."""
+    monkeypatch.syspath_prepend(KIT)
+    names = ("decoding", "depths", "finding", "images")
+    yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
+    for name in (*names, "text"):
+        sys.modules.pop(name)
 
 
-def test_images_are_decoded_bit_for_bit_as_by_the_package(tmp_path):
-    kit = _kit_images()
+def test_images_are_decoded_bit_for_bit_as_by_the_package(kit, tmp_path):
     exif = Image.Exif()
     for name, image in _images().items():
         image.save(tmp_path / name)
     for turn in range(1, 9):
         exif[274] = turn
         _images()["colour.jpg"].save(tmp_path / f"turned{turn}.jpg", exif=exif)
+    damaged = b"Exif\0\0II*\0\x08\0\0\0\x02\0\x0f\x01\x03\0\x01\0\0\0\x05\0\0\0"
+    damaged += b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    _images()["colour.jpg"].save(tmp_path / "mistyped.jpg", exif=damaged)
     paths = sorted(tmp_path.iterdir())
-    assert len(paths) == 20
+    assert len(paths) == 21
     for path in paths:
         for size in (None, (24, 32), (96, 80)):
             expected = decoding.decode_image(path, size)
-            np.testing.assert_array_equal(kit.decode_image(path, size), expected)
+            np.testing.assert_array_equal(kit.images.decode_image(path, size), expected)
 
 
-def test_formats_suffixes_and_limits_are_those_of_the_package():
-    from egan_keras.data.images import SUFFIXES
+@pytest.mark.parametrize("name", ["decoding", "depths", "finding"])
+def test_what_reads_images_is_a_copy_of_what_the_package_does_it_with(name):
+    own = Path(decoding.__file__).with_name(f"{name}.py").read_text("utf-8")
+    for package in ("egan_keras.data.", "egan_keras."):
+        own = own.replace(f"from {package}", "from ")
+    assert (KIT / f"{name}.py").read_text("utf-8") == own
 
-    kit = _kit_images()
-    assert kit.SUFFIXES == SUFFIXES
-    for name in ("FORMATS", "MAX_FILE_BYTES", "MAX_PIXELS"):
-        assert getattr(kit, name) == getattr(decoding, name)
 
-
-def test_what_is_over_the_limits_is_refused(tmp_path, monkeypatch):
-    kit = _kit_images()
+def test_what_is_over_the_limits_is_refused(kit, tmp_path, monkeypatch):
     path = tmp_path / "large.png"
     Image.new("RGB", (50, 40)).save(path)
-    monkeypatch.setattr(kit, "MAX_PIXELS", 1999)
-    with pytest.raises(kit.UnreadableImageError, match="50 x 40 pixels, more than"):
-        kit.decode_image(path)
-    monkeypatch.setattr(kit, "MAX_FILE_BYTES", 10)
-    with pytest.raises(kit.UnreadableImageError, match="more than the 10 allowed"):
-        kit.decode_image(path)
+    monkeypatch.setattr(kit.decoding, "MAX_PIXELS", 1999)
+    with pytest.raises(
+        kit.images.UnreadableImageError, match="50 x 40 pixels, more than"
+    ):
+        kit.images.decode_image(path)
+    monkeypatch.setattr(kit.decoding, "MAX_FILE_BYTES", 10)
+    with pytest.raises(
+        kit.images.UnreadableImageError, match="more than the 10 allowed"
+    ):
+        kit.images.decode_image(path)

@@ -22,7 +22,9 @@ def export_tiny(folder: Path, quantize: str = "none") -> Path:
         path,
         quantize=quantize,
         representative=images,
-        provenance=ek.Provenance(("good",), ("scratched", "dented"), 40, 2),
+        provenance=ek.Provenance(
+            ("good",), ("scratched", "dented"), 40, 2, gray_range=(0, 4095)
+        ),
         input_dtype="uint8" if quantize == "int8" else "float32",
     )
     return path

@@ -138,6 +138,7 @@ def _add_task_options(group: argparse._ArgumentGroup) -> None:
         help="stretch every image to N x N pixels (default: the size of the images if "
         "they have one, else 224)",
     )
+    options.add_gray_range_option(group, "all that their type can hold")
     options.add_duplicates_option(group)
     group.add_argument(
         "--grid",
@@ -212,7 +213,7 @@ def _grid(arguments: argparse.Namespace) -> "Grid":
         "minority": arguments.minority,
         "counts": arguments.counts or COUNTS,
     }
-    for name in ("image_size", "duplicates"):
+    for name in ("image_size", "gray_range", "duplicates"):
         if getattr(arguments, name):
             task[name] = getattr(arguments, name)
     return experiments.make_grid({"task": [task]}, root.parent, forced)
@@ -224,7 +225,7 @@ def _check(arguments: argparse.Namespace) -> None:
     Raises:
         ValueError: if there are such.
     """
-    names = ("majority", "minority", "counts", "image_size", "duplicates")
+    names = ("majority", "minority", "counts", "image_size", "gray_range", "duplicates")
     given = [f"--{n.replace('_', '-')}" for n in names if getattr(arguments, n)]
     if arguments.grid and given:
         raise ValueError(

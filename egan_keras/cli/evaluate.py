@@ -52,6 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "that the run was trained or calibrated on; of another folder, a split is made "
         "by the run's seed (default: test of the run's own folder, all of another)",
     )
+    options.add_gray_range_option(group, "the run's")
     options.add_duplicates_option(group)
     options.add_skip_option(group)
     group = parser.add_argument_group("report")
@@ -88,11 +89,14 @@ def run(arguments: argparse.Namespace) -> int:
         config,
         arguments.data,
         arguments.split,
+        gray_range=arguments.gray_range,
         skip_unreadable=arguments.skip_unreadable,
         duplicates=arguments.duplicates,
     )
     for note in chosen.notes:
         print(note)
+    runs.tell_passed_over(chosen.images.passed_over)
+    runs.tell_files(runs.SKIPPED, chosen.images.skipped)
     prevalence = arguments.prevalence or config.options["prevalence"]
     report = evaluation.evaluate(
         model,

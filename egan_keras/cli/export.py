@@ -224,4 +224,5 @@ def _provenance(folder: Path, config: runs.RunConfig) -> "Provenance":
         n_minority=sum(len(files.get(name, ())) for name in minority),
         report=json.loads(report.read_text("utf-8")) if report.is_file() else None,
         seed=config.options["seed"],
+        gray_range=config.gray_range,
     )

@@ -1,6 +1,7 @@
 """Options that several commands share, and the types of their values."""
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,24 @@ def fraction_or_none(text: str) -> float | None:
     )
 
 
+def gray_range(text: str) -> tuple[float, float]:
+    """Reads two numbers with a comma between them, the smaller one first.
+
+    >>> gray_range("0,4095")
+    (0.0, 4095.0)
+    """
+    try:
+        black, white = map(float, text.split(","))
+        if black < white and black > -math.inf and white < math.inf:
+            return black, white
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(
+        "expected two numbers, the smaller one first, such as 0,4095, received "
+        f"{text!r}"
+    )
+
+
 def weights(text: str) -> str | None:
     """Reads `imagenet`, `none` or a file name."""
     return None if text.lower() == "none" else text
@@ -72,8 +91,9 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         help="folder of images: ROOT/train/CLASS/* and ROOT/test/CLASS/*, where 20%% "
-        "of train are held out for validation; or ROOT/CLASS/*, of which 20%% each go "
-        "to test and validation",
+        "of train are held out for validation unless there is ROOT/validation/CLASS/*; "
+        "or ROOT/CLASS/*, of which 20%% each go to test and validation. Of a minority "
+        "that is below ROOT/test alone, half is to train on. Links are followed",
     )
     group.add_argument(
         "--majority",
@@ -110,6 +130,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="stretch every image to N x N pixels (default: the size of the images if "
         "they have one, else 224)",
     )
+    add_gray_range_option(group, "all that their type can hold")
     add_duplicates_option(group)
     add_skip_option(group)
 
@@ -127,12 +148,25 @@ def add_duplicates_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_gray_range_option(parser: argparse._ActionsContainer, default: str) -> None:
+    """Adds `--gray-range`; `default` says in words what holds without it."""
+    parser.add_argument(
+        "--gray-range",
+        metavar="BLACK,WHITE",
+        type=gray_range,
+        help="values that are black and white in grayscale images of more than 8 bits, "
+        "such as 0,4095 for cameras of 12 bits; what lies outside is clipped; before a "
+        f"negative number write --gray-range= (default: {default})",
+    )
+
+
 def add_skip_option(parser: argparse._ActionsContainer) -> None:
     """Adds `--skip-unreadable`."""
     parser.add_argument(
         "--skip-unreadable",
         action="store_true",
-        help="leave out files that cannot be read, and count them, instead of stopping",
+        help="leave out files that cannot be read, and images of a single colour, and "
+        "count them, instead of stopping",
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from egan_keras.cli.starting import start_keras
+from egan_keras.text import printable
 
 if TYPE_CHECKING:
     from egan_keras.data import Splits
@@ -21,6 +22,9 @@ CONFIG = "config.json"
 HISTORY = "history.csv"
 REPORT = "report.json"
 PLOTS = "plots"
+SKIPPED = "Skipped {} unreadable files or images of a single colour"
+
+_NAMED_FILES = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +39,9 @@ class RunConfig:
         image_shape: height, width and channels of the images.
         versions: of Python and of the packages that the result depends on.
         files: the paths below ROOT, by split (`train`, `validation`, `test`) and class.
-        skipped: paths below ROOT of the files left out because they cannot be read.
+        skipped: paths below ROOT of the files left out because they cannot be read, or
+            are of a single colour.
+        passed_over: number of other files and folders below ROOT, by reason.
         hashes: of the files' contents, in the order of `files`; empty in runs that
             earlier versions wrote.
         unused: paths of the minority images that training was not to have, by class.
@@ -54,6 +60,7 @@ class RunConfig:
     versions: dict[str, str]
     files: dict[str, dict[str, list[str]]]
     skipped: Sequence[str]
+    passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
     hashes: dict[str, dict[str, list[str]]] = dataclasses.field(default_factory=dict)
     unused: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     duplicates: Sequence[str] = dataclasses.field(default_factory=list)
@@ -87,6 +94,12 @@ class RunConfig:
                 "again, or name another run."
             ) from error
 
+    @property
+    def gray_range(self) -> tuple[float, float] | None:
+        """The values that are black and white in images of more than 8 bits."""
+        found = self.options.get("gray_range")
+        return None if found is None else tuple(found)
+
     def recorded(self, split: str) -> dict[str, tuple[str, str | None]]:
         """Returns each file of a split, with its class and the hash of its contents.
 
@@ -103,7 +116,11 @@ class RunConfig:
 
     def report_values(self) -> dict[str, Any]:
         """Returns what `report.json` tells of the training."""
-        values = {"seed": self.options["seed"], "n_skipped": len(self.skipped)}
+        values = {
+            "seed": self.options["seed"],
+            "n_skipped": len(self.skipped),
+            "n_passed_over": sum(self.passed_over.values()),
+        }
         counted = {
             "n_duplicates": self.duplicates,
             "n_dropped_duplicates": self.dropped_duplicates,
@@ -142,6 +159,22 @@ def describe_files(splits: "Splits", root: Path) -> dict[str, Any]:
         for name in ("skipped", "duplicates", "dropped_duplicates")
     }
     return {"files": files, "hashes": hashes, **others}
+
+
+def tell_passed_over(passed_over: Mapping[str, int]) -> None:
+    """Prints how many files and folders were passed over, by reason."""
+    from egan_keras.data.finding import in_words  # slow to import
+
+    if passed_over:
+        print(f"Passed over: {in_words(passed_over)}")
+
+
+def tell_files(what: str, paths: Sequence[Any]) -> None:
+    """Prints what there is of some files, with their number at `{}`; names a few."""
+    if paths:
+        named = ", ".join(printable(path) for path in paths[:_NAMED_FILES])
+        more = ", ..." if len(paths) > _NAMED_FILES else ""
+        print(f"{what.format(len(paths))}: {named}{more}")
 
 
 def check_free(out: Path, *, overwrite: bool = False) -> None:
@@ -294,6 +327,19 @@ def load_model(run: Path) -> Any:
             f"{str(path)!r}, a {type(model).__name__}. Name the folder of a run."
         )
     return model
+
+
+def gray_range(run: Path, model: Any) -> tuple[float, float] | None:
+    """Returns the values that are black and white in images of more than 8 bits.
+
+    Args:
+        run: as for `load_model`.
+        model: what it returned.
+    """
+    if run.suffix.lower() == ".tflite":
+        found = model.metadata["input"].get("gray_range")
+        return None if found is None else tuple(found)
+    return RunConfig.load(run).gray_range if (run / CONFIG).is_file() else None
 
 
 def _existing(run: Path, name: str) -> Path:

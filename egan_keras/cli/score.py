@@ -3,11 +3,15 @@
 import argparse
 import csv
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from egan_keras.cli import options, runs
+from egan_keras.text import printable
+
+if TYPE_CHECKING:
+    from egan_keras.data.images import Headers, Oddities
 
 _DESCRIPTION = """\
 Score images with a run's model or its export: high = majority, low = minority.
@@ -56,6 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="also write path, score and is_minority to a file; replaces the file once "
         "all images are scored",
     )
+    options.add_gray_range_option(parser, "the model's")
     options.add_skip_option(parser)
     parser.set_defaults(run=run)
 
@@ -74,12 +79,28 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.csv is not None:
         options.check_parent("--csv", arguments.csv)
     runs.model_path(arguments.model)
-    paths, skipped = _find(arguments.images, arguments.skip_unreadable)
+    found, passed_over = _find(arguments.images, arguments.skip_unreadable)
+    paths, skipped = found.readable, found.unreadable
     model = runs.load_model(arguments.model)
+
+    from egan_keras.data.depths import warn_of_depths  # slow to import
+    from egan_keras.data.images import Oddities
+
+    gray_range = arguments.gray_range or runs.gray_range(arguments.model, model)
+    if gray_range is None:
+        warn_of_depths(found.deep)
+    odd = Oddities()
     started = time.perf_counter()
     rows = _printed(
-        score_files(model, paths, skipped, skip_unreadable=arguments.skip_unreadable),
-        width=max((len(str(path)) for path in paths), default=0),
+        score_files(
+            model,
+            paths,
+            skipped,
+            gray_range=gray_range,
+            skip_unreadable=arguments.skip_unreadable,
+            odd=odd,
+        ),
+        width=max((len(printable(path)) for path in paths), default=0),
     )
     if arguments.csv is None:
         called = [is_minority for _, _, is_minority in rows]
@@ -87,9 +108,10 @@ def run(arguments: argparse.Namespace) -> int:
         called = _write_csv(rows, arguments.csv)
     seconds = time.perf_counter() - started
     print()
-    if skipped:
-        named = ", ".join(map(str, skipped))
-        print(f"Skipped {len(skipped)} unreadable files: {named}")
+    runs.tell_passed_over(passed_over)
+    runs.tell_files("Skipped {} unreadable files", skipped)
+    runs.tell_files("Scored all the same: {} images of a single colour", odd.constant)
+    runs.tell_files("Clipped to black and white: {} images", odd.clipped)
     if arguments.csv is not None:
         print(f"Written: {arguments.csv}")
     calibrated = "" if model.calibration else ", not calibrated"
@@ -107,7 +129,9 @@ def score_files(
     paths: list[Path],
     skipped: list[Path],
     *,
+    gray_range: tuple[float, float] | None = None,
     skip_unreadable: bool = False,
+    odd: "Oddities | None" = None,
 ) -> Iterator[Row]:
     """Yields path, score, and 1 for minority or 0, for one image after the other.
 
@@ -115,7 +139,10 @@ def score_files(
         model: an `EGAN` or a `TFLiteModel`.
         paths: of the images.
         skipped: gets the paths of images that turn out damaged.
+        gray_range: as for `egan_keras.read_images`.
         skip_unreadable: leave those out instead of stopping.
+        odd: gets the paths of images that are scored, though something is odd about
+            them; without it, those of a single colour count as damaged.
 
     Raises:
         ValueError: if an image is damaged.
@@ -126,7 +153,9 @@ def score_files(
     def decode(start: int) -> tuple:
         chunk = paths[start : start + _BATCH]
         size = model.image_shape[:2]
-        return decode_batch(chunk, size, skip_unreadable=skip_unreadable)
+        return decode_batch(
+            chunk, size, gray_range, skip_unreadable=skip_unreadable, odd=odd
+        )
 
     # Decoded while the batch before is scored.
     for images, kept, damaged in work_ahead(decode, range(0, len(paths), _BATCH)):
@@ -139,24 +168,25 @@ def score_files(
             yield path, float(score), int(is_minority)
 
 
-def _find(arguments: list[str], skip_unreadable: bool) -> tuple[list[Path], list[Path]]:
-    """Returns the images and those that cannot be read, judged by their headers."""
-    from egan_keras.data import find_images  # slow to import
+def _find(
+    arguments: list[str], skip_unreadable: bool
+) -> tuple["Headers", Mapping[str, int]]:
+    """Returns what the images' headers tell, and what was passed over, by reason."""
+    from egan_keras.data.finding import ImageSearch  # slow to import
     from egan_keras.data.images import check_headers
 
-    found = dict.fromkeys(path for given in arguments for path in find_images(given))
+    search = ImageSearch()
+    found = [path for given in arguments for path in search.add(given)]
     any_size = 1
-    _, readable, unreadable = check_headers(
-        list(found), image_size=any_size, skip_unreadable=skip_unreadable
-    )
-    return readable, unreadable
+    headers = check_headers(found, image_size=any_size, skip_unreadable=skip_unreadable)
+    return headers, search.passed_over
 
 
 def _printed(rows: Iterable[Row], width: int) -> Iterator[Row]:
     """Yields the rows, printing each in columns."""
     print(f"{_COLUMNS[0]:<{width}}  {_COLUMNS[1]:>12}  {_COLUMNS[2]}")
     for path, score, is_minority in rows:
-        print(f"{str(path):<{width}}  {score:>12.6g}  {is_minority}")
+        print(f"{printable(path):<{width}}  {score:>12.6g}  {is_minority}")
         yield path, score, is_minority
 
 
@@ -167,7 +197,9 @@ def _write_csv(rows: Iterable[Row], path: Path) -> list[int]:
     called = []
 
     def write(target: Path) -> None:
-        with target.open("w", newline="", encoding="utf-8") as file:
+        # Names whose bytes are no text keep their bytes.
+        options = {"encoding": "utf-8", "errors": "surrogateescape"}
+        with target.open("w", newline="", **options) as file:
             table = csv.writer(file)
             table.writerow(_COLUMNS)
             for name, score, is_minority in rows:

@@ -6,6 +6,7 @@ import math
 import shlex
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import keras
@@ -157,6 +158,7 @@ def load(arguments: argparse.Namespace) -> data.Splits:
         minority_count=arguments.minority_count,
         ratio=arguments.ratio,
         image_size=arguments.image_size,
+        gray_range=arguments.gray_range,
         seed=arguments.seed,
         skip_unreadable=arguments.skip_unreadable,
         duplicates=arguments.duplicates,
@@ -171,11 +173,9 @@ def load(arguments: argparse.Namespace) -> data.Splits:
             f"  {name:<10} {images.majority_count:>7,} majority "
             f"{images.minority_count:>7,} minority"
         )
+    runs.tell_passed_over(_passed_over(splits))
     skipped = [path for images in splits for path in images.skipped]
-    if skipped:
-        named = ", ".join(skipped[:_NAMED_FILES])
-        more = ", ..." if len(skipped) > _NAMED_FILES else ""
-        print(f"Skipped {len(skipped)} unreadable files: {named}{more}")
+    runs.tell_files(runs.SKIPPED, skipped)
     _check_test(splits.test)
     if not arguments.skip_unreadable:
         # The others are read before training, but these after it.
@@ -278,9 +278,15 @@ def _config(
         recipe=dataclasses.asdict(model.choices),
         image_shape=model.image_shape,
         versions=evaluation.versions(),
+        passed_over=dict(_passed_over(splits)),
         unused=_unused(arguments, splits),
         **runs.describe_files(splits, arguments.data),
     )
+
+
+def _passed_over(splits: data.Splits) -> Counter[str]:
+    """Returns what was passed over in the folders of all splits, by reason."""
+    return sum((Counter(images.passed_over) for images in splits), Counter())
 
 
 def _unused(arguments: argparse.Namespace, splits: data.Splits) -> dict[str, list[str]]:

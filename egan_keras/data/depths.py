@@ -50,9 +50,9 @@ def check_depths(
         found = _values(sources)
         read_whole = [each for each in found if _is_read_whole(each, gray_range)]
         narrow = [each for each in read_whole if _is_narrow(each)]
-        if 2 * len(narrow) > len(found):
+        if 2 * len(narrow) > len(read_whole):
             raise ValueError(
-                f"{_finding(name, narrow, found, gray_range)} {_advice(narrow)}"
+                f"{_finding(name, narrow, read_whole, gray_range)} {_advice(narrow)}"
             )
         if gray_range is not None:
             scaled = [each for each in found if not each.is_colour]
@@ -76,7 +76,7 @@ def warn_of_depths(sources: Sequence[Source]) -> None:
     """Warn of what `check_depths` refuses: for images to score, of any number."""
     found = _values(sources)
     narrow = [each for each in found if _is_narrow(each)]
-    if narrow:
+    if 2 * len(narrow) > len(found):
         warnings.warn(
             f"{_finding('', narrow, found, None)} {_advice(narrow)}", stacklevel=3
         )

@@ -11,7 +11,7 @@ from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.images import ImageSize, can_decode, check_image_size
 from egan_keras.data.labelled import Splits, read_splits
 from egan_keras.data.layouts import Listing, list_images
-from egan_keras.data.roles import ClassRoles, warn_if_swapped
+from egan_keras.data.roles import ClassRoles
 from egan_keras.data.splits import SplitRules
 
 
@@ -105,8 +105,7 @@ def load_folder(
     check_image_size(image_size)
     gray_range = check_gray_range(gray_range)
     listing = list_images(root, roles)
-    pool, _ = listing.sides(roles, seed)
-    warn_if_swapped(*roles.count(pool), roles.how_to_swap)
+    listing.warn(roles)
     equal = Duplicates(listing, roles, duplicates)
 
     def is_usable(path: Path) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from egan_keras.data.finding import ARCHIVES, HIDDEN, FoundImages, find_images
-from egan_keras.data.roles import ClassRoles
+from egan_keras.data.roles import ClassRoles, warn_if_swapped
 from egan_keras.data.splits import hold_out
 
 # As data sets call them, in any case.
@@ -65,6 +65,21 @@ class Listing(NamedTuple):
                 test = test | {name: held}
         return pool, test
 
+    def warn(self, roles: ClassRoles) -> None:
+        """Warn of what is unusual about the numbers of images to train on."""
+        moved = [name for name in roles.names if name not in self.pool]
+        if moved:
+            n_images = sum(len(self.test[name]) for name in moved)
+            warnings.warn(
+                "There are minority images to test on, but none to train on. So half "
+                f"of the {n_images:,} images of {', '.join(map(repr, moved))} are "
+                "there to train on, class by class as the seed has it, and are not "
+                "tested on.",
+                stacklevel=3,
+            )
+        pool, _ = self.sides(roles, 0)
+        warn_if_swapped(*roles.count(pool), roles.how_to_swap)
+
 
 def list_images(root: str | PathLike[str], roles: ClassRoles) -> Listing:
     """List the image files of each class, without opening one.
@@ -89,6 +104,7 @@ def list_images(root: str | PathLike[str], roles: ClassRoles) -> Listing:
     beside: Counter[str] = Counter()
     if "train" not in parts:
         _check_no_part(root, parts, roles)
+        _check_flat(root, roles)
         pool = _find_classes(root, roles.names, roles, beside)
         return Listing(pool, None, None, beside)
     train = parts["train"]
@@ -102,7 +118,14 @@ def list_images(root: str | PathLike[str], roles: ClassRoles) -> Listing:
     validation = None
     if "validation" in parts:
         folder = parts["validation"]
-        there = set(_subfolders(folder)) | set(roles.majority)
+        there = _subfolders(folder)
+        roles.check_known(
+            there,
+            f"folder {str(folder)!r}",
+            "Put majority images there to validate with, or move the folder away to "
+            "have them held out of training.",
+            names=roles.majority,
+        )
         names = [name for name in roles.names if name in there]
         validation = _find_classes(folder, names, roles, beside)
     return Listing(pool, validation, tested, beside)
@@ -137,6 +160,18 @@ def list_every_image(
             f"{', '.join(sorted(_subfolders(root))) or '(none)'}. Check the path."
         )
     return found
+
+
+def _check_flat(root: Path, roles: ClassRoles) -> None:
+    """Refuse a folder that does not hold all class folders itself."""
+    available = _subfolders(root)
+    if not available:
+        raise FileNotFoundError(
+            "The folder is empty; expected one folder of images for each class. "
+            f"Received: root={str(root)!r}, which holds no folders. "
+            f"{_where_else(root, roles.names) or 'Check the path.'}"
+        )
+    _check_known(root, roles, set(available))
 
 
 def _find_parts(root: Path) -> dict[str, Path]:
@@ -197,50 +232,39 @@ def _names_to_train(train: Path, test: Path, roles: ClassRoles) -> Sequence[str]
             minority is below `test`, as in MVTec's sets.
     """
     trained, tested = set(_subfolders(train)), set(_subfolders(test))
-    if trained and tested:
-        _check_known(train.parent, roles.names, roles, trained | tested)
-    untrained = [name for name in roles.names if name in tested - trained]
+    _check_known(train.parent, roles, trained | tested)
+    for name in roles.names:
+        if name not in tested:
+            instead = ""
+            if trained.issuperset(roles.names):
+                instead = f", or pass {str(train)!r} to have a test split made of it"
+            _refuse_alone(name, train, test, roles, instead)
+    untrained = [name for name in roles.names if name not in trained]
     if untrained == list(roles.minority):
-        warnings.warn(
-            f"No minority image is below {str(train)!r}. So half of those below "
-            f"{str(test)!r} are there to train on, class by class as the seed has it, "
-            "and are not tested on.",
-            stacklevel=4,
-        )
         return roles.majority
-    for alone, holding, lacking, instead in (
-        (untrained, test, train, "leave it out"),
-        (
-            [name for name in roles.names if name in trained - tested],
-            train,
-            test,
-            f"pass {str(train)!r} to have a test split made of it",
-        ),
-    ):
-        if alone:
-            roles.check_known(
-                _subfolders(lacking),
-                f"folder {str(lacking)!r}",
-                f"{alone[0]!r} is below {str(holding)!r} alone: put some of its images "
-                f"into {str(lacking / alone[0])!r}, or {instead}.",
-            )
+    for name in untrained:
+        _refuse_alone(name, test, train, roles, ", or leave it out")
     return roles.names
+
+
+def _refuse_alone(
+    name: str, holding: Path, lacking: Path, roles: ClassRoles, instead: str
+) -> None:
+    """Refuse a class that is in one of two folders alone."""
+    roles.check_known(
+        _subfolders(lacking),
+        f"folder {str(lacking)!r}",
+        f"{name!r} is below {str(holding)!r} alone: put some of its images into "
+        f"{str(lacking / name)!r}{instead}.",
+    )
 
 
 def _find_classes(
     folder: Path, names: Sequence[str], roles: ClassRoles, beside: Counter[str]
 ) -> dict[str, FoundImages]:
     """Return the image files of classes, and count what is beside their folders."""
-    available = _subfolders(folder)
-    if not available:
-        raise FileNotFoundError(
-            "The folder is empty; expected one folder of images for each class. "
-            f"Received: root={str(folder)!r}, which holds no folders. "
-            f"{_where_else(folder, names) or 'Check the path.'}"
-        )
-    _check_known(folder, names, roles, available)
     for name in names:
-        for other in available:
+        for other in _subfolders(folder):
             if other not in roles.names and other.casefold() == name.casefold():
                 raise ValueError(
                     "Folders of classes differ in upper and lower case alone, so that "
@@ -252,18 +276,14 @@ def _find_classes(
     return {name: find_images(folder / name) for name in names}
 
 
-def _check_known(
-    folder: Path, names: Sequence[str], roles: ClassRoles, available: Iterable[str]
-) -> None:
+def _check_known(root: Path, roles: ClassRoles, available: set[str]) -> None:
     """Refuse classes that a folder does not hold, and say where they may be."""
-    available = set(available)
-    missing = [name for name in names if name not in available]
+    missing = [name for name in roles.names if name not in available]
     if missing:
         roles.check_known(
             available,
-            f"folder {str(folder)!r}",
-            _state(folder / missing[0]) or _where_else(folder, missing),
-            names=names,
+            f"folder {str(root)!r}",
+            _state(root / missing[0]) or _where_else(root, missing),
         )
 
 
@@ -287,7 +307,8 @@ def _where_else(folder: Path, missing: Sequence[str]) -> str | None:
         below = folder / inner
         if wanted <= _classes_below(below):
             return f"They are one folder further down: pass {str(below)!r}."
-        if inner.lower() in _PARTS["train"] and not _subfolders(below):
+        is_part = inner.lower() in _PARTS["train"] + _PARTS["test"]
+        if is_part and not _subfolders(below):
             return (
                 f"Put the images of {str(below)!r} into folders of their classes, such "
                 f"as {str(below / missing[0])!r}."

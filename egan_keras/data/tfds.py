@@ -11,7 +11,7 @@ import numpy as np
 
 from egan_keras.data.decoding import EncodedImage, check_gray_range
 from egan_keras.data.duplicates import Duplicates
-from egan_keras.data.images import ImageSize, check_image_size
+from egan_keras.data.images import ImageSize, can_decode, check_image_size
 from egan_keras.data.labelled import Splits, read_splits
 from egan_keras.data.layouts import Listing
 from egan_keras.data.roles import ClassRoles, warn_if_swapped
@@ -30,6 +30,7 @@ def load_tfds(
     seed: int = 0,
     validation_fraction: float = 0.2,
     test_fraction: float = 0.2,
+    skip_unreadable: bool = False,
     data_dir: str | PathLike[str] | None = None,
     duplicates: str | None = None,
 ) -> Splits:
@@ -53,6 +54,7 @@ def load_tfds(
         seed: what is held out and kept depends on it alone.
         validation_fraction: part of `train` held out, in [0, 1).
         test_fraction: part of `train` held out where there is no `test`, in [0, 1).
+        skip_unreadable: as for `load_folder`.
         data_dir: folder of prepared sets; None means tensorflow-datasets' own,
             `~/tensorflow_datasets`. Not for a builder, which knows its own.
         duplicates: as for `load_folder`.
@@ -89,8 +91,18 @@ def load_tfds(
         test = _read_records(builder, "test", image_key, label_key, roles)
     warn_if_swapped(*roles.count(pool), roles.how_to_swap)
     equal = Duplicates(Listing(pool, None, test, Counter()), roles, duplicates)
-    division = equal.divide(rules)
-    splits = read_splits(division, roles, image_size=image_size, gray_range=gray_range)
+
+    def is_usable(record: EncodedImage) -> bool:
+        return not skip_unreadable or can_decode(record, gray_range)
+
+    division = equal.divide(rules, is_usable=is_usable)
+    splits = read_splits(
+        division,
+        roles,
+        image_size=image_size,
+        gray_range=gray_range,
+        skip_unreadable=skip_unreadable,
+    )
     return equal.counted(splits, division)
 
 

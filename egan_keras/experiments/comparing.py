@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from egan_keras.backbones import Backbone
+from egan_keras.data.finding import in_words
 from egan_keras.experiments import frozen, records
 from egan_keras.experiments.files import TaskFiles
 from egan_keras.experiments.frozen import FeatureStore
@@ -76,6 +77,9 @@ def _check_tasks(grid: Grid) -> dict[Task, TaskFiles]:
     """Finds every task's files, and refuses what cannot be split as wished."""
     files = {task: TaskFiles(task) for task in grid.tasks}
     for task, each in files.items():
+        if each.passed_over:
+            print(f"Passed over in {task.label}: {in_words(each.passed_over)}")
+        each.check_depths()
         each.divide(grid.highest_count(task), 0)
     return files
 

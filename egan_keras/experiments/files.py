@@ -1,6 +1,7 @@
 """A task's image files: found once, split as `load_folder` does, without decoding."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 
 from egan_keras import data
 from egan_keras.data.contents import content_hashes
-from egan_keras.data.decoding import UnreadableError, read_header
+from egan_keras.data.decoding import GrayRange, UnreadableError, read_header
+from egan_keras.data.depths import check_depths, deep_among
 from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.images import DEFAULT_SIZE
 from egan_keras.data.splits import Division
@@ -24,10 +26,12 @@ class ClassFolder:
     Attributes:
         name: the folder as it is to be called, such as `cifar10/train/airplane`.
         paths: its image files, sorted.
+        gray_range: as for `egan_keras.load_folder`.
     """
 
     name: str
     paths: tuple[Path, ...]
+    gray_range: GrayRange | None = None
 
     def fingerprint(self) -> str:
         """Returns a fingerprint of its files' contents, in their order."""
@@ -58,15 +62,17 @@ class TaskFiles:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        listing = data.list_images(task.data, task.roles)
+        self._listing = listing = data.list_images(task.data, task.roles)
+        listing.warn(task.roles)
         self._equal = Duplicates(listing, task.roles, task.duplicates)
+        kinds = {
+            "train/" if listing.test else "": listing.pool,
+            "validation/": listing.validation or {},
+            "test/": listing.test or {},
+        }
         self._folders = [
-            ClassFolder(f"{task.label}/{part}{name}", tuple(paths))
-            for part, by_class in (
-                ("train/" if listing.test else "", listing.pool),
-                ("validation/", listing.validation or {}),
-                ("test/", listing.test or {}),
-            )
+            ClassFolder(f"{task.label}/{kind}{name}", tuple(paths), task.gray_range)
+            for kind, by_class in kinds.items()
             for name, paths in by_class.items()
         ]
         self._sizes: dict[Path, tuple[int, int]] | None = None
@@ -84,6 +90,20 @@ class TaskFiles:
             "n_duplicates": self._equal.n_later,
             "n_dropped_duplicates": len(self._equal.dropped),
         }
+
+    @property
+    def passed_over(self) -> Counter[str]:
+        """Number of other files and folders below the task's, by reason."""
+        return self._listing.all_passed_over
+
+    def check_depths(self) -> None:
+        """Refuses images of more than 8 bits that need a range of grays.
+
+        Raises:
+            ValueError: if there are such; a few of each class are opened.
+        """
+        groups = {each.name: deep_among(each.paths) for each in self._folders}
+        check_depths(groups, self.task.gray_range)
 
     def fingerprint(self) -> str:
         """Returns a fingerprint of the files' names and contents, as first found."""

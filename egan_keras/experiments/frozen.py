@@ -128,7 +128,8 @@ class FeatureStore:
 
     def _path(self, folder: ClassFolder, extractor: Extractor) -> Path:
         weights = describe_weights(self._weights)
-        mark = fingerprint([folder.fingerprint(), *extractor, weights])
+        own = [folder.fingerprint(), *extractor, weights]
+        mark = fingerprint(own + [folder.gray_range] * (folder.gray_range is not None))
         text = f"{folder.name}_{extractor.backbone}_{extractor.network_size}px"
         text += "_mirrored" if extractor.mirrored else ""
         return self._folder / f"{as_file_name(text)}_{mark}.npy"
@@ -139,7 +140,7 @@ class FeatureStore:
             self._stem = extractor, stem
         mirrored = ", mirrored" if extractor.mirrored else ""
         print(f"{extractor.backbone} at {extractor.network_size} pixels{mirrored}")
-        images = ImageFiles(folder.paths, extractor.image_size)
+        images = ImageFiles(folder.paths, extractor.image_size, folder.gray_range)
         if extractor.mirrored:
             count = len(images)
             images = WithMirrorImages(images).select(np.arange(count, 2 * count))

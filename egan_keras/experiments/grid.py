@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import keras
 
 from egan_keras.backbones import Backbone
+from egan_keras.data.decoding import check_gray_range
 from egan_keras.data.images import check_image_size
 from egan_keras.data.roles import ClassRoles
 from egan_keras.data.splits import SplitRules
@@ -35,6 +36,7 @@ class Task:
         minority: names of the rare classes.
         test_fraction: part held out as test split where the folder has none.
         image_size: side to which images are stretched; None as for `load_folder`.
+        gray_range: as for `load_folder`.
         duplicates: as for `load_folder`.
     """
 
@@ -44,6 +46,7 @@ class Task:
     minority: tuple[str, ...]
     test_fraction: float = 0.2
     image_size: int | None = None
+    gray_range: tuple[float, float] | None = None
     duplicates: str | None = None
 
     def __post_init__(self) -> None:
@@ -52,6 +55,7 @@ class Task:
         check_image_size(self.image_size)
         object.__setattr__(self, "majority", self.roles.majority)
         object.__setattr__(self, "minority", self.roles.minority)
+        object.__setattr__(self, "gray_range", check_gray_range(self.gray_range))
 
     @property
     def roles(self) -> ClassRoles:
@@ -76,7 +80,7 @@ class Task:
 
     def definition(self) -> dict[str, Any]:
         """Returns what it is, for JSON."""
-        return {
+        definition = {
             "data": self.label,
             "majority": list(self.majority),
             "minority": list(self.minority),
@@ -84,6 +88,9 @@ class Task:
             "image_size": self.image_size,
             "duplicates": self.duplicates,
         }
+        if self.gray_range is not None:
+            definition["gray_range"] = list(self.gray_range)
+        return definition
 
 
 class Pairing(NamedTuple):

@@ -14,7 +14,8 @@ DEFAULT_SEEDS = 5
 # What a task may say for itself, in place of the whole grid.
 _SHARED = {"seeds", "pairings", "methods"}
 _GRID = _SHARED | {"weights", "network_size", "task", "variant"}
-_TASK_OWN = {"majority", "minority", "test_fraction", "image_size", "duplicates"}
+_TASK_OWN = {"majority", "minority", "test_fraction", "image_size", "gray_range"}
+_TASK_OWN |= {"duplicates"}
 _TASK = _SHARED | _TASK_OWN | {"data", "counts"}
 _VARIANT = {"name", "recipe", "choices"}
 

@@ -136,6 +136,7 @@ def _images(run: Run, files: TaskFiles) -> Sample:
         minority=task.minority,
         minority_count=run.cell.count,
         image_size=task.image_size,
+        gray_range=task.gray_range,
         seed=run.seed,
         validation_fraction=VALIDATION_FRACTION,
         test_fraction=task.test_fraction,

@@ -50,6 +50,7 @@ def describe(
         batch_size: 1 or `None`, which is free.
         calibration: How the threshold was set; `None` if it was not.
     """
+    gray_range = provenance.gray_range
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -64,6 +65,7 @@ def describe(
             "colour_order": "RGB",
             "range": [0, 255],
             "resize": "stretch",
+            **({"gray_range": list(gray_range)} if gray_range else {}),
         },
         "outputs": {
             "score": "float32 (n, 1): high = majority, low = minority",

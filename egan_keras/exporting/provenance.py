@@ -16,6 +16,8 @@ class Provenance:
         n_minority: Minority images in training; `None` if not known.
         report: The values of a `Report` on test images, as in `report.json`.
         seed: Seed of the training.
+        gray_range: Values that were black and white in its images of more than 8 bits;
+            `None` takes all that their type can hold.
     """
 
     majority: tuple[str, ...] = ("majority",)
@@ -24,3 +26,4 @@ class Provenance:
     n_minority: int | None = None
     report: Mapping[str, Any] | None = None
     seed: int | None = None
+    gray_range: tuple[float, float] | None = None

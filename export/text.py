@@ -1,0 +1,35 @@
+"""Names and messages written for people, escaped for the place they are shown in."""
+
+import re
+import unicodedata
+
+# Control characters, among them those that begin a terminal's commands; what turns the
+# direction of writing; and the halves of bytes that are no text.
+_UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+
+
+def printable(name: object) -> str:
+    r"""Returns a name in one line without what a terminal would act upon.
+
+    >>> printable("a\x1b[2J\nb")
+    'a\\x1b[2J\\nb'
+    >>> printable("Müller 照片.png")
+    'Müller 照片.png'
+    """
+    return "".join(map(_escaped, str(name)))
+
+
+def for_markdown(name: object) -> str:
+    """Returns a name that Markdown and the HTML in it show as it is.
+
+    >>> for_markdown("<b>a|b</b>")
+    '&#60;b&#62;a&#124;b&#60;/b&#62;'
+    """
+    shown = printable(name)
+    return re.sub(r"[&<>|`*_\[\]\\#~$]", lambda found: f"&#{ord(found[0])};", shown)
+
+
+def _escaped(character: str) -> str:
+    if unicodedata.category(character) not in _UNPRINTABLE:
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
