@@ -61,7 +61,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--json",
         metavar="FILE",
         type=Path,
-        help="also write the report as JSON; replaces the file",
+        help="also write the report as JSON, with n_gone, n_changed and n_new files of "
+        "the split, or n_seen ones left out, if there are any; replaces the file",
     )
     parser.set_defaults(run=run)
 
