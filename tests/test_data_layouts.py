@@ -2,6 +2,7 @@
 
 import re
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from egan_keras.data import check_folder, load_folder
 
 def write(root, **counts):
     """Write noise: `train__good=3` makes three images in train/good."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(zlib.crc32(bytes(root)))
     for name, count in counts.items():
         folder = root / name.replace("__", "/")
         folder.mkdir(parents=True)

@@ -63,7 +63,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--json",
         metavar="FILE",
         type=Path,
-        help="also write the report as JSON; replaces the file",
+        help="also write the report as JSON, with n_gone, n_changed and n_new files of "
+        "the split, or n_seen ones left out, if there are any; replaces the file",
     )
     parser.set_defaults(run=run)
 
@@ -96,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for note in chosen.notes:
         print(note)
+    runs.tell_passed_over(chosen.images.passed_over)
     runs.tell_files(runs.SKIPPED, chosen.images.skipped)
     logs.tell(f"Scoring {len(chosen.images):,} images")
     prevalence = arguments.prevalence or config.options["prevalence"]

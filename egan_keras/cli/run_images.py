@@ -4,15 +4,15 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from egan_keras import data
 from egan_keras.cli.runs import RunConfig
 from egan_keras.data.contents import content_hashes
+from egan_keras.data.decoding import GrayRange
 from egan_keras.data.duplicates import Duplicates
-from egan_keras.data.finding import in_words
 from egan_keras.data.images import decodable
 from egan_keras.data.layouts import Listing
 from egan_keras.data.splits import SplitRules
@@ -42,8 +42,16 @@ class RunImages:
     def report_values(self, config: RunConfig) -> dict[str, Any]:
         """Returns what the report tells of the run and of these files."""
         values = {**config.report_values(), "split": self.split, **self.counts}
-        always = ("seed", "split", "n_skipped")
+        always = ("seed", "split", "n_skipped", "n_passed_over")
         return {name: x for name, x in values.items() if x or name in always}
+
+
+class _Reading(NamedTuple):
+    """How images are read."""
+
+    gray_range: GrayRange | None
+    skip_unreadable: bool
+    duplicates: str | None
 
 
 def load_images(
@@ -51,7 +59,7 @@ def load_images(
     root: Path,
     split: str | None = None,
     *,
-    gray_range: tuple[float, float] | None = None,
+    gray_range: GrayRange | None = None,
     skip_unreadable: bool = False,
     duplicates: str | None = None,
 ) -> RunImages:
@@ -83,8 +91,6 @@ def load_images(
             "There is no such folder; expected a folder of images. Received: "
             f"data={str(root)!r}. Check the path."
         )
-    if gray_range:
-        config = config.with_options(gray_range=gray_range)
     named = split if split in config.files else "test"
     recorded = config.recorded(named)
     there = _unchanged(recorded, root)
@@ -93,36 +99,39 @@ def load_images(
         or 2 * len(there) >= len(recorded) > 0
     )
     split = split or ("test" if is_own else ALL)
-    if split != ALL and is_own:
-        return _recorded(config, root, split, there, skip_unreadable)
-    duplicates = duplicates or config.options.get("duplicates")
+    reading = _Reading(
+        gray_range or config.gray_range,
+        skip_unreadable,
+        duplicates or config.options.get("duplicates"),
+    )
+    if is_own and split != ALL:
+        return _recorded(config, root, split, there, reading)
     if split == ALL:
-        class_of, counts, passed_over = _find_all(config, root, duplicates)
+        class_of, passed_over, counts = _find_all(config, root, reading)
     else:
-        class_of, counts, passed_over = _split_anew(
-            config, root, split, skip_unreadable, duplicates
-        )
-    counts["n_passed_over"] = sum(passed_over.values())
-    seen = _seen(config, root, class_of) if split != "train" else []
-    left = {path: name for path, name in class_of.items() if path not in set(seen)}
-    notes = [f"Passed over: {in_words(passed_over)}."] if passed_over else []
+        class_of, passed_over, counts = _split_anew(config, root, split, reading)
+    seen = _seen(config, root, class_of) if split != "train" else {}
+    left = {path: name for path, name in class_of.items() if path not in seen}
+    notes = []
     if seen:
         notes.append(
-            f"{_named(seen)} of {len(class_of)} images are left out: the run was "
+            f"{_named(list(seen))} of {len(class_of)} images are left out: the run was "
             "trained or calibrated on them."
         )
     if not left:
         raise ValueError(
-            f"No image is left to judge by; expected some that the run was not trained "
+            "No image is left to judge by; expected some that the run was not trained "
             f"or calibrated on. Received: {len(class_of)} images of {str(root)!r}, "
             f"{len(seen)} of which it was. Name a folder of other images."
         )
     missing = sorted({*_roles(config).names} - {*left.values()})
     if missing:
         notes.append(f"There is no image of {', '.join(map(printable, missing))}.")
-    images = _images(config, left, skip_unreadable)
+    images = _images(config, left, reading)
+    images = dataclasses.replace(images, passed_over=passed_over)
     counts["n_seen"] = len(seen)
     counts["n_skipped"] += len(images.skipped)
+    counts["n_passed_over"] = sum(passed_over.values())
     return RunImages(split, images, counts, notes)
 
 
@@ -131,18 +140,16 @@ def _recorded(
     root: Path,
     split: str,
     there: dict[str, Path],
-    skip_unreadable: bool,
+    reading: _Reading,
 ) -> RunImages:
     """Returns the files that a split held, as far as their contents are there."""
     recorded = config.recorded(split)
-    new = _not_known(config, root)
-    there = there | _renamed(recorded, there, new, root)
-    used = set(there.values())
-    others = sum(path not in used for paths in new.values() for path in paths)
-    changed = [
-        path for path in recorded if path not in there and (root / path).exists()
-    ]
-    gone = [path for path in recorded if path not in there and path not in changed]
+    unknown = _not_known(config, root)
+    there = there | _renamed(recorded, there, unknown, root)
+    others = _n_new(config, unknown)
+    missing = [path for path in recorded if path not in there]
+    changed = [path for path in missing if (root / path).exists()]
+    gone = [path for path in missing if not (root / path).exists()]
     notes = []
     if changed or gone:
         fates = ((gone, "are gone"), (changed, "have other contents"))
@@ -164,8 +171,7 @@ def _recorded(
         )
     class_of = {there[path]: recorded[path][0] for path in recorded if path in there}
     counts = {"n_gone": len(gone), "n_changed": len(changed), "n_new": others}
-    images = _images(config, class_of, skip_unreadable)
-    return RunImages(split, images, counts, notes)
+    return RunImages(split, _images(config, class_of, reading), counts, notes)
 
 
 def _unchanged(
@@ -186,7 +192,7 @@ def _unchanged(
 
 
 def _not_known(config: RunConfig, root: Path) -> dict[str, list[Path]]:
-    """Returns the images of each class that were not there when the run was made."""
+    """Returns the images of each class that the run had not under these names."""
     known = {path for split in config.files for path in config.recorded(split)}
     known |= {path for paths in config.unused.values() for path in paths}
     known |= {*config.skipped, *config.dropped_duplicates}
@@ -195,6 +201,15 @@ def _not_known(config: RunConfig, root: Path) -> dict[str, list[Path]]:
         name: [path for path in found if path.relative_to(root).as_posix() not in known]
         for name, found in data.list_every_image(root, names).items()
     }
+
+
+def _n_new(config: RunConfig, unknown: Mapping[str, Sequence[Path]]) -> int:
+    """Returns how many images of other names have other contents, too."""
+    known = {
+        mark for each in config.files for _, mark in config.recorded(each).values()
+    }
+    paths = [path for paths in unknown.values() for path in paths]
+    return sum(mark is None or mark not in known for mark in content_hashes(paths))
 
 
 def _renamed(
@@ -220,38 +235,31 @@ def _renamed(
 
 
 def _find_all(
-    config: RunConfig, root: Path, duplicates: str | None
-) -> tuple[dict[Path, str], dict[str, int], Mapping[str, int]]:
-    """Returns the class of every image, wherever in the folder it lies, and counts.
-
-    The last ones are of what was passed over, by reason.
-    """
+    config: RunConfig, root: Path, reading: _Reading
+) -> tuple[dict[Path, str], Counter[str], dict[str, int]]:
+    """Returns the class of every image, wherever in the folder it lies, and counts."""
     roles = _roles(config)
     found = data.list_every_image(root, roles.names)
     pool = {name: found.get(name, []) for name in roles.names}
-    equal = Duplicates(Listing(pool, None, None, Counter()), roles, duplicates)
+    equal = Duplicates(Listing(pool, None, None, Counter()), roles, reading.duplicates)
     rules = SplitRules(validation_fraction=0.0, test_fraction=0.0)
     class_of = dict(equal.divide(rules).train)
-    counts = {
-        "n_duplicates": equal.n_later,
-        "n_dropped_duplicates": len(equal.dropped),
-        "n_skipped": 0,
-    }
-    passed_over = (images.passed_over for images in found.values())
-    return class_of, counts, sum(passed_over, Counter())
+    passed_over = sum((images.passed_over for images in found.values()), Counter())
+    return (
+        class_of,
+        passed_over,
+        {
+            "n_duplicates": equal.n_later,
+            "n_dropped_duplicates": len(equal.dropped),
+            "n_skipped": 0,
+        },
+    )
 
 
 def _split_anew(
-    config: RunConfig,
-    root: Path,
-    split: str,
-    skip_unreadable: bool,
-    duplicates: str | None,
-) -> tuple[dict[Path, str], dict[str, int], Mapping[str, int]]:
-    """Returns the class of each image of a split by the run's seed, and counts.
-
-    The last ones are of what was passed over, by reason.
-    """
+    config: RunConfig, root: Path, split: str, reading: _Reading
+) -> tuple[dict[Path, str], Counter[str], dict[str, int]]:
+    """Returns the class of each image of a split by the run's seed, and counts."""
     names = ("majority", "minority", "seed", "validation_fraction", "test_fraction")
     chosen = {name: config.options[name] for name in names}
     if split == "test":
@@ -263,47 +271,49 @@ def _split_anew(
     splits = data.load_folder(
         root,
         image_size=tuple(config.image_shape[:2]),
-        gray_range=config.gray_range,
-        skip_unreadable=skip_unreadable,
-        duplicates=duplicates,
         lazy=True,
         **chosen,
+        **reading._asdict(),
     )
     images = getattr(splits, split)
     pairs = zip(map(Path, images.paths), images.class_names, strict=True)
-    counts = {
-        "n_duplicates": len(images.duplicates),
-        "n_dropped_duplicates": len(images.dropped_duplicates),
-        "n_skipped": len(images.skipped),
-    }
-    return dict(pairs), counts, images.passed_over
+    return (
+        dict(pairs),
+        Counter(images.passed_over),
+        {
+            "n_duplicates": len(images.duplicates),
+            "n_dropped_duplicates": len(images.dropped_duplicates),
+            "n_skipped": len(images.skipped),
+        },
+    )
 
 
-def _seen(config: RunConfig, root: Path, paths: Iterable[Path]) -> list[Path]:
+def _seen(config: RunConfig, root: Path, paths: Iterable[Path]) -> dict[Path, None]:
     """Returns those images that the run was trained or calibrated on."""
     recorded = {**config.recorded("train"), **config.recorded("validation")}
     marks = {mark for _, mark in recorded.values()} - {None}
     # Of earlier versions' runs the name is all that is known.
     names = {path for path, (_, mark) in recorded.items() if mark is None}
     paths = list(paths)
-    return [
-        path
+    return {
+        path: None
         for path, mark in zip(paths, content_hashes(paths), strict=True)
         if mark in marks or path.relative_to(root).as_posix() in names
-    ]
+    }
 
 
 def _images(
-    config: RunConfig, class_of: Mapping[Path, str], skip_unreadable: bool
+    config: RunConfig, class_of: Mapping[Path, str], reading: _Reading
 ) -> data.LabelledImages:
     """Returns images to be read when they are needed, at the run's size."""
+    size = tuple(config.image_shape[:2])
     kept, skipped = list(class_of), []
-    if skip_unreadable:
-        kept, skipped = decodable(kept, config.gray_range)
+    if reading.skip_unreadable:
+        kept, skipped = decodable(kept, reading.gray_range)
     roles = _roles(config)
     class_names = tuple(class_of[path] for path in kept)
     return data.LabelledImages(
-        images=data.ImageFiles(kept, tuple(config.image_shape[:2]), config.gray_range),
+        images=data.ImageFiles(kept, size, reading.gray_range),
         labels=np.array([roles.label(name) for name in class_names], np.int32),
         paths=tuple(map(str, kept)),
         class_names=class_names,

@@ -86,8 +86,8 @@ class RunConfig:
         image_shape: height, width and channels of the images.
         versions: of Python and of the packages that the result depends on.
         files: the paths below ROOT, by split (`train`, `validation`, `test`) and class.
-        skipped: paths of the files left out because they cannot be read, or are of a
-            single colour.
+        skipped: paths below ROOT of the files left out because they cannot be read, or
+            are of a single colour.
         passed_over: number of other files and folders below ROOT, by reason.
         hashes: of the files' contents, in the order of `files`; empty in runs that
             earlier versions wrote.
@@ -143,10 +143,6 @@ class RunConfig:
                 f"`egan-keras train` wrote. Received: {str(path)!r} ({error}). Train "
                 "again, or name another run."
             ) from error
-
-    def with_options(self, **options: Any) -> "RunConfig":
-        """Returns a configuration with some options changed."""
-        return dataclasses.replace(self, options=self.options | options)
 
     @property
     def gray_range(self) -> tuple[float, float] | None:

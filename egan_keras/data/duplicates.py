@@ -3,7 +3,7 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -164,27 +164,29 @@ def _check_choice(duplicates: Any) -> None:
 
 def _groups(parts: Sequence[ByClass | None]) -> list[list[Image]]:
     """Return the images of each content that occurs several times, in their order."""
-    images = [
-        Image(source, name, part)
-        for part, by_class in enumerate(parts)
-        for name, sources in (by_class or {}).items()
-        for source in sources
-    ]
-    alike = _equal(images, [_size(image.source) for image in images])
-    suspects = [image for group in alike for image in group]
-    groups = _equal(suspects, _hashes([image.source for image in suspects]))
-    # Two empty or torn files are two torn files.
-    readable = ([i for i in group if _is_readable(i.source)] for group in groups)
-    return [group for group in readable if len(group) > 1]
+    sources, places = [], []
+    for part, by_class in enumerate(parts):
+        for name, found in (by_class or {}).items():
+            sources += found
+            places += [(name, part)] * len(found)
+    rows = _repeated(range(len(sources)), map(_size, sources))
+    suspects = [row for group in rows for row in group]
+    hashes = _hashes([sources[row] for row in suspects])
+    groups = (
+        # Two empty or torn files are two torn files.
+        [Image(sources[r], *places[r]) for r in rows if _is_readable(sources[r])]
+        for rows in _repeated(suspects, hashes)
+    )
+    return [group for group in groups if len(group) > 1]
 
 
-def _equal(images: Sequence[Image], marks: Sequence[Any]) -> list[list[Image]]:
-    """Return those images of which several have the same mark; None is none."""
-    groups: dict[Any, list[Image]] = {}
-    for image, mark in zip(images, marks, strict=True):
+def _repeated(rows: Iterable[int], marks: Iterable[Any]) -> list[list[int]]:
+    """Return the rows of each mark that several have, in their order; None is none."""
+    by_mark: dict[Any, list[int]] = {}
+    for row, mark in zip(rows, marks, strict=True):
         if mark is not None:
-            groups.setdefault(mark, []).append(image)
-    return [group for group in groups.values() if len(group) > 1]
+            by_mark.setdefault(mark, []).append(row)
+    return [sorted(group) for group in by_mark.values() if len(group) > 1]
 
 
 def _size(source: Source) -> int | None:

@@ -131,18 +131,6 @@ def list_images(root: str | PathLike[str], roles: ClassRoles) -> Listing:
     return Listing(pool, validation, tested, beside)
 
 
-def _check_flat(root: Path, roles: ClassRoles) -> None:
-    """Refuse a folder that does not hold all class folders itself."""
-    available = _subfolders(root)
-    if not available:
-        raise FileNotFoundError(
-            "The folder is empty; expected one folder of images for each class. "
-            f"Received: root={str(root)!r}, which holds no folders. "
-            f"{_where_else(root, roles.names) or 'Check the path.'}"
-        )
-    _check_known(root, roles, set(available))
-
-
 def list_every_image(
     root: str | PathLike[str], names: Iterable[str]
 ) -> dict[str, FoundImages]:
@@ -172,6 +160,18 @@ def list_every_image(
             f"{', '.join(sorted(_subfolders(root))) or '(none)'}. Check the path."
         )
     return found
+
+
+def _check_flat(root: Path, roles: ClassRoles) -> None:
+    """Refuse a folder that does not hold all class folders itself."""
+    available = _subfolders(root)
+    if not available:
+        raise FileNotFoundError(
+            "The folder is empty; expected one folder of images for each class. "
+            f"Received: root={str(root)!r}, which holds no folders. "
+            f"{_where_else(root, roles.names) or 'Check the path.'}"
+        )
+    _check_known(root, roles, set(available))
 
 
 def _find_parts(root: Path) -> dict[str, Path]:
