@@ -79,6 +79,12 @@ def test_one_class_is_refused(scores_of):
 
 
 @every_baseline
+def test_labels_that_are_none_are_refused(scores_of):
+    with pytest.raises(ValueError, match="Labels must be 0 .majority.*containing None"):
+        scores_of(np.ones((2, 2)), [0, None], np.ones((3, 2)))
+
+
+@every_baseline
 def test_features_that_are_no_finite_numbers_are_refused(scores_of):
     with pytest.raises(ValueError, match="train_features with 1 rows with NaN"):
         scores_of([[0.0], [np.nan]], [0, 1], [[0.0]])

@@ -1,5 +1,6 @@
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +64,14 @@ def test_files_are_stretched_to_one_size(files):
     assert ImageFiles(files, (4, 6))[:2].shape == (2, 4, 6, 3)
     with pytest.raises(ValueError, match="expected `image_size`"):
         ImageFiles(files, None)
+
+
+@pytest.mark.parametrize(
+    "paths", ["a.png", Path("folder"), 5, None, [1, 2], [Path("a.png"), None]]
+)
+def test_what_is_no_list_of_paths_is_refused(paths):
+    with pytest.raises(ValueError, match="a list of paths.*Received: paths=.*find_im"):
+        ImageFiles(paths, 8)
 
 
 def test_minority_files_are_dropped_unread(files):

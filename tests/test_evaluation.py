@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -331,3 +332,38 @@ def test_plots_can_be_written_from_threads(report, tmp_path):
         done = pool.map(lambda k: save_plots(tmp_path / k, report, images), "ab")
     (first, *_), (second, *_) = done
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_dataset_is_judged_as_arrays_are_but_not_drawn(report, tmp_path):
+    images, labels = digits()
+    images = np.repeat(images, 3, axis=-1)
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(50)
+    by_arrays, by_dataset = (
+        evaluate(InkModel(), *given, resamples=10)
+        for given in ((images, labels), (dataset,))
+    )
+    assert by_dataset.values == by_arrays.values
+    with pytest.raises(ValueError, match="another order.*np.concatenate"):
+        save_plots(tmp_path, report, dataset)
+
+
+def test_a_minority_that_scores_higher_is_told_of():
+    images, _ = digits()
+    scores = InkModel().predict(images, 256, 0)[:, 0]
+    labels = scores > np.quantile(scores, 0.8)
+    with pytest.warns(UserWarning, match=r"score higher.*AUROC 0\.000.*1 - labels"):
+        evaluate(InkModel(), images, labels, resamples=10)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (5, [0], "Images must be an array or a tf.data.Dataset. Received: 5"),
+        (np.zeros((1, 8, 8, 1)), 0, "Labels must be an array or a list"),
+        (np.zeros((1, 8, 8, 1)), None, "The images have no labels"),
+        (["a.png"], [0], "ek.ImageFiles"),
+    ],
+)
+def test_what_is_no_array_is_refused(images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(InkModel(), images, labels)

@@ -110,3 +110,13 @@ def test_a_model_in_16_bits_is_exported_in_float32(
     scores = ek.TFLiteModel(exported.path.read_bytes()).predict(few_ones[0])
     in_16_bits = model.predict(few_ones[0], verbose=0)
     assert np.corrcoef(scores[:, 0], in_16_bits[:, 0])[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "int8_from_float32"])
+def test_weights_in_fewer_bits_are_refused_with_the_policy_to_take(name):
+    keras.config.set_dtype_policy(name)
+    try:
+        with pytest.raises(ValueError, match=f"'{name}'.*mixed_bfloat16"):
+            ek.EGAN.from_features(None, 8)
+    finally:
+        keras.config.set_dtype_policy("float32")

@@ -180,7 +180,10 @@ def test_validation_auroc_is_scikit_learns(build_tiny, few_ones, digits):
     results = model.evaluate(images, labels, verbose=0, return_dict=True)
     scores = predict(model, images)[:, 0]
     assert abs(results["auroc"] - roc_auc_score(labels, -scores)) < 1e-4
-    assert np.isclose(results["specificity"], np.mean(scores[labels == 0] >= 0))
+    # On which side of 0 a score falls may be up to rounding.
+    unclear = np.mean(np.abs(scores[labels == 0]) < 1e-3) + 1e-6
+    specificity = np.mean(scores[labels == 0] >= 0)
+    assert abs(results["specificity"] - specificity) <= unclear
     assert np.isclose(results["minority_score"], scores[labels == 1].mean(), atol=1e-4)
 
 
@@ -302,8 +305,10 @@ def test_accuracy_is_the_share_of_right_answers(build_tiny, few_ones):
     model.compile(metrics=["accuracy", keras.metrics.binary_crossentropy])
     model.fit(*few_ones, epochs=1, verbose=0)
     results = model.evaluate(*few_ones, verbose=0, return_dict=True)
-    called = predict(model, few_ones[0])[:, 0] < 0
-    assert np.isclose(results["accuracy"], np.mean(called == few_ones[1]))
+    scores = predict(model, few_ones[0])[:, 0]
+    unclear = np.mean(np.abs(scores) < 1e-3) + 1e-6
+    accuracy = np.mean((scores < 0) == few_ones[1])
+    assert abs(results["accuracy"] - accuracy) <= unclear
     assert results["binary_crossentropy"] > 0
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure, SubFigure
 
+from egan_keras import data
 from egan_keras.evaluation.report import Report
 from egan_keras.evaluation.style import CLASS_COLOURS, new_figure, plain
 from egan_keras.text import printable
@@ -108,6 +109,13 @@ def _check(
     report: Report, images: np.ndarray, count: int, names: Sequence[str] | None
 ) -> None:
     n = len(report.scores)
+    if data.is_dataset(images):
+        raise ValueError(
+            "A dataset may give its images in another order than when it was judged; "
+            "expected an array or ImageFiles. Received: images of type "
+            f"{type(images).__name__}. Keep the images that the report was made of: "
+            "np.concatenate([x for x, y in dataset])."
+        )
     if len(images) != n or (names is not None and len(names) != n):
         received = f"images={len(images)}"
         received += f", names={len(names)}" if names is not None else ""

@@ -10,12 +10,25 @@ import json
 import keras
 from keras import ops
 
+_FULL = ("float32", "float64")
 _MIXED = ("mixed_bfloat16", "mixed_float16")
 
 
 def full_precision() -> str:
-    """Returns the type of weights under Keras's policy, float32 where it is mixed."""
-    return keras.config.dtype_policy().variable_dtype
+    """Returns the type of weights under Keras's policy, float32 where it is mixed.
+
+    Raises:
+        ValueError: If the policy has weights in fewer bits than 32.
+    """
+    policy = keras.config.dtype_policy()
+    if policy.variable_dtype not in _FULL or policy.quantization_mode is not None:
+        raise ValueError(
+            "Weights are trained in 32 or 64 bits; expected a policy such as float32 "
+            f"or, for layers that compute in 16, {_MIXED[0]}. Received: the policy "
+            f"{policy.name!r}. Call keras.mixed_precision.set_dtype_policy("
+            f'"{_MIXED[0]}").'
+        )
+    return policy.variable_dtype
 
 
 def in_full_precision(tensor):
