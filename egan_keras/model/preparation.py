@@ -5,7 +5,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from egan_keras import data, features
+from egan_keras import data, features, logs
 from egan_keras.networks import CutNetwork, MajorityAwareScore
 
 
@@ -47,9 +47,8 @@ def training_dataset(
         minority = data.WithMirrorImages(minority)
     counts = len(majority[0]), len(minority)
     data.check_both_classes(np.repeat([0, 1], counts))
-    adapted = _adapt(
-        stem, discriminator, majority if cache else stem.unkept(majority[0])
-    )
+    raw = majority if cache else stem.unkept(majority[0])
+    adapted = _adapt(stem, discriminator, raw, verbose)
     for layer in _score_layers(discriminator):
         layer.weigh(len(minority))
     if cache:
@@ -95,12 +94,14 @@ def validation_dataset(
 
 
 def _adapt(
-    stem: features.StandardizedStem, discriminator: CutNetwork, majority
+    stem: features.StandardizedStem, discriminator: CutNetwork, majority, verbose: int
 ) -> features.Features:
     """Shows layers the majority's features, and returns these standardised."""
     scores = [x for x in _score_layers(discriminator) if not x.is_adapted]
     layers = [*stem.unadapted, *scores]
     raw = majority[0]
+    if layers and verbose:
+        logs.tell("Learning what the majority looks like")
     features.load_statistics(raw, layers)
     majority = stem.adapt(majority)
     for layer in scores:
