@@ -26,8 +26,9 @@ larger grid: what has run is not run again, as long as the images and the weight
 the same. A run that fails is reported and does not stop the others.
 """
 _EPILOG = """\
-Exit codes: 0 done; 1 some runs failed, and the tables lack them; 2 wrong input; 130
-interrupted, with the tables of what has run.
+Exit codes: 1 if some runs failed, and the tables lack them; 130 after Ctrl-C, and 143
+after SIGTERM, with the tables of what has run; all others as `egan-keras --help` lists
+them.
 
 Methods: default and published (recipes of eGAN), baselines on frozen features such as
 "logistic regression" and "class means", and slow ones on images. An unknown name in

@@ -9,12 +9,13 @@ _DESCRIPTION = """\
 Train a model on a folder of images, set its threshold, and report on the test split.
 
 RUN gets model.keras, config.json (all options, and every file by split), history.csv,
-report.json and plots/. It appears when all is written. Ctrl-C in training keeps the
-model trained so far, with its threshold at 0, and says where.
+report.json and plots/. It appears when all is written. Ctrl-C or SIGTERM in training
+keeps the model trained so far, with its threshold at 0, in RUN-unfinished; so does a
+disk that is full afterwards. Room for RUN is set aside before training begins.
 """
 _EPILOG = """\
-Exit codes: 0 done; 1 training diverged, and the run holds the last good weights; 2
-wrong input; 130 interrupted.
+Exit codes: 1 if training diverged, and RUN holds the last good weights; all others as
+`egan-keras --help` lists them.
 
 Examples:
   egan-keras train --data images --majority good --minority scratched,dented \\

@@ -155,7 +155,8 @@ def _check_networks(arguments: argparse.Namespace) -> None:
     """Builds each backbone once, so that nothing is read in vain if that fails."""
     size = arguments.network_size or networks.get_recipe(arguments.recipe).network_size
     backbones = map(Backbone.parse, (arguments.encoder, arguments.discriminator))
-    for backbone in {str(backbone): backbone for backbone in backbones}.values():
+    for name, backbone in {str(backbone): backbone for backbone in backbones}.items():
+        logs.tell(f"Trying to build {name}")
         backbone.build(size or backbone.minimum_size, weights=arguments.weights)
 
 
@@ -268,6 +269,7 @@ def _highest_level(count: int, confidence: float) -> float | None:
 
 def _build(arguments: argparse.Namespace, image_shape: tuple[int, int, int]) -> EGAN:
     """Builds and compiles the model."""
+    logs.tell("Building the model")
     choices = {
         name: getattr(arguments, name)
         for name in ("network_size", "batch_size", "epochs", "mirrored_minority")

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from egan_keras import data, features
+from egan_keras import data, features, logs
 from egan_keras.networks import CutNetwork, MajorityAwareScore
 
 
@@ -60,9 +60,8 @@ def training_dataset(
     counts = len(majority[0]), len(minority)
     hashes = np.asarray(majority.pop() if cache else data.row_hashes(majority[0]))
     data.check_not_all_the_same(hashes)
-    adapted = _adapt(
-        stem, discriminator, majority if cache else stem.unkept(majority[0])
-    )
+    raw = majority if cache else stem.unkept(majority[0])
+    adapted = _adapt(stem, discriminator, raw, verbose)
     for layer in _score_layers(discriminator):
         layer.weigh(len(minority))
     if cache:
@@ -135,12 +134,14 @@ def validation_dataset(
 
 
 def _adapt(
-    stem: features.StandardizedStem, discriminator: CutNetwork, majority
+    stem: features.StandardizedStem, discriminator: CutNetwork, majority, verbose: int
 ) -> features.Features:
     """Shows layers the majority's features, and returns these standardised."""
     scores = [x for x in _score_layers(discriminator) if not x.is_adapted]
     layers = [*stem.unadapted, *scores]
     raw = majority[0]
+    if layers and verbose:
+        logs.tell("Learning what the majority looks like")
     features.load_statistics(raw, layers)
     majority = stem.adapt(majority)
     for layer in scores:
