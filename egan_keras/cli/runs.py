@@ -190,11 +190,13 @@ def tell_passed_over(passed_over: Mapping[str, int]) -> None:
         print(f"Passed over: {in_words(passed_over)}")
 
 
-def tell_files(what: str, paths: Sequence[Any]) -> None:
-    """Prints what there is of some files, with their number at `{}`; names a few."""
+def tell_files(
+    what: str, paths: Sequence[Any], *, most: int | None = NAMED_FILES
+) -> None:
+    """Prints what there is of some files, with their number at `{}`, and names some."""
     if paths:
-        named = ", ".join(printable(path) for path in paths[:NAMED_FILES])
-        more = ", ..." if len(paths) > NAMED_FILES else ""
+        named = ", ".join(map(printable, paths[:most]))
+        more = ", ..." if len(paths) > len(paths[:most]) else ""
         print(f"{what.format(len(paths))}: {named}{more}")
 
 

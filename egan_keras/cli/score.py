@@ -123,9 +123,13 @@ def run(arguments: argparse.Namespace) -> int:
     seconds = time.perf_counter() - started
     print()
     runs.tell_passed_over(passed_over)
-    runs.tell_files("Skipped {} unreadable files", skipped)
-    runs.tell_files("Scored all the same: {} images of a single colour", odd.constant)
-    runs.tell_files("Clipped to black and white: {} images", odd.clipped)
+    runs.tell_files("Skipped {} unreadable files", skipped, most=None)
+    for what, files in (
+        ("Scored all the same: {} images of a single colour", odd.constant),
+        ("Clipped to black and white: {} images", odd.clipped),
+    ):
+        # Threads have found them.
+        runs.tell_files(what, sorted(files))
     if arguments.csv is not None:
         print(f"Written: {printable(arguments.csv)}")
     calibrated = "" if model.calibration else ", not calibrated"

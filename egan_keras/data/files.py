@@ -1,7 +1,6 @@
 """Image files as an array of images that are decoded when asked for."""
 
 import os
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -59,8 +58,6 @@ class ImageFiles(LazyRows):
         self._size = size
         self._gray_range = check_gray_range(gray_range)
         self._depths_are_checked = _depths_are_checked
-        # Several threads read.
-        self._lock = threading.Lock()
         self.shape = (len(self._paths), *size, 3)
         self.dtype = np.dtype(np.uint8)
 
@@ -89,10 +86,9 @@ class ImageFiles(LazyRows):
             yield str(mark).encode()
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
-        with self._lock:
-            if not self._depths_are_checked:
-                check_depths({"": deep_among(self._paths)}, self._gray_range)
-                self._depths_are_checked = True
+        if not self._depths_are_checked:
+            check_depths({"": deep_among(self._paths)}, self._gray_range)
+            self._depths_are_checked = True
         paths = [Path(self._paths[row]) for row in rows]
         return decode_batch(paths, self._size, self._gray_range)[0]
 

@@ -295,7 +295,8 @@ def _attempt(action: Callable[[Source], Answer], source: Source) -> Answer | Exc
     try:
         return action(source)
     except UnreadableError as error:
-        return error
+        # Without what it came from, which holds the pixels.
+        return UnreadableError(str(error))
 
 
 def _attempt_all(
@@ -319,14 +320,18 @@ def _sort_out(
     for source, outcome in zip(sources, outcomes, strict=True):
         if isinstance(outcome, Exception):
             unreadable.append(source)
-            reasons.append(printable(f"{source} ({outcome})"))
+            reasons.append(outcome)
         else:
             readable.append(source)
     if unreadable and not skip_unreadable:
+        named = [
+            printable(f"{source} ({reason})")
+            for source, reason in zip(unreadable, reasons, strict=True)
+        ][:_NAMED_FILES]
         more = "" if len(reasons) <= _NAMED_FILES else ", ..."
         raise ValueError(
             f"{len(unreadable)} of {len(sources)} images cannot be read. Received: "
-            f"{', '.join(reasons[:_NAMED_FILES])}{more}. Repair or remove them, or "
+            f"{', '.join(named)}{more}. Repair or remove them, or "
             "leave them out with skip_unreadable=True (--skip-unreadable)."
         )
     return readable, unreadable

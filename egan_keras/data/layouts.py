@@ -100,6 +100,8 @@ def list_images(root: str | PathLike[str], roles: ClassRoles) -> Listing:
             f"for each class. Received: root={str(root)!r}. "
             f"{'Unpack it.' if root.suffix.lower() in ARCHIVES else 'Check the path.'}"
         )
+    with os.scandir(root):
+        pass  # one that must not be read says so
     parts = _find_parts(root)
     beside: Counter[str] = Counter()
     if "train" not in parts:
