@@ -124,12 +124,12 @@ def run(arguments: argparse.Namespace) -> int:
     print()
     runs.tell_passed_over(passed_over)
     runs.tell_files("Skipped {} unreadable files", skipped, most=None)
-    for what, files in (
+    for what, paths in (
         ("Scored all the same: {} images of a single colour", odd.constant),
         ("Clipped to black and white: {} images", odd.clipped),
     ):
         # Threads have found them.
-        runs.tell_files(what, sorted(files))
+        runs.tell_files(what, sorted(paths))
     if arguments.csv is not None:
         print(f"Written: {printable(arguments.csv)}")
     calibrated = "" if model.calibration else ", not calibrated"
