@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import egan_keras as ek
 from egan_keras import features
@@ -75,3 +76,12 @@ def test_recipes_that_need_images_are_refused():
         ek.EGAN.from_features(None, 8, recipe="published")
     with pytest.raises(ValueError, match=r"one number.*discriminator_size=0"):
         ek.EGAN.from_features(None, 0)
+
+
+def test_rows_of_features_are_scored_whatever_gives_them():
+    model = ek.EGAN.from_features(None, 8)
+    rows = np.random.default_rng(0).normal(size=(90, 8)).astype("float32")
+    expected = model(rows).numpy()
+    dataset = tf.data.Dataset.from_tensor_slices(rows).batch(30)
+    for given in (rows, rows.astype("float64").tolist(), dataset):
+        np.testing.assert_allclose(model.predict(given, verbose=0), expected, atol=1e-5)

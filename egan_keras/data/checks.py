@@ -41,7 +41,9 @@ class PixelCheck:
                 255.
         """
         if self._image_shape is not None and len(self._image_shape) == 1:
-            return check_rows(images, self._image_shape[0])
+            rows = check_rows(images, self._image_shape[0])
+            self.count += len(rows)
+            return rows
         images = as_array(images)
         check_shape(images.shape, self._image_shape)
         low, high = _pixel_range(images)

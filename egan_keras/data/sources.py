@@ -28,7 +28,10 @@ def n_batches(source: Any) -> int | None:
         return count if count >= 0 else None
     if hasattr(source, "num_batches"):
         return source.num_batches
-    return len(source) if hasattr(source, "__len__") else None
+    try:
+        return len(source)
+    except TypeError:
+        return None
 
 
 def elements(source: Any) -> Iterator[Any]:
@@ -38,8 +41,9 @@ def elements(source: Any) -> Iterator[Any]:
         ValueError: if single images are to be batched and have different shapes.
     """
     import tensorflow as tf
+    from keras.utils import PyDataset
 
-    if hasattr(source, "num_batches"):  # a PyDataset, which has no end of its own
+    if isinstance(source, PyDataset):  # it has no end of its own
         count = source.num_batches
         numbers = itertools.count() if count is None else range(count)
         yield from (source[number] for number in numbers)
@@ -120,7 +124,7 @@ def labelled_batches(dataset: Any, batch_size: int) -> Any:
 
 def _refuse_endless(source: Any) -> None:
     infinite = hasattr(source, "cardinality") and int(source.cardinality()) == -1
-    if infinite or (hasattr(source, "num_batches") and source.num_batches is None):
+    if infinite or getattr(source, "num_batches", 0) is None:
         raise ValueError(
             "The dataset is infinite; expected one that ends, as one epoch. "
             "Received: a dataset of infinite cardinality. Leave out `.repeat()`, or "

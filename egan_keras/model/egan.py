@@ -166,8 +166,9 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
             ValueError: If the images are of another shape.
         """
         shape = getattr(images, "shape", None)
-        # PyTorch's and NumPy's know their rank; TensorFlow's may not.
-        if shape is not None and getattr(shape, "rank", 4) == 4:
+        # A tensor of TensorFlow's may not know how many dimensions it has.
+        is_known = shape is not None and getattr(shape, "rank", 0) is not None
+        if is_known and len(self.image_shape) == 3:
             data.check_shape((None, *shape[1:]), self.image_shape)
         return super().__call__(images, *args, **kwargs)
 
