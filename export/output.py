@@ -101,13 +101,13 @@ def write_csv(file: Any, rows: Iterable[Row]) -> None:
         table.writerow([path, f"{score:.9g}", is_minority])
 
 
-def write_json(file: Any, rows: Iterable[Row], counts: dict[str, Any]) -> None:
-    """Write one object: the images' rows, and what became of other files."""
+def write_json(file: Any, rows: Iterable[Row], count: Callable[[], dict]) -> None:
+    """Write one object: the images' rows, and what `count` tells of all files then."""
     listed = [
         dict(zip(COLUMNS, (str(path), score, is_minority), strict=True))
         for path, score, is_minority in rows
     ]
-    json.dump({"images": listed, **counts}, file, indent=2)
+    json.dump({"images": listed, **count()}, file, indent=2)
     file.write("\n")
 
 

@@ -20,10 +20,10 @@ from typing import Any
 from decoding import GrayRange
 from depths import deep_among, warn_of_depths
 from description import ChangedModelError, in_words, read_beside
-from finding import ImageSearch
+from finding import SUFFIXES, ImageSearch
 from finding import in_words as counts_in_words
 from golden import read_samples, verify
-from images import SUFFIXES, UnreadableImageError, decode_ahead
+from images import UnreadableImageError, decode_ahead
 from model import Model, load, read
 from output import (
     Output,
@@ -83,9 +83,8 @@ class Scoring:
         self.n_scored = 0
         self.n_minority = 0
 
-    @property
     def counts(self) -> dict[str, Any]:
-        """What became of the other files, for JSON."""
+        """Return what became of files so far, for JSON."""
         return {
             "n_skipped": len(self.skipped),
             "passed_over": self.passed_over,

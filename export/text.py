@@ -24,9 +24,12 @@ def for_markdown(name: object) -> str:
 
     >>> for_markdown("<b>a|b</b>")
     '&#60;b&#62;a&#124;b&#60;/b&#62;'
+    >>> for_markdown("_my_name_")
+    '&#95;my_name&#95;'
     """
-    shown = printable(name)
-    return re.sub(r"[&<>|`*_\[\]\\#~$]", lambda found: f"&#{ord(found[0])};", shown)
+    # An underscore within a word is no markup.
+    markup = r"[&<>|`*\[\]\\#~$]|(?<![^\W_])_|_(?![^\W_])"
+    return re.sub(markup, lambda found: f"&#{ord(found[0])};", printable(name))
 
 
 def _escaped(character: str) -> str:

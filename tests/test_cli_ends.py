@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM and kills; full disks."""
 
+import json
 import os
 import signal
 import subprocess
@@ -93,8 +94,12 @@ def test_ignored_signals_stay_ignored(monkeypatch):
 
 
 def write_run(folder, model="a model"):
-    values = dict.fromkeys(("options", "recipe", "versions", "files"), {})
-    config = RunConfig("train", **values, image_shape=[32, 32, 3], skipped=[])
+    options = {"data": "images", "majority": ["a"], "minority": ["b"], "seed": 0}
+    options |= dict.fromkeys(("minority_count", "ratio", "prevalence"))
+    options |= {"validation_fraction": 0.2, "test_fraction": 0.2}
+    files = dict.fromkeys(("train", "validation", "test"), {})
+    values = {"recipe": {}, "versions": {}, "image_shape": [32, 32, 3], "skipped": []}
+    config = RunConfig("train", options=options, files=files, **values)
     config.save(folder)
     (folder / runs.MODEL).write_text(model)
 
@@ -213,7 +218,7 @@ def test_a_full_disk_is_named_with_file_and_remedy(small_disk):
     ):
         with pytest.raises(files.FullDiskError, match="Received: .* Delete") as caught:
             write()
-        assert f"MB free on the disk at '{small_disk}'" in str(caught.value)
+        assert f" free on the disk at '{small_disk}'" in str(caught.value)
     assert (small_disk / "kept").read_text() == "before"
     files.reserve(small_disk / "new", 900_000)
     assert files.free_bytes(small_disk) < 200_000

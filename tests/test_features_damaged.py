@@ -226,15 +226,15 @@ def test_a_full_disk_is_told_or_memory_taken(tmp_path, monkeypatch, full):
     if full == "before":
         usage = shutil.disk_usage(tmp_path)._replace(free=1000)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-        message = "expected 7.2 kB. Received: 1.0 kB free at "
+        message = "expected 7.2 kB. Received: 1.0 kB free on the disk at "
     else:
 
         def fail(*arguments):
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(disk, "_checkpoint", fail)
-        message = "The disk is full.* free at "
-    with pytest.raises(OSError, match=f"{message}'{tmp_path}'.*another disk"):
+        message = "The disk is full.* free on the disk at "
+    with pytest.raises(OSError, match=f"{message}.*another disk"):
         FeatureCache("disk", verbose=0).features(IMAGES, Stem(), "majority")
     with pytest.warns(UserWarning, match=f"go to memory.*{message}"):
         (rows,) = FeatureCache("auto", verbose=0).features(IMAGES, Stem(), "majority")

@@ -92,7 +92,7 @@ def test_a_stale_cache_is_never_used(files, tmp_path, change):
     before, _ = computed(stem, files, tmp_path / "cache")
     before = before[:]
     if change == "file":
-        Image.new("RGB", (32, 32)).save(files._paths[7])
+        Image.fromarray(files[7][::-1]).save(files._paths[7])
     elif change == "order":
         files = files.select(np.arange(300)[::-1])
     elif change == "size":
@@ -114,7 +114,7 @@ def test_files_replaced_while_they_are_read_leave_no_features(stem, files, tmp_p
     class Meanwhile(Counted):
         def __call__(self, images):
             if self.count == 0:
-                Image.new("RGB", (32, 32)).save(files._paths[299])
+                Image.fromarray(files[299][::-1]).save(files._paths[299])
             return super().__call__(images)
 
     cache = FeatureCache(tmp_path / "cache", verbose=0)

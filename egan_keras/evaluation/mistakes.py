@@ -35,7 +35,8 @@ def plot_mistakes(
         ValueError: if images or names are not as many as the report's scores, or an
             argument is out of range.
     """
-    _check(report, images, count, names)
+    check_judged(report, images, names)
+    _check(images, count)
     called = report.scores < report["threshold"]
     kinds = []
     for label, order in ((1, -report.scores), (0, report.scores)):
@@ -105,9 +106,19 @@ def _short(name: str, length: int = 20) -> str:
     return name if len(name) <= length else f"\u2026{name[1 - length :]}"
 
 
-def _check(
-    report: Report, images: np.ndarray, count: int, names: Sequence[str] | None
+def check_judged(
+    report: Report, images: np.ndarray, names: Sequence[str] | None = None
 ) -> None:
+    """Refuses images that cannot be those of a report.
+
+    Args:
+        report: of the images.
+        images: n images, an array or lazy.
+        names: n names of them.
+
+    Raises:
+        ValueError: if they are a dataset, or others in number.
+    """
     n = len(report.scores)
     if data.is_dataset(images):
         raise ValueError(
@@ -123,6 +134,9 @@ def _check(
             f"Images do not match the report: expected {n}, one for each score. "
             f"Received: {received}. Pass what the report was made of."
         )
+
+
+def _check(images: np.ndarray, count: int) -> None:
     if np.ndim(images[0]) not in (2, 3):
         raise ValueError(
             "Images have the wrong shape: expected (n, height, width) or (n, height, "

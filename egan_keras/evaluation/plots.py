@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from egan_keras.evaluation.mistakes import plot_mistakes
+from egan_keras.evaluation.mistakes import check_judged, plot_mistakes
 from egan_keras.evaluation.report import Report
 from egan_keras.evaluation.style import (
     CLASS_COLOURS,
@@ -188,7 +188,11 @@ def save_plots(
     Returns:
         The files written: scores.png, roc.png and precision_recall.png (not for images
         of one class), training.png, mistakes.png.
+
+    Raises:
+        ValueError: if the images are not those that were judged.
     """
+    check_judged(report, images, images_names)
     plots = {"scores": lambda: plot_scores(report)}
     if "auroc" in report:
         plots["roc"] = lambda: plot_roc(report)

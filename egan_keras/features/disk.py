@@ -208,12 +208,13 @@ def _paths(folder: Path, layout: Layout) -> list[Path]:
 def _locked(partial: Path) -> Iterator[None]:
     """Lets one process at a time into a folder; a killed one leaves no lock behind."""
     while True:
-        if os.path.lexists(partial) and not partial.is_dir():
-            partial.unlink()
-        partial.mkdir(parents=True, exist_ok=True)
+        if partial.is_file() or partial.is_symlink():
+            partial.unlink(missing_ok=True)
         try:
+            partial.mkdir(parents=True, exist_ok=True)
             file = (partial / _LOCK).open("w")
-        except FileNotFoundError:  # it was completed, and so renamed
+        # It was completed, and so renamed, between two of these calls.
+        except (FileExistsError, FileNotFoundError):
             continue
         except IsADirectoryError:
             remove(partial / _LOCK)

@@ -72,10 +72,14 @@ class RecognisingStem:
 
     Args:
         compute: Function from images to features.
+
+    Attributes:
+        stem: The frozen layers.
     """
 
     def __init__(self, compute: StemFunction) -> None:
         self._compute = compute
+        self.stem = compute.stem
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """Returns the features, and behind them `data.row_hashes` of the images."""

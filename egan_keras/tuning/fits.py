@@ -109,7 +109,9 @@ class _FirstWeights:
 def _scores(model: EGAN, images, what: str, cache: TrialFeatures) -> np.ndarray:
     """Returns the scores of images, (n,), from their features."""
     stem = features.StandardizedStem(model.discriminator.stem)
-    rows = stem.features(images, cache, what)
+    # As `fit` asks for them, so that both read the same files.
+    *raw, _ = cache.features(images, features.RecognisingStem(stem.compute), what)
+    rows = stem.standardized(raw)
     tail = model.discriminator.tail
     scores = []
     for start in range(0, len(images), _BATCH_SIZE):

@@ -33,12 +33,12 @@ class TrialFeatures(features.FeatureCache):
         self._room = features.FeatureCache("auto", verbose=0)
         self._minority = minority
         self._row_of = {mark: row for row, mark in enumerate(_marks(minority))}
-        self._kept: dict[tuple[tuple[int, ...], str], features.Features] = {}
+        self._kept: dict[tuple, features.Features] = {}
 
     def features(self, images, compute, what, *, show=True) -> features.Features:
         """Returns features as `FeatureCache.features` does."""
         # A fit has no stem that another fit of the trial has not.
-        stem = tuple(map(id, compute.stem.weights))
+        stem = type(compute), *map(id, compute.stem.weights)
         if what == _MINORITY:
             if (stem, what) not in self._kept:
                 found = super().features(self._minority, compute, what)
