@@ -1,6 +1,5 @@
 """Ctrl-C, SIGTERM and kills; full disks."""
 
-import json
 import os
 import signal
 import subprocess

@@ -3,7 +3,7 @@
 import keras
 
 from egan_keras import backbones, data
-from egan_keras.features.cache import FeatureCache, Images
+from egan_keras.features.cache import Images
 from egan_keras.features.stems import Features, StemFunction
 from egan_keras.networks import MajorityStandardization
 
@@ -62,13 +62,6 @@ class StandardizedStem:
         rows -= mean
         rows /= deviation
         return [rows]
-
-    def features(
-        self, images: Images, cache: FeatureCache, what: str, *, show: bool = True
-    ) -> Features:
-        """Returns standardised features, as `FeatureCache.features` does."""
-        raw = cache.features(images, self.compute, what, show=show)
-        return self.standardized(raw)
 
     def unkept(self, images: Images) -> Features:
         """Returns features before standardisation, computed whenever they are read."""
