@@ -101,7 +101,7 @@ def oracle(
     stem = features.StandardizedStem(model.discriminator.stem)
 
     def score(images, what):
-        (rows,) = stem.features(images, cache, what)
+        (rows,) = stem.standardized(cache.features(images, stem.compute, what))
         return model.discriminator.tail.predict(np.asarray(rows), verbose=0)[:, 0]
 
     majority, minority = score(validation.images, "validation"), score(extra, "spare")

@@ -1,0 +1,112 @@
+"""Prints which files of the package a command passes through, in the order of entry.
+
+    python tests/walks.py
+
+Three walks on tiny images and random weights: from `egan-keras train` to the first
+gradient, from `egan-keras export` to a .tflite file, and from `egan-keras score` to
+the CSV. A file counts when one of its functions runs; what runs at import does not.
+"""
+
+import contextlib
+import io
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import egan_keras
+from egan_keras.cli import main
+
+PACKAGE = Path(egan_keras.__file__).parent
+TINY = "MobileNet:alpha=0.25"
+# What each walk ends with: the function that takes the step, and the end of the command.
+FIRST_STEP = "train_step"
+
+
+class Walk:
+    """Notes the files of the package whose functions run.
+
+    Attributes:
+        files: their paths below the package, in the order of entry.
+    """
+
+    def __init__(self, until: str | None = None) -> None:
+        self.files: list[str] = []
+        self._until = until
+        self._known: dict[str, str | None] = {}
+
+    def _note(self, frame, event, argument) -> None:
+        if event != "call" or self._until is False:
+            return
+        code = frame.f_code
+        if code.co_filename not in self._known:
+            path = Path(code.co_filename)
+            inside = PACKAGE in path.parents
+            name = path.relative_to(PACKAGE).as_posix() if inside else None
+            self._known[code.co_filename] = name
+        name = self._known[code.co_filename]
+        if name and code.co_name != "<module>" and name not in self.files:
+            self.files.append(name)
+        if name and code.co_name == self._until:
+            self._until = False
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator["Walk"]:
+        """Notes what runs inside, in all threads that start there."""
+        threading.setprofile(self._note)
+        sys.setprofile(self._note)
+        try:
+            yield self
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)
+
+
+def make_images(root: Path) -> None:
+    """Writes folders of red and blue noise."""
+    random = np.random.default_rng(0)
+    for name, colour, count in (("red", (200, 40, 40), 90), ("blue", (40, 40, 200), 9)):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.integers(-40, 40, (32, 32, 3)) + np.array(colour)
+            image = Image.fromarray(np.clip(pixels, 0, 255).astype("uint8"))
+            image.save(root / name / f"{number:02}.png")
+
+
+def walk(*arguments: object, until: str | None = None) -> list[str]:
+    """Runs a command and returns the files it passed."""
+    with contextlib.redirect_stdout(io.StringIO()), Walk(until).taken() as taken:
+        code = main([str(each) for each in arguments])
+    if code:
+        raise SystemExit(f"{arguments[0]} ended with exit code {code}")
+    return taken.files
+
+
+def walks(folder: Path) -> dict[str, list[str]]:
+    """Returns the files of each walk, by its name."""
+    images, run = folder / "images", folder / "run"
+    make_images(images)
+    given = ["--data", images, "--majority", "red", "--minority", "blue"]
+    given += ["--encoder", TINY, "--discriminator", TINY, "--weights", "none"]
+    given += ["--network-size", 32, "--epochs", 1, "--specificity", 0.8]
+    to_gradient = walk("train", *given, "--out", run, until=FIRST_STEP)
+    tflite = folder / "egan.tflite"
+    to_tflite = walk("export", run, "--format", "tflite", "--out", tflite)
+    to_csv = walk("score", run, images / "blue", "--csv", folder / "scores.csv")
+    return {
+        "train, to the first gradient": to_gradient,
+        "export, to a .tflite file": to_tflite,
+        "score, to the CSV": to_csv,
+    }
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, files in walks(Path(temporary)).items():
+            print(f"\n{name}: {len(files)} files")
+            for file in files:
+                print(f"  {file}")
