@@ -8,11 +8,12 @@ EXTRAS ?= backends
 ARM := .arm
 MODEL ?=
 
-.PHONY: help demo test test-slow test-backends test-web named-model test-edge test-arm bench lint clean
+.PHONY: help demo quick test test-slow test-backends test-web named-model test-edge test-arm bench lint clean
 
 help:
 	@echo "make demo       train, calibrate and judge eGAN on embedded data, offline"
-	@echo "make test       run the tests (under 10 minutes on 2 cores; WORKERS=N for more)"
+	@echo "make quick      run the tests of single parts (under a minute, between edits)"
+	@echo "make test       run the tests (under 8 minutes on 2 cores; WORKERS=N for more)"
 	@echo "make test-slow  run the tests that take longer"
 	@echo "make test-backends  run the tests on JAX and PyTorch, in an environment of"
 	@echo "                their own (several GB; without CUDA, 2 GB, if PyTorch's wheel"
@@ -34,6 +35,9 @@ $(BIN)/egan-keras: setup.py pyproject.toml
 
 demo: $(BIN)/egan-keras
 	$(BIN)/egan-keras demo --out demo --overwrite
+
+quick: $(BIN)/egan-keras
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q -m "not slow and not whole" tests
 
 test: $(BIN)/egan-keras
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

@@ -7,6 +7,8 @@ import pytest
 from egan_keras import backbones
 from egan_keras.backbones import Backbone
 
+pytestmark = pytest.mark.whole
+
 # The others take more than about ten seconds or a gigabyte each.
 SMALL = [
     "ConvNeXtTiny",

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.mark.parametrize("arguments", [["-c", "import egan_keras"], None])
 def test_an_absent_backend_is_told_of(arguments, tmp_path):

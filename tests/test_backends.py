@@ -10,6 +10,8 @@ from on_backend import run_on
 
 import egan_keras as ek
 
+pytestmark = pytest.mark.whole
+
 OTHERS = ("jax", "torch")
 
 # The default's discriminator is linear, so that the random points at which its gradient

@@ -11,6 +11,8 @@ from egan_keras.baselines import (
     logistic_regression_scores,
 )
 
+pytestmark = pytest.mark.whole
+
 ALL = {**FEATURE_BASELINES, "untuned logistic regression": logistic_regression_scores}
 every_baseline = pytest.mark.parametrize("scores_of", ALL.values(), ids=ALL)
 

@@ -10,6 +10,8 @@ from egan_keras.baselines import (
     fine_tuned_classifier_scores,
 )
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):

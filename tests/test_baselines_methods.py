@@ -12,6 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from egan_keras import baselines
 from egan_keras.baselines import logistic_regression_scores, one_class
 
+pytestmark = pytest.mark.whole
+
 
 def gaussians(n_majority=100, n_minority=10, d=8, shift=-1.0):
     """Returns standard normal rows, the minority's shifted, and their labels."""

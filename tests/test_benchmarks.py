@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.whole
+
 CASES = Path(__file__).parent / "benchmarks" / "speed_cases.py"
 
 

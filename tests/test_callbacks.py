@@ -4,6 +4,8 @@ import pytest
 
 import egan_keras as ek
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture
 def validation(digits):

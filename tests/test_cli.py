@@ -20,6 +20,8 @@ from egan_keras.files import content_hash
 from egan_keras.model import EGAN
 from egan_keras.networks import RECIPES
 
+pytestmark = pytest.mark.whole
+
 COLOURS = {"red": (200, 40, 40), "pink": (220, 90, 110), "blue": (40, 40, 200)}
 BACKBONE = "MobileNet:alpha=0.25"
 

@@ -10,6 +10,8 @@ from PIL import Image
 from egan_keras import baselines
 from egan_keras.cli import main
 
+pytestmark = pytest.mark.whole
+
 COLOURS = {"red": (200, 40, 40), "blue": (40, 40, 200)}
 TINY = "MobileNet:alpha=0.25"
 

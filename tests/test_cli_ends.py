@@ -165,6 +165,8 @@ from pathlib import Path
 out = Path(sys.argv[1])
 sys.argv = ["egan-keras"]
 from egan_keras.cli import runs
+
+pytestmark = pytest.mark.whole
 print("ready", flush=True)
 for number in range(10**9):
     with runs.writing(out, overwrite=True) as folder:

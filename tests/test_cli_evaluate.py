@@ -12,6 +12,8 @@ from egan_keras.cli import runs
 from egan_keras.cli.run_images import load_images
 from egan_keras.data import load_folder
 
+pytestmark = pytest.mark.whole
+
 OPTIONS = {
     "majority": ["good"],
     "minority": ["bad"],

@@ -12,6 +12,8 @@ from conftest import TINY
 import egan_keras as ek
 from egan_keras.cli import main
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def trained_run(digits, tiny_weights, tmp_path_factory):

@@ -11,6 +11,8 @@ from test_cli import run, train_arguments
 
 from egan_keras.cli.runs import RunConfig
 
+pytestmark = pytest.mark.whole
+
 MEANS = {"good": 1500, "bad": 2600}
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from egan_keras.cli import main
 
+pytestmark = pytest.mark.whole
+
 PROGRAMS = {
     "egan-keras": [str(Path(sysconfig.get_path("scripts")) / "egan-keras")],
     "python -m": ["-m", "egan_keras"],

@@ -15,6 +15,8 @@ from PIL import Image
 from egan_keras.cli import main, runs
 from egan_keras.tuning import footprint, searching
 
+pytestmark = pytest.mark.whole
+
 TINY = "MobileNet:alpha=0.25"
 COMMAND = [sys.executable, "-m", "egan_keras"]
 

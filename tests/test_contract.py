@@ -8,6 +8,8 @@ import egan_keras as ek
 from egan_keras import backbones
 from egan_keras.networks import RECIPES
 
+pytestmark = pytest.mark.whole
+
 # MobileNetV3Small has two tensors on its frontier.
 QUICK = {"MobileNetV2", "MobileNetV3Small", "VGG16"}
 NAMES = [

@@ -8,6 +8,8 @@ import pytest
 from egan_keras import thresholds
 from egan_keras.cli import demonstration, digits, main, runs
 
+pytestmark = pytest.mark.whole
+
 PAIR = (demonstration.MAJORITY, demonstration.MINORITY)
 
 

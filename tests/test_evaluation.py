@@ -23,6 +23,8 @@ from egan_keras.evaluation.style import MAJORITY, MINORITY
 from egan_keras.metrics import precision_at_prevalence, score_metrics
 from egan_keras.thresholds import calibrate
 
+pytestmark = pytest.mark.whole
+
 HISTORY = {
     "discriminator_loss": [0.7, 0.5, 0.4],
     "val_specificity": [0.8, 0.9, 0.95],

@@ -21,6 +21,8 @@ from egan_keras.experiments.training import train_and_judge
 from egan_keras.metrics import score_metrics
 from egan_keras.thresholds import calibrate
 
+pytestmark = pytest.mark.whole
+
 TINY = "MobileNet:alpha=0.25"
 COLOURS = {"red": (200, 40, 40), "pink": (220, 90, 110), "blue": (40, 40, 200)}
 QUICK = {

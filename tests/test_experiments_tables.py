@@ -11,6 +11,8 @@ from egan_keras.experiments.plots import plot_aurocs, plot_gaps
 from egan_keras.experiments.records import Record
 from egan_keras.experiments.report import write_tables
 
+pytestmark = pytest.mark.whole
+
 A, B = "MobileNet:alpha=0.25", "MobileNetV2:alpha=0.35"
 
 # AUROC by method, count and seed.

@@ -17,6 +17,8 @@ from tiny_export import IMPOSSIBLE, THRESHOLD, export_tiny, with_description
 import egan_keras
 from egan_keras.exporting import flatbuffer
 
+pytestmark = pytest.mark.whole
+
 TESTS = Path(__file__).parent
 KIT = TESTS.parent / "export"
 

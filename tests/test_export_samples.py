@@ -18,6 +18,8 @@ import pytest
 from egan_keras.exporting import Provenance, metadata
 from egan_keras.exporting.golden import Golden
 
+pytestmark = pytest.mark.whole
+
 EXPORT = Path(__file__).parents[1] / "export"
 ANDROID = EXPORT / "android/app/src"
 IOS = EXPORT / "ios"

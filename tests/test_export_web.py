@@ -17,6 +17,8 @@ from tiny_export import HEIGHT, THRESHOLD, WIDTH, export_tiny
 
 from egan_keras.data.decoding import decode_image
 
+pytestmark = pytest.mark.whole
+
 WEB = Path(__file__).parents[1] / "export" / "web"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 OPEN = {"open": "?model=models/tiny.tflite"}

@@ -12,6 +12,8 @@ import egan_keras as ek
 from egan_keras.exporting import conversion, metadata
 from egan_keras.exporting.conversion import FORMS
 
+pytestmark = pytest.mark.whole
+
 # In standard deviations of the scores.
 LARGEST_DIFFERENCE = 1e-4
 

@@ -11,6 +11,8 @@ import tensorflow as tf
 import egan_keras as ek
 from egan_keras.exporting import evidence, golden, parity, placing, tflite
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def model():

@@ -21,6 +21,8 @@ import egan_keras as ek
 from egan_keras.exporting import tflite_model
 from egan_keras.exporting.flatbuffer import threshold_in
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):

@@ -16,6 +16,8 @@ from egan_keras.exporting.bias_correction import correct_biases, observe
 from egan_keras.exporting.flatbuffer import Flatbuffer, integer_share
 from egan_keras.exporting.quantization import _quantized, quantize_int8
 
+pytestmark = pytest.mark.whole
+
 SIZE = 16
 
 

@@ -6,6 +6,8 @@ from egan_keras import features
 from egan_keras.backbones import Backbone, cut
 from egan_keras.data import labelled_batches
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def stem():

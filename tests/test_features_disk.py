@@ -17,6 +17,8 @@ from egan_keras.features import disk
 from egan_keras.features.cache import FeatureCache
 from egan_keras.files import cache_folder
 
+pytestmark = pytest.mark.whole
+
 
 def build_stem():
     keras.utils.set_random_seed(0)

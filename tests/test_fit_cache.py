@@ -11,6 +11,8 @@ from egan_keras.features import StemFunction
 from egan_keras.features import cache as cache_module
 from egan_keras.networks import MajorityAwareScore
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def files(few_ones, tmp_path_factory):

@@ -9,6 +9,8 @@ from PIL import Image
 import egan_keras as ek
 from egan_keras import features
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture
 def no_long_work(monkeypatch):

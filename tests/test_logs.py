@@ -11,6 +11,8 @@ import pytest
 from egan_keras import logs
 from egan_keras.cli import commands, main, score
 
+pytestmark = pytest.mark.whole
+
 # As the installed command starts: without the whole library.
 PROGRAM = "import os, sys\nsys.argv = ['egan-keras', *sys.argv[1:]]\n"
 

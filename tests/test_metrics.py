@@ -10,6 +10,8 @@ from egan_keras.metrics import (
     score_metrics,
 )
 
+pytestmark = pytest.mark.whole
+
 
 def overlapping(seed=0, n_majority=300, n_minority=100):
     random = np.random.default_rng(seed)

@@ -4,6 +4,8 @@ import pytest
 
 import egan_keras as ek
 
+pytestmark = pytest.mark.whole
+
 POLICIES = ("mixed_bfloat16", "mixed_float16")
 SCALED = keras.optimizers.LossScaleOptimizer
 

@@ -7,6 +7,8 @@ import pytest
 import egan_keras as ek
 from egan_keras.networks import RECIPES
 
+pytestmark = pytest.mark.whole
+
 
 def predict(model, images, **kwargs):
     return model.predict(images, verbose=0, **kwargs)

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 import egan_keras as ek
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def held_out(digits):

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 import egan_keras as ek
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def model(few_ones, tiny_weights):

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 import egan_keras as ek
 
+pytestmark = pytest.mark.whole
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)).astype("float32")
 LABELS = (np.arange(40) % 4 == 0).astype("int32")
 

@@ -11,6 +11,8 @@ from tensorflow.python.framework.convert_to_constants import (
 from egan_keras import networks
 from egan_keras.backbones import Backbone
 
+pytestmark = pytest.mark.whole
+
 TINY = Backbone("MobileNet", {"alpha": 0.25})
 SHAPE = (32, 32, 3)
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, *SHAPE), "uint8")

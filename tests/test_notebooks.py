@@ -5,6 +5,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+pytestmark = pytest.mark.whole
+
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 TAKE_MINUTES = {"01_quickstart", "02_backbone_search"}
 MACHINE_PATH = re.compile(r"/(?:home|root|tmp|work|usr|Users)/|[A-Z]:\\\\")

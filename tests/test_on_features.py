@@ -6,6 +6,8 @@ import tensorflow as tf
 import egan_keras as ek
 from egan_keras import features
 
+pytestmark = pytest.mark.whole
+
 
 def test_training_on_features_gives_the_scores_of_training_on_images(
     build_tiny, few_ones

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from on_backend import run_on
 
+pytestmark = pytest.mark.whole
+
 TWO_DEVICES = "--xla_force_host_platform_device_count=2"
 
 

@@ -11,6 +11,8 @@ from test_cli import run, train_arguments
 from egan_keras.cli.runs import RunConfig
 from egan_keras.data import load_folder
 
+pytestmark = pytest.mark.whole
+
 ROLES = {"majority": "good", "minority": "bad"}
 # Of each class where both are trained on and tested on.
 LEVELS = {"good": 90, "bad": 160}

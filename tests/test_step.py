@@ -1,6 +1,10 @@
 """The step of the backend in use, and the model that it trains, keep their protocol."""
 
+import pytest
+
 from egan_keras.model.step import Step, protocol
+
+pytestmark = pytest.mark.whole
 
 
 def test_the_backend_offers_what_a_step_must_have():

@@ -15,6 +15,8 @@ import egan_keras as ek
 from egan_keras import accelerators, features
 from egan_keras.devices import mirrored, parts
 
+pytestmark = pytest.mark.whole
+
 HERE = Path(__file__).parent
 STEADY = {"latent_noise": 0.0, "dropout": 0.0, "network_size": 32}
 SGD = {"discriminator_optimizer": "sgd", "generator_optimizer": "sgd"}

@@ -10,6 +10,8 @@ from egan_keras import accelerators
 from egan_keras.data.lazy import SelectedRows
 from egan_keras.features import orders, tables
 
+pytestmark = pytest.mark.whole
+
 CASES = {
     "default": ({"minimum_steps": 10}, {}),
     "published": ({"recipe": "published"}, {}),

@@ -10,6 +10,8 @@ from egan_keras.tuning.fits import DivergedError, judge
 from egan_keras.tuning.folds import Fold, make_folds
 from egan_keras.tuning.objective import HeldOut, join_fits, shares_above
 
+pytestmark = pytest.mark.whole
+
 TINY = "MobileNet:alpha=0.25"
 QUICK = {"epochs": 1, "minimum_steps": 2}
 

@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image
 
 import egan_keras as ek
 from egan_keras.tuning import choosing, footprint, guard, leaderboard
-from egan_keras.tuning.heatmap import save_heatmap
+from egan_keras.tuning.heatmap import plot_heatmap
 from egan_keras.tuning.records import TrialRecord, load_records
 from egan_keras.tuning.tuner import PairingTuner
+
+pytestmark = pytest.mark.whole
 
 TINY = "MobileNet:alpha=0.25"
 SPACE = {
@@ -180,19 +181,18 @@ def test_why_a_trial_was_chosen_is_said(leads, reason, tmp_path):
     assert "could not be chosen" in choosing.explain(other, [other], default)
 
 
-def test_the_heat_map_marks_the_one_chosen(tmp_path, monkeypatch):
+def test_the_heat_map_marks_the_one_chosen(monkeypatch):
     drawn = []
     monkeypatch.setattr(Axes, "text", lambda *given, **style: drawn.append(given[3]))
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path: drawn.append(figure))
     chosen, better = record(number=1, mean=0.7), record(number=2, mean=0.8)
     elsewhere = record(number=3, mean=0.9, encoder="VGG16")
-    save_heatmap(tmp_path / "x.png", [chosen, better, elsewhere], chosen)
-    first, second, figure = drawn
+    figure = plot_heatmap([chosen, better, elsewhere], chosen)
+    first, second = drawn
     assert "0.800" in first and "chosen: 0.700" in first and "chosen" not in second
     frame = figure.axes[0].patches[0]
     assert (frame.get_x(), frame.get_y()) == (-0.47, -0.46)
     drawn.clear()
-    save_heatmap(tmp_path / "x.png", [chosen, better, elsewhere], elsewhere)
+    plot_heatmap([chosen, better, elsewhere], elsewhere)
     assert "chosen" not in drawn[0] and drawn[1].endswith("\nchosen")
 
 

@@ -7,6 +7,8 @@ from conftest import real_images
 
 import egan_keras as ek
 
+pytestmark = pytest.mark.whole
+
 BACKBONE = "MobileNetV2:alpha=0.35"
 
 

@@ -23,7 +23,7 @@ from egan_keras.cli import main
 
 PACKAGE = Path(egan_keras.__file__).parent
 TINY = "MobileNet:alpha=0.25"
-# What each walk ends with: the function that takes the step, and the end of the command.
+# The function that takes a step, with which the walk to the gradient ends.
 FIRST_STEP = "train_step"
 
 

@@ -91,7 +91,9 @@ def _write_run(
     )
     with runs.writing(arguments.out, overwrite=arguments.overwrite) as folder:
         for name in leaderboard.FILES:
-            shutil.copy(search.folder / name, folder / name)
+            # A picture that could not be made was warned of.
+            if (search.folder / name).is_file():
+                shutil.copy(search.folder / name, folder / name)
         keras.utils.set_random_seed(arguments.seed)
         model = search.build()
         # Its files are deleted below, so nothing need be said of them.

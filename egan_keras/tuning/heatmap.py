@@ -1,10 +1,10 @@
 """The heat map: the best trial of each encoder and discriminator."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from egan_keras.evaluation.style import new_figure
@@ -15,13 +15,12 @@ _COLOURS = "cividis"  # even in lightness, for colour-blind readers and in print
 _LEAST_RANGE = 0.02
 
 
-def save_heatmap(
-    path: Path, records: Sequence[TrialRecord], chosen: TrialRecord | None = None
-) -> None:
-    """Writes a picture of the best objective of each pairing.
+def plot_heatmap(
+    records: Sequence[TrialRecord], chosen: TrialRecord | None = None
+) -> Figure:
+    """Draws the best objective of each pairing.
 
     Args:
-        path: A file whose suffix names the format.
         records: Trials that have completed.
         chosen: The one to mark, which need not be the best of its pairing.
     """
@@ -62,11 +61,11 @@ def save_heatmap(
     title = "Best held-out AUROC of each pairing"
     if chosen is not None:
         title += "\nIn the frame: the one chosen"
-        _frame(axes, discriminators.index(chosen.discriminator),
-               encoders.index(chosen.encoder))  # fmt: skip
+        column = discriminators.index(chosen.discriminator)
+        _frame(axes, column, encoders.index(chosen.encoder))
     axes.set_title(title, loc="left", fontsize="medium")
     figure.colorbar(image, ax=axes, label="held-out AUROC")
-    figure.savefig(path)
+    return figure
 
 
 def _frame(axes: Axes, column: int, row: int) -> None:

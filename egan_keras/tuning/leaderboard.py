@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from egan_keras.evaluation.style import save
 from egan_keras.files import write_atomically
 from egan_keras.tuning.choosing import comparable, default_of
-from egan_keras.tuning.heatmap import save_heatmap
+from egan_keras.tuning.heatmap import plot_heatmap
 from egan_keras.tuning.objective import ERROR_NAME, NAME
 from egan_keras.tuning.records import TrialRecord
 
@@ -88,9 +89,7 @@ def write_leaderboard(
     write_atomically(folder / MARKDOWN, lambda path: path.write_text(text, "utf-8"))
     done = [record for record in records if record.failure is None]
     if done:
-        write_atomically(
-            folder / HEATMAP, lambda path: save_heatmap(path, done, chosen)
-        )
+        save(folder / HEATMAP, lambda: plot_heatmap(done, chosen))
 
 
 def _row(
