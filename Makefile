@@ -37,13 +37,13 @@ demo: $(BIN)/egan-keras
 	$(BIN)/egan-keras demo --out demo --overwrite
 
 quick: $(BIN)/egan-keras
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q -m "not slow and not whole" tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q -m "not slow and not large and not whole" tests
 
 test: $(BIN)/egan-keras
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-slow: $(BIN)/egan-keras
-	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow or large"
 
 $(BACKENDS)/installed: setup.py
 	$(PYTHON) -m venv $(BACKENDS)

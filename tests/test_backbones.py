@@ -27,7 +27,7 @@ SMALL = [
     "Xception",
 ]
 ALL = [
-    pytest.param(name, marks=[] if name in SMALL else pytest.mark.slow)
+    pytest.param(name, marks=[] if name in SMALL else pytest.mark.large)
     for name in backbones.names()
 ]
 
@@ -37,6 +37,7 @@ def test_all_forty_backbones_are_known():
     assert set(SMALL) <= set(backbones.names())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_every_backbone_is_cut_without_changing_its_output(name):
     backbone = Backbone(name)
@@ -147,6 +148,7 @@ def test_weights_of_one_size_serve_every_size(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["EfficientNetB0", "EfficientNetV2B0", "ConvNeXtTiny"])
 def test_imagenet_weights_are_asked_for_by_keras_own_name(name, monkeypatch, tmp_path):
     asked = []

@@ -47,6 +47,7 @@ def test_seeded_scores_repeat_and_the_input_stays(scores_of):
     np.testing.assert_array_equal(test, copies[1])
 
 
+@pytest.mark.slow
 @every_baseline
 def test_scores_do_not_depend_on_the_units_of_the_features(scores_of):
     train, labels, test, _ = digits()
@@ -58,6 +59,7 @@ def test_scores_do_not_depend_on_the_units_of_the_features(scores_of):
     np.testing.assert_allclose(scaled, scores, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 @every_baseline
 def test_an_image_scores_the_same_whatever_it_is_scored_with(scores_of):
     train, labels, test, _ = digits()

@@ -36,6 +36,7 @@ def shades(majority, minority):
     return images, labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IMAGE_BASELINES)
 def test_minority_images_score_low(name, options):
     test_images, test_labels = shades(8, 8)

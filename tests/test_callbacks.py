@@ -41,6 +41,7 @@ def trained(model):
     return [np.array(weight) for weight in model.trainable_variables]
 
 
+@pytest.mark.slow
 def test_divergence_stops_and_keeps_the_last_good_weights(build_tiny, few_ones):
     good = build_tiny()
     good.fit(*few_ones, epochs=2, verbose=0)
@@ -61,6 +62,7 @@ def test_divergence_in_the_first_epoch_keeps_the_initial_weights(build_tiny, few
         np.testing.assert_array_equal(expected, kept)
 
 
+@pytest.mark.slow
 def test_after_divergence_training_can_go_on(build_tiny, few_ones):
     model = build_tiny("published")
     with pytest.warns(UserWarning, match="diverged"):
@@ -69,6 +71,7 @@ def test_after_divergence_training_can_go_on(build_tiny, few_ones):
     assert np.isfinite(history["discriminator_loss"]).all()
 
 
+@pytest.mark.slow
 def test_divergence_is_noticed_with_minority_in_validation(
     build_tiny, few_ones, validation
 ):
@@ -92,6 +95,7 @@ def test_early_stopping_watches_validation(build_tiny, few_ones, validation):
     assert len(history.epoch) == 2 and stopping.stopped_epoch == 1
 
 
+@pytest.mark.slow
 def test_checkpoints_load_as_the_model_of_their_epoch(build_tiny, few_ones, tmp_path):
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
     model = build_tiny()

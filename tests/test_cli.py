@@ -174,6 +174,7 @@ def test_a_new_batch_is_judged_as_a_whole(trained, tmp_path, capsys):
     assert "All images: 9 majority and 9 minority images" in printed
 
 
+@pytest.mark.slow
 def test_copies_are_counted_and_files_changed_in_training_are_told(
     root, tmp_path, monkeypatch, capsys
 ):
@@ -364,6 +365,7 @@ def test_no_training_begins_without_room_for_its_run(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_what_is_whole_and_can_be_tried_again(
     root, tmp_path, monkeypatch, capsys
 ):
@@ -383,6 +385,7 @@ def test_a_full_disk_keeps_what_is_whole_and_can_be_tried_again(
     assert (tmp_path / "run" / "report.json").exists()
 
 
+@pytest.mark.slow
 def test_a_model_that_its_disk_has_no_room_for_goes_to_another(
     root, tmp_path, monkeypatch, capsys
 ):

@@ -147,6 +147,7 @@ def test_exit_codes(arguments, monkeypatch, tmp_path, error, code):
     monkeypatch.delitem(baselines.FEATURE_BASELINES, "zzz")
 
 
+@pytest.mark.slow
 def test_a_killed_comparison_goes_on(arguments, tmp_path):
     program = [sys.executable, "-m", "egan_keras"]
     given = arguments("--seeds", 3, "--methods", "class means")

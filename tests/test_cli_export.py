@@ -62,6 +62,7 @@ def test_a_run_becomes_a_file_that_score_takes(trained_run, tmp_path, capsys):
     assert called[0] == called[1]
 
 
+@pytest.mark.slow
 def test_another_folder_can_be_named_and_an_earlier_export_is_kept(
     trained_run, tmp_path, capsys
 ):
@@ -124,6 +125,7 @@ def test_moved_images_are_asked_for(trained_run, tmp_path, capsys):
     assert "Name a folder of images" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_score_prints_nothing_of_tensorflow_and_finishes_its_file(
     trained_run, tmp_path
 ):

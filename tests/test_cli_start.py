@@ -43,6 +43,7 @@ def test_only_the_error_is_printed(tmp_path):
     assert ended.stdout == ""
 
 
+@pytest.mark.slow
 def test_a_module_of_another_package_gets_the_whole_library(tmp_path):
     package = tmp_path / "mypackage"
     package.mkdir()

@@ -13,11 +13,12 @@ pytestmark = pytest.mark.whole
 # MobileNetV3Small has two tensors on its frontier.
 QUICK = {"MobileNetV2", "MobileNetV3Small", "VGG16"}
 NAMES = [
-    pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
+    pytest.param(name, marks=[] if name in QUICK else pytest.mark.large)
     for name in backbones.names()
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_backbone_encodes_and_discriminates(name, recipe):

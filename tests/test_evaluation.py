@@ -319,6 +319,7 @@ def test_a_failed_plot_keeps_the_file_that_was_there(report, tmp_path, monkeypat
     assert (tmp_path / "scores.png").read_bytes() == b"before"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", ["$\\frac{$", "照片 $a$", "\udce9\n\x1b[2J", "_a$"])
 def test_names_are_drawn_whatever_they_are(report, tmp_path, name):

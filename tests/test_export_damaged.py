@@ -274,6 +274,7 @@ def test_what_only_the_runtime_can_find_is_told_in_words(changed, tmp_path):
     assert "other.tflite" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_no_damaged_copy_crashes_the_caller(exported):
     count = 500
     done = subprocess.run(

@@ -69,6 +69,15 @@ def check_equal(scores, expected):
     np.testing.assert_allclose(scores, expected, rtol=0, atol=allowed)
 
 
+def check_decisions(is_minority, scores, threshold):
+    """The decisions are the model's, but of images that rounding may carry across."""
+    allowed = LARGEST_DIFFERENCE * max(1, scores.std())
+    clear = np.abs(scores - threshold) > allowed
+    assert clear.mean() > 0.9
+    called = (scores < threshold).astype("float32")
+    np.testing.assert_array_equal(np.asarray(is_minority)[clear], called[clear])
+
+
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_a_saved_model_scores_as_keras_does(trained, digits, tmp_path, batch_size):
     images, labels = digits
@@ -79,8 +88,7 @@ def test_a_saved_model_scores_as_keras_does(trained, digits, tmp_path, batch_siz
     outputs = served.signatures["serving_default"](images=tf.constant(pixels))
     scores = trained.predict(pixels, verbose=0)
     check_equal(outputs["score"], scores)
-    called = (scores < trained.threshold).astype("float32")
-    np.testing.assert_array_equal(outputs["is_minority"], called)
+    check_decisions(outputs["is_minority"], scores, trained.threshold)
     told = json.loads((tmp_path / "saved/assets.extra/egan.json").read_text())
     assert told["threshold"]["threshold"] == trained.threshold
 
@@ -89,8 +97,7 @@ def test_float_tflite_scores_as_keras_does(trained, exported, digits):
     outputs = run(exported["none"].path, digits[0])
     scores = trained.predict(digits[0], verbose=0)
     check_equal(outputs["score"], scores)
-    called = (scores < trained.threshold).astype("float32")
-    np.testing.assert_array_equal(outputs["is_minority"], called)
+    check_decisions(outputs["is_minority"], scores, trained.threshold)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -108,7 +115,8 @@ def test_the_threshold_is_set_again_on_quantised_scores(exported, digits, form):
     held_out = images[100:][labels[100:] == 0]
     scores = run(exported[form].path, held_out)["score"][:, 0]
     again = ek.thresholds.calibrate(scores, np.zeros(len(scores)), specificity=0.9)
-    assert exported[form].calibration.threshold == pytest.approx(again.threshold)
+    allowed = LARGEST_DIFFERENCE * max(1, scores.std())
+    assert abs(exported[form].calibration.threshold - again.threshold) <= allowed
     assert exported[form].calibration.guarantee == again.guarantee
 
 
@@ -178,6 +186,7 @@ def test_every_figure_that_travels_with_a_file_is_its_own(exported, digits, form
     assert shown in str(exported[form])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_pixels_are_taken_as_asked_in_a_free_batch(trained, digits, tmp_path, dtype):
     images, labels = digits

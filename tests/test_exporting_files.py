@@ -93,6 +93,7 @@ def test_exports_of_version_0_1_0_are_read(copied):
     assert ek.load_tflite(copied).threshold == THRESHOLD
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantize", ["none", "float16", "dynamic", "int8"])
 def test_the_threshold_is_found_in_the_graph_of_each_form(tmp_path, quantize):
     path = export_tiny(tmp_path, quantize, calibrated=False)

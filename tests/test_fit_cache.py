@@ -41,6 +41,7 @@ def trained(model, x, y=None, **options):
     return model, np.array(steps.losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe", ["default", pytest.param("published", marks=pytest.mark.slow)]
 )
@@ -68,6 +69,7 @@ def test_losses_are_the_same_wherever_features_are(
         np.testing.assert_allclose(scores, expected_scores, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_seeded_run_from_files_repeats_bit_for_bit(build_tiny, few_ones, tmp_path):
     runs = [trained(build_tiny(), *few_ones, cache_features=tmp_path) for _ in range(2)]
     np.testing.assert_array_equal(runs[0][1], runs[1][1])

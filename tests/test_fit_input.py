@@ -58,6 +58,7 @@ def test_validation_as_dataset_equals_arrays(build_tiny, few_ones, digits):
     assert np.isclose(*results, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_float_pixels_train_like_bytes(build_tiny, few_ones):
     images, labels = few_ones
     scores = []

@@ -24,6 +24,7 @@ def in_float16():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe", ("default", pytest.param("published", marks=pytest.mark.slow))
 )
@@ -87,6 +88,7 @@ def test_features_in_16_bits_are_the_same_in_files(
     np.testing.assert_allclose(losses[2], losses[0], rtol=0.02)
 
 
+@pytest.mark.slow
 def test_a_copy_in_float32_of_a_model_in_float32_scores_the_same(build_tiny, few_ones):
     model = build_tiny("published")
     model.fit(*few_ones, epochs=1, verbose=0)

@@ -124,6 +124,7 @@ def test_cached_and_uncached_training_give_the_same_losses(
         np.testing.assert_allclose(values, uncached[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["least_squares", "hinge", "wasserstein"])
 @pytest.mark.parametrize("trained_layers", [0, 5])
 def test_every_loss_trains_both_networks(build_tiny, few_ones, loss, trained_layers):
@@ -196,6 +197,7 @@ def test_the_default_score_is_usable_at_threshold_0(build_tiny, few_ones):
     assert 0.85 <= np.mean(predict(model, majority) >= 0) <= 1
 
 
+@pytest.mark.slow
 def test_published_discriminator_sees_no_real_minority(build_tiny, few_ones):
     images, labels = few_ones
     model = build_tiny("published")
@@ -255,6 +257,7 @@ def test_two_built_keras_models_make_an_egan(few_ones):
     assert predict(model, few_ones[0]).shape == (104, 1)
 
 
+@pytest.mark.slow
 def test_networks_on_one_frozen_base_are_saved_and_loaded(
     few_ones, tiny_weights, tmp_path
 ):

@@ -38,6 +38,7 @@ def test_weights_are_saved_as_hdf5(model, few_ones, build_tiny, tmp_path):
     np.testing.assert_allclose(other(images), model(images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_keras_own_export_gives_the_scores(model, few_ones, tmp_path):
     model.export(tmp_path / "exported", verbose=False)
     images = few_ones[0][:5].astype("float32")

@@ -161,6 +161,7 @@ def test_what_is_refused_is_refused_before_the_stems_run(
         model.fit(*few_ones, verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_tables", [False, True])
 def test_the_steps_of_replicas_are_those_of_one_device(
     build_tiny, carried, few_ones, monkeypatch, with_tables

@@ -41,6 +41,7 @@ def made(monkeypatch):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [
@@ -122,6 +123,7 @@ def test_row_numbers_are_taken_several_steps_at_once_until_the_epoch_ends():
                 np.testing.assert_array_equal(own, other)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_on_the_device_or_in_files(
     build_tiny, few_ones, accelerator, tmp_path
 ):

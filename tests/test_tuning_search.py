@@ -283,6 +283,7 @@ def pairings(search):
     return [(r.number, r.pairing, r.choices, r.failure) for r in search.records]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tuner", "number"), [("random", 1), ("hyperband", 4), ("grid", 4)]
 )

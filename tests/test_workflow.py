@@ -44,6 +44,7 @@ def test_default_recipe_finds_airplanes_from_two_of_them(cifar, tmp_path):
     assert loaded.threshold == model.threshold
 
 
+@pytest.mark.slow
 def test_published_recipe_runs_on_the_same_images(cifar):
     train, _, test = cifar
     keras.utils.set_random_seed(0)
