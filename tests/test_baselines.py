@@ -37,6 +37,7 @@ def test_minority_images_score_low(scores_of):
     assert roc_auc_score(test_labels, -scores) > 0.85
 
 
+@pytest.mark.slow
 @every_baseline
 def test_seeded_scores_repeat_and_the_input_stays(scores_of):
     train, labels, test, _ = digits()

@@ -11,6 +11,8 @@ from egan_keras import files
 from egan_keras.cli import ends, main, runs, score
 from egan_keras.cli.runs import RunConfig
 
+pytestmark = pytest.mark.whole
+
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
@@ -165,8 +167,6 @@ from pathlib import Path
 out = Path(sys.argv[1])
 sys.argv = ["egan-keras"]
 from egan_keras.cli import runs
-
-pytestmark = pytest.mark.whole
 print("ready", flush=True)
 for number in range(10**9):
     with runs.writing(out, overwrite=True) as folder:

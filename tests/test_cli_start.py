@@ -27,6 +27,7 @@ def test_arguments_are_read_before_slow_imports(program, tmp_path):
     assert not {"tensorflow", "keras", "sklearn", "matplotlib"} & imported
 
 
+@pytest.mark.slow
 def test_only_the_error_is_printed(tmp_path):
     program = [sys.executable, *PROGRAMS["python -m"]]
     arguments = [*program, "train", "--majority", "a", "--minority", "b"]

@@ -18,12 +18,12 @@ from tiny_export import HEIGHT, WIDTH, export_tiny
 
 from egan_keras.data import decoding
 
+pytestmark = pytest.mark.whole
+
 KIT = Path(__file__).parent.parent / "export"
 # Imported by Python as it starts.
 BLOCKER = """
 import sys
-
-pytestmark = pytest.mark.whole
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):

@@ -319,6 +319,7 @@ def test_a_killed_search_goes_on(splits, pretend, tmp_path, tuner, number):
     assert json.loads((tmp_path / "s" / "tuner" / "oracle.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuner", ["random", "bayesian", "grid", "hyperband"])
 def test_failures_of_the_surroundings_are_tried_again(
     splits, pretend, monkeypatch, tmp_path, tuner

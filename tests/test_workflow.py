@@ -65,6 +65,7 @@ def test_no_test_image_is_in_training_or_validation(cifar):
     assert cifar.train.minority_count == 2 and cifar.validation.minority_count == 0
 
 
+@pytest.mark.slow
 def test_tiles_of_many_sizes_in_a_flat_folder():
     with pytest.warns(UserWarning, match="sizes"):
         train, validation, test = ek.load_folder(
