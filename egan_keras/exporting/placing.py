@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from egan_keras import files
+from egan_keras import files, logs
 from egan_keras.text import printable
 
 
@@ -41,4 +41,4 @@ def workplace(target: Path, n_bytes: float) -> Iterator[Path]:
 
 def telling(verbose: int | str) -> Callable[[str], None]:
     """Returns what names a step as it begins, or says nothing."""
-    return (lambda step: print(step, flush=True)) if verbose else (lambda step: None)
+    return logs.tell if verbose else (lambda step: None)
