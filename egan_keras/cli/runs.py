@@ -67,6 +67,7 @@ _CONFIG = schemas.record(
         "duplicates": listed(TEXT),
         "dropped_duplicates": listed(TEXT),
         "changed": listed(TEXT),
+        "lacking": listed(TEXT),
         "epochs_completed": COUNT,
         "interrupted": schemas.BOOLEAN,
         "diverged_in_epoch": optional(COUNT),
@@ -293,7 +294,7 @@ def writing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 def _tidy(folder: Path, target: Path) -> None:
     """Removes what a killed command left, or keeps its model."""
-    size = f"{files.size_of(folder) / 1e6:,.1f} MB"
+    size = files.in_units(files.size_of(folder))
     if (folder / MODEL).is_file() and not folder.name.endswith(files.REPLACED):
         _keep(
             folder, target, f"An earlier command was killed; its model ({size}) is kept"
