@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 # Control characters, among them those that begin a terminal's commands; what turns the
 # direction of writing; and the halves of bytes that are no text.
@@ -17,6 +18,20 @@ def printable(name: object) -> str:
     'Müller 照片.png'
     """
     return "".join(map(_escaped, str(name)))
+
+
+def first_few(names: Sequence[object], most: int | None = 5) -> str:
+    """Returns names as `printable` does, with commas; dots stand for those left out.
+
+    Args:
+        names: of any length.
+        most: how many are named; None is all.
+
+    >>> first_few(["a", "b", "c"], 2)
+    'a, b, ...'
+    """
+    shown = [printable(name) for name in names[:most]]
+    return ", ".join([*shown, "..."] if len(shown) < len(names) else shown)
 
 
 def for_markdown(name: object) -> str:

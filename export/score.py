@@ -34,7 +34,7 @@ from output import (
     write_csv,
     write_json,
 )
-from text import printable
+from text import first_few, printable
 
 _DESCRIPTION = """\
 Score images with an exported model: high for the majority, low for the minority.
@@ -50,7 +50,6 @@ Examples:
 """
 # What a shell gives for a program stopped by Ctrl-C.
 _INTERRUPTED = 130
-_NAMED_FILES = 5
 
 
 class Scoring:
@@ -333,9 +332,8 @@ def _score(model: Model, arguments: argparse.Namespace, output: Output) -> int:
         ("Clipped to black and white", scoring.clipped),
     ):
         if files:
-            named = ", ".join(map(printable, files[:_NAMED_FILES]))
-            more = ", ..." if len(files) > _NAMED_FILES else ""
-            print(f"{what}: {len(files)} images: {named}{more}", file=sys.stderr)
+            named = first_few(files)
+            print(f"{what}: {len(files)} images: {named}", file=sys.stderr)
     print(
         f"{scoring.n_scored} images, {scoring.n_minority} called minority, "
         f"{len(scoring.skipped)} skipped, {scoring.n_scored / seconds:.1f} images a "

@@ -16,7 +16,7 @@ from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.images import decodable
 from egan_keras.data.layouts import Listing
 from egan_keras.data.splits import SplitRules
-from egan_keras.text import printable
+from egan_keras.text import first_few, printable
 
 ALL = "all"
 
@@ -328,6 +328,4 @@ def _roles(config: RunConfig) -> data.ClassRoles:
 
 def _named(paths: Sequence[object]) -> str:
     """Returns how many files there are, and the names of some."""
-    shown = ", ".join(printable(path) for path in paths[:_NAMED])
-    more = ", ..." if len(paths) > _NAMED else ""
-    return f"{len(paths)} ({shown}{more})"
+    return f"{len(paths)} ({first_few(paths, _NAMED)})"

@@ -15,7 +15,7 @@ from egan_keras import files, schemas
 from egan_keras.cli import ends
 from egan_keras.logs import start_keras
 from egan_keras.schemas import COUNT, NAMES, SHARE, TEXT, listed, mapped, optional
-from egan_keras.text import printable
+from egan_keras.text import first_few, printable
 
 if TYPE_CHECKING:
     from egan_keras.data import Splits
@@ -26,8 +26,6 @@ HISTORY = "history.csv"
 REPORT = "report.json"
 PLOTS = "plots"
 SKIPPED = "Skipped {} unreadable files or images of a single colour"
-
-NAMED_FILES = 5
 
 _OF_A_RUN = (CONFIG, HISTORY, REPORT, PLOTS)
 
@@ -191,14 +189,10 @@ def tell_passed_over(passed_over: Mapping[str, int]) -> None:
         print(f"Passed over: {in_words(passed_over)}")
 
 
-def tell_files(
-    what: str, paths: Sequence[Any], *, most: int | None = NAMED_FILES
-) -> None:
+def tell_files(what: str, paths: Sequence[Any], *, most: int | None = 5) -> None:
     """Prints what there is of some files, with their number at `{}`, and names some."""
     if paths:
-        named = ", ".join(map(printable, paths[:most]))
-        more = ", ..." if len(paths) > len(paths[:most]) else ""
-        print(f"{what.format(len(paths))}: {named}{more}")
+        print(f"{what.format(len(paths))}: {first_few(paths, most)}")
 
 
 def describe_files(splits: "Splits", root: Path) -> dict[str, Any]:

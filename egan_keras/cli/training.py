@@ -17,7 +17,7 @@ from egan_keras.backbones import Backbone
 from egan_keras.cli import ends, runs
 from egan_keras.cli.runs import RunConfig
 from egan_keras.model import EGAN
-from egan_keras.text import printable
+from egan_keras.text import first_few, printable
 
 DIVERGED = 1
 FRACTIONS = {"validation_fraction": 0.2, "test_fraction": 0.2}
@@ -131,12 +131,10 @@ def _noticing_changes(
         if before != now
     ]
     if changed:
-        shown = ", ".join(map(printable, changed[: runs.NAMED_FILES]))
-        more = ", ..." if len(changed) > runs.NAMED_FILES else ""
         warnings.warn(
             f"{len(changed)} files were changed while the run was made, so that it is "
-            f"not of one state of the images: {shown}{more} below {root}. Train again "
-            "when nothing writes to them.",
+            f"not of one state of the images: {first_few(changed)} below {root}. "
+            "Train again when nothing writes to them.",
             stacklevel=2,
         )
         config = dataclasses.replace(config, changed=changed)

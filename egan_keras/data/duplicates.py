@@ -14,7 +14,7 @@ from egan_keras.data.labelled import Splits
 from egan_keras.data.layouts import Listing
 from egan_keras.data.roles import ClassRoles
 from egan_keras.data.splits import Division, SplitRules, divide
-from egan_keras.text import printable
+from egan_keras.text import first_few
 
 CHOICES = ("drop", "refuse", "keep")
 
@@ -279,10 +279,9 @@ def _tell(
             f"{fate}: {_counted(leaks)}"
         )
     if later:
-        n, names = len(later), [printable(image.source) for image in later[:_NAMED]]
+        named = first_few([image.source for image in later], _NAMED)
         fate = "split like others" if kept else "kept on one side of every split"
-        more = ", ..." if n > _NAMED else ""
-        told.append(f"further copies, {fate}: {n} ({', '.join(names)}{more})")
+        told.append(f"further copies, {fate}: {len(later)} ({named})")
     if told:
         warnings.warn(
             f"Some images have equal contents: {'; '.join(told)}.", stacklevel=4
@@ -291,9 +290,5 @@ def _tell(
 
 def _counted(groups: Sequence[Sequence[Image]]) -> str:
     """Return how many contents there are, and where the first ones are."""
-    shown = [
-        " = ".join(printable(image.source) for image in group[:_NAMED])
-        for group in groups[:_NAMED]
-    ]
-    more = ", ..." if len(groups) > _NAMED else ""
-    return f"{len(groups)} ({', '.join(shown)}{more})"
+    alike = [" = ".join(str(i.source) for i in group[:_NAMED]) for group in groups]
+    return f"{len(groups)} ({first_few(alike, _NAMED)})"

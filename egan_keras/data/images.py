@@ -22,13 +22,12 @@ from egan_keras.data.decoding import (
     read_header,
 )
 from egan_keras.data.depths import check_depths
-from egan_keras.text import printable
+from egan_keras.text import first_few
 
 DEFAULT_SIZE = (224, 224)
 
 _CHUNK = 32
 _SECONDS_BEFORE_PROGRESS = 2.0
-_NAMED_FILES = 5
 
 Source = Path | EncodedImage
 ImageSize = int | tuple[int, int]
@@ -324,14 +323,11 @@ def _sort_out(
         else:
             readable.append(source)
     if unreadable and not skip_unreadable:
-        named = [
-            printable(f"{source} ({reason})")
-            for source, reason in zip(unreadable, reasons, strict=True)
-        ][:_NAMED_FILES]
-        more = "" if len(reasons) <= _NAMED_FILES else ", ..."
+        pairs = zip(unreadable, reasons, strict=True)
+        named = first_few([f"{source} ({reason})" for source, reason in pairs])
         raise ValueError(
             f"{len(unreadable)} of {len(sources)} images cannot be read. Received: "
-            f"{', '.join(named)}{more}. Repair or remove them, or "
-            "leave them out with skip_unreadable=True (--skip-unreadable)."
+            f"{named}. Repair or remove them, or leave them out with "
+            "skip_unreadable=True (--skip-unreadable)."
         )
     return readable, unreadable
