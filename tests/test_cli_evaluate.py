@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from egan_keras.cli import runs
+from egan_keras.cli.run_config import RunConfig, describe_files
 from egan_keras.cli.run_images import load_images
 from egan_keras.data import load_folder
 
@@ -56,13 +56,13 @@ def config_of(root, **changes):
     """Returns what `train` notes of the images of a run."""
     options = OPTIONS | changes
     splits = load_folder(root, **options)
-    config = runs.RunConfig(
+    config = RunConfig(
         command="egan-keras train",
         options=options | {"data": str(root)},
         recipe={},
         image_shape=(8, 8, 3),
         versions={},
-        **runs.describe_files(splits, root),
+        **describe_files(splits, root),
     )
     return config
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from egan_keras import baselines, data, evaluation, features, metrics, thresholds
 from egan_keras.cli import digits, runs
+from egan_keras.cli.run_config import RunConfig, describe_files
 from egan_keras.evaluation import Report
 from egan_keras.files import write_atomically
 from egan_keras.model import EGAN
@@ -247,7 +248,7 @@ def _write_run(
 
 def _config(
     arguments: argparse.Namespace, folder: Path, model: EGAN, splits: data.Splits
-) -> runs.RunConfig:
+) -> RunConfig:
     out = arguments.out.resolve()
     options = {
         "data": str(out / IMAGES),
@@ -273,13 +274,13 @@ def _config(
         "prevalence": None,
         "out": str(arguments.out),
     }
-    return runs.RunConfig(
+    return RunConfig(
         command=shlex.join(["egan-keras", *arguments.argv]),
         options=options,
         recipe=dataclasses.asdict(model.choices),
         image_shape=model.image_shape,
         versions=evaluation.versions(),
-        **runs.describe_files(splits, folder / IMAGES),
+        **describe_files(splits, folder / IMAGES),
         epochs_completed=len(model.history.epoch),
     )
 

@@ -7,20 +7,20 @@ import shlex
 import sys
 import tempfile
 import warnings
-from collections import Counter
 from pathlib import Path
 
 import keras
 
-from egan_keras import data, evaluation, features, files, logs, networks, thresholds
+from egan_keras import data, evaluation, features, files, logs, networks
 from egan_keras.backbones import Backbone
 from egan_keras.cli import ends, runs
-from egan_keras.cli.runs import RunConfig
+from egan_keras.cli.loading import FRACTIONS, all_passed_over, check_validation, load
+from egan_keras.cli.run_config import RunConfig, describe_files
+from egan_keras.data.contents import content_hashes
 from egan_keras.model import EGAN
 from egan_keras.text import first_few, printable
 
 DIVERGED = 1
-FRACTIONS = {"validation_fraction": 0.2, "test_fraction": 0.2}
 
 _RESERVED = ".reserved"
 # In model.keras, with what stands around the numbers.
@@ -100,7 +100,7 @@ def complete_run(
         prevalence=arguments.prevalence,
         extra=config.report_values() | {"split": "test"},
     )
-    config = _noticing_changes(config, splits, arguments.data, folder)
+    config = _noticing_changes(config, arguments.data, folder)
     if config.changed:
         report.values["n_changed_in_training"] = len(config.changed)
     report.save(folder / runs.REPORT)
@@ -116,20 +116,16 @@ def complete_run(
     return config
 
 
-def _noticing_changes(
-    config: RunConfig, splits: data.Splits, root: Path, folder: Path
-) -> RunConfig:
+def _noticing_changes(config: RunConfig, root: Path, folder: Path) -> RunConfig:
     """Says which files were changed while the run was made, and notes it in the run."""
-    hashes = runs.describe_files(splits, root)["hashes"]
-    changed = [
-        path
-        for split, by_class in config.files.items()
-        for name, paths in by_class.items()
-        for path, before, now in zip(
-            paths, config.hashes[split][name], hashes[split][name], strict=True
-        )
-        if before != now
-    ]
+    before = {
+        path: mark
+        for split in config.files
+        for path, (_, mark) in config.recorded(split).items()
+    }
+    now = content_hashes([root / path for path in before])
+    pairs = zip(before.items(), now, strict=True)
+    changed = [path for (path, mark), found in pairs if found != mark]
     if changed:
         warnings.warn(
             f"{len(changed)} files were changed while the run was made, so that it is "
@@ -156,113 +152,6 @@ def _check_networks(arguments: argparse.Namespace) -> None:
     for name, backbone in {str(backbone): backbone for backbone in backbones}.items():
         logs.tell(f"Trying to build {name}")
         backbone.build(size or backbone.minimum_size, weights=arguments.weights)
-
-
-def load(arguments: argparse.Namespace) -> data.Splits:
-    """Loads the images that the options of a command name, and says what there is.
-
-    Raises:
-        ValueError: for images or classes that cannot be used.
-    """
-    logs.tell(f"Listing the images below {printable(arguments.data)}")
-    splits = data.load_folder(
-        arguments.data,
-        majority=arguments.majority,
-        minority=arguments.minority,
-        minority_count=arguments.minority_count,
-        ratio=arguments.ratio,
-        image_size=arguments.image_size,
-        gray_range=arguments.gray_range,
-        seed=arguments.seed,
-        skip_unreadable=arguments.skip_unreadable,
-        duplicates=arguments.duplicates,
-        # So that the memory does not have to hold them all.
-        lazy=True,
-        **FRACTIONS,
-    )
-    height, width = splits.train.images.shape[1:3]
-    print(f"Images of {height} x {width} pixels:")
-    for name, images in splits._asdict().items():
-        print(
-            f"  {name:<10} {images.majority_count:>7,} majority "
-            f"{images.minority_count:>7,} minority"
-        )
-    runs.tell_passed_over(_passed_over(splits))
-    skipped = [path for images in splits for path in images.skipped]
-    runs.tell_files(runs.SKIPPED, skipped)
-    _check_test(splits.test)
-    if not arguments.skip_unreadable:
-        # The others are read before training, but these after it.
-        splits.test.images.check()
-    return splits
-
-
-def _check_test(test: data.LabelledImages) -> None:
-    """Says what follows where the test split lacks a class, or refuses it."""
-    missing = [
-        name
-        for name, count in (
-            ("majority", test.majority_count),
-            ("minority", test.minority_count),
-        )
-        if not count
-    ]
-    if len(missing) == 2:
-        raise ValueError(
-            "The test split holds no image, so nothing can be reported; expected "
-            "images of both classes. Received: 0 test images. Add some below ROOT/test."
-        )
-    if missing:
-        print(
-            f"The test split holds no {missing[0]} image: the report will lack AUROC "
-            "and all else that needs both classes."
-        )
-
-
-def check_validation(splits: data.Splits, arguments: argparse.Namespace) -> None:
-    """Refuses, before training, a threshold that could not be set after it.
-
-    Raises:
-        ValueError: if there are too few validation majority images.
-    """
-    level, confidence = arguments.specificity, arguments.confidence
-    if level is None:
-        return
-    needed = 1 if confidence is None else thresholds.images_needed(level, confidence)
-    count = splits.validation.majority_count
-    if count >= needed:
-        return
-    possible = _highest_level(count, confidence) if confidence and count else None
-    raise ValueError(
-        "Too few validation images to set the threshold: a specificity of "
-        f"{level:g}"
-        + (f" with confidence {confidence:g}" if confidence else "")
-        + f" needs {needed} majority images. Received: {count}, 20% of the majority "
-        "images to train with. "
-        + _exchange_advice(splits, arguments)
-        + (f"Pass --specificity {possible:g}, or " if possible else "Pass ")
-        + "--specificity none to leave the threshold at 0, or add majority images."
-    )
-
-
-def _exchange_advice(splits: data.Splits, arguments: argparse.Namespace) -> str:
-    """Returns a sentence where the counts say that the classes are exchanged."""
-    majority = sum(split.majority_count for split in splits)
-    minority = sum(split.minority_count for split in splits)
-    if minority <= majority:
-        return ""
-    names = map(",".join, (arguments.minority, arguments.majority))
-    options = shlex.join(["--majority", next(names), "--minority", next(names)])
-    return (
-        f"There are {minority:,} minority and {majority:,} majority images in all: if "
-        f"the classes are exchanged, pass {options}. Else: "
-    )
-
-
-def _highest_level(count: int, confidence: float) -> float | None:
-    """Returns the highest whole percentage that so many images can guarantee."""
-    percent = math.floor(100 * (1 - confidence) ** (1 / count))
-    return percent / 100 or None
 
 
 def _build(arguments: argparse.Namespace, image_shape: tuple[int, int, int]) -> EGAN:
@@ -307,8 +196,8 @@ def _config(
         image_shape=model.image_shape,
         versions=evaluation.versions(),
         unused=_unused(arguments, splits),
-        passed_over=dict(_passed_over(splits)),
-        **runs.describe_files(splits, arguments.data),
+        passed_over=dict(all_passed_over(splits)),
+        **describe_files(splits, arguments.data),
     )
 
 
@@ -327,11 +216,6 @@ def _unused(arguments: argparse.Namespace, splits: data.Splits) -> dict[str, lis
         ]
         for name, paths in found.items()
     }
-
-
-def _passed_over(splits: data.Splits) -> Counter[str]:
-    """Returns what was passed over in the folders of all splits, by reason."""
-    return sum((Counter(images.passed_over) for images in splits), Counter())
 
 
 def _fit(

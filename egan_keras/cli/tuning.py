@@ -8,13 +8,8 @@ import keras
 
 from egan_keras import data, features, tuning
 from egan_keras.cli import runs
-from egan_keras.cli.training import (
-    DIVERGED,
-    check_validation,
-    complete_run,
-    load,
-    tell_written,
-)
+from egan_keras.cli.loading import check_validation, load
+from egan_keras.cli.training import DIVERGED, complete_run, tell_written
 from egan_keras.tuning import leaderboard
 
 _SUFFIX = ".search"

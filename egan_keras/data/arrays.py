@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from egan_keras.text import first_few
+
 _FILES_ADVICE = (
     "Read the files: ek.read_images(paths), or ek.ImageFiles(paths, image_size=96), "
     "which decodes them when they are needed; ek.load_folder reads class folders."
@@ -42,7 +44,7 @@ def as_array(images: Any) -> np.ndarray:
     are_images_and_labels = len(items) == 2 and len(_shape(items[1])) == 1
     raise ValueError(
         "Images must all have the same shape. Received: images of shapes "
-        f"{', '.join(map(str, shapes[:5]))}{', ...' if len(shapes) > 5 else ''}. "
+        f"{first_few(shapes)}. "
         + (
             "Pass images and labels apart: model.fit(images, labels)."
             if are_images_and_labels

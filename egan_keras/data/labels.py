@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from egan_keras.data.arrays import named, on_host
+from egan_keras.text import first_few
 
 _ONE_HOT_ADVICE = (
     "Take the column of the minority of one-hot labels, or load the images with "
@@ -43,7 +44,7 @@ def check_labels(labels: Any, n_images: int) -> np.ndarray:
         wrong = sorted({str(label) for label in labels[~valid]})
         raise ValueError(
             "Labels must be 0 (majority) or 1 (minority). Received: labels "
-            f"containing {', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}. "
+            f"containing {first_few(wrong)}. "
             f"{_advice(wrong)}"
         )
     return labels.astype(np.int32, copy=False)

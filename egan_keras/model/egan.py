@@ -264,7 +264,8 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
             "recipe": dataclasses.asdict(self.choices),
             "pairing": self.pairing,
             "calibration": calibration and calibration.to_dict(),
-            "calibrated_weights": calibration and self._weights_hash(),
+            "calibrated_weights": calibration
+            and (self._calibrated_weights or self._weights_hash()),
         }
 
     @classmethod
