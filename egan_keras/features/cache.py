@@ -100,15 +100,14 @@ class FeatureCache:
         in_memory = isinstance(images, np.ndarray)
         if in_memory:
             images = SelectedRows(images, np.arange(len(images)))
-        mark = fingerprint(images.identity(), compute.identity())
+        images_mark = fingerprint(images.identity())
+        mark = fingerprint(iter([images_mark.encode()]), compute.identity())
         folder = self.folder.expanduser().absolute() / mark
 
         def compute_from(start: int) -> Iterable[list[np.ndarray]]:
             yield from self._computed(images, compute, what, show, start)
             # What was read need not be what was recognised before.
-            if not in_memory and mark != fingerprint(
-                images.identity(), compute.identity()
-            ):
+            if not in_memory and images_mark != fingerprint(images.identity()):
                 shutil.rmtree(folder.with_name(f"{mark}.partial"), ignore_errors=True)
                 raise ValueError(
                     f"Files of {what} images changed while they were read, so that "
