@@ -76,7 +76,7 @@ def main() -> None:
     results["loaded_threshold"] = loaded.threshold
     for number, weight in enumerate(model.trainable_weights):
         results[f"weight_{number}"] = keras.ops.convert_to_numpy(weight)
-    if strategy and model.choices.latent_noise:
+    if strategy and model.recipe.latent_noise:
         results["noise"] = noise(model, strategy)
     # A loaded model can be trained on.
     loaded.fit(images, labels, verbose=0, **{**case["fit"], "epochs": 1})

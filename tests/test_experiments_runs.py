@@ -14,7 +14,7 @@ import egan_keras as ek
 from egan_keras import baselines, data, features, networks
 from egan_keras.experiments import compare, make_grid
 from egan_keras.experiments.files import TaskFiles
-from egan_keras.experiments.frozen import FeatureStore
+from egan_keras.experiments.frozen import FolderFeatures
 from egan_keras.experiments.records import Records
 from egan_keras.experiments.samples import Samples
 from egan_keras.experiments.training import train_and_judge
@@ -64,7 +64,7 @@ def first_run(grid, base):
     """Returns the first run of a grid, and what it reads."""
     files = {task: TaskFiles(task) for task in grid.tasks}
     run = grid.runs(dict.fromkeys(grid.tasks, "files"))[0]
-    store = FeatureStore(base / "features", grid.weights)
+    store = FolderFeatures(base / "features", grid.weights)
     return run, Samples(store, files).of(run)
 
 
@@ -165,14 +165,14 @@ def replace(path):
 
 
 def test_features_are_not_kept_of_files_that_change_meanwhile(base, grid, monkeypatch):
-    of = features.FeatureCache.features
+    of = features.FeatureStore.features
 
     def meanwhile(self, images, compute, what, **options):
         found = of(self, images, compute, what, **options)
         replace(base / "parted" / "train" / "red" / "000.png")
         return found
 
-    monkeypatch.setattr(features.FeatureCache, "features", meanwhile)
+    monkeypatch.setattr(features.FeatureStore, "features", meanwhile)
     with pytest.raises(ValueError, match="changed while.*parted/train/red"):
         first_run(grid(), base)
     assert not list((base / "features").iterdir())

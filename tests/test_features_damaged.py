@@ -15,7 +15,7 @@ from egan_keras import features, files
 from egan_keras.data.lazy import FileRows
 from egan_keras.features import cache as cache_module
 from egan_keras.features import disk
-from egan_keras.features.cache import FeatureCache
+from egan_keras.features.cache import FeatureStore
 
 LAYOUT = disk.Layout(10, [((3,), np.dtype("float32")), ((2, 2), np.dtype("float32"))])
 EXPECTED = [np.arange(30, dtype="f4").reshape(10, 3), np.ones((10, 2, 2), "f4")]
@@ -235,13 +235,13 @@ def test_a_full_disk_is_told_or_memory_taken(tmp_path, monkeypatch, full):
         monkeypatch.setattr(disk, "_checkpoint", fail)
         message = "The disk is full.* free on the disk at "
     with pytest.raises(OSError, match=f"{message}.*another disk"):
-        FeatureCache("disk", verbose=0).features(IMAGES, Stem(), "majority")
+        FeatureStore("disk", verbose=0).features(IMAGES, Stem(), "majority")
     with pytest.warns(UserWarning, match=f"go to memory.*{message}"):
-        (rows,) = FeatureCache("auto", verbose=0).features(IMAGES, Stem(), "majority")
+        (rows,) = FeatureStore("auto", verbose=0).features(IMAGES, Stem(), "majority")
     np.testing.assert_array_equal(rows, IMAGES.mean(axis=(1, 2)))
     monkeypatch.setattr(cache_module, "_COPIES", 10**12)
     with pytest.raises(OSError, match=message):
-        FeatureCache("auto", verbose=0).features(IMAGES, Stem(), "majority")
+        FeatureStore("auto", verbose=0).features(IMAGES, Stem(), "majority")
 
 
 def test_a_cache_folder_that_cannot_be_made_is_no_reason_to_stop(tmp_path, monkeypatch):
@@ -249,7 +249,7 @@ def test_a_cache_folder_that_cannot_be_made_is_no_reason_to_stop(tmp_path, monke
     monkeypatch.setenv("EGAN_KERAS_CACHE", str(tmp_path / "file" / "cache"))
     monkeypatch.setattr(cache_module, "_MOST_BYTES", 1000)
     with pytest.warns(UserWarning, match="go to memory.*file"):
-        FeatureCache("auto", verbose=0).features(IMAGES, Stem(), "majority")
+        FeatureStore("auto", verbose=0).features(IMAGES, Stem(), "majority")
 
 
 def test_progress_is_on_the_disk_before_it_has_its_name(folder, monkeypatch):

@@ -14,7 +14,7 @@ from egan_keras.data import ImageFiles, labelled_batches
 from egan_keras.data.lazy import FileRows
 from egan_keras.features import cache as cache_module
 from egan_keras.features import disk
-from egan_keras.features.cache import FeatureCache
+from egan_keras.features.cache import FeatureStore
 from egan_keras.files import cache_folder
 
 pytestmark = pytest.mark.whole
@@ -62,12 +62,12 @@ class Counted:
 def computed(stem, images, folder, **options):
     """Returns features from a cache, and of how many images they were computed."""
     compute = Counted(stem, **options)
-    (rows,) = FeatureCache(folder, verbose=0).features(images, compute, "majority")
+    (rows,) = FeatureStore(folder, verbose=0).features(images, compute, "majority")
     return rows, compute.count
 
 
 def test_files_hold_what_memory_does_and_are_read_again(stem, files, tmp_path, capsys):
-    cache = FeatureCache(tmp_path / "cache")
+    cache = FeatureStore(tmp_path / "cache")
     compute = features.StemFunction(stem)
     (expected,) = features.in_batches(compute, files)
     (rows,) = cache.features(files, compute, "majority")
@@ -119,7 +119,7 @@ def test_files_replaced_while_they_are_read_leave_no_features(stem, files, tmp_p
                 Image.fromarray(files[299][::-1]).save(files._paths[299])
             return super().__call__(images)
 
-    cache = FeatureCache(tmp_path / "cache", verbose=0)
+    cache = FeatureStore(tmp_path / "cache", verbose=0)
     with pytest.raises(ValueError, match="majority images changed.*Run it again"):
         cache.features(files, Meanwhile(stem), "majority")
     assert not list((tmp_path / "cache").iterdir())
@@ -135,7 +135,7 @@ def test_an_interrupted_extraction_goes_on_at_its_last_checkpoint(
     (partial,) = (tmp_path / "cache").iterdir()
     assert partial.suffix == ".partial"
     assert json.loads((partial / "progress.json").read_text())["rows"] == 256
-    cache = FeatureCache(tmp_path / "cache", verbose=2)
+    cache = FeatureStore(tmp_path / "cache", verbose=2)
     compute = Counted(stem)
     (rows,) = cache.features(files, compute, "majority")
     assert compute.count == 44
@@ -186,7 +186,7 @@ def test_a_disk_without_the_space_is_told_before_any_work(
         OSError,
         match="lacks the space for the features; expected [3-9].*Received: 1.0 kB free",
     ):
-        FeatureCache(tmp_path, verbose=0).features(files, compute, "majority")
+        FeatureStore(tmp_path, verbose=0).features(files, compute, "majority")
     assert compute.count == 0
 
 
@@ -212,9 +212,9 @@ def test_the_default_folder(monkeypatch, tmp_path):
 def test_a_place_that_is_none_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="place of the features is a file.*Received"):
-        FeatureCache(tmp_path / "file")
+        FeatureStore(tmp_path / "file")
     with pytest.raises(ValueError, match="'auto', 'memory', 'disk' or a folder.*3"):
-        FeatureCache(3)
+        FeatureStore(3)
 
 
 def test_what_a_dataset_gives_goes_to_files_without_a_name(stem, tmp_path, capsys):
@@ -225,7 +225,7 @@ def test_what_a_dataset_gives_goes_to_files_without_a_name(stem, tmp_path, capsy
         features.by_class(
             labelled_batches(dataset),
             features.StemFunction(stem),
-            cache=FeatureCache(place),
+            cache=FeatureStore(place),
         )
         for place in ("memory", tmp_path)
     ]

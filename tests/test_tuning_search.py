@@ -444,7 +444,7 @@ def test_trials_train_and_share_features(splits, tiny_weights, tmp_path, monkeyp
     # Majority, validation, and the minority for discriminator and encoder.
     assert len(list(search.features.iterdir())) == 4 and len(measured) == 2
     model = search.build()
-    assert model.choices.latent_size == search.best.recipe["latent_size"]
+    assert model.recipe.latent_size == search.best.recipe["latent_size"]
     model.fit(*vars_of(splits[0]), verbose=0, cache_features=search.features)
 
 

@@ -54,7 +54,7 @@ def test_build_gives_a_compiled_model():
     model = hypermodel(network_size=32, depths=[1, 2]).build(
         keras_tuner.HyperParameters()
     )
-    assert model.pairing == f"{TINY}->{TINY}" and model.choices.depths == 2
+    assert model.pairing == f"{TINY}->{TINY}" and model.recipe.depths == 2
     assert model.compiled and model.image_shape == SHAPE
 
 

@@ -63,7 +63,7 @@ def complete_run(
     splits: data.Splits,
     arguments: argparse.Namespace,
     folder: Path,
-    cache: str | features.FeatureCache,
+    cache: str | features.FeatureStore,
 ) -> RunConfig:
     """Trains a compiled model, calibrates it, reports, and writes all of its run.
 
@@ -185,14 +185,14 @@ def _config(
     }
     options |= {
         "data": str(arguments.data.resolve()),
-        "epochs": model.choices.epochs,
-        "batch_size": model.choices.batch_size,
+        "epochs": model.recipe.epochs,
+        "batch_size": model.recipe.batch_size,
         **FRACTIONS,
     }
     return RunConfig(
         command=shlex.join(["egan-keras", *arguments.argv]),
         options=options,
-        recipe=dataclasses.asdict(model.choices),
+        recipe=dataclasses.asdict(model.recipe),
         image_shape=model.image_shape,
         versions=evaluation.versions(),
         unused=_unused(arguments, splits),
@@ -223,7 +223,7 @@ def _fit(
     splits: data.Splits,
     config: RunConfig,
     folder: Path,
-    cache: str | features.FeatureCache,
+    cache: str | features.FeatureStore,
 ) -> RunConfig:
     """Trains, and writes model, configuration and history, on Ctrl-C too.
 

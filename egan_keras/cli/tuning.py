@@ -92,7 +92,7 @@ def _write_run(
         keras.utils.set_random_seed(arguments.seed)
         model = search.build()
         # Its files are deleted below, so nothing need be said of them.
-        cache = features.FeatureCache(search.features, verbose=0)
+        cache = features.FeatureStore(search.features, verbose=0)
         config = complete_run(model, splits, arguments, folder, cache)
     again = [record for record in search.records if record.is_run_again]
     if again:

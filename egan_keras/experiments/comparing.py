@@ -15,7 +15,7 @@ from egan_keras.data.finding import in_words
 from egan_keras.evaluation.markdown import short
 from egan_keras.experiments import frozen, records
 from egan_keras.experiments.files import TaskFiles
-from egan_keras.experiments.frozen import FeatureStore
+from egan_keras.experiments.frozen import FolderFeatures
 from egan_keras.experiments.grid import Grid, Run, Task
 from egan_keras.experiments.outcomes import Outcomes
 from egan_keras.experiments.records import Records
@@ -60,7 +60,7 @@ def compare(
     outcomes = Outcomes()
     try:
         if not tables_only:
-            samples = Samples(FeatureStore(out / frozen.FOLDER, grid.weights), files)
+            samples = Samples(FolderFeatures(out / frozen.FOLDER, grid.weights), files)
             with _without_advice_on_tracing():
                 _run_all(runs, kept, samples, outcomes)
     finally:

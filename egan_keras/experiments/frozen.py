@@ -84,7 +84,7 @@ def extractor(
     )
 
 
-class FeatureStore:
+class FolderFeatures:
     """Features of class folders, in files that later runs and processes read.
 
     Args:
@@ -144,7 +144,7 @@ class FeatureStore:
         if extractor.mirrored:
             count = len(images)
             images = WithMirrorImages(images).select(np.arange(count, 2 * count))
-        cache = features.FeatureCache("memory", verbose=1 if sys.stdout.isatty() else 2)
+        cache = features.FeatureStore("memory", verbose=1 if sys.stdout.isatty() else 2)
         (rows,) = cache.features(images, self._stem[1], folder.name)
         if path != self._path(folder, extractor):
             raise ValueError(

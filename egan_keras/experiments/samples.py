@@ -9,7 +9,7 @@ import numpy as np
 from egan_keras import data, networks
 from egan_keras.data.splits import Division
 from egan_keras.experiments.files import TaskFiles
-from egan_keras.experiments.frozen import Extractor, FeatureStore, extractor
+from egan_keras.experiments.frozen import Extractor, FolderFeatures, extractor
 from egan_keras.experiments.grid import VALIDATION_FRACTION, Run, Task
 
 
@@ -46,7 +46,7 @@ class Samples:
         files: the files of each task.
     """
 
-    def __init__(self, store: FeatureStore, files: dict[Task, TaskFiles]) -> None:
+    def __init__(self, store: FolderFeatures, files: dict[Task, TaskFiles]) -> None:
         self._store = store
         self._files = files
         self._latest: tuple[Any, Sample] | None = None

@@ -58,7 +58,7 @@ def describe(
         "format_version": schemas.FORMAT_VERSION,
         "quantize": "float32" if form == "none" else form,
         "pairing": model.pairing,
-        "recipe": model.recipe,
+        "recipe": str(model.recipe),
         "seed": provenance.seed,
         "input": {
             "name": "images",

@@ -5,7 +5,7 @@ arrays, one for each tensor on the stem's frontier; `data.LazyRows` where they a
 files. Images themselves are the features of a network without a stem.
 """
 
-from egan_keras.features.cache import FeatureCache
+from egan_keras.features.cache import FeatureStore
 from egan_keras.features.datasets import labelled_dataset, training_dataset
 from egan_keras.features.extraction import by_class, in_batches, labelled
 from egan_keras.features.orders import RowNumbers
@@ -15,7 +15,7 @@ from egan_keras.features.stems import Features, RecognisingStem, StemFunction
 from egan_keras.features.tables import Tables
 
 __all__ = [
-    "FeatureCache",
+    "FeatureStore",
     "Features",
     "RecognisingStem",
     "RowNumbers",

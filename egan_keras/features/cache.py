@@ -29,7 +29,7 @@ _MOST_BYTES = 10**9
 Images = np.ndarray | data.LazyRows
 
 
-class FeatureCache:
+class FeatureStore:
     """Computes features once and keeps them in memory or in files.
 
     Args:

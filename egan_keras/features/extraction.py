@@ -10,7 +10,7 @@ import numpy as np
 
 from egan_keras import data
 from egan_keras.data.lazy import FileRows, SelectedRows
-from egan_keras.features.cache import STEM_BATCH_SIZE, FeatureCache
+from egan_keras.features.cache import STEM_BATCH_SIZE, FeatureStore
 from egan_keras.features.stems import Features, StemFunction
 from egan_keras.files import telling_full_disk
 
@@ -21,7 +21,7 @@ def by_class(
     batches: Batches,
     compute: StemFunction | None,
     *,
-    cache: FeatureCache | None = None,
+    cache: FeatureStore | None = None,
     verbose: int | str = 1,
 ) -> tuple[Features, Features]:
     """Splits the classes and computes the majority's features in one pass.
@@ -41,7 +41,7 @@ def by_class(
         The majority's features, and the minority's images as a list of one array.
         Either is lazy where it is not in memory.
     """
-    cache = cache or FeatureCache("memory", verbose=verbose)
+    cache = cache or FeatureStore("memory", verbose=verbose)
     if batches.labels is None:
         return _by_class_in_one_pass(batches, compute, cache, verbose)
     images = batches.images
@@ -61,7 +61,7 @@ def by_class(
 def _by_class_in_one_pass(
     batches: Batches,
     compute: StemFunction | None,
-    cache: FeatureCache,
+    cache: FeatureStore,
     verbose: int | str,
 ) -> tuple[Features, Features]:
     """Does what `by_class` says for labels that only the batches know."""
@@ -92,14 +92,14 @@ def in_batches(
     compute: StemFunction, images: np.ndarray | data.LazyRows
 ) -> list[np.ndarray]:
     """Returns the features of images, computed batch by batch, in memory."""
-    return FeatureCache("memory", verbose=0).features(images, compute, "")
+    return FeatureStore("memory", verbose=0).features(images, compute, "")
 
 
 def labelled(
     batches: Batches,
     compute: StemFunction,
     *,
-    cache: FeatureCache | None = None,
+    cache: FeatureStore | None = None,
 ) -> tuple[Features, np.ndarray]:
     """Computes the features of labelled images, keeping their order.
 
@@ -111,7 +111,7 @@ def labelled(
     Returns:
         The features and the labels, int32 (n,).
     """
-    cache = cache or FeatureCache("memory", verbose=0)
+    cache = cache or FeatureStore("memory", verbose=0)
     if batches.labels is not None:
         return cache.features(batches.images, compute, "validation"), batches.labels
     buffer, labels = _Buffer(compute, cache), []
@@ -128,7 +128,7 @@ class _Buffer:
     which have no name and so vanish with the program, however it ends.
     """
 
-    def __init__(self, compute: StemFunction, cache: FeatureCache) -> None:
+    def __init__(self, compute: StemFunction, cache: FeatureStore) -> None:
         self._compute = compute
         self._folder = cache.folder.expanduser()
         self._limit = cache.memory_limit

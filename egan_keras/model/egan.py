@@ -64,7 +64,7 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
         check_fakes(self.generator, self.discriminator)
         self.built = True
         # === Config ===
-        self.choices = networks.get_recipe(recipe)
+        self.recipe = networks.get_recipe(recipe)
         self.pairing = pairing or f"{generator.name}->{discriminator.name}"
         self.calibration = calibration
 
@@ -148,11 +148,6 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
             encoder_size, discriminator_size, chosen
         )
         return cls(generator, discriminator, recipe=chosen, pairing=pairing)
-
-    @property
-    def recipe(self) -> str:
-        """The recipe's name, with what was chosen differently."""
-        return networks.describe_recipe(self.choices)
 
     def call(self, images, training=False):
         """Returns the scores (n, 1) of images (n, h, w, 3), pixels 0..255."""
@@ -261,7 +256,7 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
             "discriminator": discriminator,
             "generator": keras.saving.serialize_keras_object(self.generator),
             "shared": networks.shared_names(self.generator, self.discriminator),
-            "recipe": dataclasses.asdict(self.choices),
+            "recipe": dataclasses.asdict(self.recipe),
             "pairing": self.pairing,
             "calibration": calibration and calibration.to_dict(),
             "calibrated_weights": calibration

@@ -16,7 +16,7 @@ def training_dataset(
     discriminator: CutNetwork,
     batches: data.ArrayBatches | data.DatasetBatches,
     *,
-    cache: features.FeatureCache | None,
+    cache: features.FeatureStore | None,
     mirrored_minority: bool,
     verbose: int,
     **options,
@@ -123,7 +123,7 @@ def validation_dataset(
     batches: data.ArrayBatches | data.DatasetBatches,
     *,
     batch_size: int,
-    cache: features.FeatureCache | None = None,
+    cache: features.FeatureStore | None = None,
 ) -> tuple[tf.data.Dataset, set[int]]:
     """Returns batches of (features, labels), and the classes among the labels."""
     stem = features.StandardizedStem(discriminator.stem)
@@ -157,12 +157,12 @@ def _score_layers(discriminator: CutNetwork) -> list[MajorityAwareScore]:
 
 
 def feature_cache(
-    where: bool | str | os.PathLike | features.FeatureCache,
+    where: bool | str | os.PathLike | features.FeatureStore,
     discriminator: CutNetwork,
     batches: data.ArrayBatches | data.DatasetBatches,
     *,
     verbose: int,
-) -> features.FeatureCache | None:
+) -> features.FeatureStore | None:
     """Returns what keeps features; `None` where the stems run at every step.
 
     Args:
@@ -174,8 +174,8 @@ def feature_cache(
     if where is False:
         return None
     cache = where
-    if not isinstance(cache, features.FeatureCache):
-        cache = features.FeatureCache(where, verbose=verbose)
+    if not isinstance(cache, features.FeatureStore):
+        cache = features.FeatureStore(where, verbose=verbose)
     if _are_features_in_a_file(discriminator, batches):
         return None
     return cache

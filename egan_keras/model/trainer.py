@@ -21,7 +21,7 @@ class AdversarialTrainer(Calibrated, Step, TwoOptimizers):
     """What `compile`, `fit` and `evaluate` do for a generator and a discriminator.
 
     A subclass sets, in its constructor, `generator` and `discriminator` (see
-    `CutNetwork`) and `choices` (see `Recipe`).
+    `CutNetwork`) and `recipe`.
 
     Args:
         **kwargs: Arguments of `keras.Model`.
@@ -104,7 +104,7 @@ class AdversarialTrainer(Calibrated, Step, TwoOptimizers):
         callbacks: list | None = None,
         validation_data=None,
         shuffle: bool = True,
-        cache_features: "bool | str | os.PathLike | features.FeatureCache" = "auto",
+        cache_features: "bool | str | os.PathLike | features.FeatureStore" = "auto",
         **kwargs,
     ) -> keras.callbacks.History:
         """Trains on labelled images, like `keras.Model.fit`.
@@ -138,7 +138,7 @@ class AdversarialTrainer(Calibrated, Step, TwoOptimizers):
                 or where the environment variable EGAN_KERAS_CACHE says; or a folder
                 for the files. Later runs on the same images read the files; an
                 interrupted run is resumed. `False` runs the stems at every step. A
-                `features.FeatureCache` serves several fits. A GPU, and JAX and PyTorch
+                `features.FeatureStore` serves several fits. A GPU, and JAX and PyTorch
                 anywhere, train on a copy of what is in memory, if that is at most 1 GB.
             **kwargs: `initial_epoch` and `validation_freq`, as in Keras.
 
@@ -163,18 +163,18 @@ class AdversarialTrainer(Calibrated, Step, TwoOptimizers):
             self.discriminator,
             batches,
             cache=cache,
-            mirrored_minority=self.choices.mirrored_minority,
+            mirrored_minority=self.recipe.mirrored_minority,
             verbose=verbose,
-            batch_size=batch_size or self.choices.batch_size,
-            minority_batch_size=self.choices.minority_batch_size,
-            minimum_steps=self.choices.minimum_steps,
+            batch_size=batch_size or self.recipe.batch_size,
+            minority_batch_size=self.recipe.minority_batch_size,
+            minimum_steps=self.recipe.minimum_steps,
             shuffle=shuffle,
         )
         if validation_data is not None:
             validation_data = self._validation_dataset(
                 validation_data, batch_size, cache
             )
-        self._set_step(cache is not None, self.choices.fake_weight(*counts))
+        self._set_step(cache is not None, self.recipe.fake_weight(*counts))
         self.calibration = None
         self.remember(hashes)
         dataset, steps_per_epoch = preparation.endless(
@@ -185,7 +185,7 @@ class AdversarialTrainer(Calibrated, Step, TwoOptimizers):
             return super().fit(
                 dataset,
                 steps_per_epoch=steps_per_epoch,
-                epochs=self.choices.epochs if epochs is None else epochs,
+                epochs=self.recipe.epochs if epochs is None else epochs,
                 verbose=verbose,
                 callbacks=callbacks,
                 validation_data=validation_data,
@@ -230,7 +230,7 @@ class AdversarialTrainer(Calibrated, Step, TwoOptimizers):
         dataset, classes = preparation.validation_dataset(
             self.discriminator,
             batches,
-            batch_size=batch_size or self.choices.batch_size,
+            batch_size=batch_size or self.recipe.batch_size,
             cache=cache,
         )
         if self._validation.classes != classes:

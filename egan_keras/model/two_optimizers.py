@@ -19,7 +19,7 @@ _EXECUTION = ("jit_compile", "steps_per_execution")
 class TwoOptimizers(keras.Model):
     """A Keras model that is compiled with an optimizer for each of its two networks.
 
-    A subclass sets, in its constructor, `generator`, `discriminator` and `choices`.
+    A subclass sets, in its constructor, `generator`, `discriminator` and `recipe`.
 
     Args:
         **kwargs: Arguments of `keras.Model`.
@@ -72,18 +72,18 @@ class TwoOptimizers(keras.Model):
                 f"discriminator_optimizer={discriminator_optimizer!r}."
             )
         _check_meaning(kwargs)
-        choices = self.choices
+        recipe = self.recipe
         own_optimizer = _optimizer(
             "discriminator_optimizer",
             discriminator_optimizer,
-            choices.discriminator_learning_rate,
+            recipe.discriminator_learning_rate,
         )
         generators_optimizer = _optimizer(
             "generator_optimizer",
             generator_optimizer,
-            choices.generator_learning_rate,
+            recipe.generator_learning_rate,
         )
-        self.adversarial_loss = losses.get(loss or choices.loss)
+        self.adversarial_loss = losses.get(loss or recipe.loss)
         self._validation = ValidationMetrics(metrics)
         options = {**Step.execution_options(), **kwargs}
         for attach in self.attachments:

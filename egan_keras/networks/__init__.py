@@ -26,7 +26,6 @@ from egan_keras.networks.precision import (
 from egan_keras.networks.recipes import (
     RECIPES,
     Recipe,
-    describe_recipe,
     get_recipe,
 )
 
@@ -44,7 +43,6 @@ __all__ = [
     "build_generator",
     "build_on_features",
     "config_in_float32",
-    "describe_recipe",
     "feature_maps",
     "get_recipe",
     "in_full_precision",

@@ -79,6 +79,23 @@ class Recipe:
     epochs: int
     minimum_steps: int
 
+    def __str__(self) -> str:
+        """Returns the name, and what differs from the recipe of that name.
+
+        Example:
+            >>> print(get_recipe("published", loss="hinge"))
+            published (loss=hinge)
+        """
+        if self.name not in RECIPES:
+            return self.name
+        original = dataclasses.asdict(RECIPES[self.name])
+        changes = [
+            f"{choice}={value}"
+            for choice, value in dataclasses.asdict(self).items()
+            if value != original[choice]
+        ]
+        return f"{self.name} ({', '.join(changes)})" if changes else self.name
+
     def fake_weight(self, majority_count: int, minority_count: int) -> float:
         """Returns the weight of fakes in the discriminator's loss, above 0 to 1.
 
@@ -177,21 +194,3 @@ def get_recipe(recipe: str | Recipe, **choices) -> Recipe:
                 f"Received: {choice}={value!r}."
             )
     return dataclasses.replace(recipe, **choices)
-
-
-def describe_recipe(recipe: Recipe) -> str:
-    """Returns a recipe's name, and what differs from the recipe of that name.
-
-    Example:
-        >>> describe_recipe(get_recipe("published", loss="hinge"))
-        'published (loss=hinge)'
-    """
-    if recipe.name not in RECIPES:
-        return recipe.name
-    original = dataclasses.asdict(RECIPES[recipe.name])
-    changes = [
-        f"{choice}={value}"
-        for choice, value in dataclasses.asdict(recipe).items()
-        if value != original[choice]
-    ]
-    return f"{recipe.name} ({', '.join(changes)})" if changes else recipe.name

@@ -36,7 +36,7 @@ def judge(
         train: Training images of both classes.
         majority: Validation majority images, (n, h, w, 3).
         folds: See `make_folds`.
-        place: Where features go, see `FeatureCache`.
+        place: Where features go, see `FeatureStore`.
         epochs: Of each fit; `None` takes the recipe's.
 
     Returns:
@@ -48,7 +48,7 @@ def judge(
     """
     minority = np.flatnonzero(train.labels == 1)
     views = _select(train.images, minority)
-    if model.choices.mirrored_minority:
+    if model.recipe.mirrored_minority:
         views = data.WithMirrorImages(views)
     cache = TrialFeatures(place, views)
     first = _FirstWeights(model)

@@ -97,7 +97,7 @@ def _representatives(train: data.LabelledImages) -> tuple[np.ndarray, np.ndarray
 
 
 def _mark(model: EGAN, discriminator: str, network_size: int) -> str:
-    choices = dataclasses.asdict(model.choices)
+    choices = dataclasses.asdict(model.recipe)
     shaping = [discriminator, network_size, *(choices[name] for name in _SHAPING)]
     return hashlib.blake2b(json.dumps(shaping).encode(), digest_size=8).hexdigest()
 

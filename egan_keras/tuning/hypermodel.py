@@ -48,7 +48,7 @@ class EGANHyperModel(keras_tuner.HyperModel):
         ... )
         >>> hypermodel.space.size
         4
-        >>> hypermodel.build(keras_tuner.HyperParameters()).choices.depths
+        >>> hypermodel.build(keras_tuner.HyperParameters()).recipe.depths
         2
     """
 

@@ -13,7 +13,7 @@ _MINORITY = "minority"
 _BATCH_SIZE = 128
 
 
-class TrialFeatures(features.FeatureCache):
+class TrialFeatures(features.FeatureStore):
     """Features of the images of one trial, kept between its fits.
 
     Files in a folder are shared with the other trials of a search. What they hold is
@@ -21,7 +21,7 @@ class TrialFeatures(features.FeatureCache):
     pixels, so that no fit runs a backbone again.
 
     Args:
-        place: As in `FeatureCache`.
+        place: As in `FeatureStore`.
         minority: All minority images that a fit may be given, mirrored ones too,
             (n, h, w, 3).
     """
@@ -30,13 +30,13 @@ class TrialFeatures(features.FeatureCache):
         self, place: str | os.PathLike, minority: np.ndarray | LazyRows
     ) -> None:
         super().__init__(place, verbose=0)
-        self._room = features.FeatureCache("auto", verbose=0)
+        self._room = features.FeatureStore("auto", verbose=0)
         self._minority = minority
         self._row_of = {mark: row for row, mark in enumerate(_marks(minority))}
         self._kept: dict[tuple, features.Features] = {}
 
     def features(self, images, compute, what, *, show=True) -> features.Features:
-        """Returns features as `FeatureCache.features` does."""
+        """Returns features as `FeatureStore.features` does."""
         # A fit has no stem that another fit of the trial has not.
         stem = type(compute), *map(id, compute.stem.weights)
         if what == _MINORITY:

@@ -186,7 +186,7 @@ def _steps(rate: float, bandwidth: float, at_once: int | None) -> Iterable[str]:
     ):
         data = draw(rows)
         seconds = step_of_fit(model, *data)
-        minority = model.choices.minority_batch_size or int(data[1].sum())
+        minority = model.recipe.minority_batch_size or int(data[1].sum())
         # The backward pass counts as two forward ones.
         flops = 3 * (
             minority * _forward_flops(model.generator.tail)
@@ -195,7 +195,7 @@ def _steps(rate: float, bandwidth: float, at_once: int | None) -> Iterable[str]:
         # Adam reads weight, gradient and two moments, and writes all but the gradient.
         moved = 7 * 4 * sum(int(np.prod(w.shape)) for w in model.trainable_variables)
         yield _row(
-            model.recipe,
+            str(model.recipe),
             f"{rows:,}",
             f"{1e3 * seconds:.2f}",
             f"{flops / seconds / rate:.1%}",

@@ -95,7 +95,7 @@ def oracle(
         recipe=ek.Recipe(**record.recipe),
     )
     model.compile()
-    cache = features.FeatureCache(folder / "features", verbose=0)
+    cache = features.FeatureStore(folder / "features", verbose=0)
     train, validation, test = splits
     model.fit(train.images, train.labels, verbose=0, cache_features=cache)
     stem = features.StandardizedStem(model.discriminator.stem)

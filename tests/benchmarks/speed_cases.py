@@ -160,7 +160,7 @@ def majority_images(count: str) -> dict:
         stored = np.load(path, mmap_mode="r")
         epochs = 2 if int(count) >= 1_000_000 else 5
         step = step_of_fit(model, stored, labels, epochs)
-        steps = max(int(count) / _BATCH, model.choices.minimum_steps)
+        steps = max(int(count) / _BATCH, model.recipe.minimum_steps)
         return {"epoch_s": step * steps}
 
 

@@ -68,7 +68,7 @@ def with_losses(model: Trainee, passed: dict) -> dict:
             majority_scores, fake_scores, passed["known_scores"], model.fake_weight
         )
         + passed["discriminator_penalty"],
-        "generator_loss": model.choices.adversarial * loss.generator(fake_scores)
+        "generator_loss": model.recipe.adversarial * loss.generator(fake_scores)
         + passed["generator_penalty"],
         "majority_scores": majority_scores,
         "fake_scores": fake_scores,
