@@ -1,11 +1,17 @@
-"""One encoded image to RGB pixels: which formats, which limits, which conversion."""
+"""One encoded image to RGB pixels: which formats, which limits, which conversion.
+
+Cameras of 10, 12 or 14 bits are often saved as 16 or 32 bits without scaling. Read by
+the range of the type, such images are nearly black, and nothing else tells. So images
+of more than 8 bits are looked at before they are decoded.
+"""
 
 import contextlib
 import io
 import logging
 import math
 import stat
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,9 +39,12 @@ _TURNS = {
 _ON_THEIR_SIDE = (5, 6, 7, 8)
 # Where Pillow keeps what tells an orientation, unless it is a TIFF's own tag.
 _METADATA = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+# What 14 bits fill of 16, and half a stop less.
+_SMALL_PART = 1 / 4
+# Images of more than 8 bits are looked for among so many, and so many are decoded.
+_OPENED, _DECODED = 64, 32
 
-
-# What it logs of damaged files, it raises, too.
+# What Pillow logs of damaged files, it raises, too.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
@@ -54,13 +63,11 @@ class EncodedImage(NamedTuple):
         return self.name
 
 
-class Header(NamedTuple):
-    """What an image's header tells.
+Source = Path | EncodedImage
 
-    Attributes:
-        size: (height, width), as it is to be shown.
-        is_deep: whether it holds more than 8 bits for each pixel and channel.
-    """
+
+class Header(NamedTuple):
+    """What a header tells: (height, width) as shown, and more than 8 bits a channel."""
 
     size: tuple[int, int]
     is_deep: bool
@@ -80,33 +87,23 @@ class Decoded(NamedTuple):
     is_clipped: bool
 
 
-class ValueRange(NamedTuple):
-    """The values that the pixels of an image of more than 8 bits have.
-
-    Attributes:
-        low: the smallest one.
-        high: the largest one.
-        largest: the largest one that its type can hold; 1 for floats.
-        is_colour: whether it has several channels, of which Pillow reads 8 bits.
-    """
+class _ValueRange(NamedTuple):
+    """The smallest and largest value of an image, and the largest of its type."""
 
     low: float
     high: float
     largest: float
+    # Whether it has several channels, of which Pillow reads 8 bits.
     is_colour: bool
 
 
-def read_header(source: Path | EncodedImage) -> Header:
+def read_header(source: Source) -> Header:
     """Return what an image's header tells.
 
-    Args:
-        source: the image file, or its bytes.
-
     Raises:
-        UnreadableError: if the file is over the limits, damaged, or no image in one
-            of `FORMATS`.
+        UnreadableError: if the file is over the limits, damaged, or no image.
     """
-    with _telling_unreadable(), _open(source) as image:
+    with _opened(source) as image:
         height, width = image.height, image.width
         # Only where the header holds it: asking for it makes Pillow decode a PNG.
         # Pillow turns a TIFF's size by itself.
@@ -116,12 +113,12 @@ def read_header(source: Path | EncodedImage) -> Header:
         return Header((height, width), _is_deep(image))
 
 
-def decode_image(
-    source: Path | EncodedImage,
+def decode(
+    source: Source,
     size: tuple[int, int] | None = None,
     gray_range: GrayRange | None = None,
-) -> np.ndarray:
-    """Return an image as RGB pixels, uint8 (height, width, 3) in 0..255.
+) -> Decoded:
+    """Return an image as RGB pixels, uint8 in 0..255, and what is odd about it.
 
     The conversion, in this order:
 
@@ -145,19 +142,16 @@ def decode_image(
         UnreadableError: if the file is damaged, over the limits, or without
             `gray_range` holds negative integers or floats outside 0..1.
     """
-    return decode(source, size, gray_range).pixels
-
-
-def decode(
-    source: Path | EncodedImage,
-    size: tuple[int, int] | None = None,
-    gray_range: GrayRange | None = None,
-) -> Decoded:
-    """Return an image as `decode_image` does, and what is odd about it."""
-    with _telling_unreadable(), _open(source) as opened:
+    with _opened(source) as opened:
         largest = _largest_value(opened)
-        image, is_clipped = _to_rgb(_load_turned(opened), largest, gray_range)
-        original = image
+        image, is_clipped = _load_turned(opened), False
+        if _is_gray(image):
+            values = _gray_values(image, largest)
+            image, is_clipped = _scale(values, largest, gray_range)
+        elif image.has_transparency_data:
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image.convert("RGBA"))
+        original = image = image.convert("RGB")
         if size is not None and image.size != (size[1], size[0]):
             image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         pixels = np.array(image)
@@ -166,25 +160,6 @@ def decode(
             low == high for low, high in original.getextrema()
         )
         return Decoded(pixels, is_constant, is_clipped)
-
-
-def read_values(source: Path | EncodedImage) -> ValueRange:
-    """Return the values in an image of more than 8 bits, by decoding it.
-
-    Raises:
-        UnreadableError: as `decode_image` does.
-    """
-    with _telling_unreadable(), _open(source) as image:
-        largest = _largest_value(image)
-        image.load()
-        if _is_gray(image):
-            pixels = _gray_values(image, largest)
-            low, high = float(pixels.min()), float(pixels.max())
-            return ValueRange(low, high, largest, is_colour=False)
-        # Each step of the 8 bits that Pillow leaves is 257 of 16.
-        extrema = image.convert("RGB").getextrema()
-        low, high = min(low for low, _ in extrema), max(high for _, high in extrema)
-        return ValueRange(low * 257, high * 257, 2**16 - 1, is_colour=True)
 
 
 def check_gray_range(gray_range: Sequence[float] | None) -> GrayRange | None:
@@ -211,14 +186,84 @@ def check_gray_range(gray_range: Sequence[float] | None) -> GrayRange | None:
     return black, white
 
 
+def check_depths(
+    groups: Mapping[str, Sequence[Source]], gray_range: GrayRange | None
+) -> None:
+    """Refuse images of more than 8 bits that would be read as nearly one gray.
+
+    A dark image among others is as it should be. So each group is judged as a whole:
+    it is refused if more than half of its images, or of 32 of them if it has more,
+    use less than a quarter of what their type can hold.
+
+    Args:
+        groups: images of more than 8 bits, by a name for messages, such as the class.
+        gray_range: as for `decode`. Where it is given, values outside it are
+            clipped, and a warning counts the images that have some.
+
+    Raises:
+        ValueError: naming the values found, and the range to give.
+    """
+    scaled: list[_ValueRange] = []
+    for name, sources in groups.items():
+        found = _values(sources)
+        # Those that are read by the range of their type: of colours the upper 8 bits.
+        by_type = (
+            [v for v in found if v.is_colour and gray_range[1] < v.largest]
+            if gray_range
+            else found
+        )
+        if told := _tell_narrow(by_type, f" of {name}" if name else "", gray_range):
+            raise ValueError(told)
+        scaled += [values for values in found if not values.is_colour]
+    black, white = gray_range or (-math.inf, math.inf)
+    clipped = [each for each in scaled if each.low < black or each.high > white]
+    if clipped:
+        low, high = _extremes(clipped)
+        warnings.warn(
+            f"{len(clipped)} of {len(scaled)} images looked at have values outside "
+            f"gray_range={_pair(black, white)}, from {low:.10g} to {high:.10g}; they "
+            "are clipped to black and white.",
+            stacklevel=3,
+        )
+
+
+def warn_of_depths(sources: Sequence[Source]) -> None:
+    """Warn of what `check_depths` refuses: for images to score, of any number."""
+    if told := _tell_narrow(_values(sources), "", None):
+        warnings.warn(told, stacklevel=3)
+
+
+def deep_among(paths: Sequence[str]) -> list[Path]:
+    """Return the images of more than 8 bits among 64, evenly chosen, of the files."""
+    deep = []
+    for path in map(Path, _some(paths, _OPENED)):
+        # Whoever decodes an unreadable one says so.
+        with contextlib.suppress(UnreadableError):
+            deep += [path] * read_header(path).is_deep
+    return deep
+
+
 @contextlib.contextmanager
-def _telling_unreadable() -> Iterator[None]:
-    """Make whatever is raised in reading an image an `UnreadableError`.
+def _opened(source: Source) -> Iterator[Image.Image]:
+    """Open an image lazily; whatever is raised becomes an `UnreadableError`.
 
     Pillow's readers answer damaged files with nearly any type of exception.
     """
     try:
-        yield
+        file = _checked(source)
+        try:
+            image = Image.open(file, formats=FORMATS)
+        except UnidentifiedImageError as error:
+            raise UnreadableError(
+                f"not an image of type {', '.join(FORMATS)}"
+            ) from error
+        with image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadableError(
+                    f"{image.width} x {image.height} pixels, more than the "
+                    f"{MAX_PIXELS} allowed"
+                )
+            yield image
     except UnreadableError:
         raise
     except Exception as error:
@@ -226,13 +271,12 @@ def _telling_unreadable() -> Iterator[None]:
         raise UnreadableError(said) from error
 
 
-def _open(source: Path | EncodedImage) -> Image.Image:
-    """Open an image lazily, refusing what is over the limits."""
-    encoded = isinstance(source, EncodedImage)
-    if encoded:
-        n_bytes = len(source.data)
+def _checked(source: Source) -> Path | io.BytesIO:
+    """Return what Pillow opens, unless its bytes are none or too many."""
+    if isinstance(source, EncodedImage):
+        file, n_bytes = io.BytesIO(source.data), len(source.data)
     else:
-        state = source.stat()
+        file, state = source, source.stat()
         n_bytes = state.st_size
         # Opening a pipe would wait for its other end.
         if not stat.S_ISREG(state.st_mode):
@@ -243,18 +287,7 @@ def _open(source: Path | EncodedImage) -> Image.Image:
         raise UnreadableError(
             f"{n_bytes} bytes, more than the {MAX_FILE_BYTES} allowed"
         )
-    try:
-        image = Image.open(
-            io.BytesIO(source.data) if encoded else source, formats=FORMATS
-        )
-    except UnidentifiedImageError as error:
-        raise UnreadableError(f"not an image of type {', '.join(FORMATS)}") from error
-    if image.width * image.height > MAX_PIXELS:
-        image.close()
-        raise UnreadableError(
-            f"{image.width} x {image.height} pixels, more than the {MAX_PIXELS} allowed"
-        )
-    return image
+    return file
 
 
 def _load_turned(image: Image.Image) -> Image.Image:
@@ -316,19 +349,6 @@ def _gray_values(image: Image.Image, largest: int) -> np.ndarray:
     return pixels.view(np.uint32) if largest == 2**32 - 1 else pixels
 
 
-def _to_rgb(
-    image: Image.Image, largest: int, gray_range: GrayRange | None
-) -> tuple[Image.Image, bool]:
-    """Bring an image of any mode to mode RGB; tell whether values were clipped."""
-    if _is_gray(image):
-        return _scale(_gray_values(image, largest), largest, gray_range)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB"), False
-
-
 def _scale(
     pixels: np.ndarray, largest: float, gray_range: GrayRange | None
 ) -> tuple[Image.Image, bool]:
@@ -346,4 +366,81 @@ def _scale(
     if is_outside:
         values = np.clip(values, black, white)
     scaled = np.rint((values - black) * (255 / (white - black))).astype(np.uint8)
-    return Image.fromarray(scaled).convert("RGB"), is_outside
+    return Image.fromarray(scaled), is_outside
+
+
+def _values(sources: Sequence[Source]) -> list[_ValueRange]:
+    """Return the values of some of the images, but of those of a single value."""
+    found = []
+    for source in _some(sources, _DECODED):
+        # Whoever decodes an unreadable one says so.
+        with contextlib.suppress(UnreadableError):
+            found.append(_read_values(source))
+    return [values for values in found if values.low < values.high]
+
+
+def _read_values(source: Source) -> _ValueRange:
+    with _opened(source) as image:
+        largest = _largest_value(image)
+        image.load()
+        if _is_gray(image):
+            pixels = _gray_values(image, largest)
+            low, high = float(pixels.min()), float(pixels.max())
+            return _ValueRange(low, high, largest, is_colour=False)
+        # Each step of the 8 bits that Pillow leaves is 257 of 16.
+        lows, highs = zip(*image.convert("RGB").getextrema(), strict=True)
+        return _ValueRange(min(lows) * 257, max(highs) * 257, 2**16 - 1, is_colour=True)
+
+
+def _some(sources: Sequence[Any], count: int) -> Sequence[Any]:
+    """Return so many of the sources, evenly chosen."""
+    if len(sources) <= count:
+        return sources
+    return [sources[i * len(sources) // count] for i in range(count)]
+
+
+def _tell_narrow(
+    found: Sequence[_ValueRange], where: str, gray_range: GrayRange | None
+) -> str | None:
+    """Say what to do if most images fill a small part of their type; else None."""
+    narrow = [
+        each for each in found if each.high - each.low < each.largest * _SMALL_PART
+    ]
+    if 2 * len(narrow) <= len(found):
+        return None
+    low, high = black, white = _extremes(narrow)
+    largest = narrow[0].largest
+    if 0 <= black < white / 4:
+        black = 0
+        if largest > 1:
+            # What a camera of so many bits gives.
+            white = 2 ** math.ceil(math.log2(white + 1)) - 1
+    advice = (
+        f"Say which values are black and white, for example {_option(black, white)}."
+    )
+    if any(each.is_colour for each in narrow):
+        advice = (
+            "Colour of 16 bits is read by its upper 8 alone: save such images with 8 "
+            "bits a channel, scaled to 0..255."
+        )
+    return (
+        "Images of more than 8 bits use a small part of their range, and so are read "
+        f"as a few nearly equal grays: {len(narrow)} of {len(found)} looked at{where} "
+        f"have values from {low:.10g} to {high:.10g}; expected up to {largest:.10g}. "
+        f"Received: gray_range={gray_range}. {advice} {_option(0, largest)} takes "
+        "them as they are."
+    )
+
+
+def _extremes(values: Sequence[_ValueRange]) -> tuple[float, float]:
+    return min(each.low for each in values), max(each.high for each in values)
+
+
+def _pair(black: float, white: float) -> str:
+    # The largest 32-bit integer has ten digits.
+    return f"({black:.10g}, {white:.10g})"
+
+
+def _option(black: float, white: float) -> str:
+    """Write a range as an argument and as an option."""
+    return f"gray_range={_pair(black, white)} (--gray-range={black:.10g},{white:.10g})"

@@ -1,6 +1,6 @@
 """Image files to RGB pixels, bit for bit as egan_keras reads them.
 
-`decoding.py`, `depths.py`, `finding.py` and `text.py` are copies of what it uses.
+`decoding.py`, `finding.py` and `text.py` are copies of what it uses.
 """
 
 import os

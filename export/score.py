@@ -17,8 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from decoding import GrayRange
-from depths import deep_among, warn_of_depths
+from decoding import GrayRange, deep_among, warn_of_depths
 from description import ChangedModelError, in_words, read_beside
 from finding import SUFFIXES, ImageSearch
 from finding import in_words as counts_in_words

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
-from egan_keras.data.decoding import EncodedImage, decode_image
+from egan_keras.data.decoding import EncodedImage, decode
 
 EXPORT = Path(__file__).parents[1] / "export"
 FILES = (
@@ -62,7 +62,7 @@ def _line(kind, random, size, target, orientation=1) -> str:
     exif[ExifTags.Base.Orientation] = orientation
     file = io.BytesIO()
     image.save(file, "PNG", exif=exif)
-    result = decode_image(EncodedImage("vector.png", file.getvalue()), target)
+    result = decode(EncodedImage("vector.png", file.getvalue()), target).pixels
     return (
         f"{kind} {size[1]} {size[0]} {target[1]} {target[0]} "
         f"{pixels.tobytes().hex()} {result.tobytes().hex()}"

@@ -3,7 +3,7 @@ import pytest
 from conftest import save_unique
 from PIL import Image
 
-from egan_keras.data import check_folder, images, layouts, load_folder
+from egan_keras.data import check_folder, folders, images, load_folder
 
 COUNTS = {"car": 20, "truck": 10, "plane": 10, "bird": 5}
 
@@ -232,6 +232,6 @@ def test_a_class_missing_from_the_test_folder_is_refused(parted):
 
 
 def test_arguments_are_checked_before_any_file_is_looked_at(parted, monkeypatch):
-    monkeypatch.setattr(layouts, "find_images", lambda path: pytest.fail("looked"))
+    monkeypatch.setattr(folders, "find_images", lambda path: pytest.fail("looked"))
     with pytest.raises(ValueError, match="`minority_count` must be"):
         load(parted, minority_count=-1)

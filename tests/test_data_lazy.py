@@ -15,7 +15,6 @@ from egan_keras.data import (
     load_folder,
     subsample_minority,
 )
-from egan_keras.data.ahead import work_ahead
 from egan_keras.data.lazy import (
     FileRows,
     LazyRows,
@@ -23,6 +22,7 @@ from egan_keras.data.lazy import (
     SelectedRows,
     as_lazy,
     fingerprint,
+    work_ahead,
 )
 
 

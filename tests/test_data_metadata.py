@@ -62,9 +62,9 @@ AS_STORED = {
 def test_damaged_exif_leaves_the_pixels_and_what_orientation_it_tells(kind, name):
     standing = name in STANDING
     source = encoded(kind, STANDING[name] if standing else AS_STORED[name])
-    pixels = decoding.decode_image(source)
+    pixels = decoding.decode(source).pixels
     assert decoding.read_header(source).size == pixels.shape[:2]
-    expected = decoding.decode_image(encoded(kind))
+    expected = decoding.decode(encoded(kind)).pixels
     if standing:
         expected = np.rot90(expected, -1)
     np.testing.assert_array_equal(pixels, expected)
@@ -76,9 +76,9 @@ def test_tiff_is_turned_once(compression, orientation):
     source = encoded("TIFF", tiffinfo={274: orientation}, compression=compression)
     png = Image.Exif()
     png[274] = orientation
-    pixels = decoding.decode_image(source)
+    pixels = decoding.decode(source).pixels
     assert decoding.read_header(source).size == pixels.shape[:2]
-    np.testing.assert_array_equal(pixels, decoding.decode_image(encoded("PNG", png)))
+    np.testing.assert_array_equal(pixels, decoding.decode(encoded("PNG", png)).pixels)
 
 
 @pytest.mark.parametrize(
@@ -90,14 +90,14 @@ def test_damaged_blocks_of_tiff_leave_the_pixels(tag, kind, value):
     info = ImageFileDirectory_v2()
     info.tagtype[tag] = kind
     info[tag] = value
-    pixels = decoding.decode_image(encoded("TIFF", tiffinfo=info))
+    pixels = decoding.decode(encoded("TIFF", tiffinfo=info)).pixels
     np.testing.assert_array_equal(pixels, LYING)
 
 
 @pytest.mark.parametrize("block", [b"\xff\xfe", b'<tiff:Orientation="x"', b""])
 def test_damaged_xmp_leaves_the_pixels(block):
     source = encoded("JPEG", xmp=block)
-    assert decoding.decode_image(source).shape == LYING.shape
+    assert decoding.decode(source).pixels.shape == LYING.shape
 
 
 @pytest.mark.parametrize(

@@ -146,9 +146,9 @@ def test_images_of_12_bits_are_warned_of_without_a_range(kit, tmp_path):
     Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 64).save(
         tmp_path / "a.tif"
     )
-    deep = kit.depths.deep_among([tmp_path / "a.tif"])
+    deep = kit.decoding.deep_among([tmp_path / "a.tif"])
     with pytest.warns(UserWarning, match=r"have values from 0 to 4032.*0,4095"):
-        kit.depths.warn_of_depths(deep)
+        kit.decoding.warn_of_depths(deep)
 
 
 def test_a_damaged_image_ends_in_one_sentence_or_is_left_out(score, exported, tmp_path):
@@ -352,7 +352,7 @@ def _images() -> dict[str, Image.Image]:
 def kit(monkeypatch):
     """The kit's modules of these names, imported as its users do."""
     monkeypatch.syspath_prepend(KIT)
-    names = ("decoding", "depths", "finding", "images")
+    names = ("decoding", "finding", "images")
     yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     for name in (*names, "text"):
         sys.modules.pop(name)
@@ -372,11 +372,11 @@ def test_images_are_decoded_bit_for_bit_as_by_the_package(kit, tmp_path):
     assert len(paths) == 21
     for path in paths:
         for size in (None, (24, 32), (96, 80)):
-            expected = decoding.decode_image(path, size)
+            expected = decoding.decode(path, size).pixels
             np.testing.assert_array_equal(kit.images.decode_image(path, size), expected)
 
 
-@pytest.mark.parametrize("name", ["decoding", "depths", "finding"])
+@pytest.mark.parametrize("name", ["decoding", "finding"])
 def test_what_reads_images_is_a_copy_of_what_the_package_does_it_with(name):
     own = Path(decoding.__file__).with_name(f"{name}.py").read_text("utf-8")
     for package in ("egan_keras.data.", "egan_keras."):

@@ -15,7 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 from tiny_export import HEIGHT, THRESHOLD, WIDTH, export_tiny
 
-from egan_keras.data.decoding import decode_image
+from egan_keras.data.decoding import decode
 
 pytestmark = pytest.mark.whole
 
@@ -129,7 +129,7 @@ def test_a_golden_sample_that_differs_fails(browse, exported, tmp_path):
 
 
 def test_photo_scores_as_in_python_however_it_comes(browse, exported, photo):
-    expected = decode_image(photo, (HEIGHT, WIDTH))
+    expected = decode(photo, (HEIGHT, WIDTH)).pixels
     steps = [{name: [str(photo)]} for name in ("drop", "paste")]
     choice = {"choose": [str(photo)], "input": "image-input"}
     for state in browse(exported, OPEN, *steps, choice)[1:]:
@@ -148,7 +148,7 @@ def test_transparent_image_is_laid_on_white(browse, exported, tmp_path):
     Image.fromarray(pixels).save(path)
     choice = {"choose": [str(path)], "input": "image-input"}
     state = browse(exported, OPEN, choice)[1]
-    difference = pixels_of(state).astype(int) - decode_image(path)
+    difference = pixels_of(state).astype(int) - decode(path).pixels
     assert np.abs(difference).max() <= 1
 
 

@@ -10,12 +10,10 @@ import numpy as np
 
 from egan_keras import data
 from egan_keras.cli.runs import RunConfig
-from egan_keras.data.contents import content_hashes
+from egan_keras.data.contents import Duplicates, content_hashes
 from egan_keras.data.decoding import GrayRange
-from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.images import decodable
-from egan_keras.data.layouts import Listing
-from egan_keras.data.splits import SplitRules
+from egan_keras.data.splits import Listing, SplitRules
 from egan_keras.text import first_few, printable
 
 ALL = "all"

@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         files.check_space(arguments.csv, n_bytes, "the scores")
     model = runs.load_model(arguments.model)
 
-    from egan_keras.data.depths import warn_of_depths  # slow to import
+    from egan_keras.data.decoding import warn_of_depths  # slow to import
     from egan_keras.data.images import Oddities
 
     gray_range = arguments.gray_range or runs.gray_range(arguments.model, model)
@@ -165,8 +165,8 @@ def score_files(
     Raises:
         ValueError: if an image is damaged.
     """
-    from egan_keras.data.ahead import work_ahead  # slow to import
     from egan_keras.data.images import decode_batch
+    from egan_keras.data.lazy import work_ahead  # slow to import
 
     def decode(start: int) -> tuple:
         chunk = paths[start : start + _BATCH]

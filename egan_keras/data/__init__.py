@@ -3,27 +3,36 @@
 Labels are 0 for the majority and 1 for the minority; images are RGB pixels in 0..255.
 """
 
-from egan_keras.data.arrays import as_array
 from egan_keras.data.batches import (
     ArrayBatches,
     DatasetBatches,
     ImageBatches,
     images_or_batches,
+    is_dataset,
     labelled_batches,
+    subsample_minority,
 )
-from egan_keras.data.checks import check_images, check_shape
-from egan_keras.data.files import ImageFiles
 from egan_keras.data.finding import find_images
-from egan_keras.data.folders import check_folder, load_folder
-from egan_keras.data.hashes import check_not_all_the_same, row_hashes
-from egan_keras.data.images import read_images
-from egan_keras.data.labelled import LabelledImages, Splits
-from egan_keras.data.labels import as_column, check_both_classes, check_labels
-from egan_keras.data.layouts import list_every_image, list_images
+from egan_keras.data.folders import (
+    check_folder,
+    list_every_image,
+    list_images,
+    load_folder,
+)
+from egan_keras.data.images import ImageFiles, LabelledImages, Splits, read_images
+from egan_keras.data.input_checks import (
+    as_array,
+    as_column,
+    check_both_classes,
+    check_images,
+    check_labels,
+    check_not_all_the_same,
+    check_shape,
+    row_hashes,
+    warn_if_reversed,
+)
 from egan_keras.data.lazy import LazyRows, MappedRows, WithMirrorImages
-from egan_keras.data.roles import ClassRoles, warn_if_reversed, warn_if_swapped
-from egan_keras.data.sources import is_dataset
-from egan_keras.data.splits import subsample_minority
+from egan_keras.data.splits import ClassRoles, warn_if_swapped
 from egan_keras.data.tfds import load_tfds
 
 __all__ = [

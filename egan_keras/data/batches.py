@@ -1,150 +1,23 @@
 """Checked batches of images and labels, from arrays or from datasets."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from egan_keras.data import sources
-from egan_keras.data.arrays import as_array, named
-from egan_keras.data.checks import PixelCheck
-from egan_keras.data.labels import check_labels
+from egan_keras.data.input_checks import (
+    PixelCheck,
+    as_array,
+    check_both_classes,
+    check_images,
+    check_labels,
+    named,
+)
 from egan_keras.data.lazy import LazyRows, in_batches
+from egan_keras.data.splits import MAJORITY, MINORITY, SplitRules
 
 Batch = tuple[np.ndarray, np.ndarray]
-
-
-class ArrayBatches:
-    """Batches of arrays; iterate over it as often as needed.
-
-    Attributes:
-        n_batches: number of batches, the last one may be smaller.
-        images: all images, (n, height, width, 3), an array or lazy.
-        labels: all labels, int32 (n,).
-    """
-
-    def __init__(
-        self, images: np.ndarray | LazyRows, labels: np.ndarray, batch_size: int
-    ) -> None:
-        """Take checked arrays."""
-        self.images = images
-        self.labels: np.ndarray | None = labels
-        self._batch_size = batch_size
-        self.n_batches: int | None = -(-len(images) // batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield images, (batch, height, width, 3), and int32 labels, (batch,)."""
-        start = 0
-        for images in in_batches(self.images, self._batch_size):
-            yield images, self.labels[start : start + len(images)]
-            start += len(images)
-
-
-class DatasetBatches:
-    """Batches of a dataset; iterate over it as often as needed.
-
-    Attributes:
-        n_batches: number of batches, None if the dataset does not know.
-        labels: None, since only the batches know them.
-    """
-
-    labels: np.ndarray | None = None
-
-    def __init__(
-        self, dataset: Any, image_shape: tuple[int, int, int] | None = None
-    ) -> None:
-        """Take what `sources.labelled_batches` returns."""
-        self._image_shape = image_shape
-        self._dataset = dataset
-        self.n_batches: int | None = sources.n_batches(dataset)
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield images, (batch, height, width, 3), and int32 labels, (batch,).
-
-        Raises:
-            ValueError: if the dataset is empty or a batch is refused by
-                `check_images` or `check_labels`, or if all images are of one colour.
-        """
-        check = PixelCheck(self._image_shape)
-        for element in sources.elements(self._dataset):
-            if not isinstance(element, tuple | list) or len(element) != 2:
-                raise ValueError(
-                    "The dataset must have elements (images, labels). Received: "
-                    f"{named(element)}. {sources.structure_advice(element)}"
-                )
-            images = check(_in_colour(element[0]))
-            yield images, check_labels(element[1], len(images))
-        if not check.count:
-            raise ValueError(
-                "The dataset is empty; expected batches of images and labels. "
-                "Received: no batch. Check how the dataset is made."
-            )
-        check.tell_of_blank()
-
-
-class ImageBatches:
-    """Checked batches of images alone, of a dataset or another iterable.
-
-    Attributes:
-        n_batches: number of batches, None if that is not known.
-    """
-
-    def __init__(
-        self,
-        source: Any,
-        image_shape: tuple[int, int, int],
-        *,
-        batch_size: int,
-        must_end: bool = True,
-    ) -> None:
-        """Take what `sources.image_batches` takes."""
-        self._image_shape = image_shape
-        self._source = sources.image_batches(source, batch_size, must_end=must_end)
-        self.n_batches: int | None = sources.n_batches(self._source)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield images, (batch, height, width, 3).
-
-        Raises:
-            ValueError: if there are none, or they are refused by `check_images`.
-        """
-        check = PixelCheck(self._image_shape)
-        for element in sources.elements(self._source):
-            images = element[0] if isinstance(element, tuple) else element
-            yield check(_in_colour(images))
-        if not check.count:
-            raise ValueError(
-                "There are no images; expected one batch at least. Received: "
-                f"{named(self._source)} that gives none. Check how it is made."
-            )
-        check.tell_of_blank(refuse=False)
-
-
-def images_or_batches(
-    x: Any,
-    *,
-    image_shape: tuple[int, int, int],
-    batch_size: int = 32,
-    must_end: bool = True,
-) -> np.ndarray | LazyRows | ImageBatches:
-    """Return images without labels, checked, or batches that are when they are read.
-
-    Args:
-        x: images, as `check_images` takes them; or a dataset or a generator of
-            batches of them, whose labels are left aside.
-        image_shape: the (height, width, 3) expected.
-        batch_size: images in a batch, where a dataset gives single ones.
-        must_end: whether to refuse an endless dataset.
-
-    Raises:
-        ValueError: if images are refused by `check_images`, or a dataset is endless.
-    """
-    if sources.is_dataset(x) or isinstance(x, Iterator):
-        return ImageBatches(x, image_shape, batch_size=batch_size, must_end=must_end)
-    check = PixelCheck(image_shape)
-    images = check.whole(x)
-    check.tell_of_blank(refuse=False)
-    return images
 
 
 def labelled_batches(
@@ -153,7 +26,7 @@ def labelled_batches(
     *,
     batch_size: int = 128,
     image_shape: tuple[int, int, int] | None = None,
-) -> ArrayBatches | DatasetBatches:
+) -> "ArrayBatches | DatasetBatches":
     """Return an iterable of checked batches of images and labels.
 
     Args:
@@ -188,7 +61,7 @@ def labelled_batches(
             "`batch_size` must be at least 1. Received: "
             f"batch_size={batch_size!r}. Pass, for example, 128."
         )
-    if not sources.is_dataset(x):
+    if not is_dataset(x):
         check = PixelCheck(image_shape)
         images = check.whole(x)
         labels = check_labels(y, len(images))
@@ -199,7 +72,306 @@ def labelled_batches(
             "Labels are given twice: a dataset brings its own. Received: y of type "
             f"{type(y).__name__}. Leave `y` out."
         )
-    return DatasetBatches(sources.labelled_batches(x, batch_size), image_shape)
+    return DatasetBatches(x, image_shape, batch_size=batch_size)
+
+
+def images_or_batches(
+    x: Any,
+    *,
+    image_shape: tuple[int, int, int],
+    batch_size: int = 32,
+    must_end: bool = True,
+) -> "np.ndarray | LazyRows | ImageBatches":
+    """Return images without labels, checked, or batches that are when they are read.
+
+    Args:
+        x: images, as `check_images` takes them; or a dataset or a generator of
+            batches of them, whose labels are left aside.
+        image_shape: the (height, width, 3) expected.
+        batch_size: images in a batch, where a dataset gives single ones.
+        must_end: whether to refuse an endless dataset.
+
+    Raises:
+        ValueError: if images are refused by `check_images`, or a dataset is endless.
+    """
+    if is_dataset(x) or isinstance(x, Iterator):
+        return ImageBatches(x, image_shape, batch_size=batch_size, must_end=must_end)
+    check = PixelCheck(image_shape)
+    images = check.whole(x)
+    check.tell_of_blank(refuse=False)
+    return images
+
+
+def subsample_minority(
+    images: Any,
+    labels: Any,
+    *,
+    minority_count: int | None = None,
+    ratio: float | None = None,
+    seed: int = 0,
+) -> tuple[np.ndarray | LazyRows, np.ndarray]:
+    """Drop minority images until as few are left as wanted.
+
+    With one seed, the images kept for a smaller count are among those kept for a
+    larger one. With neither `minority_count` nor `ratio`, all are kept.
+
+    Args:
+        images: array of shape (n, ...), or `ImageFiles`, which stay unread.
+        labels: 0 (majority) or 1 (minority), of shape (n,) or (n, 1).
+        minority_count: number of minority images to keep.
+        ratio: majority images per minority image to keep, in place of a count.
+        seed: decides which minority images are kept.
+
+    Returns:
+        The images left and their labels, int32 (m,), in their order.
+
+    Raises:
+        ValueError: if both ways to say how many are used, if there are fewer minority
+            images than asked for, if a class is missing, or for images and labels that
+            `check_images` and `check_labels` refuse.
+
+    >>> images, labels = np.zeros((100, 8, 8, 3), np.uint8), np.repeat([0, 1], 50)
+    >>> images, labels = subsample_minority(images, labels, ratio=10)
+    >>> np.bincount(labels)
+    array([50,  5])
+    """
+    rules = SplitRules(minority_count=minority_count, ratio=ratio, seed=seed)
+    if not isinstance(images, LazyRows):
+        images = as_array(images)
+        # Other arrays may be features, or wait for a third channel.
+        if images.ndim == 4 and images.shape[-1] == 3:
+            images = check_images(images)
+    labels = check_labels(labels, len(images))
+    check_both_classes(labels)
+    if not rules.reduces_minority:
+        return images, labels
+    minority = np.flatnonzero(labels == MINORITY)
+    majority = np.flatnonzero(labels == MAJORITY)
+    kept, _ = rules.reduce(minority, len(majority))
+    rows = np.sort(np.concatenate([majority, kept]))
+    lazy = isinstance(images, LazyRows)
+    return images.select(rows) if lazy else images[rows], labels[rows]
+
+
+def is_dataset(x: Any) -> bool:
+    """Whether images and labels come from it together, batch by batch.
+
+    So they do from a `tf.data.Dataset`, a `keras.utils.PyDataset` and a `DataLoader`
+    of PyTorch.
+    """
+    if isinstance(x, list | tuple) or hasattr(x, "__array__"):
+        return False
+
+    import tensorflow as tf  # slow to import, and not needed for arrays
+    from keras.utils import PyDataset
+
+    is_loader = hasattr(x, "dataset") and hasattr(x, "__len__")
+    return isinstance(x, tf.data.Dataset | PyDataset) or is_loader
+
+
+class ArrayBatches:
+    """Batches of checked arrays; iterate over it as often as needed.
+
+    Attributes:
+        n_batches: number of batches, the last one may be smaller.
+        images: all images, (n, height, width, 3), an array or lazy.
+        labels: all labels, int32 (n,).
+    """
+
+    def __init__(
+        self, images: np.ndarray | LazyRows, labels: np.ndarray, batch_size: int
+    ) -> None:
+        self.images = images
+        self.labels: np.ndarray | None = labels
+        self._batch_size = batch_size
+        self.n_batches: int | None = -(-len(images) // batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield images, (batch, height, width, 3), and int32 labels, (batch,)."""
+        size = self._batch_size
+        yield from zip(
+            in_batches(self.images, size), in_batches(self.labels, size), strict=True
+        )
+
+
+class DatasetBatches:
+    """Checked batches of a dataset; iterate over it as often as needed.
+
+    Args:
+        dataset: of (images, labels), as `labelled_batches` takes it.
+        image_shape: the (height, width, 3) expected; None accepts any.
+        batch_size: images in a batch where the dataset gives single ones.
+        must_end: whether to refuse what is known to have no end.
+
+    Attributes:
+        n_batches: number of batches, None if the dataset does not know.
+        labels: None, since only the batches know them.
+
+    Raises:
+        ValueError: if the dataset is endless or of another structure.
+    """
+
+    labels: np.ndarray | None = None
+
+    def __init__(
+        self,
+        dataset: Any,
+        image_shape: tuple[int, int, int] | None = None,
+        *,
+        batch_size: int,
+        must_end: bool = True,
+    ) -> None:
+        infinite = hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1
+        infinite = infinite or getattr(dataset, "num_batches", 0) is None
+        if must_end and infinite:
+            raise ValueError(
+                "The dataset is infinite; expected one that ends, as one epoch. "
+                "Received: a dataset of infinite cardinality. Leave out `.repeat()`, "
+                "or end it with `.take(n)`."
+            )
+        self._image_shape = image_shape
+        self._dataset = self._batched(dataset, batch_size)
+        self.n_batches: int | None = _n_batches(self._dataset)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield images, (batch, height, width, 3), and int32 labels, (batch,).
+
+        Raises:
+            ValueError: if the dataset is empty or a batch is refused by
+                `check_images` or `check_labels`, or if all images are of one colour.
+        """
+        check = PixelCheck(self._image_shape)
+        for element in _elements(self._dataset):
+            if not isinstance(element, tuple | list) or len(element) != 2:
+                raise ValueError(
+                    "The dataset must have elements (images, labels). Received: "
+                    f"{named(element)}. {_structure_advice(element)}"
+                )
+            images = check(_in_colour(element[0]))
+            yield images, check_labels(element[1], len(images))
+        if not check.count:
+            raise ValueError(
+                "The dataset is empty; expected batches of images and labels. "
+                "Received: no batch. Check how the dataset is made."
+            )
+        check.tell_of_blank()
+
+    def _batched(self, dataset: Any, batch_size: int) -> Any:
+        import tensorflow as tf
+
+        if not isinstance(dataset, tf.data.Dataset):
+            return dataset
+        spec = dataset.element_spec
+        if not (
+            isinstance(spec, tuple)
+            and len(spec) == 2
+            and all(isinstance(part, tf.TensorSpec) for part in spec)
+        ):
+            raise ValueError(
+                "The dataset must have elements (images, labels). Received: "
+                f"element_spec={spec!r}. {_structure_advice(spec)}"
+            )
+        images, labels = spec
+        rank = images.shape.rank
+        if rank not in (3, 4):
+            raise ValueError(
+                "The dataset's images must be of shape (height, width, channels) or "
+                f"(batch, height, width, channels). Received: {images!r}. Give them "
+                "that shape with `.map`."
+            )
+        if labels.shape.rank == rank - 2 and labels.shape[-1] not in (1, None):
+            raise ValueError(
+                "The dataset's labels must be 0 or 1, one for each image. Received: "
+                f'one-hot labels, {labels!r}. Load it with label_mode="int" or '
+                '"binary", or keep the minority\'s column with `.map`.'
+            )
+        if rank == 3:
+            dataset = dataset.batch(batch_size)
+        return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+class ImageBatches(DatasetBatches):
+    """Checked batches of images alone, of a dataset or another iterable.
+
+    Args:
+        as of `DatasetBatches`; labels may be there, and are left aside.
+    """
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield images, (batch, height, width, 3).
+
+        Raises:
+            ValueError: if there are none, or they are refused by `check_images`.
+        """
+        check = PixelCheck(self._image_shape)
+        for element in _elements(self._dataset):
+            images = element[0] if isinstance(element, tuple) else element
+            yield check(_in_colour(images))
+        if not check.count:
+            raise ValueError(
+                "There are no images; expected one batch at least. Received: "
+                f"{named(self._dataset)} that gives none. Check how it is made."
+            )
+        check.tell_of_blank(refuse=False)
+
+    def _batched(self, dataset: Any, batch_size: int) -> Any:
+        import tensorflow as tf
+
+        if not isinstance(dataset, tf.data.Dataset):
+            return dataset
+        first = next(iter(tf.nest.flatten(dataset.element_spec)))
+        is_single = getattr(getattr(first, "shape", None), "rank", None) == 3
+        return dataset.batch(batch_size) if is_single else dataset
+
+
+def _n_batches(dataset: Any) -> int | None:
+    """Return how many batches there are, None if that is not known."""
+    if hasattr(dataset, "cardinality"):
+        count = int(dataset.cardinality())
+        return count if count >= 0 else None
+    if hasattr(dataset, "num_batches"):
+        return dataset.num_batches
+    try:
+        return len(dataset)
+    except TypeError:
+        return None
+
+
+def _elements(dataset: Any) -> Iterator[Any]:
+    """Yield the elements of a dataset or a generator as they are."""
+    import tensorflow as tf
+    from keras.utils import PyDataset
+
+    if isinstance(dataset, PyDataset):  # it has no end of its own
+        count = dataset.num_batches
+        numbers = itertools.count() if count is None else range(count)
+        yield from (dataset[number] for number in numbers)
+        return
+    if not isinstance(dataset, tf.data.Dataset):
+        yield from dataset
+        return
+    try:
+        yield from dataset.as_numpy_iterator()
+    except tf.errors.InvalidArgumentError as error:
+        if "different shapes" not in str(error):
+            raise
+        raise ValueError(
+            "The dataset's images must all have the same shape. Received: "
+            f"{error.message}. Resize them: "
+            "dataset.map(lambda x, y: (tf.image.resize(x, (96, 96)), y))."
+        ) from error
+
+
+def _structure_advice(spec: Any) -> str:
+    """Say what to do with a dataset of another structure."""
+    if isinstance(spec, dict):
+        return "Load it with tfds.load(..., as_supervised=True)."
+    if isinstance(spec, tuple | list) and len(spec) > 2:
+        return "Leave out the sample weights: dataset.map(lambda x, y, w: (x, y))."
+    return (
+        "A dataset without labels cannot be used here: load it with labels, such as "
+        'label_mode="int".'
+    )
 
 
 def _in_colour(images: Any) -> np.ndarray:

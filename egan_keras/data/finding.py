@@ -15,15 +15,11 @@ SUFFIXES = (
     *(".gif", ".webp", ".tif", ".tiff"),
 )
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
-
 HIDDEN = "hidden"
-OTHER_SUFFIX = "other suffix"
-BROKEN_LINK = "broken link"
-CIRCLE = "link in a circle"
-TWICE = "reached twice"
-IRREGULAR = "not a regular file"
-CLOSED = "folder that cannot be opened"
 
+_BROKEN_LINK = "broken link"
+_TWICE = "reached twice"
+_IRREGULAR = "not a regular file"
 _SHOWN_SUFFIX = re.compile(r"\.\w{1,12}", re.ASCII)
 _SHOWN_REASONS = 10
 
@@ -36,11 +32,9 @@ class FoundImages(list[Path]):
             was not searched counts as one.
     """
 
-    def __init__(
-        self, paths: Iterable[Path] = (), passed_over: Mapping[str, int] | None = None
-    ) -> None:
+    def __init__(self, paths: Iterable[Path], passed_over: Counter[str]) -> None:
         super().__init__(paths)
-        self.passed_over = Counter(passed_over or {})
+        self.passed_over = passed_over
 
 
 def find_images(
@@ -121,7 +115,7 @@ class ImageSearch:
                 "one of these."
             )
         if self._was_found(str(path)):
-            self.passed_over[TWICE] += 1
+            self.passed_over[_TWICE] += 1
             return []
         return [path]
 
@@ -138,7 +132,7 @@ class ImageSearch:
             links.sort(reverse=True)
             self._follow(links.pop(), found, folders)
         passed_over = self.passed_over - before
-        if not found and not passed_over[TWICE]:
+        if not found and not passed_over[_TWICE]:
             raise FileNotFoundError(
                 f"The folder holds no images; expected files with the suffixes "
                 f"{' '.join(SUFFIXES)} in it or below it. Received: "
@@ -155,13 +149,13 @@ class ImageSearch:
         try:
             state = os.stat(folder)
             if (state.st_dev, state.st_ino) in self._searched:
-                self.passed_over[TWICE] += 1
+                self.passed_over[_TWICE] += 1
                 return
             self._searched.add((state.st_dev, state.st_ino))
             with os.scandir(folder) as listed:
                 entries = list(listed)
         except OSError:
-            self.passed_over[CLOSED] += 1
+            self.passed_over["folder that cannot be opened"] += 1
             return
         place = os.path.realpath(folder) if self._targets else ""
         for entry in entries:
@@ -172,11 +166,11 @@ class ImageSearch:
             elif entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
             elif not entry.is_file(follow_symlinks=False):
-                self.passed_over[IRREGULAR] += 1
+                self.passed_over[_IRREGULAR] += 1
             elif not _is_image(entry.name):
                 self.passed_over[_suffix_reason(entry.name)] += 1
             elif place and os.path.join(place, entry.name) in self._targets:
-                self.passed_over[TWICE] += 1
+                self.passed_over[_TWICE] += 1
             else:
                 found.append(entry.path)
 
@@ -185,22 +179,21 @@ class ImageSearch:
         try:
             mode = os.stat(link).st_mode
         except OSError:
-            self.passed_over[BROKEN_LINK] += 1
+            self.passed_over[_BROKEN_LINK] += 1
             return
         if stat.S_ISDIR(mode):
             target = os.path.join(os.path.realpath(link), "")
-            if os.path.join(os.path.realpath(os.path.dirname(link)), "").startswith(
-                target
-            ):
-                self.passed_over[CIRCLE] += 1
+            place = os.path.join(os.path.realpath(os.path.dirname(link)), "")
+            if place.startswith(target):
+                self.passed_over["link in a circle"] += 1
             else:
                 folders.append(link)
         elif not stat.S_ISREG(mode):
-            self.passed_over[IRREGULAR] += 1
+            self.passed_over[_IRREGULAR] += 1
         elif not _is_image(link):
             self.passed_over[_suffix_reason(link)] += 1
         elif self._was_found(link):
-            self.passed_over[TWICE] += 1
+            self.passed_over[_TWICE] += 1
         else:
             found.append(link)
 
@@ -223,15 +216,13 @@ def _is_image(name: str) -> bool:
 def _suffix_reason(name: str) -> str:
     suffix = os.path.splitext(name)[1].lower()
     # Of odd ones there could be as many as files.
-    if not _SHOWN_SUFFIX.fullmatch(suffix):
-        return OTHER_SUFFIX
-    return f"{OTHER_SUFFIX} {suffix}"
+    return f"other suffix {suffix if _SHOWN_SUFFIX.fullmatch(suffix) else ''}".strip()
 
 
 def _what_to_do(passed_over: Mapping[str, int]) -> str:
     """Say what to do with a folder without images."""
     if any(reason.endswith(ARCHIVES) for reason in passed_over):
         return "Unpack the archives in it."
-    if BROKEN_LINK in passed_over:
+    if _BROKEN_LINK in passed_over:
         return "Mend the links, put images there, or name another folder."
     return "Put images there or name another folder."

@@ -1,18 +1,24 @@
 """Labelled images from a folder with one folder for each class."""
 
+import contextlib
+import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
 from egan_keras.data.decoding import check_gray_range
-from egan_keras.data.duplicates import Duplicates
-from egan_keras.data.images import ImageSize, can_decode, check_image_size
-from egan_keras.data.labelled import Splits, read_splits
-from egan_keras.data.layouts import Listing, list_images
-from egan_keras.data.roles import ClassRoles
-from egan_keras.data.splits import SplitRules
+from egan_keras.data.finding import ARCHIVES, HIDDEN, FoundImages, find_images
+from egan_keras.data.images import ImageSize, Splits, check_image_size, load_listing
+from egan_keras.data.splits import ClassRoles, Listing, SplitRules
+
+# As data sets call them, in any case.
+_PARTS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val"),
+    "test": ("test", "testing"),
+}
+_FOLDERS_LOOKED_INTO = 50
 
 
 def load_folder(
@@ -106,21 +112,16 @@ def load_folder(
     gray_range = check_gray_range(gray_range)
     listing = list_images(root, roles)
     listing.warn(roles)
-    equal = Duplicates(listing, roles, duplicates)
-
-    def is_usable(path: Path) -> bool:
-        return not skip_unreadable or can_decode(path, gray_range)
-
-    division = equal.divide(rules, is_usable=is_usable)
-    splits = read_splits(
-        division,
+    return load_listing(
+        listing,
         roles,
+        rules,
         image_size=image_size,
         gray_range=gray_range,
         skip_unreadable=skip_unreadable,
         lazy=lazy,
+        duplicates=duplicates,
     )
-    return _count_passed_over(equal.counted(splits, division), listing)
 
 
 def check_folder(
@@ -140,21 +141,249 @@ def check_folder(
     list_images(root, ClassRoles.from_names(majority, minority))
 
 
-def _count_passed_over(splits: Splits, listing: Listing) -> Splits:
-    """Add to the splits what was passed over where their images lie."""
-    counts = {
-        name: dict(sum((each.passed_over for each in part.values()), Counter()))
-        for name, part in (
-            ("validation", listing.validation),
-            ("test", listing.test),
+def list_images(root: str | PathLike[str], roles: ClassRoles) -> Listing:
+    """List the image files of each class, without opening one.
+
+    Args:
+        root: as for `load_folder`.
+        roles: the classes.
+
+    Raises:
+        FileNotFoundError: if a folder is missing or empty.
+        ValueError: for an unknown class, or one whose folder's name differs from
+            another's in upper and lower case alone.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise FileNotFoundError(
+            "There is no such folder; expected a folder with one folder of images "
+            f"for each class. Received: root={str(root)!r}. "
+            f"{'Unpack it.' if root.suffix.lower() in ARCHIVES else 'Check the path.'}"
         )
-        if part is not None
-    }
-    pool = (images.passed_over for images in listing.pool.values())
-    counts["train"] = dict(sum(pool, listing.passed_over))
-    return splits._replace(
-        **{
-            name: replace(getattr(splits, name), passed_over=count)
-            for name, count in counts.items()
-        }
+    with os.scandir(root):
+        pass  # one that must not be read says so
+    parts = _find_parts(root)
+    beside: Counter[str] = Counter()
+    if "train" not in parts:
+        _check_flat(root, parts, roles)
+        pool = _find_classes(root, roles.names, roles, beside)
+        return Listing(pool, None, None, beside)
+    _check_parts(root, parts, roles)
+    _count_beside(root, [path.name for path in parts.values()], beside)
+    found = {}
+    for part, folder in parts.items():
+        there = _subfolders(folder)
+        names = [name for name in roles.names if name in there]
+        found[part] = _find_classes(folder, names, roles, beside)
+    return Listing(found["train"], found.get("validation"), found["test"], beside)
+
+
+def list_every_image(
+    root: str | PathLike[str], names: Iterable[str]
+) -> dict[str, FoundImages]:
+    """List all images of classes, in whichever part of a folder they lie.
+
+    Args:
+        root: a folder of class folders, or of `train`, `test` and the like with class
+            folders in them, or of both.
+        names: the classes. The folders of some may be missing.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or no image in it.
+    """
+    root, names = Path(root), list(names)
+    parts = {each for known in _PARTS.values() for each in known} - set(names)
+    places = [root, *(root / n for n in _subfolders(root) if n.lower() in parts)]
+    found: dict[str, FoundImages] = {}
+    for name in names:
+        folders = [place / name for place in places if (place / name).is_dir()]
+        with contextlib.suppress(FileNotFoundError):
+            found[name] = find_images(folders)
+    if not any(found.values()):
+        raise FileNotFoundError(
+            "There is no image of any of the classes; expected folders called "
+            f"{', '.join(names)}, there or in {', '.join(map(repr, _PARTS))}. "
+            f"Received: {str(root)!r}, with the folders "
+            f"{', '.join(sorted(_subfolders(root))) or '(none)'}. Check the path."
+        )
+    return found
+
+
+def _find_parts(root: Path) -> dict[str, Path]:
+    """Return the folders of training, validation and test classes that there are."""
+    parts = {}
+    for part, names in _PARTS.items():
+        # One without folders in it is a class of that name.
+        found = [
+            root / name
+            for name in _subfolders(root)
+            if name.lower() in names and _subfolders(root / name)
+        ]
+        if len(found) > 1:
+            raise ValueError(
+                f"There are several folders of {part} images; expected one. Received: "
+                f"{', '.join(repr(path.name) for path in found)} in {str(root)!r}. "
+                "Merge them, or move all but one away."
+            )
+        if found:
+            parts[part] = found[0]
+    return parts
+
+
+def _check_flat(root: Path, parts: Mapping[str, Path], roles: ClassRoles) -> None:
+    """Refuse a folder without `train` that does not hold all class folders itself."""
+    for folder in parts.values():
+        is_class = folder.name in roles.names
+        if not is_class and not set(roles.names).isdisjoint(_subfolders(folder)):
+            raise FileNotFoundError(
+                f"The folder has a {folder.name!r} but no 'train' folder; expected "
+                "both, or the class folders themselves. Received: "
+                f"root={str(root)!r}. Move the class folders to train on into "
+                f"{str(root / 'train')!r}."
+            )
+    available = _subfolders(root)
+    if not available:
+        raise FileNotFoundError(
+            "The folder is empty; expected one folder of images for each class. "
+            f"Received: root={str(root)!r}, which holds no folders. "
+            f"{_where_else(root, roles.names) or 'Check the path.'}"
+        )
+    _check_known(root, roles, available)
+
+
+def _check_parts(root: Path, parts: Mapping[str, Path], roles: ClassRoles) -> None:
+    """Refuse a folder with `train` without `test`, or with other classes in them.
+
+    All of the minority may be below `test` alone, as in MVTec's sets.
+    """
+    train, validation = parts["train"], parts.get("validation")
+    if "test" not in parts:
+        advice = f"Add {str(root / 'test')!r}"
+        if validation:
+            advice = (
+                f"Rename {validation.name!r} to 'test' to test on it and have "
+                "validation held out of training"
+            )
+        raise FileNotFoundError(
+            f"The folder has a `{train.name}` but no `test` folder; expected both, or "
+            f"the class folders themselves. Received: root={str(root)!r}. {advice}, or "
+            f"pass {str(train)!r} to have a test split made of it."
+        )
+    test = parts["test"]
+    trained, tested = set(_subfolders(train)), set(_subfolders(test))
+    _check_known(root, roles, trained | tested)
+    instead = ""
+    if trained.issuperset(roles.names):
+        instead = f", or pass {str(train)!r} to have a test split made of it"
+    for name in roles.names:
+        if name not in tested:
+            _refuse_alone(name, train, test, roles, instead)
+    untrained = [name for name in roles.names if name not in trained]
+    if untrained and untrained != list(roles.minority):
+        _refuse_alone(untrained[0], test, train, roles, ", or leave it out")
+    if validation:
+        roles.check_known(
+            _subfolders(validation),
+            f"folder {str(validation)!r}",
+            "Put majority images there to validate with, or move the folder away to "
+            "have them held out of training.",
+            names=roles.majority,
+        )
+
+
+def _refuse_alone(
+    name: str, holding: Path, lacking: Path, roles: ClassRoles, instead: str
+) -> None:
+    """Refuse a class that is in one of two folders alone."""
+    roles.check_known(
+        _subfolders(lacking),
+        f"folder {str(lacking)!r}",
+        f"{name!r} is below {str(holding)!r} alone: put some of its images into "
+        f"{str(lacking / name)!r}{instead}.",
     )
+
+
+def _check_known(root: Path, roles: ClassRoles, available: Iterable[str]) -> None:
+    """Refuse classes that a folder does not hold, and say where they may be."""
+    missing = [name for name in roles.names if name not in available]
+    if not missing:
+        return
+    path = root / missing[0]
+    archives = [path.with_name(path.name + suffix) for suffix in ARCHIVES]
+    packed = [archive for archive in archives if archive.is_file()]
+    if path.is_symlink():
+        advice = f"{str(path)!r} is a link to no folder: mend it."
+    elif path.exists():
+        advice = f"{str(path)!r} is a file: expected a folder of images."
+    else:
+        advice = f"Unpack {str(packed[0])!r}." if packed else _where_else(root, missing)
+    roles.check_known(available, f"folder {str(root)!r}", advice)
+
+
+def _where_else(folder: Path, missing: Sequence[str]) -> str | None:
+    """Say where classes lie that are not in a folder but a step below or above."""
+    wanted = set(missing)
+    for inner in sorted(_subfolders(folder))[:_FOLDERS_LOOKED_INTO]:
+        below = folder / inner
+        if wanted <= _classes_below(below):
+            return f"They are one folder further down: pass {str(below)!r}."
+        is_part = inner.lower() in _PARTS["train"] + _PARTS["test"]
+        if is_part and not _subfolders(below):
+            return (
+                f"Put the images of {str(below)!r} into folders of their classes, such "
+                f"as {str(below / missing[0])!r}."
+            )
+    # Of ROOT and ROOT/train, ROOT.
+    for parent in reversed(folder.resolve().parents[:2]):
+        if wanted <= _classes_below(parent):
+            return f"They are further up: pass {str(parent)!r}."
+    return None
+
+
+def _classes_below(folder: Path) -> set[str]:
+    """Return the names of the classes of a folder with or without `train`."""
+    names = set(_subfolders(folder))
+    for name in names & {"train", "test"}:
+        names |= set(_subfolders(folder / name))
+    return names
+
+
+def _find_classes(
+    folder: Path, names: Sequence[str], roles: ClassRoles, beside: Counter[str]
+) -> dict[str, FoundImages]:
+    """Return the image files of classes, and count what is beside their folders."""
+    for name in names:
+        for other in _subfolders(folder):
+            if other not in roles.names and other.casefold() == name.casefold():
+                raise ValueError(
+                    "Folders of classes differ in upper and lower case alone, so that "
+                    f"one may be meant by both. Received: {name!r} and {other!r} in "
+                    f"{str(folder)!r}. Merge them, rename one, or name both as one "
+                    f"role: {name},{other}."
+                )
+    _count_beside(folder, names, beside)
+    return {name: find_images(folder / name) for name in names}
+
+
+def _count_beside(folder: Path, known: Sequence[str], beside: Counter[str]) -> None:
+    """Count what is in a folder beside the folders that are known."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                beside[HIDDEN] += 1
+            elif entry.name not in known:
+                what = ("file beside the class folders", "folder of no class named")
+                beside[what[entry.is_dir()]] += 1
+
+
+def _subfolders(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder, without hidden ones."""
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and entry.is_dir()
+            ]
+    except OSError:
+        return []

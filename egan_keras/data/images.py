@@ -1,27 +1,32 @@
-"""Image files to arrays: checking all headers, decoding in parallel."""
+"""Image files to arrays, labelled and split; or to rows that are decoded when read."""
 
 import operator
+import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from egan_keras.data.contents import Duplicates, content_hashes
 from egan_keras.data.decoding import (
     Decoded,
-    EncodedImage,
     GrayRange,
+    Source,
     UnreadableError,
+    check_depths,
     check_gray_range,
     decode,
+    deep_among,
     read_header,
 )
-from egan_keras.data.depths import check_depths
+from egan_keras.data.lazy import LazyRows
+from egan_keras.data.splits import MAJORITY, MINORITY, ClassRoles, Listing, SplitRules
 from egan_keras.text import first_few
 
 DEFAULT_SIZE = (224, 224)
@@ -29,22 +34,7 @@ DEFAULT_SIZE = (224, 224)
 _CHUNK = 32
 _SECONDS_BEFORE_PROGRESS = 2.0
 
-Source = Path | EncodedImage
 ImageSize = int | tuple[int, int]
-Answer = TypeVar("Answer")
-
-
-@dataclass
-class Oddities:
-    """Images that are used, though something is odd about them.
-
-    Attributes:
-        constant: those whose pixels are all of one colour.
-        clipped: those with values outside the range of grays.
-    """
-
-    constant: list[Source] = field(default_factory=list)
-    clipped: list[Source] = field(default_factory=list)
 
 
 class Headers(NamedTuple):
@@ -63,6 +53,166 @@ class Headers(NamedTuple):
     deep: list[Source]
 
 
+@dataclass
+class Oddities:
+    """Images that are used, though something is odd about them.
+
+    Attributes:
+        constant: those whose pixels are all of one colour.
+        clipped: those with values outside the range of grays.
+    """
+
+    constant: list[Source] = field(default_factory=list)
+    clipped: list[Source] = field(default_factory=list)
+
+
+class ImageFiles(LazyRows):
+    """Images in files, uint8 (n, height, width, 3), decoded when they are read.
+
+    It stands where an array of images may stand, in `fit`, `calibrate`, `evaluate` and
+    `predict` too, and keeps no image. How images become RGB pixels of one size is
+    told in `read_images`.
+
+    Args:
+        paths: the image files.
+        image_size: the height and width, as one int or (height, width), to which
+            every image is stretched.
+        gray_range: as for `read_images`.
+
+    Raises:
+        ValueError: if `image_size` is not one or two positive ints, or `paths` are no
+            paths; on reading, for the files that `read_images` refuses.
+
+    >>> images = ImageFiles(["a.png", "b.png"], 96)
+    >>> images.shape
+    (2, 96, 96, 3)
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | PathLike[str]],
+        image_size: ImageSize,
+        gray_range: Sequence[float] | None = None,
+        *,
+        _depths_are_checked: bool = False,
+    ) -> None:
+        size = check_image_size(image_size)
+        is_one = isinstance(paths, str | PathLike | bytes | None)
+        several = [paths] if is_one or not isinstance(paths, Iterable) else list(paths)
+        wrong = [path for path in several if not isinstance(path, str | PathLike)]
+        if is_one or wrong:
+            raise ValueError(
+                "The images must be a list of paths of files. Received: "
+                f"paths={(wrong or [paths])[0]!r}. Pass [path] for one file, the "
+                "column of a table, or ek.data.find_images(folder) for all files "
+                "below a folder."
+            )
+        if size is None:
+            raise ValueError(
+                "Files that are not opened yet have no size of their own; expected "
+                "`image_size`. Received: image_size=None. Pass, for example, 96."
+            )
+        # A str takes a third of the memory of a Path.
+        self._paths = [os.fspath(path) for path in several]
+        self._size = size
+        self._gray_range = check_gray_range(gray_range)
+        self._depths_are_checked = _depths_are_checked
+        self.shape = (len(self._paths), *size, 3)
+        self.dtype = np.dtype(np.uint8)
+
+    def select(self, rows: np.ndarray) -> "ImageFiles":
+        """Return some of the images, unread."""
+        return ImageFiles(
+            [self._paths[row] for row in rows],
+            self._size,
+            self._gray_range,
+            _depths_are_checked=self._depths_are_checked,
+        )
+
+    def check(self) -> None:
+        """Decode every image once, keeping none.
+
+        Raises:
+            ValueError: if a file cannot be read.
+        """
+        for _ in self.batches(_CHUNK):
+            pass
+
+    def identity(self) -> Iterator[bytes]:
+        """Yield a hash of each file's contents; its name and place do not count."""
+        yield repr((self.shape, self._gray_range)).encode()
+        for mark in content_hashes(self._paths):
+            yield str(mark).encode()
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        if not self._depths_are_checked:
+            check_depths({"": deep_among(self._paths)}, self._gray_range)
+            self._depths_are_checked = True
+        paths = [Path(self._paths[row]) for row in rows]
+        return decode_batch(paths, self._size, self._gray_range)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images and their labels.
+
+    Attributes:
+        images: RGB pixels 0..255, uint8 (n, height, width, 3): an array, or
+            `ImageFiles` that are decoded when they are read.
+        labels: 0 = majority, 1 = minority, int32 (n,).
+        paths: the file of each image; empty where images do not come from files.
+        class_names: the source class of each image; may be empty.
+        skipped: the files left out because they cannot be read, or are of one colour.
+        passed_over: number of other files and folders where the images come from, by
+            reason, such as hidden or of another suffix. Those of a folder that was
+            split stand in the training images'.
+        duplicates: the files among these that equal an earlier one.
+        dropped_duplicates: the files left out because they equal another one.
+    """
+
+    images: np.ndarray | LazyRows
+    labels: np.ndarray
+    paths: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    duplicates: tuple[str, ...] = ()
+    dropped_duplicates: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that everything told about each image has the same length."""
+        for name in ("labels", "paths", "class_names"):
+            length = len(getattr(self, name))
+            if length != len(self.images) and (length or name == "labels"):
+                raise ValueError(
+                    f"`{name}` must hold one entry for each of the "
+                    f"{len(self.images)} images. Received: len({name})={length}. "
+                    "Pass as many as there are images."
+                )
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    @property
+    def majority_count(self) -> int:
+        """Number of majority images."""
+        return int(np.count_nonzero(self.labels == MAJORITY))
+
+    @property
+    def minority_count(self) -> int:
+        """Number of minority images."""
+        return int(np.count_nonzero(self.labels == MINORITY))
+
+
+class Splits(NamedTuple):
+    """Images to train on, to choose and calibrate with, and to judge by."""
+
+    train: LabelledImages
+    validation: LabelledImages
+    test: LabelledImages
+
+
 def read_images(
     paths: Sequence[str | PathLike[str]],
     *,
@@ -73,8 +223,8 @@ def read_images(
     """Read image files as RGB pixels of one size.
 
     How images of other kinds (grayscale, transparent, 16-bit, turned by EXIF) become
-    RGB is told in `egan_keras.data.decoding.decode_image`. All headers are checked
-    before the first image is decoded.
+    RGB is told in `egan_keras.data.decoding.decode`. All headers are checked before
+    the first image is decoded.
 
     An image whose pixels are all of one colour counts as one that cannot be read.
 
@@ -113,8 +263,12 @@ def read_images(
         sources, image_size=image_size, skip_unreadable=skip_unreadable
     )
     check_depths({"": headers.deep}, gray_range)
-    images, kept, damaged = decode_images(
-        headers.readable, headers.size, gray_range, skip_unreadable=skip_unreadable
+    images, kept, damaged = decode_batch(
+        headers.readable,
+        headers.size,
+        gray_range,
+        skip_unreadable=skip_unreadable,
+        in_threads=True,
     )
     if not kept:
         raise ValueError(
@@ -122,6 +276,84 @@ def read_images(
             f"paths[0]={str(sources[0])!r}. Check the files."
         )
     return images, kept, headers.unreadable + damaged
+
+
+def load_listing(
+    listing: Listing,
+    roles: ClassRoles,
+    rules: SplitRules,
+    *,
+    image_size: ImageSize | None,
+    gray_range: GrayRange | None = None,
+    skip_unreadable: bool = False,
+    lazy: bool = False,
+    duplicates: str | None = None,
+) -> Splits:
+    """Split the images of a listing and decode them; with `lazy`, when they are read.
+
+    Raises:
+        ValueError: as `load_folder` does for images, copies and their numbers.
+    """
+    equal = Duplicates(listing, roles, duplicates)
+
+    def is_usable(source: Source) -> bool:
+        return not skip_unreadable or bool(decodable([source], gray_range)[0])
+
+    *divided, unusable = equal.divide(rules, is_usable=is_usable)
+    headers = check_headers(
+        [source for split in divided for source, _ in split],
+        image_size=image_size,
+        skip_unreadable=skip_unreadable,
+        # Test images have no say in the size that others are trained at.
+        without_say=[source for source, _ in divided[2]],
+    )
+    deep, later = set(headers.deep), set(equal.later)
+    # Each class and purpose on its own: a few would hide among many of another kind.
+    groups: dict[str, list[Source]] = {}
+    for split, purpose in zip(divided, ("training", "training", "test"), strict=True):
+        for source, name in split:
+            if source in deep:
+                groups.setdefault(f"{purpose} class {name!r}", []).append(source)
+    check_depths(groups, gray_range)
+    readable, size = set(headers.readable), headers.size
+    splits = []
+    for part, split in enumerate(divided):
+        class_of = dict(split)
+        kept, damaged = [source for source in class_of if source in readable], []
+        if not lazy:
+            images, kept, damaged = decode_batch(
+                kept, size, gray_range, skip_unreadable=skip_unreadable, in_threads=True
+            )
+        else:
+            if skip_unreadable:
+                kept, damaged = decodable(kept, gray_range)
+            images = ImageFiles(kept, size, gray_range, _depths_are_checked=True)
+        damaged = [x for x in class_of if x not in readable] + damaged
+        names = [class_of[source] for source in kept]
+        told = {
+            "paths": [source for source in kept if isinstance(source, Path)],
+            "class_names": names,
+            "skipped": damaged + (unusable if part == 0 else []),
+            "duplicates": [source for source in class_of if source in later],
+            "dropped_duplicates": [i.source for i in equal.dropped if i.part == part],
+        }
+        splits.append(
+            LabelledImages(
+                images,
+                np.array([roles.label(name) for name in names], np.int32),
+                passed_over=dict(listing.passed_over_in(Listing._fields[part])),
+                **{name: tuple(map(str, each)) for name, each in told.items()},
+            )
+        )
+    train = splits[0]
+    if not (train.majority_count and train.minority_count):
+        raise ValueError(
+            "No training image of one class can be read; expected images of both. "
+            f"Received: {train.majority_count} majority and {train.minority_count} "
+            f"minority images, skipped {', '.join(train.skipped[:5])}. Repair these "
+            "files."
+        )
+    return Splits(*splits)
 
 
 def check_headers(
@@ -144,15 +376,11 @@ def check_headers(
             "paths=[]. Name the image files, or a folder through `find_images`."
         )
     wanted = check_image_size(image_size)
-    headers = list(_attempt_all(read_header, sources))
-    readable, unreadable = _sort_out(sources, headers, skip_unreadable)
-    found = {
-        source: header
-        for source, header in zip(sources, headers, strict=True)
-        if not isinstance(header, Exception)
-    }
-    silent = set(without_say)
-    own_sizes = {h.size for source, h in found.items() if source not in silent}
+    headers, readable, unreadable = _attempt_all(
+        lambda row: read_header(sources[row]), sources, skip_unreadable
+    )
+    found, silent = list(zip(readable, headers, strict=True)), set(without_say)
+    own_sizes = {header.size for source, header in found if source not in silent}
     if wanted is None and len(own_sizes) == 1:
         wanted = own_sizes.pop()
     elif wanted is None:
@@ -163,46 +391,8 @@ def check_headers(
             "`image_size` to choose another size.",
             stacklevel=3,
         )
-    deep = [source for source, header in found.items() if header.is_deep]
+    deep = [source for source, header in found if header.is_deep]
     return Headers(wanted, readable, unreadable, deep)
-
-
-def decode_images(
-    sources: Sequence[Source],
-    size: tuple[int, int],
-    gray_range: GrayRange | None = None,
-    *,
-    skip_unreadable: bool = False,
-) -> tuple[np.ndarray, list[Source], list[Source]]:
-    """Decode images in parallel, each stretched to `size`, (height, width).
-
-    Returns:
-        images, uint8 (n, height, width, 3) in 0..255; the n sources they come from;
-        and the sources left out.
-
-    Raises:
-        ValueError: as `read_images` does.
-    """
-    images = np.empty((len(sources), *size, 3), np.uint8)
-    outcomes: list[Exception | None] = []
-    progress, started = None, time.monotonic()
-    for outcome in _attempt_all(
-        lambda source: _decode_varied(source, size, gray_range).pixels, sources
-    ):
-        failed = isinstance(outcome, Exception)
-        if not failed:
-            images[len(outcomes)] = outcome
-        outcomes.append(outcome if failed else None)
-        if progress is None and time.monotonic() - started > _SECONDS_BEFORE_PROGRESS:
-            from keras.utils import Progbar  # not before it is needed: seconds
-
-            progress = Progbar(len(sources), unit_name="image")
-        if progress is not None:
-            progress.update(len(outcomes))
-    kept, damaged = _sort_out(sources, outcomes, skip_unreadable)
-    if damaged:
-        images = images[[outcome is None for outcome in outcomes]]
-    return images, kept, damaged
 
 
 def decode_batch(
@@ -212,32 +402,45 @@ def decode_batch(
     *,
     skip_unreadable: bool = False,
     odd: Oddities | None = None,
+    in_threads: bool = False,
 ) -> tuple[np.ndarray, list[Source], list[Source]]:
-    """Decode a few images in the calling thread; else as `decode_images`.
+    """Decode images, each stretched to `size`, (height, width).
 
     With `odd`, images of one colour are taken, too, and named in it.
+
+    Returns:
+        images, uint8 (n, height, width, 3) in 0..255; the n sources they come from;
+        and the sources left out.
+
+    Raises:
+        ValueError: as `read_images` does.
     """
-    decode_one = _decode_varied if odd is None else decode
-    outcomes = [
-        _attempt(lambda each: decode_one(each, size, gray_range), source)
-        for source in sources
-    ]
-    kept, damaged = _sort_out(sources, outcomes, skip_unreadable)
-    images = np.empty((len(kept), *size, 3), np.uint8)
-    decoded = [each for each in outcomes if not isinstance(each, Exception)]
-    for row, image in enumerate(decoded):
-        images[row] = image.pixels
-    if odd is not None:
-        for source, image in zip(kept, decoded, strict=True):
-            odd.constant += [source] * image.is_constant
-            odd.clipped += [source] * image.is_clipped
-    return images, kept, damaged
+    images = np.empty((len(sources), *size, 3), np.uint8)
+
+    def put(row: int) -> int:
+        source = sources[row]
+        decoded = _decode(source, size, gray_range, varied=odd is None)
+        if odd is not None:
+            odd.constant += [source] * decoded.is_constant
+            odd.clipped += [source] * decoded.is_clipped
+        images[row] = decoded.pixels
+        return row
+
+    rows, kept, damaged = _attempt_all(
+        put, sources, skip_unreadable, in_threads=in_threads, shows_progress=in_threads
+    )
+    return images[rows] if damaged else images, kept, damaged
 
 
-def can_decode(source: Source, gray_range: GrayRange | None = None) -> bool:
-    """Tell whether an image can be decoded and is not of one colour."""
-    outcome = _attempt(lambda each: _decode_varied(each, None, gray_range), source)
-    return not isinstance(outcome, Exception)
+def decodable(
+    sources: Sequence[Source], gray_range: GrayRange | None = None
+) -> tuple[list[Source], list[Source]]:
+    """Part sources into those that can be decoded, to several colours, and others."""
+
+    def attempt(row: int) -> None:
+        _decode(sources[row], None, gray_range)  # of which nothing is kept
+
+    return _attempt_all(attempt, sources, skip_unreadable=True)[1:]
 
 
 def check_image_size(image_size: ImageSize | None) -> tuple[int, int] | None:
@@ -264,70 +467,68 @@ def check_image_size(image_size: ImageSize | None) -> tuple[int, int] | None:
     return height, width
 
 
-def decodable(
-    sources: Sequence[Source], gray_range: GrayRange | None = None
-) -> tuple[list[Source], list[Source]]:
-    """Part the sources into those of which `can_decode` is true and the others."""
-
-    def attempt(source: Source) -> None:
-        # Of a decoded image nothing is kept.
-        _decode_varied(source, None, gray_range)
-
-    return _sort_out(
-        sources, list(_attempt_all(attempt, sources)), skip_unreadable=True
-    )
-
-
-def _decode_varied(
-    source: Source, size: tuple[int, int] | None, gray_range: GrayRange | None
+def _decode(
+    source: Source,
+    size: tuple[int, int] | None,
+    gray_range: GrayRange | None,
+    varied: bool = True,
 ) -> Decoded:
-    """Decode an image, and refuse one of a single colour."""
+    """Decode an image, and refuse one of a single colour if it is to be varied."""
     decoded = decode(source, size, gray_range)
-    if decoded.is_constant:
+    if varied and decoded.is_constant:
         colour = tuple(map(int, decoded.pixels[0, 0]))
         raise UnreadableError(f"all its pixels are of one colour, RGB {colour}")
     return decoded
 
 
-def _attempt(action: Callable[[Source], Answer], source: Source) -> Answer | Exception:
-    """Return what `action` gives for a source, or why it cannot be read."""
-    try:
-        return action(source)
-    except UnreadableError as error:
-        # Without what it came from, which holds the pixels.
-        return UnreadableError(str(error))
-
-
 def _attempt_all(
-    action: Callable[[Source], Answer], sources: Sequence[Source]
-) -> Iterable[Answer | Exception]:
-    """Yield `_attempt` of every source in order, several at a time."""
+    action: Callable[[int], Any],
+    sources: Sequence[Source],
+    skip_unreadable: bool,
+    *,
+    in_threads: bool = True,
+    shows_progress: bool = False,
+) -> tuple[list[Any], list[Source], list[Source]]:
+    """Return what an action gives for the row of each readable source, and the others.
+
+    Raises:
+        ValueError: naming the others, unless they are to be skipped.
+    """
+
+    def attempt(rows: range) -> list[Any]:
+        answers = []
+        for row in rows:
+            try:
+                answers.append(action(row))
+            except UnreadableError as error:
+                # Without what it came from, which holds the pixels.
+                answers.append(UnreadableError(str(error)))
+        return answers
+
     # In chunks, because small images take no longer than handing them to a thread.
-    chunks = [sources[i : i + _CHUNK] for i in range(0, len(sources), _CHUNK)]
+    every = range(len(sources))
+    chunks = [every[start : start + _CHUNK] for start in every[::_CHUNK]]
+    outcomes, progress, started = [], None, time.monotonic()
     with ThreadPoolExecutor() as pool:
-        for answers in pool.map(
-            lambda chunk: [_attempt(action, source) for source in chunk], chunks
-        ):
-            yield from answers
+        for answers in (pool.map if in_threads else map)(attempt, chunks):
+            outcomes += answers
+            late = time.monotonic() - started > _SECONDS_BEFORE_PROGRESS
+            if shows_progress and late:
+                if progress is None:
+                    from keras.utils import Progbar  # not before it is needed: seconds
 
-
-def _sort_out(
-    sources: Sequence[Source], outcomes: Sequence[object], skip_unreadable: bool
-) -> tuple[list[Source], list[Source]]:
-    """Part the sources into readable and not; refuse the latter unless skipped."""
-    readable, unreadable, reasons = [], [], []
-    for source, outcome in zip(sources, outcomes, strict=True):
-        if isinstance(outcome, Exception):
-            unreadable.append(source)
-            reasons.append(outcome)
-        else:
-            readable.append(source)
-    if unreadable and not skip_unreadable:
-        pairs = zip(unreadable, reasons, strict=True)
-        named = first_few([f"{source} ({reason})" for source, reason in pairs])
+                    progress = Progbar(len(sources), unit_name="image")
+                progress.update(len(outcomes))
+    failed = {
+        row: x for row, x in enumerate(outcomes) if isinstance(x, UnreadableError)
+    }
+    if failed and not skip_unreadable:
+        named = first_few([f"{sources[row]} ({why})" for row, why in failed.items()])
         raise ValueError(
-            f"{len(unreadable)} of {len(sources)} images cannot be read. Received: "
+            f"{len(failed)} of {len(sources)} images cannot be read. Received: "
             f"{named}. Repair or remove them, or leave them out with "
             "skip_unreadable=True (--skip-unreadable)."
         )
-    return readable, unreadable
+    kept = [row for row in every if row not in failed]
+    readable = [sources[row] for row in kept]
+    return [outcomes[row] for row in kept], readable, [sources[row] for row in failed]

@@ -4,16 +4,21 @@ import hashlib
 import mmap
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from egan_keras.data.ahead import work_ahead
 from egan_keras.data.contents import content_hashes
 
 _ROWS_AT_ONCE = 128
+_MOST_WORKERS = 8
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 class LazyRows:
@@ -69,7 +74,7 @@ class LazyRows:
             return self._read(rows)
         result = np.empty((len(rows), *self.shape[1:]), self.dtype)
         start = 0
-        for part in work_ahead(self._read, _parts(rows, _ROWS_AT_ONCE)):
+        for part in work_ahead(self._read, in_batches(rows, _ROWS_AT_ONCE)):
             result[start : start + len(part)] = part
             start += len(part)
         return result
@@ -79,20 +84,11 @@ class LazyRows:
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def batches(self, size: int, start: int = 0) -> Iterator[np.ndarray]:
-        """Yield the rows in their order, so many at a time, read ahead by threads.
-
-        Args:
-            size: rows in a batch; the last one may have fewer.
-            start: the first row.
-        """
-        yield from work_ahead(self._read, _parts(np.arange(start, len(self)), size))
+        """Yield the rows from `start` on, so many at a time, read ahead by threads."""
+        yield from work_ahead(self._read, in_batches(np.arange(len(self)), size, start))
 
     def select(self, rows: np.ndarray) -> "LazyRows":
-        """Return some of the rows, unread.
-
-        Args:
-            rows: their indices, int (m,).
-        """
+        """Return the rows of some indices, int (m,), unread."""
         return SelectedRows(self, rows)
 
     def identity(self) -> Iterator[bytes]:
@@ -110,12 +106,7 @@ class LazyRows:
 
 
 class SelectedRows(LazyRows):
-    """Some rows of an array or of other lazy rows.
-
-    Args:
-        parent: the array or rows.
-        rows: indices of the rows selected, int (m,).
-    """
+    """Those rows of an array or of other lazy rows whose indices are given."""
 
     def __init__(self, parent: np.ndarray | LazyRows, rows: np.ndarray) -> None:
         self._parent = parent
@@ -225,9 +216,9 @@ class FileRows(LazyRows):
                 n_bytes = self._file.readinto(wanted)
             if n_bytes != len(wanted):
                 raise OSError(
-                    "A file of rows ends too early; expected "
-                    f"{len(self)} rows of {row_bytes} bytes. Received: "
-                    f"{self._file.name!r}. Make the file anew."
+                    f"A file of rows ends too early; expected {len(self)} rows of "
+                    f"{row_bytes} bytes. Received: {self._file.name!r}. Make the file "
+                    "anew."
                 )
             first = end
         return result
@@ -293,6 +284,27 @@ def fingerprint(*identities: Iterator[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _parts(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+def work_ahead(
+    function: Callable[[Item], Answer], items: Iterable[Item]
+) -> Iterator[Answer]:
+    """Yields `function(item)` for each item in order, computed by threads.
+
+    While an answer is used, the next ones are computed: one for each thread, and as
+    many threads as the machine has cores, but at most 8. No more are in memory. An
+    error is raised at its item's turn.
+
+    >>> list(work_ahead(abs, [-1, 2, -3]))
+    [1, 2, 3]
+    """
+    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[Future] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

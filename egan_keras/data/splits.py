@@ -1,20 +1,123 @@
-"""Which image goes where: seeded splits, and the imbalance wanted."""
+"""Which class is the rare one and which image goes where: seeded splits, imbalance."""
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from difflib import get_close_matches
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from egan_keras.data.arrays import as_array
-from egan_keras.data.checks import check_images
-from egan_keras.data.labels import check_both_classes, check_labels
-from egan_keras.data.lazy import LazyRows
-from egan_keras.data.roles import MAJORITY, MINORITY, ClassRoles
+MAJORITY, MINORITY = 0, 1
+
+_LISTED_NAMES = 20
 
 Item = TypeVar("Item")
+ByClass = Mapping[str, Sequence[Item]]
+
+
+@dataclass(frozen=True)
+class ClassRoles:
+    """The source classes that make up the majority and the minority.
+
+    Attributes:
+        majority: names of the classes labelled 0.
+        minority: names of the classes labelled 1.
+    """
+
+    majority: tuple[str, ...]
+    minority: tuple[str, ...]
+
+    @classmethod
+    def from_names(
+        cls, majority: str | Sequence[str], minority: str | Sequence[str]
+    ) -> "ClassRoles":
+        """Build the roles from one class name or several for each.
+
+        Raises:
+            ValueError: if either is empty or a class occurs twice.
+        """
+        roles = cls(
+            *(
+                (names,)
+                if isinstance(names, str) or not isinstance(names, Iterable)
+                else tuple(names)
+                for names in (majority, minority)
+            )
+        )
+        for role, names in (("majority", roles.majority), ("minority", roles.minority)):
+            if not names or not all(isinstance(name, str) and name for name in names):
+                raise ValueError(
+                    f"`{role}` must be a class name or several. Received: "
+                    f"{role}={names!r}. Name at least one class."
+                )
+        repeated = sorted({name for name in roles.names if roles.names.count(name) > 1})
+        if repeated:
+            raise ValueError(
+                "A class may be named once only, as majority or as minority. "
+                f"Received: majority={roles.majority!r}, minority={roles.minority!r}. "
+                f"Leave {', '.join(repeated)} out of one of them."
+            )
+        return roles
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All class names, the majority's first."""
+        return self.majority + self.minority
+
+    def label(self, name: str) -> int:
+        """Return the label of a class: 0 = majority, 1 = minority."""
+        return MINORITY if name in self.minority else MAJORITY
+
+    def check_known(
+        self,
+        available: Iterable[str],
+        where: str,
+        advice: str | None = None,
+        *,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Refuse roles with a class that `where` does not hold.
+
+        Args:
+            available: the classes there are.
+            where: what holds them, for the message.
+            advice: what to do, in a sentence; None names the most similar class.
+            names: the classes looked for; None is all.
+
+        Raises:
+            ValueError: naming the unknown classes and those there are.
+        """
+        available = sorted(available)
+        unknown = [name for name in names or self.names if name not in available]
+        if not unknown:
+            return
+        near = _alike(unknown[0], available)
+        listed = ", ".join(available[:_LISTED_NAMES]) or "none"
+        if len(available) > _LISTED_NAMES:
+            listed += f" and {len(available) - _LISTED_NAMES} more"
+        raise ValueError(
+            f"Unknown class {', '.join(map(repr, unknown))}; {where} holds these: "
+            f"{listed}. Received: majority={self.majority!r}, "
+            f"minority={self.minority!r}. "
+            + (advice or (f"Did you mean {near}?" if near else "Name one of these."))
+        )
+
+    def warn_if_swapped(self, by_class: ByClass) -> None:
+        """Warn as `warn_if_swapped` does, with how to name the classes instead."""
+        counts = (
+            sum(len(by_class[name]) for name in names)
+            for names in (self.majority, self.minority)
+        )
+        warn_if_swapped(
+            *counts,
+            f"Pass majority={self.minority!r}, minority={self.majority!r} (--majority "
+            f"{','.join(self.minority)} --minority {','.join(self.majority)}).",
+        )
 
 
 @dataclass(frozen=True)
@@ -27,6 +130,9 @@ class SplitRules:
         seed: what is held out and kept depends on it alone.
         validation_fraction: part of each class that goes to validation, in [0, 1).
         test_fraction: part of each class that goes to test, in [0, 1).
+
+    Raises:
+        ValueError: for an imbalance given twice, or anything out of range.
     """
 
     minority_count: int | None = None
@@ -37,7 +143,26 @@ class SplitRules:
 
     def __post_init__(self) -> None:
         """Check the rules on their own, before any image is looked at."""
-        _check_imbalance(self.minority_count, self.ratio)
+        count, ratio = self.minority_count, self.ratio
+        if count is not None and ratio is not None:
+            raise ValueError(
+                "The imbalance is given twice; expected `minority_count` or `ratio`. "
+                f"Received: minority_count={count!r}, ratio={ratio!r}. Leave one out."
+            )
+        try:
+            valid = count is None or operator.index(count) > 0
+        except TypeError:
+            valid = False
+        if not valid:
+            raise ValueError(
+                "`minority_count` must be a positive int. Received: "
+                f"minority_count={count!r}. Pass at least 1."
+            )
+        if ratio is not None and not 0 < ratio < float("inf"):
+            raise ValueError(
+                "`ratio` must be a positive number of majority images per minority "
+                f"image. Received: ratio={ratio!r}. Pass 2500 for 1:2500."
+            )
         fractions = (self.validation_fraction, self.test_fraction)
         if not all(0 <= part < 1 for part in fractions) or sum(fractions) >= 1:
             raise ValueError(
@@ -52,15 +177,153 @@ class SplitRules:
         """Whether only some of the minority images are kept."""
         return self.minority_count is not None or self.ratio is not None
 
+    def reduce(
+        self,
+        minority: Sequence[Item],
+        n_majority: int,
+        is_usable: Callable[[Item], bool] = lambda item: True,
+    ) -> tuple[list[Item], list[Item]]:
+        """Keep as many usable minority items as the rules say, in their order.
 
-class Division(NamedTuple, Generic[Item]):
-    """The items of each split, each with the name of its class.
+        Returns:
+            The items kept, and those passed over as unusable.
+
+        Raises:
+            ValueError: if there are fewer than asked for.
+        """
+        wanted = self.minority_count
+        if wanted is None:
+            wanted = round(n_majority / self.ratio)
+        if wanted < 1:
+            raise ValueError(
+                "The ratio leaves no minority image; expected at most twice the "
+                f"{n_majority} majority training images. Received: "
+                f"ratio={self.ratio!r}. Pass a smaller ratio or minority_count=1."
+            )
+        kept, unusable = [], []
+        # The start of one permutation: smaller counts keep a part of larger ones.
+        for index in np.random.default_rng(self.seed).permutation(len(minority)):
+            if len(kept) == wanted:
+                break
+            (kept if is_usable(minority[index]) else unusable).append(index)
+        if len(kept) < wanted:
+            name = "minority_count" if self.ratio is None else "ratio"
+            raise ValueError(
+                f"There are fewer minority training images than asked for: {len(kept)}."
+                f" Received: {name}={getattr(self, name)!r}, which asks for {wanted}. "
+                f"Ask for at most {len(kept)} or add minority images."
+            )
+        return [minority[i] for i in sorted(kept)], [minority[i] for i in unusable]
+
+
+class Listing(NamedTuple):
+    """The images of a set by class, sorted, and where they lie.
 
     Attributes:
-        train: the items to train on.
-        validation: the items held out of training.
-        test: the items to judge by.
-        unusable: the minority items passed over for training.
+        pool: those to train on, which are to be split where the next two are None.
+            Minority classes that are in `test` alone are not in it: half of their
+            images there are to be trained on.
+        validation: those to validate with, if they lie apart; the minority may lack.
+        test: those to test on, if they lie apart.
+        passed_over: number of files and folders beside those of the classes, by
+            reason.
+    """
+
+    pool: ByClass
+    validation: ByClass | None
+    test: ByClass | None
+    passed_over: Counter[str]
+
+    @property
+    def all_passed_over(self) -> Counter[str]:
+        """Number of files and folders passed over anywhere, by reason."""
+        return sum(map(self.passed_over_in, ("pool", "validation", "test")), Counter())
+
+    def passed_over_in(self, part: str) -> Counter[str]:
+        """Number of those passed over in one part, of which `pool` has the rest."""
+        by_class = getattr(self, part) or {}
+        counts = (getattr(each, "passed_over", Counter()) for each in by_class.values())
+        return sum(counts, self.passed_over if part == "pool" else Counter())
+
+    def warn(self, roles: ClassRoles) -> None:
+        """Warn of what is unusual about the numbers of images to train on."""
+        moved = [name for name in roles.names if name not in self.pool]
+        if moved:
+            warnings.warn(
+                "There are minority images to test on, but none to train on. So half "
+                f"of the {sum(len(self.test[name]) for name in moved):,} images of "
+                f"{', '.join(map(repr, moved))} are there to train on, class by class "
+                "as the seed has it, and are not tested on.",
+                stacklevel=3,
+            )
+        roles.warn_if_swapped(self._sides(roles, 0)[0])
+
+    def divide(
+        self,
+        roles: ClassRoles,
+        rules: SplitRules,
+        is_usable: Callable[[Item], bool] = lambda item: True,
+    ) -> "Division":
+        """Divide the items of each class into training, validation and test.
+
+        What does not lie apart is held out of the pool by the rules' fractions.
+
+        Args:
+            roles: which classes are read, and as what.
+            rules: fractions, imbalance and seed. Where they reduce the minority, its
+                other training items are in no split, and neither are those to
+                validate with.
+            is_usable: asked only about minority items about to be kept, where the
+                rules reduce the minority; the next one takes an unusable one's place.
+
+        Raises:
+            ValueError: if there are fewer minority items than asked for.
+        """
+        splits = Division([], [], [], [])
+        minority = []
+        pool, test = self._sides(roles, rules.seed)
+        # One class at a time: so the majority's part does not depend on the minority,
+        # and a class of two images can be split too.
+        for name in roles.names:
+            n_items, kept = len(pool[name]), pool[name]
+            if test is None:
+                kept, held = _hold_out(kept, rules.test_fraction * n_items, rules.seed)
+            else:
+                held = test[name]
+            splits.test.extend((item, name) for item in held)
+            if rules.reduces_minority and name in roles.minority:
+                minority.extend((item, name) for item in kept)
+                continue
+            if self.validation is None:
+                wanted = rules.validation_fraction * n_items
+                kept, held = _hold_out(kept, wanted, rules.seed)
+            else:
+                held = self.validation.get(name, ())
+            splits.train.extend((item, name) for item in kept)
+            splits.validation.extend((item, name) for item in held)
+        if rules.reduces_minority:
+            kept, unusable = rules.reduce(
+                minority, len(splits.train), lambda pair: is_usable(pair[0])
+            )
+            splits.train.extend(kept)
+            splits.unusable.extend(item for item, _ in unusable)
+        return splits
+
+    def _sides(self, roles: ClassRoles, seed: int) -> tuple[ByClass, ByClass | None]:
+        """Return what to train on, and what to test on if it lies apart."""
+        pool, test = dict(self.pool), self.test
+        for name in roles.names:
+            if name not in pool:
+                half = len(test[name]) / 2
+                pool[name], held = _hold_out(test[name], half, seed)
+                test = {**test, name: held}
+        return pool, test
+
+
+class Division(NamedTuple, Generic[Item]):
+    """The items of each split with the names of their classes.
+
+    In `unusable` are the minority items passed over for training.
     """
 
     train: list[tuple[Item, str]]
@@ -69,141 +332,31 @@ class Division(NamedTuple, Generic[Item]):
     unusable: list[Item]
 
 
-def divide(
-    pool: Mapping[str, Sequence[Item]],
-    test: Mapping[str, Sequence[Item]] | None,
-    roles: ClassRoles,
-    rules: SplitRules,
-    *,
-    validation: Mapping[str, Sequence[Item]] | None = None,
-    is_usable: Callable[[Item], bool] = lambda item: True,
-) -> Division:
-    """Divide the items of each class into training, validation and test.
+def warn_if_swapped(n_majority: int, n_minority: int, advice: str) -> None:
+    """Warn if there are more images of the minority than of the majority.
+
+    Keras numbers classes by the alphabet, so that `bad` is 0 and `good` is 1; a model
+    trained on that takes the rare class for the common one.
 
     Args:
-        pool: the items of each class to divide.
-        test: the items of each class that are the test split; None holds
-            `rules.test_fraction` of each class out of `pool` instead.
-        roles: which classes are read, and as what.
-        rules: fractions, imbalance and seed. Where they reduce the minority, its
-            other training items are in no split, and neither are those to validate
-            with.
-        validation: the items of each class that are the validation split, some
-            classes may be missing; None holds `rules.validation_fraction` of each
-            class out of `pool` instead.
-        is_usable: asked only about minority items about to be kept, where the rules
-            reduce the minority; the next one takes the place of an unusable one.
+        n_majority: images labelled 0.
+        n_minority: images labelled 1.
+        advice: how to exchange the two.
 
-    Raises:
-        ValueError: if there are fewer minority items than asked for.
+    Warns:
+        UserWarning: if `n_minority` is larger.
     """
-    splits = Division([], [], [], [])
-    minority = []
-    # One class at a time: so the majority's part does not depend on the minority,
-    # and a class of two images can be split too.
-    for name in roles.names:
-        items = pool[name]
-        if test is None:
-            kept, held = hold_out(items, rules.test_fraction * len(items), rules.seed)
-        else:
-            kept, held = list(items), test[name]
-        splits.test.extend((item, name) for item in held)
-        if rules.reduces_minority and name in roles.minority:
-            minority.extend((item, name) for item in kept)
-            continue
-        if validation is None:
-            wanted = rules.validation_fraction * len(items)
-            kept, held = hold_out(kept, wanted, rules.seed)
-        else:
-            held = validation.get(name, ())
-        splits.train.extend((item, name) for item in kept)
-        splits.validation.extend((item, name) for item in held)
-    if rules.reduces_minority:
-        kept, passed_over = _reduce(
-            minority, len(splits.train), rules, lambda pair: is_usable(pair[0])
-        )
-        splits.train.extend(kept)
-        splits.unusable.extend(item for item, _ in passed_over)
-    return splits
-
-
-def subsample_minority(
-    images: Any,
-    labels: Any,
-    *,
-    minority_count: int | None = None,
-    ratio: float | None = None,
-    seed: int = 0,
-) -> tuple[np.ndarray | LazyRows, np.ndarray]:
-    """Drop minority images until as few are left as wanted.
-
-    With one seed, the images kept for a smaller count are among those kept for a
-    larger one. With neither `minority_count` nor `ratio`, all are kept.
-
-    Args:
-        images: array of shape (n, ...), or `ImageFiles`, which stay unread.
-        labels: 0 (majority) or 1 (minority), of shape (n,) or (n, 1).
-        minority_count: number of minority images to keep.
-        ratio: majority images per minority image to keep, in place of a count.
-        seed: decides which minority images are kept.
-
-    Returns:
-        The images left and their labels, int32 (m,), in their order.
-
-    Raises:
-        ValueError: if both ways to say how many are used, if there are fewer minority
-            images than asked for, if a class is missing, or for images and labels that
-            `check_images` and `check_labels` refuse.
-
-    >>> images, labels = np.zeros((100, 8, 8, 3), np.uint8), np.repeat([0, 1], 50)
-    >>> images, labels = subsample_minority(images, labels, ratio=10)
-    >>> np.bincount(labels)
-    array([50,  5])
-    """
-    rules = SplitRules(minority_count=minority_count, ratio=ratio, seed=seed)
-    if not isinstance(images, LazyRows):
-        images = as_array(images)
-        # Other arrays may be features, or wait for a third channel.
-        if images.ndim == 4 and images.shape[-1] == 3:
-            images = check_images(images)
-    labels = check_labels(labels, len(images))
-    check_both_classes(labels)
-    if not rules.reduces_minority:
-        return images, labels
-    minority = np.flatnonzero(labels == MINORITY)
-    majority = np.flatnonzero(labels == MAJORITY)
-    kept, _ = _reduce(minority, len(majority), rules, lambda index: True)
-    rows = np.sort(np.concatenate([majority, kept]))
-    if isinstance(images, LazyRows):
-        return images.select(rows), labels[rows]
-    return images[rows], labels[rows]
-
-
-def _check_imbalance(minority_count: int | None, ratio: float | None) -> None:
-    """Refuse an imbalance given twice, or not positive."""
-    if minority_count is not None and ratio is not None:
-        raise ValueError(
-            "The imbalance is given twice; expected `minority_count` or `ratio`. "
-            f"Received: minority_count={minority_count!r}, ratio={ratio!r}. Leave "
-            "one out."
-        )
-    try:
-        valid = minority_count is None or operator.index(minority_count) > 0
-    except TypeError:
-        valid = False
-    if not valid:
-        raise ValueError(
-            "`minority_count` must be a positive int. Received: "
-            f"minority_count={minority_count!r}. Pass at least 1."
-        )
-    if ratio is not None and not 0 < ratio < float("inf"):
-        raise ValueError(
-            "`ratio` must be a positive number of majority images per minority "
-            f"image. Received: ratio={ratio!r}. Pass 2500 for 1:2500."
+    if n_minority > n_majority:
+        warnings.warn(
+            "There are more minority images than majority images; expected label 1 "
+            "(minority) for the rare class. Received: "
+            f"{n_majority:,} of label 0 and {n_minority:,} of label 1. If the labels "
+            f"are swapped, every score means its opposite. {advice}",
+            stacklevel=3,
         )
 
 
-def hold_out(
+def _hold_out(
     items: Sequence[Item], wanted: float, seed: int
 ) -> tuple[list[Item], list[Item]]:
     """Part the items at random into kept and held out, each in its order.
@@ -220,47 +373,16 @@ def hold_out(
     return [items[i] for i in np.sort(kept)], [items[i] for i in np.sort(held)]
 
 
-def _reduce(
-    minority: Sequence[Item],
-    n_majority: int,
-    rules: SplitRules,
-    is_usable: Callable[[Item], bool],
-) -> tuple[list[Item], list[Item]]:
-    """Keep as many usable minority items as the rules say, in their order.
-
-    Returns:
-        The items kept, and those passed over as unusable.
-    """
-    wanted = rules.minority_count
-    if wanted is None:
-        wanted = round(n_majority / rules.ratio)
-    if wanted < 1:
-        raise ValueError(
-            "The ratio leaves no minority image; expected at most twice the "
-            f"{n_majority} majority training images. Received: ratio={rules.ratio!r}. "
-            "Pass a smaller ratio or minority_count=1."
-        )
-    kept, passed_over = [], []
-    # The start of one permutation, so that smaller counts keep a part of larger ones.
-    for index in np.random.default_rng(rules.seed).permutation(len(minority)):
-        if len(kept) == wanted:
-            break
-        usable = is_usable(minority[index])
-        (kept if usable else passed_over).append(index)
-    if len(kept) < wanted:
-        raise ValueError(
-            f"There are fewer minority training images than asked for: {len(kept)}. "
-            f"Received: {_imbalance(rules)}, which asks for {wanted}. Ask for at most "
-            f"{len(kept)} or add minority images."
-        )
-    return (
-        [minority[index] for index in sorted(kept)],
-        [minority[index] for index in passed_over],
-    )
+def _alike(name: str, available: Sequence[str]) -> str | None:
+    """Return how to write the most similar of the names, or None."""
+    for folded in (_same_text, str.casefold):
+        for other in available:
+            if folded(name) == folded(other):
+                # Names in other characters that look the same.
+                return ascii(other) if folded is _same_text else repr(other)
+    near = get_close_matches(name, available, n=1)
+    return repr(near[0]) if near else None
 
 
-def _imbalance(rules: SplitRules) -> str:
-    """Write the imbalance as the argument that was given."""
-    if rules.ratio is None:
-        return f"minority_count={rules.minority_count!r}"
-    return f"ratio={rules.ratio!r}"
+def _same_text(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

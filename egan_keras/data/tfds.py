@@ -10,12 +10,8 @@ from urllib.error import URLError
 import numpy as np
 
 from egan_keras.data.decoding import EncodedImage, check_gray_range
-from egan_keras.data.duplicates import Duplicates
-from egan_keras.data.images import ImageSize, can_decode, check_image_size
-from egan_keras.data.labelled import Splits, read_splits
-from egan_keras.data.layouts import Listing
-from egan_keras.data.roles import ClassRoles, warn_if_swapped
-from egan_keras.data.splits import SplitRules
+from egan_keras.data.images import ImageSize, Splits, check_image_size, load_listing
+from egan_keras.data.splits import ClassRoles, Listing, SplitRules
 
 
 def load_tfds(
@@ -85,25 +81,22 @@ def load_tfds(
             f"The set {builder.name!r} has no split `train`; it has "
             f"{', '.join(sorted(splits))}. Received: name={name!r}. Choose another set."
         )
-    pool = _read_records(builder, "train", image_key, label_key, roles)
-    test = None
-    if "test" in splits:
-        test = _read_records(builder, "test", image_key, label_key, roles)
-    warn_if_swapped(*roles.count(pool), roles.how_to_swap)
-
-    def is_usable(record: EncodedImage) -> bool:
-        return not skip_unreadable or can_decode(record, gray_range)
-
-    equal = Duplicates(Listing(pool, None, test, Counter()), roles, duplicates)
-    division = equal.divide(rules, is_usable=is_usable)
-    splits = read_splits(
-        division,
+    pool, test = (
+        _read_records(builder, split, image_key, label_key, roles)
+        if split in splits
+        else None
+        for split in ("train", "test")
+    )
+    roles.warn_if_swapped(pool)
+    return load_listing(
+        Listing(pool, None, test, Counter()),
         roles,
+        rules,
         image_size=image_size,
         gray_range=gray_range,
         skip_unreadable=skip_unreadable,
+        duplicates=duplicates,
     )
-    return equal.counted(splits, division)
 
 
 def _find_builder(name: Any, data_dir: str | PathLike[str] | None) -> Any:
@@ -125,12 +118,9 @@ def _find_builder(name: Any, data_dir: str | PathLike[str] | None) -> Any:
     try:
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
-        near = get_close_matches(name, tfds.list_builders())
-        hint = (
-            f"Did you mean {' or '.join(map(repr, near))}?"
-            if near
-            else ("See tfds.list_builders() for the names.")
-        )
+        hint = "See tfds.list_builders() for the names."
+        if near := get_close_matches(name, tfds.list_builders()):
+            hint = f"Did you mean {' or '.join(map(repr, near))}?"
         raise ValueError(
             "tensorflow-datasets has no such set. Received: "
             f"name={name!r}, data_dir={data_dir!r}. {hint}"
@@ -175,11 +165,8 @@ def _prepare(builder: Any) -> None:
     try:
         builder.download_and_prepare()
     except (
-        ConnectionError,
-        TimeoutError,
-        URLError,
-        requests.ConnectionError,
-        requests.Timeout,
+        *(ConnectionError, TimeoutError, URLError),
+        *(requests.ConnectionError, requests.Timeout),
     ) as error:
         raise ConnectionError(
             f"The set {builder.name!r} could not be downloaded; it needs a network "

@@ -10,10 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from egan_keras import data
-from egan_keras.data.contents import content_hashes
-from egan_keras.data.decoding import GrayRange, UnreadableError, read_header
-from egan_keras.data.depths import check_depths, deep_among
-from egan_keras.data.duplicates import Duplicates
+from egan_keras.data.contents import Duplicates, content_hashes
+from egan_keras.data.decoding import (
+    GrayRange,
+    UnreadableError,
+    check_depths,
+    deep_among,
+    read_header,
+)
 from egan_keras.data.images import DEFAULT_SIZE
 from egan_keras.data.splits import Division
 from egan_keras.experiments.grid import Task, fingerprint

@@ -14,8 +14,7 @@ import keras
 from egan_keras.backbones import Backbone
 from egan_keras.data.decoding import check_gray_range
 from egan_keras.data.images import check_image_size
-from egan_keras.data.roles import ClassRoles
-from egan_keras.data.splits import SplitRules
+from egan_keras.data.splits import ClassRoles, SplitRules
 from egan_keras.experiments.methods import Method
 from egan_keras.files import content_hash
 from egan_keras.text import printable

@@ -9,7 +9,7 @@ import numpy as np
 
 from egan_keras import data, networks
 from egan_keras.backbones import Backbone
-from egan_keras.data.roles import MAJORITY
+from egan_keras.data.splits import MAJORITY
 from egan_keras.model import EGAN
 from egan_keras.tuning.fits import judge
 from egan_keras.tuning.folds import make_folds
