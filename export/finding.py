@@ -27,9 +27,8 @@ _SHOWN_REASONS = 10
 class FoundImages(list[Path]):
     """Image files, each once.
 
-    Attributes:
-        passed_over: number of files and folders passed over, by reason; a folder that
-            was not searched counts as one.
+    `passed_over` counts the files and folders passed over, by reason; a folder that was
+    not searched counts as one.
     """
 
     def __init__(self, paths: Iterable[Path], passed_over: Counter[str]) -> None:
@@ -48,13 +47,9 @@ def find_images(
     starting with a dot), broken links, links that lead back up, what is no regular
     file, folders that cannot be opened, and what was reached before on another way.
 
-    Args:
-        paths: a file or folder, or several.
-
     Raises:
         FileNotFoundError: if a path does not exist or a folder holds no image.
-        ValueError: if a file named itself has another suffix, or is not a regular
-            file.
+        ValueError: if a file named itself has another suffix, or is not regular.
     """
     if isinstance(paths, str | PathLike):
         paths = [paths]
@@ -76,11 +71,7 @@ def in_words(passed_over: Mapping[str, int]) -> str:
 
 
 class ImageSearch:
-    """Finds images among files and folders named one after the other, each once.
-
-    Attributes:
-        passed_over: as of `FoundImages`, of all that was named so far.
-    """
+    """Finds images among files and folders named one after the other, each once."""
 
     def __init__(self) -> None:
         self.passed_over: Counter[str] = Counter()
@@ -90,11 +81,7 @@ class ImageSearch:
         self._targets: set[str] = set()
 
     def add(self, path: str | PathLike[str]) -> list[Path]:
-        """Return the images at a path that were not found before, sorted.
-
-        Raises:
-            FileNotFoundError, ValueError: as `find_images` does.
-        """
+        """Return the images at a path that were not found before, sorted."""
         path = Path(path)
         if path.is_dir():
             return sorted(map(Path, self._below(path)))

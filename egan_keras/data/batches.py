@@ -30,12 +30,10 @@ def labelled_batches(
     """Return an iterable of checked batches of images and labels.
 
     Args:
-        x: images, as `check_images` takes them, or a finite `tf.data.Dataset` of
-            (images, labels) batches as `keras.utils.image_dataset_from_directory`
-            gives them, or of single (image, label) pairs as
-            `tfds.load(as_supervised=True)` does; single images must share one shape.
-            So may a `keras.utils.PyDataset` or a `DataLoader` give batches.
-            In a dataset, grayscale images of one channel are repeated to three.
+        x: images, as `check_images` takes them, or a finite dataset of (images,
+            labels) batches: a `tf.data.Dataset` (also of single pairs of one shape), a
+            `keras.utils.PyDataset` or a `DataLoader`. In a dataset, grayscale images
+            of one channel are repeated to three.
         y: labels of the images in `x`, as `check_labels` takes them; None with a
             dataset.
         batch_size: images in a batch, where `x` is not batched already.
@@ -43,14 +41,12 @@ def labelled_batches(
 
     Returns:
         An iterable of pairs: images, uint8 or float (batch, height, width, 3) in
-        0..255, and labels, int32 (batch,). It can be iterated over again and has
-        `n_batches`, which is None where a dataset does not know its length.
+        0..255, and labels, int32 (batch,).
 
     Raises:
-        ValueError: if images or labels are missing or refused by `check_images` or
-            `check_labels`, if a dataset is infinite or of another structure, or if
-            labels are given twice. What only a dataset's elements show is raised
-            while iterating.
+        ValueError: if images or labels are missing or refused, if a dataset is endless
+            or of another structure, or if labels are given twice. What only a
+            dataset's elements show is raised while iterating.
 
     >>> images, labels = np.arange(5 * 192).reshape(5, 8, 8, 3) % 256, [0, 0, 0, 1, 1]
     >>> [len(batch) for batch, _ in labelled_batches(images, labels, batch_size=2)]
@@ -90,9 +86,6 @@ def images_or_batches(
         image_shape: the (height, width, 3) expected.
         batch_size: images in a batch, where a dataset gives single ones.
         must_end: whether to refuse an endless dataset.
-
-    Raises:
-        ValueError: if images are refused by `check_images`, or a dataset is endless.
     """
     if is_dataset(x) or isinstance(x, Iterator):
         return ImageBatches(x, image_shape, batch_size=batch_size, must_end=must_end)
@@ -126,9 +119,8 @@ def subsample_minority(
         The images left and their labels, int32 (m,), in their order.
 
     Raises:
-        ValueError: if both ways to say how many are used, if there are fewer minority
-            images than asked for, if a class is missing, or for images and labels that
-            `check_images` and `check_labels` refuse.
+        ValueError: if there are fewer minority images than asked for, if a class is
+            missing, or for images, labels or arguments that cannot be used.
 
     >>> images, labels = np.zeros((100, 8, 8, 3), np.uint8), np.repeat([0, 1], 50)
     >>> images, labels = subsample_minority(images, labels, ratio=10)
@@ -154,11 +146,7 @@ def subsample_minority(
 
 
 def is_dataset(x: Any) -> bool:
-    """Whether images and labels come from it together, batch by batch.
-
-    So they do from a `tf.data.Dataset`, a `keras.utils.PyDataset` and a `DataLoader`
-    of PyTorch.
-    """
+    """Whether it gives batches of images with labels, as of tf.data, Keras, PyTorch."""
     if isinstance(x, list | tuple) or hasattr(x, "__array__"):
         return False
 
@@ -170,13 +158,7 @@ def is_dataset(x: Any) -> bool:
 
 
 class ArrayBatches:
-    """Batches of checked arrays; iterate over it as often as needed.
-
-    Attributes:
-        n_batches: number of batches, the last one may be smaller.
-        images: all images, (n, height, width, 3), an array or lazy.
-        labels: all labels, int32 (n,).
-    """
+    """Batches of checked `images` and `labels`, arrays; the last one may be smaller."""
 
     def __init__(
         self, images: np.ndarray | LazyRows, labels: np.ndarray, batch_size: int
@@ -197,18 +179,9 @@ class ArrayBatches:
 class DatasetBatches:
     """Checked batches of a dataset; iterate over it as often as needed.
 
-    Args:
-        dataset: of (images, labels), as `labelled_batches` takes it.
-        image_shape: the (height, width, 3) expected; None accepts any.
-        batch_size: images in a batch where the dataset gives single ones.
-        must_end: whether to refuse what is known to have no end.
-
-    Attributes:
-        n_batches: number of batches, None if the dataset does not know.
-        labels: None, since only the batches know them.
-
-    Raises:
-        ValueError: if the dataset is endless or of another structure.
+    `n_batches` is None if the dataset does not know it; `labels` are None, since only
+    the batches know them. Arguments are as of `labelled_batches`; `must_end` tells
+    whether to refuse what is known to have no end.
     """
 
     labels: np.ndarray | None = None
@@ -234,12 +207,7 @@ class DatasetBatches:
         self.n_batches: int | None = _n_batches(self._dataset)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield images, (batch, height, width, 3), and int32 labels, (batch,).
-
-        Raises:
-            ValueError: if the dataset is empty or a batch is refused by
-                `check_images` or `check_labels`, or if all images are of one colour.
-        """
+        """Yield checked images and labels; refuse none, or all images of one colour."""
         check = PixelCheck(self._image_shape)
         for element in _elements(self._dataset):
             if not isinstance(element, tuple | list) or len(element) != 2:
@@ -291,18 +259,10 @@ class DatasetBatches:
 
 
 class ImageBatches(DatasetBatches):
-    """Checked batches of images alone, of a dataset or another iterable.
-
-    Args:
-        as of `DatasetBatches`; labels may be there, and are left aside.
-    """
+    """Checked batches of images alone, of a dataset or another iterable."""
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield images, (batch, height, width, 3).
-
-        Raises:
-            ValueError: if there are none, or they are refused by `check_images`.
-        """
+        """Yield checked images, (batch, height, width, 3); refuse none."""
         check = PixelCheck(self._image_shape)
         for element in _elements(self._dataset):
             images = element[0] if isinstance(element, tuple) else element

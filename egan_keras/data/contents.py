@@ -13,8 +13,8 @@ import os
 import sqlite3
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from multiprocessing.pool import ThreadPool
 from os import PathLike
 from typing import Any, NamedTuple, TypeVar
 
@@ -33,7 +33,7 @@ _MOST_ROWS = 2_000_000
 _UNSETTLED_NS = 2 * 10**9
 _CHUNK = 32
 _ASKED_AT_ONCE = 500
-_SECONDS_BEFORE_TELLING = 2.0
+_NS_BEFORE_TELLING = 2 * 10**9
 _CHECK_BYTES = 4
 _MARK_BYTES = 16
 _NAMED = 3
@@ -44,26 +44,28 @@ Answer = TypeVar("Answer")
 def content_hashes(paths: Sequence[str | PathLike[str]]) -> list[str | None]:
     """Return a hash of each file's contents, reading only what the index lacks.
 
-    Args:
-        paths: the files.
-
-    Returns:
-        32 hexadecimal digits for each; None for a file that cannot be read.
+    It has 32 hexadecimal digits, and is None for a file that cannot be read.
     """
     started = time.time_ns()
     states = [_state(path) for path in paths]
     hashes = _with_index(lambda index: _look_up(index, [mark for mark, _ in states]))
     hashes = hashes or [None] * len(paths)
     missing = [row for row, found in enumerate(hashes) if found is None]
-    for row, found in zip(missing, _read([paths[row] for row in missing]), strict=True):
-        hashes[row] = found
+    with ThreadPool() as pool:
+        is_told = False
+        found = pool.imap(_hash, [paths[row] for row in missing], chunksize=_CHUNK)
+        for row, mark in zip(missing, found, strict=True):
+            hashes[row] = mark
+            if not is_told and time.time_ns() - started > _NS_BEFORE_TELLING:
+                print(f"Reading {len(missing):,} files to recognise them", flush=True)
+                is_told = True
+    read = [row for row in missing if hashes[row]]
+    settled = [row for row in read if states[row][1] < started - _UNSETTLED_NS]
     # Of a file that was changed while it was read, nothing is known.
     known = {
         states[row][0]: bytes.fromhex(hashes[row])
-        for row in missing
-        if hashes[row]
-        and states[row][1] < started - _UNSETTLED_NS
-        and _state(paths[row]) == states[row]
+        for row in settled
+        if _state(paths[row]) == states[row]
     }
     if known:
         _with_index(lambda index: _keep(index, known))
@@ -82,18 +84,6 @@ def _state(path: str | PathLike[str]) -> tuple[bytes, int]:
     mark = hashlib.blake2b(name + b"\0" + text, digest_size=_MARK_BYTES).digest()
     # A time of writing may be any, even one to come.
     return mark, times[0] if os.name == "nt" else times[1]
-
-
-def _read(paths: Sequence[str | PathLike[str]]) -> Iterator[str | None]:
-    """Yield the hash of each file in order, several at a time."""
-    chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
-    started, told = time.monotonic(), False
-    with ThreadPoolExecutor() as pool:
-        for hashes in pool.map(lambda chunk: [_hash(path) for path in chunk], chunks):
-            yield from hashes
-            if not told and time.monotonic() - started > _SECONDS_BEFORE_TELLING:
-                print(f"Reading {len(paths):,} files to recognise them", flush=True)
-                told = True
 
 
 def _hash(path: str | PathLike[str]) -> str | None:
@@ -165,20 +155,9 @@ class _Image(NamedTuple):
 class Duplicates:
     """The images that equal another one, and the splits that they may go to.
 
-    Args:
-        listing: all images.
-        roles: their classes.
-        duplicates: as for `load_folder`.
-
-    Attributes:
-        dropped: the images that are in no split, each with its `source` and `part`.
-        later: the images that equal an earlier one and are not dropped.
-
-    Raises:
-        ValueError: for an unknown choice, or for copies that are refused.
-
-    Warns:
-        UserWarning: counting and naming the copies.
+    They are refused, dropped or kept as `duplicates` of `load_folder` says, with a
+    warning that counts them. `dropped` are those in no split, each with its `source`
+    and `part`; `later` are sources that equal an earlier one and are not dropped.
     """
 
     def __init__(
@@ -191,15 +170,14 @@ class Duplicates:
                 "copies of training images from judging."
             )
         self._roles, kept = roles, duplicates == "keep"
-        parts = {name: getattr(listing, name) for name in Listing._fields[:3]}
-        groups = _groups(list(parts.values()))
+        parts = {part: getattr(listing, part) or {} for part in Listing._fields[:3]}
+        groups = _groups(parts.values())
         mixed, leaks = [], []
         for group in groups:
             if len({roles.label(image.class_name) for image in group}) > 1:
                 mixed.append(group)
             elif group[0].part != group[-1].part:
                 leaks.append(group)
-        _refuse(mixed, leaks, duplicates)
         self.dropped: list[_Image] = []
         if not kept:
             self.dropped += [i for group in mixed for i in group]
@@ -207,19 +185,18 @@ class Duplicates:
         out = {image.source for image in self.dropped}
         left = [[i for i in group if i.source not in out] for group in groups]
         self.later = [image.source for group in left for image in group[1:]]
-        _warn(mixed, leaks, self.later, kept)
+        _tell(mixed, leaks, self.later, duplicates)
         # The others of a group go to the split that its first one goes to.
         self._others: dict[Source, list[_Image]] = {}
         if not kept:
             self._others = {group[0].source: group[1:] for group in left if group}
             out |= set(self.later)
-        self._single = listing._replace(
-            **{
-                part: {name: [i for i in x if i not in out] for name, x in each.items()}
-                for part, each in parts.items()
-                if each is not None
-            }
-        )
+        left_in = {
+            part: {name: [s for s in x if s not in out] for name, x in by_class.items()}
+            for part, by_class in parts.items()
+            if by_class
+        }
+        self._single = listing._replace(**left_in)
 
     @property
     def n_later(self) -> int:
@@ -235,9 +212,6 @@ class Duplicates:
         """Divide the images as `Listing.divide` does, with copies on one side.
 
         Where the rules reduce the minority, a copy is no further image of it.
-
-        Raises:
-            ValueError: as `Listing.divide` does.
         """
         division = self._single.divide(self._roles, rules, is_usable)
         alone = self._roles.minority if rules.reduces_minority else ()
@@ -258,23 +232,23 @@ class Duplicates:
         return both
 
 
-def _groups(parts: Sequence[ByClass | None]) -> list[list[_Image]]:
+def _groups(parts: Iterable[ByClass]) -> list[list[_Image]]:
     """Return the images of each content that occurs several times, in their order."""
     images = [
         _Image(source, name, part)
         for part, by_class in enumerate(parts)
-        for name, found in (by_class or {}).items()
+        for name, found in by_class.items()
         for source in found
     ]
     suspects = [i for group in _repeated(images, map(_size, images)) for i in group]
     files = [i.source for i in suspects if not isinstance(i.source, EncodedImage)]
     of_files = iter(content_hashes(files))
-    hashes = (
-        hashlib.blake2b(image.source.data).digest()
-        if isinstance(image.source, EncodedImage)
+    hashes = [
+        hashlib.blake2b(i.source.data).digest()
+        if isinstance(i.source, EncodedImage)
         else next(of_files)
-        for image in suspects
-    )
+        for i in suspects
+    ]
     # Two empty or torn files are two torn files.
     groups = [list(filter(_is_readable, g)) for g in _repeated(suspects, hashes)]
     return [group for group in groups if len(group) > 1]
@@ -290,10 +264,10 @@ def _repeated(images: Iterable[_Image], marks: Iterable[Any]) -> list[list[_Imag
 
 
 def _size(image: _Image) -> int | None:
-    if isinstance(image.source, EncodedImage):
-        return len(image.source.data)
     try:
-        return os.stat(image.source).st_size
+        source = image.source
+        is_here = isinstance(source, EncodedImage)
+        return len(source.data) if is_here else os.stat(source).st_size
     except OSError:
         return None
 
@@ -305,10 +279,13 @@ def _is_readable(image: _Image) -> bool:
         return False
 
 
-def _refuse(
-    mixed: Sequence[list[_Image]], leaks: Sequence[list[_Image]], choice: str | None
+def _tell(
+    mixed: Sequence[list[_Image]],
+    leaks: Sequence[list[_Image]],
+    later: Sequence[Source],
+    choice: str | None,
 ) -> None:
-    """Refuse copies that the choice does not deal with."""
+    """Warn of copies, with what becomes of them, or refuse them."""
     if mixed and choice in (None, "refuse"):
         raise ValueError(
             "The same image is majority and minority both; expected one label for each "
@@ -322,24 +299,15 @@ def _refuse(
             "from one side, or choose duplicates='drop' (--duplicates drop), which "
             "leaves it to the side named first."
         )
-
-
-def _warn(
-    mixed: Sequence[list[_Image]],
-    leaks: Sequence[list[_Image]],
-    later: Sequence[Source],
-    kept: bool,
-) -> None:
-    """Warn of copies, with what becomes of them."""
+    kept = choice == "keep"
     told = []
     if mixed:
         fate = "used as both" if kept else "left out"
         told.append(f"majority and minority both, {fate}: {_counted(mixed)}")
     if leaks:
-        fate = "used all the same" if kept else "left out there"
         told.append(
             "images to train or validate on among those to validate or test on, "
-            f"{fate}: {_counted(leaks)}"
+            f"{'used all the same' if kept else 'left out there'}: {_counted(leaks)}"
         )
     if later:
         fate = "split like others" if kept else "kept on one side of every split"

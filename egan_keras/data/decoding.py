@@ -74,13 +74,7 @@ class Header(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """An image's pixels, and what is odd about them.
-
-    Attributes:
-        pixels: RGB, uint8 (height, width, 3) in 0..255.
-        is_constant: whether all its pixels are of one colour.
-        is_clipped: whether it holds values outside the range of grays given.
-    """
+    """Pixels, uint8 RGB; whether all are of one colour; whether some were clipped."""
 
     pixels: np.ndarray
     is_constant: bool
@@ -98,11 +92,7 @@ class _ValueRange(NamedTuple):
 
 
 def read_header(source: Source) -> Header:
-    """Return what an image's header tells.
-
-    Raises:
-        UnreadableError: if the file is over the limits, damaged, or no image.
-    """
+    """Return what a header tells; refuse what is damaged or over the limits."""
     with _opened(source) as image:
         height, width = image.height, image.width
         # Only where the header holds it: asking for it makes Pillow decode a PNG.
@@ -131,12 +121,7 @@ def decode(
        rounded. Pillow itself reduces colour images of 16 bits to their upper 8.
     4. Palettes, CMYK and YCbCr become RGB; grayscale becomes three equal channels;
        transparent pixels are laid on white.
-    5. With `size`, the image is stretched to it: bilinear, antialiased.
-
-    Args:
-        source: the image file, or its bytes.
-        size: the (height, width) wanted; None keeps the image's own.
-        gray_range: the values (black, white) of grayscale of more than 8 bits.
+    5. With `size`, (height, width), the image is stretched: bilinear, antialiased.
 
     Raises:
         UnreadableError: if the file is damaged, over the limits, or without
@@ -163,10 +148,7 @@ def decode(
 
 
 def check_gray_range(gray_range: Sequence[float] | None) -> GrayRange | None:
-    """Return a range of grays as (black, white), or None for None.
-
-    Raises:
-        ValueError: if it is not two finite numbers, the smaller one first.
+    """Return a range of grays as (black, white), None for None, or refuse it.
 
     >>> check_gray_range([0, 4095])
     (0.0, 4095.0)
@@ -191,31 +173,22 @@ def check_depths(
 ) -> None:
     """Refuse images of more than 8 bits that would be read as nearly one gray.
 
-    A dark image among others is as it should be. So each group is judged as a whole:
-    it is refused if more than half of its images, or of 32 of them if it has more,
-    use less than a quarter of what their type can hold.
-
-    Args:
-        groups: images of more than 8 bits, by a name for messages, such as the class.
-        gray_range: as for `decode`. Where it is given, values outside it are
-            clipped, and a warning counts the images that have some.
-
-    Raises:
-        ValueError: naming the values found, and the range to give.
+    A dark image among others is as it should be. So each group, by its name, is judged
+    as a whole: it is refused if more than half of its images, or of 32 of them, use
+    less than a quarter of what their type can hold. A warning counts images with values
+    outside `gray_range`.
     """
+    black, white = gray_range or (-math.inf, math.inf)
     scaled: list[_ValueRange] = []
     for name, sources in groups.items():
-        found = _values(sources)
-        # Those that are read by the range of their type: of colours the upper 8 bits.
-        by_type = (
-            [v for v in found if v.is_colour and gray_range[1] < v.largest]
-            if gray_range
-            else found
-        )
-        if told := _tell_narrow(by_type, f" of {name}" if name else "", gray_range):
+        values = _values(sources)
+        # Those that are read by the whole range of their type, unasked.
+        whole = [
+            v for v in values if not gray_range or v.is_colour and white < v.largest
+        ]
+        if told := _tell_narrow(whole, f" of {name}" if name else "", gray_range):
             raise ValueError(told)
-        scaled += [values for values in found if not values.is_colour]
-    black, white = gray_range or (-math.inf, math.inf)
+        scaled += [each for each in values if not each.is_colour]
     clipped = [each for each in scaled if each.low < black or each.high > white]
     if clipped:
         low, high = _extremes(clipped)
@@ -254,15 +227,12 @@ def _opened(source: Source) -> Iterator[Image.Image]:
         try:
             image = Image.open(file, formats=FORMATS)
         except UnidentifiedImageError as error:
-            raise UnreadableError(
-                f"not an image of type {', '.join(FORMATS)}"
-            ) from error
+            kinds = ", ".join(FORMATS)
+            raise UnreadableError(f"not an image of type {kinds}") from error
         with image:
             if image.width * image.height > MAX_PIXELS:
-                raise UnreadableError(
-                    f"{image.width} x {image.height} pixels, more than the "
-                    f"{MAX_PIXELS} allowed"
-                )
+                size = f"{image.width} x {image.height} pixels"
+                raise UnreadableError(f"{size}, more than the {MAX_PIXELS} allowed")
             yield image
     except UnreadableError:
         raise
@@ -374,22 +344,17 @@ def _values(sources: Sequence[Source]) -> list[_ValueRange]:
     found = []
     for source in _some(sources, _DECODED):
         # Whoever decodes an unreadable one says so.
-        with contextlib.suppress(UnreadableError):
-            found.append(_read_values(source))
+        with contextlib.suppress(UnreadableError), _opened(source) as image:
+            largest = _largest_value(image)
+            image.load()
+            if is_colour := not _is_gray(image):
+                # Each step of the 8 bits that Pillow leaves is 257 of 16.
+                pixels, step, largest = np.asarray(image.convert("RGB")), 257, 2**16 - 1
+            else:
+                pixels, step = _gray_values(image, largest), 1
+            low, high = step * float(pixels.min()), step * float(pixels.max())
+            found.append(_ValueRange(low, high, largest, is_colour))
     return [values for values in found if values.low < values.high]
-
-
-def _read_values(source: Source) -> _ValueRange:
-    with _opened(source) as image:
-        largest = _largest_value(image)
-        image.load()
-        if _is_gray(image):
-            pixels = _gray_values(image, largest)
-            low, high = float(pixels.min()), float(pixels.max())
-            return _ValueRange(low, high, largest, is_colour=False)
-        # Each step of the 8 bits that Pillow leaves is 257 of 16.
-        lows, highs = zip(*image.convert("RGB").getextrema(), strict=True)
-        return _ValueRange(min(lows) * 257, max(highs) * 257, 2**16 - 1, is_colour=True)
 
 
 def _some(sources: Sequence[Any], count: int) -> Sequence[Any]:
@@ -403,9 +368,7 @@ def _tell_narrow(
     found: Sequence[_ValueRange], where: str, gray_range: GrayRange | None
 ) -> str | None:
     """Say what to do if most images fill a small part of their type; else None."""
-    narrow = [
-        each for each in found if each.high - each.low < each.largest * _SMALL_PART
-    ]
+    narrow = [v for v in found if v.high - v.low < v.largest * _SMALL_PART]
     if 2 * len(narrow) <= len(found):
         return None
     low, high = black, white = _extremes(narrow)
@@ -415,9 +378,7 @@ def _tell_narrow(
         if largest > 1:
             # What a camera of so many bits gives.
             white = 2 ** math.ceil(math.log2(white + 1)) - 1
-    advice = (
-        f"Say which values are black and white, for example {_option(black, white)}."
-    )
+    advice = f"Say which values are black and white: {_option(black, white)}."
     if any(each.is_colour for each in narrow):
         advice = (
             "Colour of 16 bits is read by its upper 8 alone: save such images with 8 "

@@ -51,60 +51,51 @@ def load_folder(
 
     With `minority_count` or `ratio` the other minority training images do not exist:
     they are never decoded, and validation holds majority images alone. The majority's
-    split, and the test split, are the same whatever is asked for. Which minority
-    images are kept depends on the seed and the sorted list of files; with one seed,
-    a smaller count keeps a part of what a larger one keeps.
+    split, and the test split, are the same whatever is asked for; with one seed, a
+    smaller count keeps a part of what a larger one keeps.
 
     Files with equal contents are one image: one that is there to train on is left out
     of validation and test, and other copies stay on one side of every split, with a
     warning that counts and names them. A file that is majority and minority both is
     refused. `duplicates` chooses otherwise.
 
-    How images become RGB pixels of one size is told in `read_images`, and which files
-    are found in a folder in `find_images`; the others are counted in `passed_over` of
-    the splits. A warning tells if there are more images of the minority than of the
-    majority.
+    Which files are found in a folder is told in `find_images`; the others are counted
+    in `passed_over` of the splits.
 
     Args:
         root: the folder.
         majority: the folder name of the common class, or several.
         minority: the folder name of the rare class, or several.
         minority_count: number of minority images to train on. None keeps all.
-        ratio: the same, said as majority images per minority image in training
-            (rounded to whole images).
-        image_size: as for `read_images`; None keeps the images' own size if all
-            have the same, and takes 224 x 224 with a warning otherwise.
+        ratio: the same, said as majority images per minority image in training.
+        image_size: as for `read_images`.
         gray_range: as for `read_images`.
         seed: what is held out and kept depends on it alone.
         validation_fraction: part of `train`, or of all images, held out, in [0, 1).
-        test_fraction: part of all images held out where there is no `test`, in
-            [0, 1).
+        test_fraction: part of all images held out where there is no `test`, in [0, 1).
         skip_unreadable: leave out files that cannot be read, and images of a single
             colour, named in `skipped`, instead of stopping. One among the minority
             images to keep is replaced by another.
-        lazy: decode images when they are read, a batch at a time, instead of now:
-            `.images` are `ImageFiles`, which `fit` and all else take as they take
-            arrays. So a folder of any size needs little memory. Headers alone are
-            read now, and a file damaged behind its header is found when it is read;
-            with `skip_unreadable`, every image is decoded once now to find it.
+        lazy: decode images when they are read, a batch at a time: `.images` are
+            `ImageFiles`, so that a folder of any size needs little memory. A file
+            damaged behind its header is found when it is read, or now with
+            `skip_unreadable`.
         duplicates: `"drop"` leaves out files that are majority and minority both, too;
             `"refuse"` refuses images to train on among those to validate and test on;
             `"keep"` uses all files as they stand.
 
     Returns:
-        Training, validation and test images; their `duplicates` and
-        `dropped_duplicates` name the files with equal contents.
+        Training, validation and test images.
 
     Raises:
         FileNotFoundError: if `root` is missing, there is a `train` without a `test`,
             or a class folder is empty.
-        ValueError: for an unknown class (listing the ones there are), a class in
-            both roles, fewer minority images than asked for, a file that cannot be
-            read or is of a single colour, images that need a `gray_range`, a file of
-            both labels, or arguments out of range.
+        ValueError: for an unknown class, a class in both roles, fewer minority images
+            than asked for, a file that cannot be read or is of a single colour, images
+            that need a `gray_range`, a file of both labels, or arguments out of range.
 
     Warns:
-        UserWarning: if files have equal contents.
+        UserWarning: for equal contents, or more minority than majority images.
     """
     roles = ClassRoles.from_names(majority, minority)
     rules = SplitRules(minority_count, ratio, seed, validation_fraction, test_fraction)
@@ -127,32 +118,12 @@ def load_folder(
 def check_folder(
     root: str | Path, *, majority: str | Sequence[str], minority: str | Sequence[str]
 ) -> None:
-    """Refuse what `load_folder` would refuse of a folder, without opening an image.
-
-    Args:
-        root: as for `load_folder`.
-        majority: as for `load_folder`.
-        minority: as for `load_folder`.
-
-    Raises:
-        FileNotFoundError: if a folder is missing or empty.
-        ValueError: for an unknown class or one in both roles.
-    """
+    """Refuse what `load_folder` would refuse of a folder, without opening an image."""
     list_images(root, ClassRoles.from_names(majority, minority))
 
 
 def list_images(root: str | PathLike[str], roles: ClassRoles) -> Listing:
-    """List the image files of each class, without opening one.
-
-    Args:
-        root: as for `load_folder`.
-        roles: the classes.
-
-    Raises:
-        FileNotFoundError: if a folder is missing or empty.
-        ValueError: for an unknown class, or one whose folder's name differs from
-            another's in upper and lower case alone.
-    """
+    """List the image files of each class as `load_folder` finds them, opening none."""
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(
@@ -183,13 +154,8 @@ def list_every_image(
 ) -> dict[str, FoundImages]:
     """List all images of classes, in whichever part of a folder they lie.
 
-    Args:
-        root: a folder of class folders, or of `train`, `test` and the like with class
-            folders in them, or of both.
-        names: the classes. The folders of some may be missing.
-
-    Raises:
-        FileNotFoundError: if there is no such folder, or no image in it.
+    The folders of some classes may be missing; a `FileNotFoundError` is raised if there
+    is no image at all.
     """
     root, names = Path(root), list(names)
     parts = {each for known in _PARTS.values() for each in known} - set(names)

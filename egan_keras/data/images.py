@@ -1,12 +1,13 @@
 """Image files to arrays, labelled and split; or to rows that are decoded when read."""
 
+import contextlib
 import operator
 import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.pool import ThreadPool
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,14 +39,7 @@ ImageSize = int | tuple[int, int]
 
 
 class Headers(NamedTuple):
-    """What the headers of images tell.
-
-    Attributes:
-        size: the (height, width) for all images.
-        readable: the sources whose header can be read.
-        unreadable: those whose cannot.
-        deep: the readable ones of more than 8 bits.
-    """
+    """What the headers of images tell: their one size, and which sources are which."""
 
     size: tuple[int, int]
     readable: list[Source]
@@ -55,12 +49,7 @@ class Headers(NamedTuple):
 
 @dataclass
 class Oddities:
-    """Images that are used, though something is odd about them.
-
-    Attributes:
-        constant: those whose pixels are all of one colour.
-        clipped: those with values outside the range of grays.
-    """
+    """Images that are used, though of one colour, or clipped by the range of grays."""
 
     constant: list[Source] = field(default_factory=list)
     clipped: list[Source] = field(default_factory=list)
@@ -70,21 +59,18 @@ class ImageFiles(LazyRows):
     """Images in files, uint8 (n, height, width, 3), decoded when they are read.
 
     It stands where an array of images may stand, in `fit`, `calibrate`, `evaluate` and
-    `predict` too, and keeps no image. How images become RGB pixels of one size is
-    told in `read_images`.
+    `predict` too, and keeps no image.
 
     Args:
         paths: the image files.
-        image_size: the height and width, as one int or (height, width), to which
-            every image is stretched.
+        image_size: as for `read_images`, but for None.
         gray_range: as for `read_images`.
 
     Raises:
         ValueError: if `image_size` is not one or two positive ints, or `paths` are no
             paths; on reading, for the files that `read_images` refuses.
 
-    >>> images = ImageFiles(["a.png", "b.png"], 96)
-    >>> images.shape
+    >>> ImageFiles(["a.png", "b.png"], 96).shape
     (2, 96, 96, 3)
     """
 
@@ -130,11 +116,7 @@ class ImageFiles(LazyRows):
         )
 
     def check(self) -> None:
-        """Decode every image once, keeping none.
-
-        Raises:
-            ValueError: if a file cannot be read.
-        """
+        """Decode every image once, keeping none; an error names a damaged file."""
         for _ in self.batches(_CHUNK):
             pass
 
@@ -163,9 +145,8 @@ class LabelledImages:
         paths: the file of each image; empty where images do not come from files.
         class_names: the source class of each image; may be empty.
         skipped: the files left out because they cannot be read, or are of one colour.
-        passed_over: number of other files and folders where the images come from, by
-            reason, such as hidden or of another suffix. Those of a folder that was
-            split stand in the training images'.
+        passed_over: number of other files and folders where the images lie, by reason;
+            those of a folder that was split stand in the training images'.
         duplicates: the files among these that equal an earlier one.
         dropped_duplicates: the files left out because they equal another one.
     """
@@ -226,14 +207,11 @@ def read_images(
     RGB is told in `egan_keras.data.decoding.decode`. All headers are checked before
     the first image is decoded.
 
-    An image whose pixels are all of one colour counts as one that cannot be read.
-
     Args:
         paths: the image files.
         image_size: the height and width, as one int or (height, width), to which
             every image is stretched (bilinear, antialiased). None keeps the images'
-            own size if they all have the same, and takes 224 x 224 with a warning
-            otherwise.
+            own size if they all have the same, else takes 224 x 224 with a warning.
         gray_range: the values (black, white) of grayscale images of more than 8 bits;
             what lies outside is clipped. None takes all that their type can hold, and
             refuses them if they use but a small part of that, as the 12 bits of many
@@ -246,10 +224,9 @@ def read_images(
 
     Raises:
         FileNotFoundError: if a file does not exist.
-        ValueError: if there are no paths, `image_size` is not one or two positive
-            ints, `gray_range` is needed or not two numbers, or a file cannot be read:
-            damaged, no image, over the limits on bytes and pixels, or all of one
-            colour. With `skip_unreadable`, only if none can.
+        ValueError: for no paths, a wrong `image_size` or `gray_range`, or a file that
+            cannot be read: damaged, no image, over the limits on bytes and pixels, or
+            all of one colour. With `skip_unreadable`, only if none can be read.
     """
     gray_range = check_gray_range(gray_range)
     sources = [Path(path) for path in paths]
@@ -289,11 +266,7 @@ def load_listing(
     lazy: bool = False,
     duplicates: str | None = None,
 ) -> Splits:
-    """Split the images of a listing and decode them; with `lazy`, when they are read.
-
-    Raises:
-        ValueError: as `load_folder` does for images, copies and their numbers.
-    """
+    """Split the images of a listing as `load_folder` says, and decode them."""
     equal = Duplicates(listing, roles, duplicates)
 
     def is_usable(source: Source) -> bool:
@@ -365,10 +338,8 @@ def check_headers(
 ) -> Headers:
     """Read all headers and settle the size that the images get.
 
-    Sources `without_say` are checked, but their own sizes settle nothing.
-
-    Raises:
-        ValueError: as `read_images` does.
+    Sources `without_say` are checked, but their own sizes settle nothing. What cannot
+    be read or used is refused as by `read_images`.
     """
     if not sources:
         raise ValueError(
@@ -406,14 +377,9 @@ def decode_batch(
 ) -> tuple[np.ndarray, list[Source], list[Source]]:
     """Decode images, each stretched to `size`, (height, width).
 
-    With `odd`, images of one colour are taken, too, and named in it.
-
-    Returns:
-        images, uint8 (n, height, width, 3) in 0..255; the n sources they come from;
-        and the sources left out.
-
-    Raises:
-        ValueError: as `read_images` does.
+    With `odd`, images of one colour are taken, too, and named in it. Returned are
+    images, uint8 (n, height, width, 3), their n sources, and the sources left out;
+    what is not to be left out is refused as by `read_images`.
     """
     images = np.empty((len(sources), *size, 3), np.uint8)
 
@@ -444,10 +410,7 @@ def decodable(
 
 
 def check_image_size(image_size: ImageSize | None) -> tuple[int, int] | None:
-    """Return an image size as (height, width), or None for None.
-
-    Raises:
-        ValueError: if it is not one or two positive ints.
+    """Return an image size as (height, width), None for None, or refuse it.
 
     >>> check_image_size(96)
     (96, 96)
@@ -491,33 +454,29 @@ def _attempt_all(
 ) -> tuple[list[Any], list[Source], list[Source]]:
     """Return what an action gives for the row of each readable source, and the others.
 
-    Raises:
-        ValueError: naming the others, unless they are to be skipped.
+    The others are refused, unless they are to be skipped.
     """
 
-    def attempt(rows: range) -> list[Any]:
-        answers = []
-        for row in rows:
-            try:
-                answers.append(action(row))
-            except UnreadableError as error:
-                # Without what it came from, which holds the pixels.
-                answers.append(UnreadableError(str(error)))
-        return answers
+    def attempt(row: int) -> Any:
+        try:
+            return action(row)
+        except UnreadableError as error:
+            # Without what it came from, which holds the pixels.
+            return UnreadableError(str(error))
 
-    # In chunks, because small images take no longer than handing them to a thread.
     every = range(len(sources))
-    chunks = [every[start : start + _CHUNK] for start in every[::_CHUNK]]
     outcomes, progress, started = [], None, time.monotonic()
-    with ThreadPoolExecutor() as pool:
-        for answers in (pool.map if in_threads else map)(attempt, chunks):
-            outcomes += answers
-            late = time.monotonic() - started > _SECONDS_BEFORE_PROGRESS
-            if shows_progress and late:
-                if progress is None:
-                    from keras.utils import Progbar  # not before it is needed: seconds
+    with ThreadPool() if in_threads else contextlib.nullcontext() as pool:
+        # In chunks, because small images take no longer than handing them to a thread.
+        answers = pool.imap(attempt, every, _CHUNK) if pool else map(attempt, every)
+        for outcome in answers:
+            outcomes.append(outcome)
+            is_late = time.monotonic() - started > _SECONDS_BEFORE_PROGRESS
+            if is_late and shows_progress and progress is None:
+                from keras.utils import Progbar  # not before it is needed: seconds
 
-                    progress = Progbar(len(sources), unit_name="image")
+                progress = Progbar(len(sources), unit_name="image")
+            if progress is not None:
                 progress.update(len(outcomes))
     failed = {
         row: x for row, x in enumerate(outcomes) if isinstance(x, UnreadableError)

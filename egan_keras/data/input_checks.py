@@ -27,14 +27,7 @@ _ROWS_OF_A_THREAD = 16
 
 
 def as_array(images: Any) -> np.ndarray:
-    """Return images as one array, or say what to do with what is none.
-
-    Args:
-        images: an array, a tensor of any backend, or a list of images.
-
-    Raises:
-        ValueError: if they are something else, or of different shapes.
-    """
+    """Return images as one array, or say what to do with what is none."""
     images = _on_host(images)
     is_array = hasattr(images, "__array__") and not hasattr(images, "columns")
     if not is_array and not isinstance(images, list | tuple):
@@ -52,10 +45,7 @@ def as_array(images: Any) -> np.ndarray:
     shapes = sorted({_shape(item) for item in items}, key=str)
     if len(shapes) == 1:
         return np.stack([np.asarray(item) for item in items])
-    advice = (
-        "Resize them to one size first; `read_images` and `load_folder` do with "
-        "`image_size`."
-    )
+    advice = "Resize them to one size; `load_folder` does with `image_size`."
     if len(items) == 2 and len(_shape(items[1])) == 1:
         advice = "Pass images and labels apart: model.fit(images, labels)."
     raise ValueError(
@@ -73,9 +63,8 @@ def check_images(
     file (`numpy.load(file, mmap_mode="r")`), whose numbers are checked part by part.
 
     Args:
-        images: RGB pixels in 0..255, uint8 or float, of shape (n, height, width, 3):
-            an array, a tensor of any backend, or a list of images.
-            Other integer types are returned as uint8.
+        images: RGB pixels in 0..255, of shape (n, height, width, 3): an array, a
+            tensor of any backend, or a list of images.
         image_shape: the (height, width, 3) expected; None, as a whole or for a side,
             accepts any. With (d,), rows of d finite features are expected in place of
             images, and returned as float32 (n, d).
@@ -84,8 +73,8 @@ def check_images(
         The images, uint8 or of their own float type, (n, height, width, 3).
 
     Raises:
-        ValueError: if the images are none, of different shapes, of another shape
-            than expected, not numbers, NaN or infinite, or outside 0..255.
+        ValueError: if the images are none, of another shape than expected or than each
+            other, not numbers, NaN or infinite, or outside 0..255.
 
     Warns:
         UserWarning: if the pixels all lie in 0..1, or far below 255.
@@ -99,12 +88,7 @@ def check_images(
 class PixelCheck:
     """Checks images that come batch by batch, and tells of all of them once.
 
-    Args:
-        image_shape: as for `check_images`.
-
-    Attributes:
-        count: images seen so far.
-        blank: how many of them are of one colour all over.
+    Counted are the images seen, and those `blank`: of one colour all over.
     """
 
     def __init__(self, image_shape: tuple[int | None, ...] | None = None) -> None:
@@ -156,12 +140,8 @@ class PixelCheck:
     def tell_of_blank(self, *, refuse: bool = True) -> None:
         """Tells of images of one colour, once all images have been seen.
 
-        Args:
-            refuse: whether it is an error if all of several images are; else that is
-                all that is told of.
-
-        Raises:
-            ValueError: if they are.
+        With `refuse`, several that all are blank are an error; else that is all that is
+        warned of.
         """
         if not self.blank or self.count == 1:
             return
@@ -179,15 +159,7 @@ class PixelCheck:
 def check_shape(
     shape: tuple[int | None, ...], expected: tuple[int | None, ...] | None
 ) -> None:
-    """Refuse what is not (n, height, width, 3) or not of the expected shape.
-
-    Args:
-        shape: of the images; None for what is not known.
-        expected: the (height, width, 3) expected, as for `check_images`, or None.
-
-    Raises:
-        ValueError: if it is another.
-    """
+    """Refuse a shape, None for what is unknown, that is none of images or another."""
     if 0 in shape:
         raise ValueError(
             "There are no images; expected at least one. Received: "
@@ -210,14 +182,8 @@ def check_shape(
 def check_labels(labels: Any, n_images: int) -> np.ndarray:
     """Check labels and return them as int32 (n,): 0 = majority, 1 = minority.
 
-    Args:
-        labels: 0 or 1 as integers, floats or booleans, of shape (n,) or (n, 1): an
-            array, a list, a tensor, or a column of a table.
-        n_images: the number n of images that the labels belong to.
-
-    Raises:
-        ValueError: if a label is missing, NaN or neither 0 nor 1, or if their number
-            or shape is another.
+    They are integers, floats or booleans of shape (n,) or (n, 1): an array, a list, a
+    tensor, or a column of a table. Anything else is a `ValueError`.
 
     >>> check_labels([[0.0], [1.0]], 2)
     array([0, 1], dtype=int32)
@@ -239,9 +205,7 @@ def check_labels(labels: Any, n_images: int) -> np.ndarray:
         if not _MISSING_LABELS.isdisjoint(wrong):
             advice = "Leave out the images without a label."
         elif set(wrong) <= {"0", "1"}:
-            advice = (
-                "They are text; make numbers of it: np.asarray(labels).astype(int)."
-            )
+            advice = "They are text; make numbers: np.asarray(labels).astype(int)."
         raise ValueError(
             "Labels must be 0 (majority) or 1 (minority). Received: labels "
             f"containing {first_few(wrong)}. {advice}"
@@ -250,14 +214,7 @@ def check_labels(labels: Any, n_images: int) -> np.ndarray:
 
 
 def as_column(labels: Any) -> np.ndarray:
-    """Return labels as an array (n,), or say what to do with what is none.
-
-    Args:
-        labels: an array, a list, a tensor, or a column of a table, (n,) or (n, 1).
-
-    Raises:
-        ValueError: if they are something else, or missing.
-    """
+    """Return labels as an array (n,), or say what to do with what is none."""
     if labels is None:
         raise ValueError(
             "The images have no labels; expected 0 (majority) or 1 (minority) for "
@@ -285,11 +242,7 @@ def as_column(labels: Any) -> np.ndarray:
 
 
 def check_both_classes(labels: np.ndarray) -> None:
-    """Refuse labels (n,) in which one of the two classes, 0 and 1, does not occur.
-
-    Raises:
-        ValueError: if only one class occurs.
-    """
+    """Refuse labels (n,) in which one of the two classes, 0 and 1, does not occur."""
     n_minority = int(np.count_nonzero(labels))
     n_majority = len(labels) - n_minority
     if not (n_majority and n_minority):
@@ -304,12 +257,7 @@ def check_both_classes(labels: np.ndarray) -> None:
 
 
 def warn_if_reversed(scores: np.ndarray, labels: np.ndarray) -> None:
-    """Warn if a rank test leaves hardly a doubt that the minority scores higher.
-
-    Args:
-        scores: shape (n,), low = minority.
-        labels: 0 (majority) or 1 (minority), of shape (n,).
-    """
+    """Warn if a rank test leaves hardly a doubt that label 1 has the higher scores."""
     minority, majority = scores[labels == MINORITY], scores[labels == MAJORITY]
     if not (len(minority) and len(majority) and np.isfinite(scores).all()):
         return
@@ -326,17 +274,10 @@ def warn_if_reversed(scores: np.ndarray, labels: np.ndarray) -> None:
 
 
 def row_hashes(rows: np.ndarray | LazyRows) -> np.ndarray:
-    """Returns a number for each row; equal rows have the same, all others another.
+    """Returns a number for each row, uint64 (n,); only equal rows have the same.
 
-    An image has one number whether its pixels come as bytes, as floats or from a file,
-    as long as they are the same. Two different rows among 100,000 have the same number
-    with a probability of 3e-10.
-
-    Args:
-        rows: images (n, h, w, 3) or features (n, d), an array or lazy.
-
-    Returns:
-        uint64 (n,).
+    An image has one number whether its pixels come as bytes, as floats or from a file.
+    Two different rows among 100,000 share one with a probability of 3e-10.
 
     >>> pixels = np.arange(24).reshape(2, 2, 2, 3)
     >>> first, second = row_hashes(pixels.astype("uint8"))
@@ -345,18 +286,13 @@ def row_hashes(rows: np.ndarray | LazyRows) -> np.ndarray:
     """
     digests = []
     for batch in in_batches(rows, _ROWS_HASHED_AT_ONCE):
-        parts = in_batches(batch, _ROWS_OF_A_THREAD)
-        in_threads = batch.nbytes >= _BYTES_FOR_THREADS
-        digests += (work_ahead if in_threads else map)(_digests, parts)
+        run = map if batch.nbytes < _BYTES_FOR_THREADS else work_ahead
+        digests += run(_digests, in_batches(batch, _ROWS_OF_A_THREAD))
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
 def check_not_all_the_same(hashes: np.ndarray) -> None:
-    """Refuse several images that are all one and the same, by their `row_hashes`.
-
-    Raises:
-        ValueError: if they are.
-    """
+    """Refuse several images that are all one and the same, by their `row_hashes`."""
     if len(hashes) > 1 and (hashes == hashes[0]).all():
         raise ValueError(
             "All images are one and the same; expected different ones. Received: "
@@ -422,15 +358,13 @@ def _check_rows(rows: Any, size: int) -> np.ndarray:
     if rows.ndim != 2 or rows.shape[1] != size or not len(rows):
         raise ValueError(
             f"Features must have the shape (n, {size}), one row for each image. "
-            f"Received: features of shape {rows.shape}. Compute them with the network "
-            "that the model was built for."
+            f"Received: features of shape {rows.shape}. Compute them with the model's "
+            "network."
         )
-    is_number = rows.dtype.kind in "iuf"
-    if not is_number or not np.isfinite(rows).all():
+    if rows.dtype.kind not in "iuf" or not np.isfinite(rows).all():
         raise ValueError(
-            "Features must be finite numbers. Received: features of dtype "
-            f"{rows.dtype}{', some not finite' if is_number else ''}. Remove or repair "
-            "these rows."
+            f"Features must be finite numbers. Received: dtype {rows.dtype}, or some "
+            "not finite. Remove or repair these rows."
         )
     return rows.astype(np.float32, copy=False)
 
@@ -448,19 +382,17 @@ def _pixel_range(images: np.ndarray) -> tuple[float, float]:
     if images.dtype == np.uint8 and images[:_ROWS_LOOKED_AT].max() > _VERY_DARK:
         return 0, 255
     low, high = images.min(), images.max()
-    what, advice = None, "Undo any normalisation: the network scales by itself."
+    advice = "Undo any normalisation: the network scales by itself."
     if not (np.isfinite(low) and np.isfinite(high)):
         what, advice = "NaN or infinite pixels", "Remove or repair these images."
-    elif low < 0:
-        what = "negative pixels"
-    elif high > 255:
-        what = "pixels above 255"
-    if what:
-        raise ValueError(
-            f"Images hold {what}; expected RGB pixels in 0..255. Received: images with "
-            f"minimum {low} and maximum {high}. {advice}"
-        )
-    return low, high
+    elif low >= 0 and high <= 255:
+        return low, high
+    else:
+        what = "negative pixels" if low < 0 else "pixels above 255"
+    raise ValueError(
+        f"Images hold {what}; expected RGB pixels in 0..255. Received: images with "
+        f"minimum {low} and maximum {high}. {advice}"
+    )
 
 
 def _count_blank(images: np.ndarray) -> int:

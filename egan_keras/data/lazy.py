@@ -27,10 +27,6 @@ class LazyRows:
     It has `shape`, `dtype` and a length, and an index (an int, a slice, an array of
     ints or of booleans) reads what it names; many rows are read by several threads.
     `numpy.asarray` reads everything.
-
-    Attributes:
-        shape: (n, ...), as of an array.
-        dtype: as of an array.
     """
 
     shape: tuple[int, ...]
@@ -51,11 +47,7 @@ class LazyRows:
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """Read rows as an array; of an int, the row itself.
-
-        Raises:
-            IndexError: if there is no such row.
-        """
+        """Read rows as an array; of an int, the row itself."""
         if isinstance(index, slice):
             rows = np.arange(*index.indices(len(self)))
         else:
@@ -92,10 +84,7 @@ class LazyRows:
         return SelectedRows(self, rows)
 
     def identity(self) -> Iterator[bytes]:
-        """Yield what the rows are recognised by; unless told otherwise, the contents.
-
-        It changes where they do.
-        """
+        """Yield what changes where the rows do; unless told otherwise, the contents."""
         yield f"{self.shape} {self.dtype}".encode()
         for batch in self.batches(_ROWS_AT_ONCE):
             yield np.ascontiguousarray(batch).data.cast("B")
@@ -129,11 +118,7 @@ class SelectedRows(LazyRows):
 
 
 class WithMirrorImages(LazyRows):
-    """Images, and behind them the mirror image of each, left and right exchanged.
-
-    Args:
-        images: n images, an array or lazy, (n, height, width, channels).
-    """
+    """Images, and behind them the mirror image of each, left and right exchanged."""
 
     def __init__(self, images: np.ndarray | LazyRows) -> None:
         self._images = images
@@ -156,16 +141,10 @@ class WithMirrorImages(LazyRows):
 
 
 class FileRows(LazyRows):
-    """Rows that stand one after the other in a file.
+    """Rows that stand one after the other in a file, from `offset`, in bytes, on.
 
     They are read, not mapped: of a file mapped as a whole, all that was once touched
-    counts as the program's memory.
-
-    Args:
-        file: the file, open for reading; it is kept open.
-        offset: where the first row begins, in bytes.
-        shape: (n, ...) of all rows.
-        dtype: of the numbers.
+    counts as the program's memory. The file is kept open.
     """
 
     def __init__(
@@ -190,19 +169,14 @@ class FileRows(LazyRows):
 
     def identity(self) -> Iterator[bytes]:
         """Yield a hash of the file's contents, and the rows' place in it."""
-        if not self._has_its_name():
+        opened = os.fstat(self._file.fileno())
+        # Another file may have the name by now.
+        is_there = self.path and os.path.exists(self.path)
+        if is_there and os.path.samestat(os.stat(self.path), opened):
+            (mark,) = content_hashes([self.path])
+            yield repr((mark, self._offset, self.shape, self.dtype.str)).encode()
+        else:
             yield from super().identity()
-            return
-        (mark,) = content_hashes([self._file.name])
-        yield repr((mark, self._offset, self.shape, self.dtype.str)).encode()
-
-    def _has_its_name(self) -> bool:
-        """Whether the file opened is the one that has its name now."""
-        try:
-            state = os.stat(self._file.name) if self.path else None
-        except OSError:
-            return False
-        return bool(state) and os.path.samestat(state, os.fstat(self._file.fileno()))
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         result = np.empty((len(rows), *self.shape[1:]), self.dtype)
@@ -225,12 +199,9 @@ class FileRows(LazyRows):
 
 
 class MappedRows(LazyRows):
-    """Rows that a function makes of others whenever they are read.
+    """Rows of a shape that a function makes of others whenever they are read.
 
-    Args:
-        function: from an array (m, ...) of the others to an array of m rows.
-        parent: the others.
-        row_shape: shape of a row that the function makes; None keeps the others'.
+    The function takes an array (m, ...) of the others; None keeps their rows' shape.
     """
 
     def __init__(
@@ -289,9 +260,8 @@ def work_ahead(
 ) -> Iterator[Answer]:
     """Yields `function(item)` for each item in order, computed by threads.
 
-    While an answer is used, the next ones are computed: one for each thread, and as
-    many threads as the machine has cores, but at most 8. No more are in memory. An
-    error is raised at its item's turn.
+    While an answer is used, the next ones are computed, one for each core, but at most
+    8; no more are in memory. An error is raised at its item's turn.
 
     >>> list(work_ahead(abs, [-1, 2, -3]))
     [1, 2, 3]

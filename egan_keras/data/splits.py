@@ -1,6 +1,5 @@
 """Which class is the rare one and which image goes where: seeded splits, imbalance."""
 
-import operator
 import unicodedata
 import warnings
 from collections import Counter
@@ -22,34 +21,22 @@ ByClass = Mapping[str, Sequence[Item]]
 
 @dataclass(frozen=True)
 class ClassRoles:
-    """The source classes that make up the majority and the minority.
-
-    Attributes:
-        majority: names of the classes labelled 0.
-        minority: names of the classes labelled 1.
-    """
+    """The names of the source classes labelled 0, the majority, and 1, the minority."""
 
     majority: tuple[str, ...]
     minority: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return both as arguments."""
+        return f"majority={self.majority!r}, minority={self.minority!r}"
 
     @classmethod
     def from_names(
         cls, majority: str | Sequence[str], minority: str | Sequence[str]
     ) -> "ClassRoles":
-        """Build the roles from one class name or several for each.
-
-        Raises:
-            ValueError: if either is empty or a class occurs twice.
-        """
-        roles = cls(
-            *(
-                (names,)
-                if isinstance(names, str) or not isinstance(names, Iterable)
-                else tuple(names)
-                for names in (majority, minority)
-            )
-        )
-        for role, names in (("majority", roles.majority), ("minority", roles.minority)):
+        """Build the roles from one class name or several for each, or refuse them."""
+        roles = cls(_as_names(majority), _as_names(minority))
+        for role, names in vars(roles).items():
             if not names or not all(isinstance(name, str) and name for name in names):
                 raise ValueError(
                     f"`{role}` must be a class name or several. Received: "
@@ -58,9 +45,8 @@ class ClassRoles:
         repeated = sorted({name for name in roles.names if roles.names.count(name) > 1})
         if repeated:
             raise ValueError(
-                "A class may be named once only, as majority or as minority. "
-                f"Received: majority={roles.majority!r}, minority={roles.minority!r}. "
-                f"Leave {', '.join(repeated)} out of one of them."
+                "A class may be named once only, as majority or as minority. Received: "
+                f"{roles}. Leave {', '.join(repeated)} out of one of them."
             )
         return roles
 
@@ -88,34 +74,26 @@ class ClassRoles:
             where: what holds them, for the message.
             advice: what to do, in a sentence; None names the most similar class.
             names: the classes looked for; None is all.
-
-        Raises:
-            ValueError: naming the unknown classes and those there are.
         """
         available = sorted(available)
         unknown = [name for name in names or self.names if name not in available]
         if not unknown:
             return
-        near = _alike(unknown[0], available)
         listed = ", ".join(available[:_LISTED_NAMES]) or "none"
         if len(available) > _LISTED_NAMES:
             listed += f" and {len(available) - _LISTED_NAMES} more"
+        advice = advice or _did_you_mean(unknown[0], available)
         raise ValueError(
             f"Unknown class {', '.join(map(repr, unknown))}; {where} holds these: "
-            f"{listed}. Received: majority={self.majority!r}, "
-            f"minority={self.minority!r}. "
-            + (advice or (f"Did you mean {near}?" if near else "Name one of these."))
+            f"{listed}. Received: {self}. {advice or 'Name one of these.'}"
         )
 
     def warn_if_swapped(self, by_class: ByClass) -> None:
         """Warn as `warn_if_swapped` does, with how to name the classes instead."""
-        counts = (
-            sum(len(by_class[name]) for name in names)
-            for names in (self.majority, self.minority)
-        )
         warn_if_swapped(
-            *counts,
-            f"Pass majority={self.minority!r}, minority={self.majority!r} (--majority "
+            sum(len(by_class[name]) for name in self.majority),
+            sum(len(by_class[name]) for name in self.minority),
+            f"Pass {ClassRoles(self.minority, self.majority)} (--majority "
             f"{','.join(self.minority)} --minority {','.join(self.majority)}).",
         )
 
@@ -130,9 +108,6 @@ class SplitRules:
         seed: what is held out and kept depends on it alone.
         validation_fraction: part of each class that goes to validation, in [0, 1).
         test_fraction: part of each class that goes to test, in [0, 1).
-
-    Raises:
-        ValueError: for an imbalance given twice, or anything out of range.
     """
 
     minority_count: int | None = None
@@ -149,11 +124,8 @@ class SplitRules:
                 "The imbalance is given twice; expected `minority_count` or `ratio`. "
                 f"Received: minority_count={count!r}, ratio={ratio!r}. Leave one out."
             )
-        try:
-            valid = count is None or operator.index(count) > 0
-        except TypeError:
-            valid = False
-        if not valid:
+        is_int = isinstance(count, int | np.integer)
+        if count is not None and not (is_int and count > 0):
             raise ValueError(
                 "`minority_count` must be a positive int. Received: "
                 f"minority_count={count!r}. Pass at least 1."
@@ -167,9 +139,8 @@ class SplitRules:
         if not all(0 <= part < 1 for part in fractions) or sum(fractions) >= 1:
             raise ValueError(
                 "`validation_fraction` and `test_fraction` must lie in [0, 1) and "
-                "leave something to training. Received: "
-                f"validation_fraction={fractions[0]!r}, "
-                f"test_fraction={fractions[1]!r}. Pass, for example, 0.2 for both."
+                "leave something to training. Received: validation_fraction="
+                "{!r}, test_fraction={!r}. Pass, for example, 0.2.".format(*fractions)
             )
 
     @property
@@ -183,17 +154,8 @@ class SplitRules:
         n_majority: int,
         is_usable: Callable[[Item], bool] = lambda item: True,
     ) -> tuple[list[Item], list[Item]]:
-        """Keep as many usable minority items as the rules say, in their order.
-
-        Returns:
-            The items kept, and those passed over as unusable.
-
-        Raises:
-            ValueError: if there are fewer than asked for.
-        """
-        wanted = self.minority_count
-        if wanted is None:
-            wanted = round(n_majority / self.ratio)
+        """Return as many usable items as wanted, in their order, and unusable ones."""
+        wanted = self.minority_count or round(n_majority / self.ratio)
         if wanted < 1:
             raise ValueError(
                 "The ratio leaves no minority image; expected at most twice the "
@@ -219,14 +181,9 @@ class SplitRules:
 class Listing(NamedTuple):
     """The images of a set by class, sorted, and where they lie.
 
-    Attributes:
-        pool: those to train on, which are to be split where the next two are None.
-            Minority classes that are in `test` alone are not in it: half of their
-            images there are to be trained on.
-        validation: those to validate with, if they lie apart; the minority may lack.
-        test: those to test on, if they lie apart.
-        passed_over: number of files and folders beside those of the classes, by
-            reason.
+    `validation` and `test` are None where they are to be split off the `pool`. Half of
+    a minority class that is in `test` alone is to be trained on. `passed_over` counts
+    what lies beside the classes, by reason.
     """
 
     pool: ByClass
@@ -266,18 +223,9 @@ class Listing(NamedTuple):
     ) -> "Division":
         """Divide the items of each class into training, validation and test.
 
-        What does not lie apart is held out of the pool by the rules' fractions.
-
-        Args:
-            roles: which classes are read, and as what.
-            rules: fractions, imbalance and seed. Where they reduce the minority, its
-                other training items are in no split, and neither are those to
-                validate with.
-            is_usable: asked only about minority items about to be kept, where the
-                rules reduce the minority; the next one takes an unusable one's place.
-
-        Raises:
-            ValueError: if there are fewer minority items than asked for.
+        What does not lie apart is held out of the pool by the rules' fractions. Where
+        they reduce the minority, its other items are in no split, not even to validate
+        with; an item about to be kept that is not usable gives its place to the next.
         """
         splits = Division([], [], [], [])
         minority = []
@@ -337,14 +285,6 @@ def warn_if_swapped(n_majority: int, n_minority: int, advice: str) -> None:
 
     Keras numbers classes by the alphabet, so that `bad` is 0 and `good` is 1; a model
     trained on that takes the rare class for the common one.
-
-    Args:
-        n_majority: images labelled 0.
-        n_minority: images labelled 1.
-        advice: how to exchange the two.
-
-    Warns:
-        UserWarning: if `n_minority` is larger.
     """
     if n_minority > n_majority:
         warnings.warn(
@@ -373,16 +313,16 @@ def _hold_out(
     return [items[i] for i in np.sort(kept)], [items[i] for i in np.sort(held)]
 
 
-def _alike(name: str, available: Sequence[str]) -> str | None:
-    """Return how to write the most similar of the names, or None."""
-    for folded in (_same_text, str.casefold):
-        for other in available:
-            if folded(name) == folded(other):
-                # Names in other characters that look the same.
-                return ascii(other) if folded is _same_text else repr(other)
-    near = get_close_matches(name, available, n=1)
-    return repr(near[0]) if near else None
+def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:
+    is_one = isinstance(names, str) or not isinstance(names, Iterable)
+    return (names,) if is_one else tuple(names)
 
 
-def _same_text(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+def _did_you_mean(name: str, available: Sequence[str]) -> str | None:
+    """Return a question that names the most similar name, or None."""
+    text, folded = unicodedata.normalize("NFC", name), name.casefold()
+    # Names in other characters that look the same.
+    alike = [ascii(x) for x in available if unicodedata.normalize("NFC", x) == text]
+    alike += [repr(x) for x in available if x.casefold() == folded]
+    alike += map(repr, get_close_matches(name, available, n=1))
+    return f"Did you mean {alike[0]}?" if alike else None

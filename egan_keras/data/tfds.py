@@ -34,33 +34,30 @@ def load_tfds(
 
     The set's `test` split is the test split where there is one, with validation held
     out of `train`; otherwise `train` is split in three. The set's other splits are
-    not read. What `load_folder` says on splits, seeds and the imbalance holds, with
-    the order of the set's records in place of the sorted files, and images are
-    decoded and resized by the same code.
+    not read. The order of the set's records stands in place of the sorted files.
 
     Args:
         name: a name in the catalogue, such as `"cifar10"` or `"beans:0.1.0"`, or a
             builder, such as `tfds.folder_dataset.ImageFolder(folder)`.
         majority: the name of the common class, or several.
         minority: the name of the rare class, or several.
-        minority_count: number of minority images to train on. None keeps all.
-        ratio: the same, said as majority images per minority image in training.
-        image_size: as for `read_images`.
-        gray_range: as for `read_images`.
-        seed: what is held out and kept depends on it alone.
-        validation_fraction: part of `train` held out, in [0, 1).
-        test_fraction: part of `train` held out where there is no `test`, in [0, 1).
+        minority_count: as for `load_folder`.
+        ratio: as for `load_folder`.
+        image_size: as for `load_folder`.
+        gray_range: as for `load_folder`.
+        seed: as for `load_folder`.
+        validation_fraction: as for `load_folder`.
+        test_fraction: as for `load_folder`.
         skip_unreadable: as for `load_folder`.
+        duplicates: as for `load_folder`.
         data_dir: folder of prepared sets; None means tensorflow-datasets' own,
             `~/tensorflow_datasets`. Not for a builder, which knows its own.
-        duplicates: as for `load_folder`.
 
     Returns:
         Training, validation and test images, without paths.
 
     Raises:
-        ConnectionError: if the set is not prepared and cannot be downloaded;
-            tensorflow-datasets itself tries for some minutes before that.
+        ConnectionError: if the set is not prepared and cannot be downloaded.
         ValueError: for an unknown set or one that is not of labelled images, and
             for the reasons `load_folder` gives.
     """
