@@ -53,10 +53,8 @@ def labelled_batches(
     [2, 2, 1]
     """
     if batch_size < 1:
-        raise ValueError(
-            "`batch_size` must be at least 1. Received: "
-            f"batch_size={batch_size!r}. Pass, for example, 128."
-        )
+        received = f"Received: batch_size={batch_size!r}"
+        raise ValueError(f"`batch_size` must be at least 1. {received}. Pass 128.")
     if not is_dataset(x):
         check = PixelCheck(image_shape)
         images = check.whole(x)
@@ -65,8 +63,8 @@ def labelled_batches(
         return ArrayBatches(images, labels, batch_size)
     if y is not None:
         raise ValueError(
-            "Labels are given twice: a dataset brings its own. Received: y of type "
-            f"{type(y).__name__}. Leave `y` out."
+            "Labels are given twice: a dataset brings its own. Received: y="
+            f"{named(y)}. Leave `y` out."
         )
     return DatasetBatches(x, image_shape, batch_size=batch_size)
 
@@ -185,6 +183,7 @@ class DatasetBatches:
     """
 
     labels: np.ndarray | None = None
+    _refuses_blank = True
 
     def __init__(
         self,
@@ -195,8 +194,7 @@ class DatasetBatches:
         must_end: bool = True,
     ) -> None:
         infinite = hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1
-        infinite = infinite or getattr(dataset, "num_batches", 0) is None
-        if must_end and infinite:
+        if must_end and (infinite or getattr(dataset, "num_batches", 0) is None):
             raise ValueError(
                 "The dataset is infinite; expected one that ends, as one epoch. "
                 "Received: a dataset of infinite cardinality. Leave out `.repeat()`, "
@@ -210,19 +208,22 @@ class DatasetBatches:
         """Yield checked images and labels; refuse none, or all images of one colour."""
         check = PixelCheck(self._image_shape)
         for element in _elements(self._dataset):
-            if not isinstance(element, tuple | list) or len(element) != 2:
-                raise ValueError(
-                    "The dataset must have elements (images, labels). Received: "
-                    f"{named(element)}. {_structure_advice(element)}"
-                )
-            images = check(_in_colour(element[0]))
-            yield images, check_labels(element[1], len(images))
+            yield self._checked(element, check)
         if not check.count:
             raise ValueError(
-                "The dataset is empty; expected batches of images and labels. "
-                "Received: no batch. Check how the dataset is made."
+                "The dataset is empty; expected batches of images. Received: "
+                f"{named(self._dataset)} that gives none. Check how it is made."
             )
-        check.tell_of_blank()
+        check.tell_of_blank(refuse=self._refuses_blank)
+
+    def _checked(self, element: Any, check: PixelCheck) -> Batch:
+        if not isinstance(element, tuple | list) or len(element) != 2:
+            raise ValueError(
+                "The dataset must have elements (images, labels). Received: "
+                f"{named(element)}. {_structure_advice(element)}"
+            )
+        images = check(_in_colour(element[0]))
+        return images, check_labels(element[1], len(images))
 
     def _batched(self, dataset: Any, batch_size: int) -> Any:
         import tensorflow as tf
@@ -230,11 +231,8 @@ class DatasetBatches:
         if not isinstance(dataset, tf.data.Dataset):
             return dataset
         spec = dataset.element_spec
-        if not (
-            isinstance(spec, tuple)
-            and len(spec) == 2
-            and all(isinstance(part, tf.TensorSpec) for part in spec)
-        ):
+        is_pair = isinstance(spec, tuple) and len(spec) == 2
+        if not is_pair or not all(isinstance(part, tf.TensorSpec) for part in spec):
             raise ValueError(
                 "The dataset must have elements (images, labels). Received: "
                 f"element_spec={spec!r}. {_structure_advice(spec)}"
@@ -243,15 +241,13 @@ class DatasetBatches:
         rank = images.shape.rank
         if rank not in (3, 4):
             raise ValueError(
-                "The dataset's images must be of shape (height, width, channels) or "
-                f"(batch, height, width, channels). Received: {images!r}. Give them "
-                "that shape with `.map`."
+                "The dataset's images must be of shape (height, width, channels), or "
+                f"batches of such. Received: {images!r}. Use `.map`."
             )
         if labels.shape.rank == rank - 2 and labels.shape[-1] not in (1, None):
             raise ValueError(
                 "The dataset's labels must be 0 or 1, one for each image. Received: "
-                f'one-hot labels, {labels!r}. Load it with label_mode="int" or '
-                '"binary", or keep the minority\'s column with `.map`.'
+                f'one-hot labels, {labels!r}. Load it with label_mode="int".'
             )
         if rank == 3:
             dataset = dataset.batch(batch_size)
@@ -261,18 +257,10 @@ class DatasetBatches:
 class ImageBatches(DatasetBatches):
     """Checked batches of images alone, of a dataset or another iterable."""
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield checked images, (batch, height, width, 3); refuse none."""
-        check = PixelCheck(self._image_shape)
-        for element in _elements(self._dataset):
-            images = element[0] if isinstance(element, tuple) else element
-            yield check(_in_colour(images))
-        if not check.count:
-            raise ValueError(
-                "There are no images; expected one batch at least. Received: "
-                f"{named(self._dataset)} that gives none. Check how it is made."
-            )
-        check.tell_of_blank(refuse=False)
+    _refuses_blank = False
+
+    def _checked(self, element: Any, check: PixelCheck) -> np.ndarray:
+        return check(_in_colour(element[0] if isinstance(element, tuple) else element))
 
     def _batched(self, dataset: Any, batch_size: int) -> Any:
         import tensorflow as tf
@@ -328,10 +316,7 @@ def _structure_advice(spec: Any) -> str:
         return "Load it with tfds.load(..., as_supervised=True)."
     if isinstance(spec, tuple | list) and len(spec) > 2:
         return "Leave out the sample weights: dataset.map(lambda x, y, w: (x, y))."
-    return (
-        "A dataset without labels cannot be used here: load it with labels, such as "
-        'label_mode="int".'
-    )
+    return "A dataset without labels cannot be used: load it with label_mode='int'."
 
 
 def _in_colour(images: Any) -> np.ndarray:

@@ -24,6 +24,8 @@ from egan_keras.files import cache_folder, content_hash
 from egan_keras.text import first_few
 
 INDEX = "contents.sqlite"
+# More than cores, for disks that are far away.
+THREADS = min(32, (os.cpu_count() or 1) + 4)
 # What may be done with images that have equal contents.
 CHOICES = ("drop", "refuse", "keep")
 
@@ -51,7 +53,7 @@ def content_hashes(paths: Sequence[str | PathLike[str]]) -> list[str | None]:
     hashes = _with_index(lambda index: _look_up(index, [mark for mark, _ in states]))
     hashes = hashes or [None] * len(paths)
     missing = [row for row, found in enumerate(hashes) if found is None]
-    with ThreadPool() as pool:
+    with ThreadPool(THREADS) as pool:
         is_told = False
         found = pool.imap(_hash, [paths[row] for row in missing], chunksize=_CHUNK)
         for row, mark in zip(missing, found, strict=True):

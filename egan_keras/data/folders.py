@@ -226,10 +226,7 @@ def _check_parts(root: Path, parts: Mapping[str, Path], roles: ClassRoles) -> No
     if "test" not in parts:
         advice = f"Add {str(root / 'test')!r}"
         if validation:
-            advice = (
-                f"Rename {validation.name!r} to 'test' to test on it and have "
-                "validation held out of training"
-            )
+            advice = f"Rename {validation.name!r} to 'test' to test on it"
         raise FileNotFoundError(
             f"The folder has a `{train.name}` but no `test` folder; expected both, or "
             f"the class folders themselves. Received: root={str(root)!r}. {advice}, or "
@@ -241,12 +238,19 @@ def _check_parts(root: Path, parts: Mapping[str, Path], roles: ClassRoles) -> No
     instead = ""
     if trained.issuperset(roles.names):
         instead = f", or pass {str(train)!r} to have a test split made of it"
-    for name in roles.names:
-        if name not in tested:
-            _refuse_alone(name, train, test, roles, instead)
+    lacking = [
+        (name, train, test, instead) for name in roles.names if name not in tested
+    ]
     untrained = [name for name in roles.names if name not in trained]
-    if untrained and untrained != list(roles.minority):
-        _refuse_alone(untrained[0], test, train, roles, ", or leave it out")
+    if untrained != list(roles.minority):
+        lacking += [(name, test, train, ", or leave it out") for name in untrained]
+    for name, there, lacks, instead in lacking:
+        roles.check_known(
+            _subfolders(lacks),
+            f"folder {str(lacks)!r}",
+            f"{name!r} is below {str(there)!r} alone: put some of its images into "
+            f"{str(lacks / name)!r}{instead}.",
+        )
     if validation:
         roles.check_known(
             _subfolders(validation),
@@ -255,18 +259,6 @@ def _check_parts(root: Path, parts: Mapping[str, Path], roles: ClassRoles) -> No
             "have them held out of training.",
             names=roles.majority,
         )
-
-
-def _refuse_alone(
-    name: str, holding: Path, lacking: Path, roles: ClassRoles, instead: str
-) -> None:
-    """Refuse a class that is in one of two folders alone."""
-    roles.check_known(
-        _subfolders(lacking),
-        f"folder {str(lacking)!r}",
-        f"{name!r} is below {str(holding)!r} alone: put some of its images into "
-        f"{str(lacking / name)!r}{instead}.",
-    )
 
 
 def _check_known(root: Path, roles: ClassRoles, available: Iterable[str]) -> None:

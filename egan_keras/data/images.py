@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from egan_keras.data.contents import Duplicates, content_hashes
+from egan_keras.data.contents import THREADS, Duplicates, content_hashes
 from egan_keras.data.decoding import (
     Decoded,
     GrayRange,
@@ -280,7 +280,7 @@ def load_listing(
         # Test images have no say in the size that others are trained at.
         without_say=[source for source, _ in divided[2]],
     )
-    deep, later = set(headers.deep), set(equal.later)
+    readable, deep, later = map(set, (headers.readable, headers.deep, equal.later))
     # Each class and purpose on its own: a few would hide among many of another kind.
     groups: dict[str, list[Source]] = {}
     for split, purpose in zip(divided, ("training", "training", "test"), strict=True):
@@ -288,45 +288,49 @@ def load_listing(
             if source in deep:
                 groups.setdefault(f"{purpose} class {name!r}", []).append(source)
     check_depths(groups, gray_range)
-    readable, size = set(headers.readable), headers.size
-    splits = []
-    for part, split in enumerate(divided):
-        class_of = dict(split)
-        kept, damaged = [source for source in class_of if source in readable], []
+
+    def read(part: int) -> LabelledImages:
+        class_of = dict(divided[part])
+        kept = [source for source in class_of if source in readable]
+        skipped = [source for source in class_of if source not in readable]
         if not lazy:
             images, kept, damaged = decode_batch(
-                kept, size, gray_range, skip_unreadable=skip_unreadable, in_threads=True
+                kept,
+                headers.size,
+                gray_range,
+                skip_unreadable=skip_unreadable,
+                in_threads=True,
             )
         else:
-            if skip_unreadable:
-                kept, damaged = decodable(kept, gray_range)
-            images = ImageFiles(kept, size, gray_range, _depths_are_checked=True)
-        damaged = [x for x in class_of if x not in readable] + damaged
-        names = [class_of[source] for source in kept]
+            kept, damaged = (
+                decodable(kept, gray_range) if skip_unreadable else (kept, [])
+            )
+            images = ImageFiles(
+                kept, headers.size, gray_range, _depths_are_checked=True
+            )
         told = {
             "paths": [source for source in kept if isinstance(source, Path)],
-            "class_names": names,
-            "skipped": damaged + (unusable if part == 0 else []),
+            "class_names": [class_of[source] for source in kept],
+            "skipped": skipped + damaged + (unusable if part == 0 else []),
             "duplicates": [source for source in class_of if source in later],
             "dropped_duplicates": [i.source for i in equal.dropped if i.part == part],
         }
-        splits.append(
-            LabelledImages(
-                images,
-                np.array([roles.label(name) for name in names], np.int32),
-                passed_over=dict(listing.passed_over_in(Listing._fields[part])),
-                **{name: tuple(map(str, each)) for name, each in told.items()},
-            )
+        return LabelledImages(
+            images,
+            np.array([roles.label(name) for name in told["class_names"]], np.int32),
+            passed_over=dict(listing.passed_over_in(Listing._fields[part])),
+            **{name: tuple(map(str, each)) for name, each in told.items()},
         )
-    train = splits[0]
-    if not (train.majority_count and train.minority_count):
+
+    splits = Splits(*map(read, range(3)))
+    n_majority, n_minority = splits.train.majority_count, splits.train.minority_count
+    if not (n_majority and n_minority):
         raise ValueError(
             "No training image of one class can be read; expected images of both. "
-            f"Received: {train.majority_count} majority and {train.minority_count} "
-            f"minority images, skipped {', '.join(train.skipped[:5])}. Repair these "
-            "files."
+            f"Received: {n_majority} majority and {n_minority} minority images, skipped "
+            f"{first_few(splits.train.skipped)}. Repair these files."
         )
-    return Splits(*splits)
+    return splits
 
 
 def check_headers(
@@ -466,7 +470,7 @@ def _attempt_all(
 
     every = range(len(sources))
     outcomes, progress, started = [], None, time.monotonic()
-    with ThreadPool() if in_threads else contextlib.nullcontext() as pool:
+    with ThreadPool(THREADS) if in_threads else contextlib.nullcontext() as pool:
         # In chunks, because small images take no longer than handing them to a thread.
         answers = pool.imap(attempt, every, _CHUNK) if pool else map(attempt, every)
         for outcome in answers:

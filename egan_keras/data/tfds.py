@@ -137,11 +137,9 @@ def _feature_keys(builder: Any) -> tuple[str, str]:
         ]
         keys = tuple(found[0] if len(found) == 1 else None for found in keys)
     image, label = (features[key] if key is not None else None for key in keys)
-    if (
-        not isinstance(image, tfds.features.Image)
-        or not isinstance(label, tfds.features.ClassLabel)
-        or np.dtype(image.np_dtype) not in (np.uint8, np.uint16)
-    ):
+    is_image = isinstance(image, tfds.features.Image)
+    is_labelled = is_image and isinstance(label, tfds.features.ClassLabel)
+    if not is_labelled or np.dtype(image.np_dtype) not in (np.uint8, np.uint16):
         raise ValueError(
             f"The set {builder.name!r} is not one of labelled images; expected one "
             "Image of 8 or 16 bits and one ClassLabel. Received: features "
@@ -184,13 +182,10 @@ def _read_records(
     share_accelerators()
     feature = builder.info.features[label_key]
     wanted = tf.constant([feature.str2int(name) for name in roles.names], tf.int64)
-    dataset = builder.as_dataset(
-        split=split,
-        shuffle_files=False,
-        decoders={image_key: tfds.decode.SkipDecoding()},
-    )
+    decoders = {image_key: tfds.decode.SkipDecoding()}
     dataset = (
-        dataset.map(lambda record: (record[image_key], record[label_key]))
+        builder.as_dataset(split=split, shuffle_files=False, decoders=decoders)
+        .map(lambda record: (record[image_key], record[label_key]))
         .enumerate()
         .filter(lambda index, record: tf.reduce_any(record[1] == wanted))
     )
