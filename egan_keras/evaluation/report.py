@@ -167,7 +167,7 @@ def evaluate(
             f"extra with {', '.join(clash)}. Rename them."
         )
     named = {name: getattr(model, name, None) for name in ("recipe", "pairing")}
-    described = {name: value for name, value in named.items() if value is not None}
+    described = {name: str(each) for name, each in named.items() if each is not None}
     if seen is not None:
         described["n_seen_in_training"] = _count_seen(seen)
     intervals = measured.pop("ci95")
