@@ -8,6 +8,8 @@ import numpy as np
 
 from egan_keras.data.input_checks import (
     PixelCheck,
+    Rows,
+    Shape,
     as_array,
     check_both_classes,
     check_images,
@@ -21,11 +23,7 @@ Batch = tuple[np.ndarray, np.ndarray]
 
 
 def labelled_batches(
-    x: Any,
-    y: Any = None,
-    *,
-    batch_size: int = 128,
-    image_shape: tuple[int, int, int] | None = None,
+    x: Any, y: Any = None, *, batch_size: int = 128, image_shape: Shape | None = None
 ) -> "ArrayBatches | DatasetBatches":
     """Return an iterable of checked batches of images and labels.
 
@@ -70,12 +68,8 @@ def labelled_batches(
 
 
 def images_or_batches(
-    x: Any,
-    *,
-    image_shape: tuple[int, int, int],
-    batch_size: int = 32,
-    must_end: bool = True,
-) -> "np.ndarray | LazyRows | ImageBatches":
+    x: Any, *, image_shape: Shape, batch_size: int = 32, must_end: bool = True
+) -> "Rows | ImageBatches":
     """Return images without labels, checked, or batches that are when they are read.
 
     Args:
@@ -100,7 +94,7 @@ def subsample_minority(
     minority_count: int | None = None,
     ratio: float | None = None,
     seed: int = 0,
-) -> tuple[np.ndarray | LazyRows, np.ndarray]:
+) -> tuple[Rows, np.ndarray]:
     """Drop minority images until as few are left as wanted.
 
     With one seed, the images kept for a smaller count are among those kept for a
@@ -158,9 +152,7 @@ def is_dataset(x: Any) -> bool:
 class ArrayBatches:
     """Batches of checked `images` and `labels`, arrays; the last one may be smaller."""
 
-    def __init__(
-        self, images: np.ndarray | LazyRows, labels: np.ndarray, batch_size: int
-    ) -> None:
+    def __init__(self, images: Rows, labels: np.ndarray, batch_size: int) -> None:
         self.images = images
         self.labels: np.ndarray | None = labels
         self._batch_size = batch_size
@@ -188,7 +180,7 @@ class DatasetBatches:
     def __init__(
         self,
         dataset: Any,
-        image_shape: tuple[int, int, int] | None = None,
+        image_shape: Shape | None = None,
         *,
         batch_size: int,
         must_end: bool = True,

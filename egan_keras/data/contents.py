@@ -206,10 +206,7 @@ class Duplicates:
         return len(self.later)
 
     def divide(
-        self,
-        rules: SplitRules,
-        *,
-        is_usable: Callable[[Source], bool] = lambda source: True,
+        self, rules: SplitRules, *, is_usable: Callable[[Source], bool] = lambda s: True
     ) -> Division[Source]:
         """Divide the images as `Listing.divide` does, with copies on one side.
 

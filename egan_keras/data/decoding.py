@@ -22,6 +22,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 MAX_FILE_BYTES = 256 * 1024**2
 MAX_PIXELS = 80_000_000
 
+Size = tuple[int, int]
 GrayRange = tuple[float, float]
 
 _BITS_PER_SAMPLE = 258
@@ -69,7 +70,7 @@ Source = Path | EncodedImage
 class Header(NamedTuple):
     """What a header tells: (height, width) as shown, and more than 8 bits a channel."""
 
-    size: tuple[int, int]
+    size: Size
     is_deep: bool
 
 
@@ -104,9 +105,7 @@ def read_header(source: Source) -> Header:
 
 
 def decode(
-    source: Source,
-    size: tuple[int, int] | None = None,
-    gray_range: GrayRange | None = None,
+    source: Source, size: Size | None = None, gray_range: GrayRange | None = None
 ) -> Decoded:
     """Return an image as RGB pixels, uint8 in 0..255, and what is odd about it.
 

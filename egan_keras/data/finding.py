@@ -98,8 +98,7 @@ class ImageSearch:
         if not _is_image(path.name):
             raise ValueError(
                 "The file is not of a supported image type; expected one of "
-                f"{' '.join(SUFFIXES)}. Received: path={str(path)!r}. Convert it to "
-                "one of these."
+                f"{' '.join(SUFFIXES)}. Received: path={str(path)!r}. Convert it."
             )
         if self._was_found(str(path)):
             self.passed_over[_TWICE] += 1

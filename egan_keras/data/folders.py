@@ -12,6 +12,9 @@ from egan_keras.data.finding import ARCHIVES, HIDDEN, FoundImages, find_images
 from egan_keras.data.images import ImageSize, Splits, check_image_size, load_listing
 from egan_keras.data.splits import ClassRoles, Listing, SplitRules
 
+AnyPath = str | PathLike[str]
+Names = str | Sequence[str]
+
 # As data sets call them, in any case.
 _PARTS = {
     "train": ("train", "training"),
@@ -22,10 +25,10 @@ _FOLDERS_LOOKED_INTO = 50
 
 
 def load_folder(
-    root: str | PathLike[str],
+    root: AnyPath,
     *,
-    majority: str | Sequence[str],
-    minority: str | Sequence[str],
+    majority: Names,
+    minority: Names,
     minority_count: int | None = None,
     ratio: float | None = None,
     image_size: ImageSize | None = None,
@@ -115,14 +118,12 @@ def load_folder(
     )
 
 
-def check_folder(
-    root: str | Path, *, majority: str | Sequence[str], minority: str | Sequence[str]
-) -> None:
+def check_folder(root: AnyPath, *, majority: Names, minority: Names) -> None:
     """Refuse what `load_folder` would refuse of a folder, without opening an image."""
     list_images(root, ClassRoles.from_names(majority, minority))
 
 
-def list_images(root: str | PathLike[str], roles: ClassRoles) -> Listing:
+def list_images(root: AnyPath, roles: ClassRoles) -> Listing:
     """List the image files of each class as `load_folder` finds them, opening none."""
     root = Path(root)
     if not root.is_dir():
@@ -149,9 +150,7 @@ def list_images(root: str | PathLike[str], roles: ClassRoles) -> Listing:
     return Listing(found["train"], found.get("validation"), found["test"], beside)
 
 
-def list_every_image(
-    root: str | PathLike[str], names: Iterable[str]
-) -> dict[str, FoundImages]:
+def list_every_image(root: AnyPath, names: Iterable[str]) -> dict[str, FoundImages]:
     """List all images of classes, in whichever part of a folder they lie.
 
     The folders of some classes may be missing; a `FileNotFoundError` is raised if there

@@ -18,6 +18,7 @@ from egan_keras.data.contents import THREADS, Duplicates, content_hashes
 from egan_keras.data.decoding import (
     Decoded,
     GrayRange,
+    Size,
     Source,
     UnreadableError,
     check_depths,
@@ -35,13 +36,15 @@ DEFAULT_SIZE = (224, 224)
 _CHUNK = 32
 _SECONDS_BEFORE_PROGRESS = 2.0
 
-ImageSize = int | tuple[int, int]
+ImageSize = int | Size
+Rows = np.ndarray | LazyRows
+Read = tuple[np.ndarray, list[Source], list[Source]]
 
 
 class Headers(NamedTuple):
     """What the headers of images tell: their one size, and which sources are which."""
 
-    size: tuple[int, int]
+    size: Size
     readable: list[Source]
     unreadable: list[Source]
     deep: list[Source]
@@ -90,8 +93,7 @@ class ImageFiles(LazyRows):
             raise ValueError(
                 "The images must be a list of paths of files. Received: "
                 f"paths={(wrong or [paths])[0]!r}. Pass [path] for one file, the "
-                "column of a table, or ek.data.find_images(folder) for all files "
-                "below a folder."
+                "column of a table, or ek.data.find_images(folder)."
             )
         if size is None:
             raise ValueError(
@@ -151,7 +153,7 @@ class LabelledImages:
         dropped_duplicates: the files left out because they equal another one.
     """
 
-    images: np.ndarray | LazyRows
+    images: Rows
     labels: np.ndarray
     paths: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
@@ -200,7 +202,7 @@ def read_images(
     image_size: ImageSize | None = None,
     gray_range: Sequence[float] | None = None,
     skip_unreadable: bool = False,
-) -> tuple[np.ndarray, list[Path], list[Path]]:
+) -> Read:
     """Read image files as RGB pixels of one size.
 
     How images of other kinds (grayscale, transparent, 16-bit, turned by EXIF) become
@@ -288,6 +290,7 @@ def load_listing(
             if source in deep:
                 groups.setdefault(f"{purpose} class {name!r}", []).append(source)
     check_depths(groups, gray_range)
+    size = headers.size
 
     def read(part: int) -> LabelledImages:
         class_of = dict(divided[part])
@@ -295,19 +298,13 @@ def load_listing(
         skipped = [source for source in class_of if source not in readable]
         if not lazy:
             images, kept, damaged = decode_batch(
-                kept,
-                headers.size,
-                gray_range,
-                skip_unreadable=skip_unreadable,
-                in_threads=True,
+                kept, size, gray_range, skip_unreadable=skip_unreadable, in_threads=True
             )
         else:
-            kept, damaged = (
-                decodable(kept, gray_range) if skip_unreadable else (kept, [])
-            )
-            images = ImageFiles(
-                kept, headers.size, gray_range, _depths_are_checked=True
-            )
+            damaged = []
+            if skip_unreadable:
+                kept, damaged = decodable(kept, gray_range)
+            images = ImageFiles(kept, size, gray_range, _depths_are_checked=True)
         told = {
             "paths": [source for source in kept if isinstance(source, Path)],
             "class_names": [class_of[source] for source in kept],
@@ -327,8 +324,8 @@ def load_listing(
     if not (n_majority and n_minority):
         raise ValueError(
             "No training image of one class can be read; expected images of both. "
-            f"Received: {n_majority} majority and {n_minority} minority images, skipped "
-            f"{first_few(splits.train.skipped)}. Repair these files."
+            f"Received: {n_majority} majority and {n_minority} minority images, "
+            f"skipped {first_few(splits.train.skipped)}. Repair these files."
         )
     return splits
 
@@ -372,13 +369,13 @@ def check_headers(
 
 def decode_batch(
     sources: Sequence[Source],
-    size: tuple[int, int],
+    size: Size,
     gray_range: GrayRange | None = None,
     *,
     skip_unreadable: bool = False,
     odd: Oddities | None = None,
     in_threads: bool = False,
-) -> tuple[np.ndarray, list[Source], list[Source]]:
+) -> Read:
     """Decode images, each stretched to `size`, (height, width).
 
     With `odd`, images of one colour are taken, too, and named in it. Returned are
@@ -413,7 +410,7 @@ def decodable(
     return _attempt_all(attempt, sources, skip_unreadable=True)[1:]
 
 
-def check_image_size(image_size: ImageSize | None) -> tuple[int, int] | None:
+def check_image_size(image_size: ImageSize | None) -> Size | None:
     """Return an image size as (height, width), None for None, or refuse it.
 
     >>> check_image_size(96)
@@ -435,10 +432,7 @@ def check_image_size(image_size: ImageSize | None) -> tuple[int, int] | None:
 
 
 def _decode(
-    source: Source,
-    size: tuple[int, int] | None,
-    gray_range: GrayRange | None,
-    varied: bool = True,
+    source: Source, size: Size | None, gray_range: GrayRange | None, varied: bool = True
 ) -> Decoded:
     """Decode an image, and refuse one of a single colour if it is to be varied."""
     decoded = decode(source, size, gray_range)

@@ -13,6 +13,10 @@ from egan_keras.data.lazy import LazyRows, as_lazy, in_batches, work_ahead
 from egan_keras.data.splits import MAJORITY, MINORITY
 from egan_keras.text import first_few
 
+# None is a side that is not known.
+Shape = tuple[int | None, ...]
+Rows = np.ndarray | LazyRows
+
 _ROWS_CHECKED_AT_ONCE = 1024
 _ROWS_LOOKED_AT = 64
 # What the shades of 12-bit images become where they are divided as if they had 16.
@@ -54,9 +58,7 @@ def as_array(images: Any) -> np.ndarray:
     )
 
 
-def check_images(
-    images: Any, *, image_shape: tuple[int | None, ...] | None = None
-) -> np.ndarray | LazyRows:
+def check_images(images: Any, *, image_shape: Shape | None = None) -> Rows:
     """Check images and return them as an array, uncopied if they are one.
 
     Those that are read when asked for stay so: `ImageFiles`, and arrays mapped from a
@@ -91,7 +93,7 @@ class PixelCheck:
     Counted are the images seen, and those `blank`: of one colour all over.
     """
 
-    def __init__(self, image_shape: tuple[int | None, ...] | None = None) -> None:
+    def __init__(self, image_shape: Shape | None = None) -> None:
         self._image_shape = image_shape
         self._are_features = image_shape is not None and len(image_shape) == 1
         self._is_warned = False
@@ -121,7 +123,7 @@ class PixelCheck:
         self.blank += _count_blank(images)
         return images
 
-    def whole(self, images: Any) -> np.ndarray | LazyRows:
+    def whole(self, images: Any) -> Rows:
         """Returns all images at once, of which lazy ones stay so."""
         images = as_lazy(images)
         if not isinstance(images, LazyRows):
@@ -156,9 +158,7 @@ class PixelCheck:
             warnings.warn(text, stacklevel=3)
 
 
-def check_shape(
-    shape: tuple[int | None, ...], expected: tuple[int | None, ...] | None
-) -> None:
+def check_shape(shape: Shape, expected: Shape | None) -> None:
     """Refuse a shape, None for what is unknown, that is none of images or another."""
     if 0 in shape:
         raise ValueError(
@@ -273,7 +273,7 @@ def warn_if_reversed(scores: np.ndarray, labels: np.ndarray) -> None:
         )
 
 
-def row_hashes(rows: np.ndarray | LazyRows) -> np.ndarray:
+def row_hashes(rows: Rows) -> np.ndarray:
     """Returns a number for each row, uint64 (n,); only equal rows have the same.
 
     An image has one number whether its pixels come as bytes, as floats or from a file.
@@ -358,8 +358,7 @@ def _check_rows(rows: Any, size: int) -> np.ndarray:
     if rows.ndim != 2 or rows.shape[1] != size or not len(rows):
         raise ValueError(
             f"Features must have the shape (n, {size}), one row for each image. "
-            f"Received: features of shape {rows.shape}. Compute them with the model's "
-            "network."
+            f"Received: features of shape {rows.shape}. Compute them anew."
         )
     if rows.dtype.kind not in "iuf" or not np.isfinite(rows).all():
         raise ValueError(
@@ -404,7 +403,7 @@ def _count_blank(images: np.ndarray) -> int:
     return sum(bool((images[i] == first[i]).all()) for i in suspects)
 
 
-def _shape_advice(shape: tuple[int | None, ...]) -> str:
+def _shape_advice(shape: Shape) -> str:
     """Say what to do with images of a wrong shape."""
     if len(shape) == 4 and shape[3] == 1:
         return "Repeat the gray channel: np.repeat(images, 3, axis=-1)."

@@ -112,9 +112,8 @@ class SelectedRows(LazyRows):
             yield from super().identity()
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
-        if isinstance(self._parent, LazyRows):
-            return self._parent._read(self._rows[rows])
-        return self._parent[self._rows[rows]]
+        read = getattr(self._parent, "_read", self._parent.__getitem__)
+        return read(self._rows[rows])
 
 
 class WithMirrorImages(LazyRows):
@@ -191,8 +190,7 @@ class FileRows(LazyRows):
             if n_bytes != len(wanted):
                 raise OSError(
                     f"A file of rows ends too early; expected {len(self)} rows of "
-                    f"{row_bytes} bytes. Received: {self._file.name!r}. Make the file "
-                    "anew."
+                    f"{row_bytes} bytes. Received: {self._file.name!r}. Make it anew."
                 )
             first = end
         return result
