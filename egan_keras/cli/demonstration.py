@@ -183,9 +183,9 @@ def judge_logistic_regression(model: EGAN, splits: data.Splits) -> Metrics:
         model: Its discriminator's stem gives the features.
         splits: What it is trained, calibrated and judged on, as the model was.
     """
-    stem = features.StemFunction(model.discriminator.stem)
+    stem = model.discriminator.stem
     train_features, validation_features, test_features = (
-        features.in_batches(stem, split.images)[0] for split in splits
+        features.stem_features(stem, split.images)[0] for split in splits
     )
     held_out = np.concatenate([validation_features, test_features])
     scores = baselines.logistic_regression_scores(
