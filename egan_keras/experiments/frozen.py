@@ -54,27 +54,18 @@ def extractor(
 ) -> Extractor:
     """Returns what makes the features that a recipe trains on.
 
-    Args:
-        backbone: as written for `Backbone.parse`.
-        recipe: the recipe.
-        image_size: (height, width) of the images.
-        network_size: side to which images are resized where the recipe names none.
+    Images of (height, width) are resized to the recipe's network size, else to the one
+    given, else to the backbone's.
     """
     size = recipe.network_size or network_size
     if size is None:
         size = networks.network_size(Backbone.parse(backbone), (*image_size, 3))
-    return Extractor(
-        backbone, size, recipe.own_preprocessing, recipe.depths, image_size
-    )
+    choices = recipe.own_preprocessing, recipe.depths
+    return Extractor(backbone, size, *choices, image_size)
 
 
 class FolderFeatures:
-    """Features of class folders, in files that later runs and processes read.
-
-    Args:
-        folder: where the files are kept; it is made.
-        weights: of the backbones, as for `Backbone.build`.
-    """
+    """Features of class folders, in files of a folder that later runs read."""
 
     def __init__(self, folder: Path, weights: str | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,12 +76,7 @@ class FolderFeatures:
         self._store = features.FeatureStore("memory", verbose=verbose)
 
     def rows(self, places: Sequence[Place], extractor: Extractor) -> np.ndarray:
-        """Returns the features of images, float32 (n, d), in their order.
-
-        Raises:
-            ValueError: if an image cannot be read.
-            OSError: if ImageNet weights cannot be had.
-        """
+        """Returns the features of images, float32 (n, d), in their order."""
         for folder in dict.fromkeys(place.folder for place in places):
             if (folder, extractor) not in self._kept:
                 path = self._path(folder, extractor)

@@ -36,8 +36,6 @@ _MOST_PROGRESS_BYTES = 1000
 _LOCK = "lock"
 _SECONDS_BETWEEN_CHECKPOINTS = 1.0
 
-Compute = Callable[[int], Iterable[list[np.ndarray]]]
-
 
 class Layout(NamedTuple):
     """How many rows a set of features has, and of which shape and dtype each is."""
@@ -54,7 +52,7 @@ class Layout(NamedTuple):
 
 
 def read_or_compute(
-    folder: Path, layout: Layout, compute: Compute
+    folder: Path, layout: Layout, compute: Callable[[int], Iterable[list[np.ndarray]]]
 ) -> tuple[Features, int]:
     """Reads features from their folder, or computes what is missing of them.
 
@@ -62,57 +60,52 @@ def read_or_compute(
     Where another process computes the same, its end is waited for. Returns how many
     rows were there already, too.
     """
-    if _state(folder, layout)[0] != layout.count:
-        partial = folder.with_name(folder.name + ".partial")
-        with _locked(partial), telling_full_disk(partial):
-            rows, reason = _state(folder, layout)
-            if rows != layout.count:
-                if os.path.lexists(folder):
-                    _warn(folder, reason)
-                done = _complete(partial, layout, compute)
-                return _opened(_in_place(partial, folder), layout), done
-            # Another process has completed it in the meantime.
+    if _state(folder, layout)[0] == layout.count:
+        return _opened(folder, layout), layout.count
+    partial = folder.with_name(folder.name + ".partial")
+    with _locked(partial), telling_full_disk(partial):
+        rows, reason = _state(folder, layout)
+        if rows == layout.count:  # another process has completed it in the meantime
             shutil.rmtree(partial, ignore_errors=True)
-    return _opened(folder, layout), layout.count
+            return _opened(folder, layout), rows
+        if os.path.lexists(folder):
+            _warn(folder, reason)
+        rows, reason = _state(partial, layout)
+        # Without it, no row was noted yet.
+        if reason and os.path.lexists(partial / _PROGRESS):
+            _warn(partial, reason)
+        _complete(partial, layout, compute, rows)
+        try:
+            remove(folder)
+            return _opened(partial.replace(folder), layout), rows
+        except OSError as error:
+            warnings.warn(
+                f"What is at {str(folder)!r} cannot be replaced ({error}); the "
+                f"features stay in {str(partial)!r}.",
+                stacklevel=3,
+            )
+            return _opened(partial, layout), rows
 
 
-def _in_place(partial: Path, folder: Path) -> Path:
-    """Renames what is complete, and returns where it is."""
-    try:
-        remove(folder)
-        return partial.replace(folder)
-    except OSError as error:
-        warnings.warn(
-            f"What is at {str(folder)!r} cannot be replaced ({error}); the features "
-            f"stay in {str(partial)!r}.",
-            stacklevel=2,
-        )
-        return partial
-
-
-def _complete(partial: Path, layout: Layout, compute: Compute) -> int:
-    """Computes and writes the rows that are missing, and returns how many were not."""
-    done, reason = _state(partial, layout)
-    # Without it, no row was noted yet.
-    if reason and os.path.lexists(partial / _PROGRESS):
-        _warn(partial, reason)
-    missing = layout.nbytes * (1 - done / max(layout.count, 1))
+def _complete(partial: Path, layout: Layout, compute: Callable, row: int) -> None:
+    """Computes and writes what is missing from a row on."""
+    missing = layout.nbytes * (1 - row / max(layout.count, 1))
     check_space(partial, missing, "the features")
-    if done == 0:
+    if row == 0:
         for left in partial.iterdir():
             if left.name != _LOCK:
                 remove(left)
         # Of the full size from the start.
         for path, (shape, dtype) in _files(partial, layout):
             np.lib.format.open_memmap(path, "w+", dtype, (layout.count, *shape)).flush()
-    row, latest = done, time.monotonic()
     with contextlib.ExitStack() as stack:
         files = []
         for path, _ in _files(partial, layout):
             files.append(stack.enter_context(path.open("r+b")))
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-            files[-1].seek(array.offset + done * array.strides[0])
-        for batch in compute(done) if done < layout.count else ():
+            files[-1].seek(array.offset + row * array.strides[0])
+        latest = time.monotonic()
+        for batch in compute(row) if row < layout.count else ():
             for file, array in zip(files, batch, strict=True):
                 file.write(np.ascontiguousarray(array).data)
             row += len(batch[0])
@@ -120,7 +113,6 @@ def _complete(partial: Path, layout: Layout, compute: Compute) -> int:
                 _checkpoint(partial, files, row)
                 latest = time.monotonic()
         _checkpoint(partial, files, row)
-    return done
 
 
 def _checkpoint(partial: Path, files: list, rows: int) -> None:
@@ -208,19 +200,26 @@ def kept_statistics(
 ) -> Iterator[None]:
     """Gives layers the statistics that they took of these rows in an earlier run.
 
-    Where there are none, those that they take inside are kept for later runs, unless
-    the rows are in memory.
+    Else those that they take inside are kept for later runs, beside rows in files.
 
     Args:
         rows: The majority's features.
         layers: Layers with `statistics`, a list of variables.
     """
-    path = _statistics_file(rows, layers)
     variables = [variable for layer in layers for variable in layer.statistics]
+    # A temporary file has no name.
+    if not layers or not isinstance(rows, FileRows) or rows.path is None:
+        yield
+        return
+    parts = [__version__]
+    for layer in layers:
+        shapes = [tuple(variable.shape) for variable in layer.statistics]
+        config = json.dumps(layer.get_config(), sort_keys=True, default=str)
+        parts.append(f"{type(layer).__name__} {config} {shapes}")
+    mark = fingerprint(part.encode() for part in parts)
+    path = rows.path.with_name(f"statistics_{mark}.npz")
     try:
-        if path is not None and os.path.lexists(path):
-            for array, variable in _read_statistics(path, variables):
-                variable.assign(array)
+        _load_statistics(path, variables)
     # NumPy answers damaged files with many types of exception.
     except Exception as error:
         warnings.warn(
@@ -231,7 +230,7 @@ def kept_statistics(
         with contextlib.suppress(OSError):
             remove(path)
     yield
-    if path is None or os.path.lexists(path) or not os.access(path.parent, os.W_OK):
+    if os.path.lexists(path) or not os.access(path.parent, os.W_OK):
         return
     arrays = map(keras.ops.convert_to_numpy, variables)
     named = {str(number): each for number, each in enumerate(arrays)}
@@ -241,8 +240,9 @@ def kept_statistics(
         warnings.warn(f"Statistics are not kept for later runs: {error}", stacklevel=3)
 
 
-def _read_statistics(path: Path, variables: list) -> list[tuple]:
-    """Returns arrays and the variables they belong to."""
+def _load_statistics(path: Path, variables: list[keras.Variable]) -> None:
+    if not os.path.lexists(path):
+        return
     with np.load(path, allow_pickle=False) as kept:
         arrays = [kept[str(number)] for number in range(len(variables))]
     for array, variable in zip(arrays, variables, strict=True):
@@ -251,20 +251,5 @@ def _read_statistics(path: Path, variables: list) -> list[tuple]:
             raise ValueError(f"{array.dtype} {array.shape} in place of {shape}")
         if not np.isfinite(array).all():
             raise ValueError("NaN or infinite numbers")
-    return list(zip(arrays, variables, strict=True))
-
-
-def _statistics_file(
-    rows: np.ndarray | LazyRows, layers: Sequence[keras.layers.Layer]
-) -> Path | None:
-    """Returns where statistics belong, beside the features; `None` for none."""
-    # A temporary file has no name.
-    if not layers or not isinstance(rows, FileRows) or rows.path is None:
-        return None
-    parts = [__version__]
-    for layer in layers:
-        shapes = [tuple(variable.shape) for variable in layer.statistics]
-        config = json.dumps(layer.get_config(), sort_keys=True, default=str)
-        parts.append(f"{type(layer).__name__} {config} {shapes}")
-    mark = fingerprint(part.encode() for part in parts)
-    return rows.path.with_name(f"statistics_{mark}.npz")
+    for array, variable in zip(arrays, variables, strict=True):
+        variable.assign(array)

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 
 from egan_keras import data
-from egan_keras.data.lazy import FileRows, SelectedRows, fingerprint, in_batches
+from egan_keras.data.lazy import FileRows, SelectedRows, fingerprint
 from egan_keras.features.feature_files import Layout, read_or_compute
 from egan_keras.features.stems import Features, Images, StemFunction, compiled
 from egan_keras.files import cache_folder, in_units, telling_full_disk
@@ -52,30 +52,29 @@ class FeatureStore:
                 "The place of the features must be 'auto', 'memory', 'disk' or a "
                 f"folder. Received: {place!r}. Choose one of these."
             )
-        self._mode, self.folder = "auto" if place is True else place, cache_folder()
-        if self._mode not in ("auto", "memory", "disk"):
-            self._mode, self.folder = "disk", Path(place)
+        self.mode, self.folder = "auto" if place is True else place, cache_folder()
+        if self.mode not in ("auto", "memory", "disk"):
+            self.mode, self.folder = "disk", Path(place)
         self.folder = self.folder.expanduser()
-        if self._mode == "disk" and self.folder.exists() and not self.folder.is_dir():
+        if self.mode == "disk" and self.folder.exists() and not self.folder.is_dir():
             raise ValueError(
                 "The place of the features is a file; expected a folder, which is made "
                 f"where it is missing. Received: {str(self.folder)!r}. Name a folder."
             )
         self._verbose = verbose
-        self._minority: Images | None = None
-        self._row_of: dict[int, int] = {}
+        self._minority: tuple[Images, dict[int, int]] | None = None
         self._shared: dict[tuple[StemFunction, str], Features] = {}
 
     def share(self, minority: Images) -> None:
         """Makes several fits of one model read the same features from memory.
 
-        The fits have the same images but for the minority, which is some of this one.
+        Their images are the same but for the minority, which is some of this one.
 
         Args:
             minority: All minority images that a fit may be given, mirrored ones too.
         """
         hashes = data.row_hashes(minority).tolist()
-        self._minority, self._row_of = minority, {h: i for i, h in enumerate(hashes)}
+        self._minority = minority, {each: row for row, each in enumerate(hashes)}
 
     def features(
         self, images: Images, compute: StemFunction, what: str, *, show: bool = True
@@ -86,28 +85,25 @@ class FeatureStore:
             images: (n, h, w, 3), an array or lazy.
             compute: The stem.
             what: What the images are, for messages, such as `majority`.
-            show: Whether to show progress, and tell of features in memory; unless
-                silent as a whole, files are told of in any case.
+            show: Whether to show progress, and tell of features in memory; files are
+                told of in any case, unless the store is silent.
 
         Raises:
             ValueError: If an image cannot be read, or its file is changed meanwhile.
-            OSError: If files are to be written and cannot be, and the memory is not
-                chosen, or too small.
+            OSError: If files cannot be written, and the memory is not chosen or small.
         """
         if self._minority is None:
             return self._read_or_computed(images, compute, what, show)
-        is_minority, key = what == "minority", (compute, what)
+        key, (pool, row_of) = (compute, what), self._minority
         if key not in self._shared:
-            pool = self._minority if is_minority else images
-            found = self._read_or_computed(pool, compute, what, show)
-            fit = [each.nbytes <= _memory_limit("auto") for each in found]
-            self._shared[key] = [
-                np.asarray(each) if fits else each
-                for each, fits in zip(found, fit, strict=True)
-            ]
+            every = pool if what == "minority" else images
+            found = self._read_or_computed(every, compute, what, show)
+            room = _room("auto")
+            found = [each if each.nbytes > room else np.asarray(each) for each in found]
+            self._shared[key] = found
         found = self._shared[key]
-        if is_minority:
-            rows = [self._row_of[each] for each in data.row_hashes(images).tolist()]
+        if what == "minority":
+            rows = [row_of[each] for each in data.row_hashes(images).tolist()]
             return [each[rows] for each in found]
         # Standardisation changes arrays in place.
         return [x if isinstance(x, data.LazyRows) else x.copy() for x in found]
@@ -116,56 +112,56 @@ class FeatureStore:
         self, images: Images, compute: StemFunction, what: str, show: bool
     ) -> Features:
         layout = Layout(len(images), compute.row_types(images.shape[1:]))
-        what, verbose = printable(what), self._verbose if show else 0
+        of = f"features of {layout.count:,} {printable(what)} images"
+        verbose = self._verbose if show else 0
         started, mark, folder = time.perf_counter(), None, None
-        is_array = isinstance(images, np.ndarray)
+        if isinstance(images, np.ndarray):
+            images = SelectedRows(images, np.arange(len(images)))
 
         def computed(start: int = 0) -> Iterator[list[np.ndarray]]:
             again = f", from image {start:,} on, where it stopped" if start else ""
-            doing = (
-                f"Computing frozen features of {layout.count:,} {what} images{again}"
-            )
-            batches = in_batches(images, _BATCH_SIZE, start)
+            doing = f"Computing frozen {of}{again}"
             counts = -(-layout.count // _BATCH_SIZE), start // _BATCH_SIZE
+            batches = images.batches(_BATCH_SIZE, start)
             for batch in _shown(batches, doing, verbose, *counts):
                 yield compute(batch)
             # What was read need not be what was recognised before.
-            if mark and not is_array and mark != fingerprint(images.identity()):
+            if mark and mark != fingerprint(images.identity()):
                 shutil.rmtree(f"{folder}.partial", ignore_errors=True)
                 raise ValueError(
-                    f"Files of {what} images changed while they were read, so that "
-                    "their features are of no one state; expected files that stay as "
-                    f"they are. Received: {layout.count:,} images. Run it again when "
-                    "nothing writes to them."
+                    f"Files of {printable(what)} images changed while they were read, "
+                    "so that their features are of no one state; expected files that "
+                    f"stay as they are. Received: {layout.count:,} images. Run it "
+                    "again when nothing writes to them."
                 )
 
-        if layout.nbytes > _memory_limit(self._mode):
-            rows = SelectedRows(images, np.arange(len(images))) if is_array else images
-            mark = fingerprint(rows.identity())
+        if layout.nbytes > _room(self.mode):
+            mark = fingerprint(images.identity())
             name = fingerprint(iter([mark.encode()]), compute.identity())
             folder = self.folder.absolute() / name
             try:
-                features, found = read_or_compute(folder, layout, computed)
+                features, n_found = read_or_compute(folder, layout, computed)
             except OSError as error:
                 available = psutil.virtual_memory().available
-                if self._mode != "auto" or _COPIES * layout.nbytes > available:
+                if self.mode != "auto" or _COPIES * layout.nbytes > available:
                     raise
+                mark = folder = None
                 warnings.warn(
                     f"The features go to memory, since they cannot be kept: {error}",
                     stacklevel=3,
                 )
-                mark = folder = None
-        how = f"computed once in {{:.1f}} s{' and kept for later runs' * bool(folder)}"
         if folder is None:
-            features = _filled(layout, computed())
-        elif found == layout.count:
-            how = "computed by an earlier run"
-        if verbose or (folder and self._verbose):
-            size, seconds = in_units(layout.nbytes), time.perf_counter() - started
-            of = f"Frozen features of {layout.count:,} {what} images"
-            print(f"{of}: {size}, {how.format(seconds)}.")
+            none = [np.empty((0, *shape), dtype) for shape, dtype in layout.row_types]
+            parts = zip(none, *computed(), strict=True)
+            features = [np.concatenate(batches) for batches in parts]
+        how, advice = f"computed once in {time.perf_counter() - started:.1f} s", ""
         if folder and self._verbose:
-            print(f"  To delete them: rm -r {shlex.quote(str(folder))}")
+            verbose = self._verbose
+            how += " and kept for later runs"
+            how = "computed by an earlier run" if n_found == layout.count else how
+            advice = f"\n  To delete them: rm -r {shlex.quote(str(folder))}"
+        if verbose:
+            print(f"Frozen {of}: {in_units(layout.nbytes)}, {how}.{advice}")
         return features
 
 
@@ -180,6 +176,26 @@ def stem_features(stem: keras.Model, images: Images) -> list[np.ndarray]:
     return store.features(images, compiled(stem).whole, "")
 
 
+def labelled(
+    batches: Batches, compute: StemFunction, *, cache: FeatureStore | None = None
+) -> tuple[Features, np.ndarray]:
+    """Returns the features of labelled images, and their labels, in their order.
+
+    Args:
+        batches: Batches of images (n, h, w, 3) and labels (n,), 0 or 1.
+        compute: The stem.
+        cache: Where the features go, see `by_class`; `None` is memory, in silence.
+    """
+    cache = cache or FeatureStore("memory", verbose=0)
+    if batches.labels is not None:
+        return cache.features(batches.images, compute, "validation"), batches.labels
+    features, labels = _Gathered(compute, cache), []
+    for images, own_labels in batches:
+        features.add(images)
+        labels.append(own_labels)
+    return features.result(), np.concatenate(labels)
+
+
 def by_class(
     batches: Batches,
     compute: StemFunction | None,
@@ -192,9 +208,8 @@ def by_class(
     Args:
         batches: Batches of images (n, h, w, 3) and labels (n,), 0 or 1.
         compute: For the majority images; `None` keeps the images themselves.
-        cache: Where the features go; `None` is memory. What a dataset's batches give
-            goes to a temporary file where memory is not the place, since a dataset
-            cannot be recognised by a later run.
+        cache: Where the features go; `None` is memory. Those of a dataset, which a
+            later run cannot recognise, go to temporary files if not to memory.
         verbose: 0 is silent; 1 and "auto" show progress; 2 does not.
 
     Returns:
@@ -211,50 +226,29 @@ def by_class(
             # With features of its own the majority needs no second copy.
             majority = SelectedRows(images, majority) if compute else images[majority]
             minority = images[minority]
-        if compute:
-            return cache.features(majority, compute, "majority"), [minority]
-        return [majority], [minority]
+        found = cache.features(majority, compute, "majority") if compute else [majority]
+        return found, [minority]
     started = time.perf_counter()
     majority, minority = _Gathered(compute, cache), _Gathered(None, cache)
     doing = "Computing frozen features" if compute else "Reading images"
     for images, labels in _shown(batches, doing, verbose, batches.n_batches):
         majority.add(images[labels == 0])
         minority.add(images[labels == 1])
-    features = majority.result()
+    found = majority.result()
     if verbose and compute:
-        size = in_units(sum(rows.nbytes for rows in features))
-        place = f", in a temporary file in {cache.folder}" if majority.files else ""
+        size = in_units(sum(rows.nbytes for rows in found))
+        in_files = isinstance(found[0], data.LazyRows)
         print(
-            f"Frozen features of {majority.count:,} majority images: {size}{place}, "
-            f"computed once in {time.perf_counter() - started:.1f} s instead of in "
-            "every epoch."
+            f"Frozen features of {majority.count:,} majority images: {size}"
+            f"{f', in a temporary file in {cache.folder}' * in_files}, computed once "
+            f"in {time.perf_counter() - started:.1f} s instead of in every epoch."
         )
-        if majority.files:
+        if in_files:
             print(
                 "A later run computes them again, because a tf.data.Dataset cannot be "
                 "recognised: pass arrays, or images of load_folder(..., lazy=True)."
             )
-    return features, minority.result()
-
-
-def labelled(
-    batches: Batches, compute: StemFunction, *, cache: FeatureStore | None = None
-) -> tuple[Features, np.ndarray]:
-    """Returns the features of labelled images, and their labels, in their order.
-
-    Args:
-        batches: Batches of images (n, h, w, 3) and labels (n,), 0 or 1.
-        compute: The stem.
-        cache: As in `by_class`; `None` is memory, in silence.
-    """
-    cache = cache or FeatureStore("memory", verbose=0)
-    if batches.labels is not None:
-        return cache.features(batches.images, compute, "validation"), batches.labels
-    features, labels = _Gathered(compute, cache), []
-    for images, own_labels in batches:
-        features.add(images)
-        labels.append(own_labels)
-    return features.result(), np.concatenate(labels)
+    return found, minority.result()
 
 
 class _Gathered:
@@ -266,10 +260,9 @@ class _Gathered:
 
     def __init__(self, compute: StemFunction | None, cache: FeatureStore) -> None:
         self._compute = compute or (lambda images: [images])
-        self._folder, self._room = cache.folder, _memory_limit(cache._mode)
-        # Images that wait, and features that are in memory.
-        self._images, self._batches = [], []
-        self.files, self.count = [], 0
+        self._folder, self._room = cache.folder, _room(cache.mode)
+        self._images, self._types, self._files = [], [], []
+        self.count = 0
 
     def add(self, images: np.ndarray) -> None:
         if len(images):
@@ -280,52 +273,32 @@ class _Gathered:
 
     def _compute_batch(self) -> None:
         batch = self._compute(np.concatenate(self._images))
-        self._types = [(array.shape[1:], array.dtype) for array in batch]
-        self._images = []
-        self._batches.append(batch)
+        self._images, self._types = [], [(x.shape[1:], x.dtype) for x in batch]
         self._room -= sum(array.nbytes for array in batch)
-        if self._room >= 0:
-            return
+        while len(self._files) < len(batch):
+            self._files.append(tempfile.SpooledTemporaryFile(dir=self._folder))
         with telling_full_disk(self._folder / "features"):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            while len(self.files) < len(batch):
-                self.files.append(tempfile.TemporaryFile(dir=self._folder))
-            for batch in self._batches:
-                for file, array in zip(self.files, batch, strict=True):
-                    file.write(np.ascontiguousarray(array).data)
-                    file.flush()
-        self._batches = []
+            for file, array in zip(self._files, batch, strict=True):
+                if self._room < 0:
+                    self._folder.mkdir(parents=True, exist_ok=True)
+                    file.rollover()
+                file.write(np.ascontiguousarray(array).data)
+                file.flush()
 
     def result(self) -> Features:
         if self._images:
             self._compute_batch()
-        if self.files:
-            return [
-                FileRows(file, 0, (self.count, *shape), dtype)
-                for file, (shape, dtype) in zip(self.files, self._types, strict=True)
-            ]
-        if not self.count:
-            return [np.empty((0,), "float32")]
-        return [np.concatenate(parts) for parts in zip(*self._batches, strict=True)]
+        pairs = zip(self._files, self._types, strict=True)
+        found = [FileRows(f, 0, (self.count, *shape), t) for f, (shape, t) in pairs]
+        found = found or [np.empty((0,), "float32")]
+        return [np.asarray(rows) for rows in found] if self._room >= 0 else found
 
 
-def _memory_limit(mode: str) -> float:
+def _room(mode: str) -> float:
     """Returns how many bytes of features stay in memory."""
     if mode == "auto":
-        available = psutil.virtual_memory().available
-        return min(_MOST_BYTES, _SHARE_OF_MEMORY * available)
+        return min(_MOST_BYTES, _SHARE_OF_MEMORY * psutil.virtual_memory().available)
     return float("inf") if mode == "memory" else 0
-
-
-def _filled(layout: Layout, batches: Iterable[list[np.ndarray]]) -> Features:
-    """Returns batches as one array for each tensor, without a second copy of them."""
-    arrays = [np.empty((layout.count, *shape), t) for shape, t in layout.row_types]
-    start = 0
-    for batch in batches:
-        for array, rows in zip(arrays, batch, strict=True):
-            array[start : start + len(rows)] = rows
-        start += len(batch[0])
-    return arrays
 
 
 def _shown(
@@ -335,8 +308,9 @@ def _shown(
     if verbose:
         print(doing)
     # As in Keras, 2 is for log files.
-    is_drawn = verbose not in (0, 2) and count != 0
-    progress = keras.utils.Progbar(count, verbose=int(is_drawn))
+    progress = keras.utils.Progbar(
+        count, verbose=int(verbose not in (0, 2) and count != 0)
+    )
     progress.update(done)
     for batch in batches:
         yield batch

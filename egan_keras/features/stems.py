@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -32,14 +32,16 @@ class StemFunction:
         names = ["float32" if x.dtype == "bfloat16" else x.dtype for x in outputs]
         self._types = [np.dtype(name) for name in names]
         self._has_hashes = False
-        on_tensorflow = keras.backend.backend() == "tensorflow"
-        self._run = self._traced() if on_tensorflow else self._predict
+        signature = tf.TensorSpec((None, *stem.input_shape[1:]), self._dtype)
+
+        @tf.function(input_signature=[signature])
+        def traced(images):
+            return keras.tree.flatten(stem(images, training=False))
+
+        self._traced = traced
 
     def with_hashes(self) -> "StemFunction":
-        """Returns a function that puts `data.row_hashes` of the images at the end.
-
-        So no image is read a second time to be recognised.
-        """
+        """Returns a function that puts `data.row_hashes` of the images at the end."""
         function = copy.copy(self)
         function._has_hashes = True
         return function
@@ -65,8 +67,7 @@ class StemFunction:
     def identity(self) -> Iterator[bytes]:
         """Yields what the features depend on beside the images.
 
-        These are the versions of the package and of Keras, its backend, the layers
-        with their options (so resizing, preprocessing and the cut), and the weights.
+        So versions, backend, layers with their options, and weights.
         """
         backend = keras.backend.backend()
         yield f"{__version__} {keras.__version__} {backend}".encode()
@@ -82,22 +83,14 @@ class StemFunction:
         if self._has_hashes:
             yield b"with row hashes"
 
-    def _traced(self) -> Callable:
-        shape = None, *self._stem.input_shape[1:]
-
-        @tf.function(input_signature=[tf.TensorSpec(shape, self._dtype)])
-        def run(images):
-            return keras.tree.flatten(self._stem(images, training=False))
-
-        return lambda images: [x.numpy() for x in run(tf.cast(images, self._dtype))]
-
-    def _predict(self, images: np.ndarray) -> list:
-        count = len(images)
-        if keras.backend.backend() == "jax":
+    def _run(self, images: np.ndarray) -> list:
+        backend, count = keras.backend.backend(), len(images)
+        if backend == "tensorflow":
+            return self._traced(tf.cast(images, self._dtype))
+        if backend == "jax":
             # XLA compiles anew for each number of images.
             full = 1 << (count - 1).bit_length()
-            padding = [(0, full - count), *[(0, 0)] * (images.ndim - 1)]
-            images = np.pad(images, padding)
+            images = np.pad(images, [(0, full - count)] + [(0, 0)] * (images.ndim - 1))
         rows = np.asarray(images, self._dtype.as_numpy_dtype)
         found = keras.tree.flatten(self._stem.predict_on_batch(rows))
         return [each[:count] for each in found]
@@ -106,16 +99,13 @@ class StemFunction:
 class CompiledStem:
     """What a stem does, and the standardisation at its end if it has one.
 
-    The standardisation is set by the majority that a model is trained on. What stands
-    before it depends on the image alone, and that is what is kept in files.
-
-    Args:
-        stem: Model from images to one tensor or several.
+    The majority that a model is trained on sets the standardisation. What stands before
+    it depends on the image alone, and that is what is kept in files.
 
     Attributes:
         whole: From images to what the stem puts out.
         raw: From images to features before standardisation.
-        recognising: The same, with `data.row_hashes` of the images behind them.
+        recognising: As `raw`, with `data.row_hashes`: no image is read again for them.
         standardization: The layer, or `None`.
     """
 
@@ -143,13 +133,6 @@ class CompiledStem:
         rows -= mean
         rows /= deviation
         return [rows]
-
-    def computed_when_read(self, images: Images) -> Features:
-        """Returns features before standardisation that are kept nowhere."""
-        return [
-            data.MappedRows(lambda rows, i=i: self.raw(rows)[i], images, shape)
-            for i, (shape, _) in enumerate(self.raw.row_types(images.shape[1:]))
-        ]
 
 
 def compiled(stem: keras.Model) -> CompiledStem:

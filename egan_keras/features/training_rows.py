@@ -25,8 +25,7 @@ def training_dataset(
 ) -> "tuple[tf.data.Dataset | RowNumbers, Tables | None]":
     """Returns batches of majority, minority and known minority, for one epoch.
 
-    An epoch passes over the majority once, or as often as the fewest steps need. The
-    minority is drawn again and again.
+    An epoch passes over the majority once, or as often as the fewest steps need.
 
     Args:
         majority: Features of n majority images, from the discriminator's stem.
@@ -38,9 +37,8 @@ def training_dataset(
         shuffle: Whether each epoch has an order of its own.
 
     Returns:
-        The dataset and, where the features are kept on the device, the tables from
-        which steps take rows: its batches hold their numbers, of those parts that are
-        not taken whole. Else its batches hold rows.
+        The dataset; and the tables, where the device keeps the features: then batches
+        hold the numbers of rows to take, of those parts that are not taken whole.
     """
     n_majority, n_minority = len(majority[0]), len(minority[0])
     batch_size = min(batch_size, n_majority)
@@ -56,8 +54,8 @@ def training_dataset(
     tables = make_tables(parts, are_whole)
     if tables and keras.backend.backend() != "tensorflow":
         return RowNumbers(orders, drawn, steps), tables
-    batches = [each.rebatch(size) for each, size in zip(orders, drawn, strict=True)]
-    dataset = tf.data.Dataset.zip(tuple(batches))
+    pairs = zip(orders, drawn, strict=True)
+    dataset = tf.data.Dataset.zip(tuple(each.rebatch(size) for each, size in pairs))
     if not tables:
         parts = list(map(_in_tensors, parts, are_whole))
         # One function for all parts: to call one for each takes longer than its work.
@@ -80,9 +78,8 @@ def labelled_dataset(
 def epoch_order(count: int, rows: int, shuffle: bool) -> tf.data.Dataset:
     """Returns one tensor (rows,) of numbers below a count, another for each epoch.
 
-    It goes round where there are fewer numbers than rows. An order is one tensor since
-    to draw its numbers one by one takes as long as a step. Its seed is drawn, so that
-    no epoch repeats another, but every run does.
+    To draw its numbers one by one would take as long as a step. Its seed is drawn, so
+    that no epoch repeats another, but every run does.
     """
 
     def order(seed):
@@ -100,8 +97,6 @@ def epoch_order(count: int, rows: int, shuffle: bool) -> tf.data.Dataset:
 
 class RowNumbers(keras.utils.PyDataset):
     """Batches of numbers, for backends that tf.data hands its batches over to slowly.
-
-    They are the same as those of the orders' tf.data datasets, cut in Python.
 
     Args:
         orders: `epoch_order` of each part.
@@ -142,6 +137,9 @@ class Tables:
     Args:
         parts: Features in memory, such as those of majority and minority.
         are_whole: For each part, whether each step takes all of it.
+
+    Attributes:
+        variables: All variables: state of the steps of a backend that have one.
     """
 
     def __init__(self, parts: Sequence[Features], are_whole: Sequence[bool]) -> None:
@@ -151,11 +149,7 @@ class Tables:
             for part in parts
         ]
         self._are_whole = are_whole
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """All variables: the state of a step on a backend whose steps have one."""
-        return [variable for part in self._parts for variable in part]
+        self.variables = [variable for part in self._parts for variable in part]
 
     def rows(self, numbers: Sequence) -> tuple:
         """Returns rows of each part: one tensor, or a tuple of several.
@@ -166,7 +160,7 @@ class Tables:
 
         def take(part, own):
             if own is None:
-                return [keras.ops.convert_to_tensor(variable) for variable in part]
+                return list(map(keras.ops.convert_to_tensor, part))
             return [keras.ops.take(variable, own, axis=0) for variable in part]
 
         return _rows_of(self._parts, self._are_whole, numbers, take)
@@ -175,19 +169,15 @@ class Tables:
 def make_tables(parts: Sequence[Features], are_whole: Sequence[bool]) -> Tables | None:
     """Returns features as tables; `None` if slower, in files or over 1 GB."""
     arrays = [array for part in parts for array in part]
+    fit = sum(array.nbytes for array in arrays) <= _LARGEST_BYTES
     in_memory = all(isinstance(array, np.ndarray) for array in arrays)
-    if not in_memory or not tables_are_faster():
-        return None
-    fits = sum(array.nbytes for array in arrays) <= _LARGEST_BYTES
-    return Tables(parts, are_whole) if fits else None
+    return (
+        Tables(parts, are_whole) if fit and in_memory and tables_are_faster() else None
+    )
 
 
 def tables_are_faster() -> bool:
-    """Whether steps are faster with tables.
-
-    They are on accelerators, and on processors but with TensorFlow: JAX and PyTorch
-    wait for what tf.data hands over to them.
-    """
+    """Whether steps are: JAX and PyTorch wait for what tf.data hands over to them."""
     return keras.backend.backend() != "tensorflow" or accelerators.has_accelerator()
 
 
@@ -196,8 +186,8 @@ def _rows_of(
 ) -> tuple:
     """Returns of each part what `take` does with its numbers; `None` stands for all."""
     left = iter(numbers)
-    pairs = zip(parts, are_whole, strict=True)
-    return tuple(_one(take(part, None if all_ else next(left))) for part, all_ in pairs)
+    own = [None if is_whole else next(left) for is_whole in are_whole]
+    return tuple(map(_one, map(take, parts, own)))
 
 
 def _one(tensors: list):

@@ -24,11 +24,7 @@ _ADVICE = {
 def check_fit_options(
     options: dict, *, batch_size: int | None, epochs: int | None
 ) -> None:
-    """Refuses options of `keras.Model.fit` that have no meaning here.
-
-    Raises:
-        ValueError: If there is one, or a number is none or too small.
-    """
+    """Refuses options of `keras.Model.fit` that have no meaning, and small numbers."""
     for name, value in {"batch_size": batch_size, "epochs": epochs}.items():
         try:
             valid = value is None or operator.index(value) > 0
@@ -55,14 +51,7 @@ def feature_cache(
     *,
     verbose: int,
 ) -> features.FeatureStore | None:
-    """Returns what keeps features; `None` where the stems run at every step.
-
-    Args:
-        where: As `cache_features` of `fit`.
-        discriminator: Its stem reads the majority.
-        batches: Labelled images.
-        verbose: 0 is silent.
-    """
+    """Returns what keeps features; `None` where the stems run at every step."""
     if where is False:
         return None
     if not isinstance(where, features.FeatureStore):
@@ -84,69 +73,48 @@ def training_dataset(
 ) -> tuple:
     """Splits the classes, runs the stems, and batches what they put out.
 
-    Args:
-        generator: Its stem reads the minority.
-        discriminator: Its stem reads the majority.
-        batches: Labelled images.
-        cache: Where features go; `None` makes the dataset hold images.
-        mirrored_minority: Whether mirror images of the minority are trained on too.
-        verbose: 0 is silent.
-        **options: Passed to `features.training_dataset`.
-
-    Returns:
-        The dataset and the tables, as `features.training_dataset` returns them; the
-        numbers of majority and minority images, mirrored ones counted; and what all of
-        them are recognised by, see `data.row_hashes`.
-
-    Raises:
-        ValueError: If one class is missing, or all majority images are the same.
-
-    Warns:
-        UserWarning: If there are more minority than majority images, or an image is
-            both.
+    Without a cache, the dataset holds images. Returns it and the tables, as
+    `features.training_dataset` does, which takes the options; the numbers of majority
+    and minority images, mirrored ones counted; and the `data.row_hashes` of all.
     """
     if batches.labels is not None:
-        data.check_both_classes(batches.labels)
-        _warn_if_swapped(batches, *np.bincount(batches.labels))
+        _check_classes(batches, *np.bincount(batches.labels, minlength=2))
     stem = features.compiled(discriminator.stem)
     majority, (minority,) = features.by_class(
         batches, stem.recognising if cache else None, cache=cache, verbose=verbose
     )
-    data.check_both_classes(np.repeat([0, 1], [len(majority[0]), len(minority)]))
     if batches.labels is None:
-        _warn_if_swapped(batches, len(majority[0]), len(minority))
+        _check_classes(batches, len(majority[0]), len(minority))
     if mirrored_minority and minority.ndim == 4:
         minority = data.WithMirrorImages(minority)
     counts = len(majority[0]), len(minority)
     hashes = np.asarray(majority.pop() if cache else data.row_hashes(majority[0]))
     data.check_not_all_the_same(hashes)
-    raw = majority if cache else stem.computed_when_read(majority[0])
+    raw = majority
+    if not cache:  # computed whenever it is read
+        shape, _ = stem.raw.row_types(minority.shape[1:])[0]
+        raw = [data.MappedRows(lambda x: stem.raw(x)[0], majority[0], shape)]
     standardized = _adapt(stem, discriminator, raw, verbose)
     for layer in _score_layers(discriminator):
         layer.weigh(len(minority))
     if cache:
-        majority = standardized
-        *raw, minority_hashes = cache.features(
-            minority, stem.recognising, "minority", show=False
-        )
-        known_minority = stem.standardized(raw)
-        encode = features.compiled(generator.stem).whole
-        minority = cache.features(minority, encode, "minority", show=False)
+        recognise, encode = stem.recognising, features.compiled(generator.stem).whole
+        *raw, own = cache.features(minority, recognise, "minority", show=False)
+        encoded = cache.features(minority, encode, "minority", show=False)
+        parts = standardized, encoded, stem.standardized(raw)
     else:
-        minority_hashes = data.row_hashes(minority)
-        known_minority = minority = [minority]
-    minority_hashes = np.asarray(minority_hashes)
-    n_both = len(np.intersect1d(hashes, minority_hashes))
+        own = data.row_hashes(minority)
+        parts = majority, [minority], [minority]
+    own = np.asarray(own)
+    n_both = len(np.intersect1d(hashes, own))
     if n_both:
         warnings.warn(
             f"{n_both} images are labelled both 0 and 1; expected one label for each. "
             "Received: the same pixels with both. Look at them, and leave one out.",
             stacklevel=3,
         )
-    dataset, tables = features.training_dataset(
-        majority, minority, known_minority, **options
-    )
-    return dataset, tables, counts, np.concatenate([hashes, minority_hashes])
+    dataset, tables = features.training_dataset(*parts, **options)
+    return dataset, tables, counts, np.concatenate([hashes, own])
 
 
 def validation_dataset(
@@ -159,23 +127,20 @@ def validation_dataset(
     """Returns batches of (features, labels), and the classes among the labels."""
     stem = features.compiled(discriminator.stem)
     raw, labels = features.labelled(batches, stem.raw, cache=cache)
-    dataset = features.labelled_dataset(
-        stem.standardized(raw), labels, batch_size=batch_size
-    )
+    rows = stem.standardized(raw)
+    dataset = features.labelled_dataset(rows, labels, batch_size=batch_size)
     return dataset, set(np.unique(labels).tolist())
 
 
 def endless(dataset, steps_per_execution: int) -> tuple:
     """Returns a dataset that need not start anew, and the steps of an epoch.
 
-    Keras starts a tf.data input anew for each epoch, which takes as long as many steps.
-    An endless one must not give an epoch's last execution the next one's batches: then
-    the dataset is returned as it is, and `None`.
+    To start one takes Keras as long as many steps. Where an epoch's last execution
+    would take batches of the next epoch, the dataset is returned as it is, and `None`.
     """
-    if not isinstance(dataset, tf.data.Dataset):
-        return dataset, None
-    steps = int(dataset.cardinality())
-    return (dataset, None) if steps % steps_per_execution else (dataset.repeat(), steps)
+    steps = int(dataset.cardinality()) if isinstance(dataset, tf.data.Dataset) else 0
+    is_even = steps and steps % steps_per_execution == 0
+    return (dataset.repeat(), steps) if is_even else (dataset, None)
 
 
 def as_input(batch):
@@ -184,11 +149,7 @@ def as_input(batch):
 
 
 def as_pair(labelled) -> tuple:
-    """Returns `validation_data` as (images, labels); labels are None for a dataset.
-
-    Raises:
-        ValueError: If it is neither a dataset nor a pair.
-    """
+    """Returns `validation_data` as (images, labels); labels are None for a dataset."""
     if data.is_dataset(labelled):
         return labelled, None
     if isinstance(labelled, tuple | list) and len(labelled) == 2:
@@ -200,7 +161,8 @@ def as_pair(labelled) -> tuple:
     )
 
 
-def _warn_if_swapped(batches: Batches, n_majority: int, n_minority: int) -> None:
+def _check_classes(batches: Batches, n_majority: int, n_minority: int) -> None:
+    data.check_both_classes(np.repeat([0, 1], [n_majority, n_minority]))
     advice = "model.fit(images, 1 - labels)"
     if isinstance(batches, data.DatasetBatches):
         advice = (
@@ -214,16 +176,16 @@ def _adapt(
     stem, discriminator: CutNetwork, majority: features.Features, verbose: int
 ) -> features.Features:
     """Shows layers the majority's features, and returns these standardised."""
-    layers = [*filter(None, [stem.standardization]), *_score_layers(discriminator)]
+    scores = _score_layers(discriminator)
+    layers = [*filter(None, [stem.standardization]), *scores]
     unset = [layer for layer in layers if not layer.is_adapted]
     if unset and verbose:
         logs.tell("Learning what the majority looks like")
     with features.kept_statistics(majority[0], unset):
-        for layer in layers:
-            if layer is stem.standardization and not layer.is_adapted:
-                layer.adapt(majority[0])
+        if stem.standardization and not stem.standardization.is_adapted:
+            stem.standardization.adapt(majority[0])
         majority = stem.standardized(majority)
-        for layer in _score_layers(discriminator):
+        for layer in scores:
             if not layer.is_adapted:
                 layer.adapt(majority[0])
     return majority

@@ -29,17 +29,9 @@ def judge(
 ) -> tuple[HeldOut, float]:
     """Trains once for each fold, and ranks the minority images held out.
 
-    Args:
-        model: A compiled model that was not trained yet.
-        train: Training images of both classes.
-        majority: Validation majority images, (n, h, w, 3).
-        folds: See `make_folds`.
-        place: Where features go, see `FeatureStore`.
-        epochs: Of each fit; `None` takes the recipe's.
-
-    Returns:
-        How they rank, and the seconds that a training took, of the shortest one: the
-        first one computes features and compiles.
+    The model is compiled and was not trained; `place` is as in `FeatureStore`. Returns
+    how they rank, and the seconds of the shortest training: the first one computes
+    features and compiles.
 
     Raises:
         DivergedError: If a training diverges.
@@ -55,8 +47,8 @@ def judge(
     for fold in folds:
         keras.utils.set_random_seed(fold.seed)
         for variable, value in first:
-            is_seed = variable.name == "seed_generator_state"
-            value = np.array([fold.seed, 0], value.dtype) if is_seed else value
+            if variable.name == "seed_generator_state":
+                value = np.array([fold.seed, 0], value.dtype)
             variable.assign(value)
         rows = np.delete(np.arange(len(train)), minority[fold.held_out])
         started = time.perf_counter()
@@ -78,10 +70,7 @@ def judge(
 
 
 def _first_values(model: EGAN) -> list[tuple[keras.Variable, np.ndarray]]:
-    """Returns weights and optimizers' states, that each fit starts from the same.
-
-    Statistics of the majority stay as they are set: it is the same in all fits.
-    """
+    """Returns what each fit starts from, but for the majority's statistics."""
     tails = model.generator.tail, model.discriminator.tail
     layers = [layer for tail in tails for layer in tail.layers]
     kept = {id(v) for layer in layers for v in getattr(layer, "statistics", [])}
