@@ -106,7 +106,7 @@ class FolderFeatures:
         if extractor.mirrored:
             count = len(images)
             images = WithMirrorImages(images).select(np.arange(count, 2 * count))
-        compute = features.compiled(self._latest[1]).whole
+        compute = features.compiled(self._latest[1])
         (rows,) = self._store.features(images, compute, folder.name)
         if path != self._path(folder, extractor):
             raise ValueError(

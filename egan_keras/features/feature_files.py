@@ -77,14 +77,15 @@ def read_or_compute(
         _complete(partial, layout, compute, rows)
         try:
             remove(folder)
-            return _opened(partial.replace(folder), layout), rows
+            partial.replace(folder)
         except OSError as error:
             warnings.warn(
                 f"What is at {str(folder)!r} cannot be replaced ({error}); the "
                 f"features stay in {str(partial)!r}.",
                 stacklevel=3,
             )
-            return _opened(partial, layout), rows
+            folder = partial
+    return _opened(folder, layout), rows
 
 
 def _complete(partial: Path, layout: Layout, compute: Callable, row: int) -> None:
@@ -96,13 +97,13 @@ def _complete(partial: Path, layout: Layout, compute: Callable, row: int) -> Non
             if left.name != _LOCK:
                 remove(left)
         # Of the full size from the start.
-        for path, (shape, dtype) in _files(partial, layout):
-            np.lib.format.open_memmap(path, "w+", dtype, (layout.count, *shape)).flush()
+        for number, (shape, dtype) in enumerate(layout.row_types):
+            path, shape = partial / f"{number}.npy", (layout.count, *shape)
+            np.lib.format.open_memmap(path, "w+", dtype, shape).flush()
     with contextlib.ExitStack() as stack:
         files = []
-        for path, _ in _files(partial, layout):
-            files.append(stack.enter_context(path.open("r+b")))
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        for array in _mapped(partial, layout):
+            files.append(stack.enter_context(open(array.filename, "r+b")))
             files[-1].seek(array.offset + row * array.strides[0])
         latest = time.monotonic()
         for batch in compute(row) if row < layout.count else ():
@@ -133,11 +134,7 @@ def _state(folder: Path, layout: Layout) -> tuple[int, str | None]:
         rows = schemas.read(progress, _PROGRESS_SCHEMA, _MOST_PROGRESS_BYTES)["rows"]
         if rows > layout.count:
             raise ValueError(f"{_PROGRESS} tells of {rows} rows of {layout.count}")
-        for path, (shape, dtype) in _files(folder, layout):
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-            found = array.shape, array.dtype, array.flags.c_contiguous
-            if found != ((layout.count, *shape), dtype, True):
-                raise ValueError(f"{path.name} holds {array.dtype} {array.shape}")
+        _mapped(folder, layout)
     # NumPy answers damaged files with many types of exception.
     except Exception as error:
         return 0, f"{type(error).__name__}: {error}"
@@ -153,16 +150,20 @@ def _warn(folder: Path, reason: str | None) -> None:
 
 
 def _opened(folder: Path, layout: Layout) -> Features:
-    return [
-        FileRows.from_memmap(np.load(path, mmap_mode="r", allow_pickle=False))
-        for path, _ in _files(folder, layout)
-    ]
+    return [FileRows.from_memmap(array) for array in _mapped(folder, layout)]
 
 
-def _files(folder: Path, layout: Layout) -> list[tuple[Path, tuple]]:
-    """Returns each file with the type of its rows."""
-    types = enumerate(layout.row_types)
-    return [(folder / f"{number}.npy", row_type) for number, row_type in types]
+def _mapped(folder: Path, layout: Layout) -> list[np.memmap]:
+    """Returns the arrays in files that hold what they should."""
+    arrays = []
+    for number, (shape, dtype) in enumerate(layout.row_types):
+        path = folder / f"{number}.npy"
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        found = array.shape, array.dtype, array.flags.c_contiguous
+        if found != ((layout.count, *shape), dtype, True):
+            raise ValueError(f"{path.name} holds {array.dtype} {array.shape}")
+        arrays.append(array)
+    return arrays
 
 
 @contextlib.contextmanager

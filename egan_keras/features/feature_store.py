@@ -173,7 +173,7 @@ def stem_features(stem: keras.Model, images: Images) -> list[np.ndarray]:
         images: (n, h, w, 3), an array or lazy.
     """
     store = FeatureStore("memory", verbose=0)
-    return store.features(images, compiled(stem).whole, "")
+    return store.features(images, compiled(stem), "")
 
 
 def labelled(

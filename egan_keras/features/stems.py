@@ -20,8 +20,16 @@ Features = list[np.ndarray | data.LazyRows]
 class StemFunction:
     """A compiled function from images (n, h, w, 3) to the stem's features.
 
+    The majority that a model is trained on sets the standardisation at the end of its
+    stem. What stands before it depends on the image alone, and is kept in files.
+
     Args:
         stem: Model from images (n, h, w, 3) to one tensor or several.
+
+    Attributes:
+        standardization: The layer at the stem's end; `None` where there is none.
+        raw: The function up to there.
+        recognising: As `raw`, with `data.row_hashes` of the images behind the features.
     """
 
     def __init__(self, stem: keras.Model) -> None:
@@ -38,13 +46,12 @@ class StemFunction:
         def traced(images):
             return keras.tree.flatten(stem(images, training=False))
 
-        self._traced = traced
-
-    def with_hashes(self) -> "StemFunction":
-        """Returns a function that puts `data.row_hashes` of the images at the end."""
-        function = copy.copy(self)
-        function._has_hashes = True
-        return function
+        self._traced, self.raw, self.standardization = traced, self, None
+        if isinstance(stem.layers[-1], MajorityStandardization):
+            self.standardization = stem.layers[-1]
+            self.raw = StemFunction(backbones.cut(stem, 1)[0])
+        self.recognising = copy.copy(self.raw)
+        self.recognising._has_hashes = True
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """Returns the features, one array for each tensor that the stem puts out."""
@@ -83,40 +90,6 @@ class StemFunction:
         if self._has_hashes:
             yield b"with row hashes"
 
-    def _run(self, images: np.ndarray) -> list:
-        backend, count = keras.backend.backend(), len(images)
-        if backend == "tensorflow":
-            return self._traced(tf.cast(images, self._dtype))
-        if backend == "jax":
-            # XLA compiles anew for each number of images.
-            full = 1 << (count - 1).bit_length()
-            images = np.pad(images, [(0, full - count)] + [(0, 0)] * (images.ndim - 1))
-        rows = np.asarray(images, self._dtype.as_numpy_dtype)
-        found = keras.tree.flatten(self._stem.predict_on_batch(rows))
-        return [each[:count] for each in found]
-
-
-class CompiledStem:
-    """What a stem does, and the standardisation at its end if it has one.
-
-    The majority that a model is trained on sets the standardisation. What stands before
-    it depends on the image alone, and that is what is kept in files.
-
-    Attributes:
-        whole: From images to what the stem puts out.
-        raw: From images to features before standardisation.
-        recognising: As `raw`, with `data.row_hashes`: no image is read again for them.
-        standardization: The layer, or `None`.
-    """
-
-    def __init__(self, stem: keras.Model) -> None:
-        self.whole = self.raw = StemFunction(stem)
-        self.standardization = None
-        if isinstance(stem.layers[-1], MajorityStandardization):
-            self.standardization = stem.layers[-1]
-            self.raw = StemFunction(backbones.cut(stem, 1)[0])
-        self.recognising = self.raw.with_hashes()
-
     def standardized(self, features: Features) -> Features:
         """Applies the standardisation: to arrays in place, as they may fill the memory.
 
@@ -134,17 +107,29 @@ class CompiledStem:
         rows /= deviation
         return [rows]
 
+    def _run(self, images: np.ndarray) -> list:
+        backend, count = keras.backend.backend(), len(images)
+        if backend == "tensorflow":
+            return self._traced(tf.cast(images, self._dtype))
+        if backend == "jax":
+            # XLA compiles anew for each number of images.
+            full = 1 << (count - 1).bit_length()
+            images = np.pad(images, [(0, full - count)] + [(0, 0)] * (images.ndim - 1))
+        rows = np.asarray(images, self._dtype.as_numpy_dtype)
+        found = keras.tree.flatten(self._stem.predict_on_batch(rows))
+        return [each[:count] for each in found]
 
-def compiled(stem: keras.Model) -> CompiledStem:
-    """Returns what a stem does, compiled once for all who ask, as long as it lives.
+
+def compiled(stem: keras.Model) -> StemFunction:
+    """Returns a stem's function, made once for all who ask, as long as the stem lives.
 
     Args:
-        stem: Model from images to one tensor or several.
+        stem: Model from images (n, h, w, 3) to one tensor or several.
     """
     # Kept on the stem: Keras tracks and saves no attribute of a type it does not know.
-    if not hasattr(stem, "_egan_keras_compiled"):
-        stem._egan_keras_compiled = CompiledStem(stem)
-    return stem._egan_keras_compiled
+    if not hasattr(stem, "_egan_keras_function"):
+        stem._egan_keras_function = StemFunction(stem)
+    return stem._egan_keras_function
 
 
 def _renamed(config: Any, names: dict[str, str]) -> Any:

@@ -98,7 +98,7 @@ def training_dataset(
     for layer in _score_layers(discriminator):
         layer.weigh(len(minority))
     if cache:
-        recognise, encode = stem.recognising, features.compiled(generator.stem).whole
+        recognise, encode = stem.recognising, features.compiled(generator.stem)
         *raw, own = cache.features(minority, recognise, "minority", show=False)
         encoded = cache.features(minority, encode, "minority", show=False)
         parts = standardized, encoded, stem.standardized(raw)
