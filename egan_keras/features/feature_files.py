@@ -199,13 +199,9 @@ def _locked(partial: Path) -> Iterator[None]:
 def kept_statistics(
     rows: np.ndarray | LazyRows, layers: Sequence[keras.layers.Layer]
 ) -> Iterator[None]:
-    """Gives layers the statistics that they took of these rows in an earlier run.
+    """Gives layers the `statistics` that they took of these rows in an earlier run.
 
     Else those that they take inside are kept for later runs, beside rows in files.
-
-    Args:
-        rows: The majority's features.
-        layers: Layers with `statistics`, a list of variables.
     """
     variables = [variable for layer in layers for variable in layer.statistics]
     # A temporary file has no name.
@@ -220,7 +216,8 @@ def kept_statistics(
     mark = fingerprint(part.encode() for part in parts)
     path = rows.path.with_name(f"statistics_{mark}.npz")
     try:
-        _load_statistics(path, variables)
+        if os.path.lexists(path):
+            _load_statistics(path, variables)
     # NumPy answers damaged files with many types of exception.
     except Exception as error:
         warnings.warn(
@@ -242,8 +239,6 @@ def kept_statistics(
 
 
 def _load_statistics(path: Path, variables: list[keras.Variable]) -> None:
-    if not os.path.lexists(path):
-        return
     with np.load(path, allow_pickle=False) as kept:
         arrays = [kept[str(number)] for number in range(len(variables))]
     for array, variable in zip(arrays, variables, strict=True):

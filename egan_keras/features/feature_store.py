@@ -69,9 +69,6 @@ class FeatureStore:
         """Makes several fits of one model read the same features from memory.
 
         Their images are the same but for the minority, which is some of this one.
-
-        Args:
-            minority: All minority images that a fit may be given, mirrored ones too.
         """
         hashes = data.row_hashes(minority).tolist()
         self._minority = minority, {each: row for row, each in enumerate(hashes)}
@@ -85,8 +82,7 @@ class FeatureStore:
             images: (n, h, w, 3), an array or lazy.
             compute: The stem.
             what: What the images are, for messages, such as `majority`.
-            show: Whether to show progress, and tell of features in memory; files are
-                told of in any case, unless the store is silent.
+            show: Whether to show progress; files are told of in any case.
 
         Raises:
             ValueError: If an image cannot be read, or its file is changed meanwhile.
@@ -166,12 +162,7 @@ class FeatureStore:
 
 
 def stem_features(stem: keras.Model, images: Images) -> list[np.ndarray]:
-    """Returns what a stem puts out for images, computed batch by batch, in memory.
-
-    Args:
-        stem: Model from images to one tensor or several.
-        images: (n, h, w, 3), an array or lazy.
-    """
+    """Returns what a stem puts out for images, computed batch by batch, in memory."""
     store = FeatureStore("memory", verbose=0)
     return store.features(images, compiled(stem), "")
 
@@ -181,10 +172,7 @@ def labelled(
 ) -> tuple[Features, np.ndarray]:
     """Returns the features of labelled images, and their labels, in their order.
 
-    Args:
-        batches: Batches of images (n, h, w, 3) and labels (n,), 0 or 1.
-        compute: The stem.
-        cache: Where the features go, see `by_class`; `None` is memory, in silence.
+    They go to the cache as in `by_class`; without one to memory, in silence.
     """
     cache = cache or FeatureStore("memory", verbose=0)
     if batches.labels is not None:
@@ -205,16 +193,10 @@ def by_class(
 ) -> tuple[Features, Features]:
     """Splits the classes and computes the majority's features in one pass.
 
-    Args:
-        batches: Batches of images (n, h, w, 3) and labels (n,), 0 or 1.
-        compute: For the majority images; `None` keeps the images themselves.
-        cache: Where the features go; `None` is memory. Those of a dataset, which a
-            later run cannot recognise, go to temporary files if not to memory.
-        verbose: 0 is silent; 1 and "auto" show progress; 2 does not.
-
-    Returns:
-        The majority's features, and the minority's images as a list of one array.
-        Either is lazy where it is not in memory.
+    Returns the majority's features (the images, if `compute` is `None`), and the
+    minority's images as a list of one array; either is lazy where it is not in memory.
+    Without a cache they go to memory. A dataset's, which no later run can recognise,
+    go to temporary files where the cache would use files.
     """
     cache = cache or FeatureStore("memory", verbose=verbose)
     if batches.labels is not None:

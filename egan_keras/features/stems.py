@@ -72,10 +72,7 @@ class StemFunction:
         return types + [((), np.dtype(np.uint64))] * self._has_hashes
 
     def identity(self) -> Iterator[bytes]:
-        """Yields what the features depend on beside the images.
-
-        So versions, backend, layers with their options, and weights.
-        """
+        """Yields what features depend on beside images: layers, weights, versions."""
         backend = keras.backend.backend()
         yield f"{__version__} {keras.__version__} {backend}".encode()
         config = json.loads(self._stem.to_json())
@@ -121,11 +118,7 @@ class StemFunction:
 
 
 def compiled(stem: keras.Model) -> StemFunction:
-    """Returns a stem's function, made once for all who ask, as long as the stem lives.
-
-    Args:
-        stem: Model from images (n, h, w, 3) to one tensor or several.
-    """
+    """Returns a stem's function, made once for all who ask while the stem lives."""
     # Kept on the stem: Keras tracks and saves no attribute of a type it does not know.
     if not hasattr(stem, "_egan_keras_function"):
         stem._egan_keras_function = StemFunction(stem)

@@ -25,20 +25,12 @@ def training_dataset(
 ) -> "tuple[tf.data.Dataset | RowNumbers, Tables | None]":
     """Returns batches of majority, minority and known minority, for one epoch.
 
-    An epoch passes over the majority once, or as often as the fewest steps need.
+    An epoch passes over the majority once, or as often as the fewest steps need. Known
+    minority is the discriminator's features of the minority, as many a step as of the
+    majority, or all; `minority_batch_size=None` gives all of the generator's.
 
-    Args:
-        majority: Features of n majority images, from the discriminator's stem.
-        minority: Features of m minority images, from the generator's stem.
-        known_minority: Features of the same images, from the discriminator's stem.
-        batch_size: Majority images, and known minority images at most, a step.
-        minority_batch_size: Minority images a step; `None` gives all m at each.
-        minimum_steps: Steps of an epoch at least.
-        shuffle: Whether each epoch has an order of its own.
-
-    Returns:
-        The dataset; and the tables, where the device keeps the features: then batches
-        hold the numbers of rows to take, of those parts that are not taken whole.
+    Where the device keeps the features, batches hold the numbers of rows to take from
+    the tables returned, of those parts that are not taken whole.
     """
     n_majority, n_minority = len(majority[0]), len(minority[0])
     batch_size = min(batch_size, n_majority)
@@ -98,10 +90,7 @@ def epoch_order(count: int, rows: int, shuffle: bool) -> tf.data.Dataset:
 class RowNumbers(keras.utils.PyDataset):
     """Batches of numbers, for backends that tf.data hands its batches over to slowly.
 
-    Args:
-        orders: `epoch_order` of each part.
-        sizes: Numbers of each part a step.
-        steps: Steps of an epoch.
+    Of each part they are so many a step, in the order that `epoch_order` gives.
     """
 
     num_batches = 0
@@ -134,12 +123,10 @@ class RowNumbers(keras.utils.PyDataset):
 class Tables:
     """Features as variables on the device that trains, which are not copied at steps.
 
-    Args:
-        parts: Features in memory, such as those of majority and minority.
-        are_whole: For each part, whether each step takes all of it.
+    Of the parts, such as majority and minority, a step takes all or some rows.
 
     Attributes:
-        variables: All variables: state of the steps of a backend that have one.
+        variables: All of them: state of the steps of a backend that have one.
     """
 
     def __init__(self, parts: Sequence[Features], are_whole: Sequence[bool]) -> None:
@@ -152,11 +139,7 @@ class Tables:
         self.variables = [variable for part in self._parts for variable in part]
 
     def rows(self, numbers: Sequence) -> tuple:
-        """Returns rows of each part: one tensor, or a tuple of several.
-
-        Args:
-            numbers: For each part that is not taken whole, integers (m,).
-        """
+        """Returns rows of each part: all, or those of the next numbers, ints (m,)."""
 
         def take(part, own):
             if own is None:
@@ -170,10 +153,8 @@ def make_tables(parts: Sequence[Features], are_whole: Sequence[bool]) -> Tables 
     """Returns features as tables; `None` if slower, in files or over 1 GB."""
     arrays = [array for part in parts for array in part]
     fit = sum(array.nbytes for array in arrays) <= _LARGEST_BYTES
-    in_memory = all(isinstance(array, np.ndarray) for array in arrays)
-    return (
-        Tables(parts, are_whole) if fit and in_memory and tables_are_faster() else None
-    )
+    fit = fit and all(isinstance(array, np.ndarray) for array in arrays)
+    return Tables(parts, are_whole) if fit and tables_are_faster() else None
 
 
 def tables_are_faster() -> bool:
