@@ -1,8 +1,23 @@
-"""The command line: `egan-keras`, also `python -m egan_keras`.
+"""Find the rare class in images from a handful of examples.
 
-Here a command begins, and ends: its warnings, errors and signals. Only the file of the
-command that is named is imported, and Keras only once its options have been read.
+The common class is called the majority, the rare one the minority. A score is high
+for the majority and low for the minority; an image is called minority when its score
+is below the model's threshold.
+
+Exit codes: 0 done; 1 done, all files written, but training diverged, some runs of a
+comparison failed, or standard output could not be written; 2 wrong input, or no room
+on the disk; 129, 130, 143 ended by SIGHUP (the terminal closed), Ctrl-C, SIGTERM. What
+is being saved then is finished first; a third signal ends at once.
+
+TF_CPP_MIN_LOG_LEVEL=0 in the environment shows TensorFlow's own messages.
+
+Example:
+  egan-keras train --data images --majority good --minority scratched --out runs/a
+  egan-keras score runs/a new_images
 """
+
+# What is above is what `egan-keras --help` shows, and so it is in the file of each
+# command. Only that of the command named is imported, and Keras after its options.
 
 import argparse
 import contextlib
@@ -36,26 +51,6 @@ COMMANDS = {
 }
 BLEMISHED = 1
 WRONG_INPUT = 2
-
-_DESCRIPTION = """\
-Find the rare class in images from a handful of examples.
-
-The common class is called the majority, the rare one the minority. A score is high
-for the majority and low for the minority; an image is called minority when its score
-is below the model's threshold.
-"""
-_EPILOG = """\
-Exit codes: 0 done; 1 done, all files written, but training diverged, some runs of a
-comparison failed, or standard output could not be written; 2 wrong input, or no room
-on the disk; 129, 130, 143 ended by SIGHUP (the terminal closed), Ctrl-C, SIGTERM. What
-is being saved then is finished first; a third signal ends at once.
-
-TF_CPP_MIN_LOG_LEVEL=0 in the environment shows TensorFlow's own messages.
-
-Example:
-  egan-keras train --data images --majority good --minority scratched --out runs/a
-  egan-keras score runs/a new_images
-"""
 
 
 class _Rooms:
@@ -105,10 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, ModuleType, Any]:
     """Returns what was given, the module of the command, and the command's options."""
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        "egan-keras", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=form
-    )
+    parser = argparse.ArgumentParser("egan-keras", **_page(__doc__))
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument(
         "--traceback",
@@ -121,17 +113,22 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, ModuleType, Any]:
     named = next((each for each in argv if not each.startswith("-")), None)
     command = None
     for name, line in COMMANDS.items():
-        added = parsers.add_parser(name, help=line, formatter_class=form)
         if name == named:
             command = importlib.import_module(f"egan_keras.cli.{name}")
-            # The docstring is what --help shows before and behind the options.
-            text = command.__doc__ or ""
-            end = re.search(r"^(Exit codes|Examples?):|$(?!\s)", text, re.M).start()
-            added.description, added.epilog = text[:end], text[end:]
+            added = parsers.add_parser(name, help=line, **_page(command.__doc__))
             options.add_options(added, command.Options)
+        else:
+            parsers.add_parser(name, help=line)
     arguments = parser.parse_args(argv)
     arguments.command_line = shlex.join([parser.prog, *argv])
     return arguments, command, options.read(command.Options, arguments)
+
+
+def _page(text: str | None) -> dict[str, Any]:
+    """Returns what `--help` shows before and behind the options."""
+    parts = re.split(r"^(?=Exit codes|Examples?:)", text or "", maxsplit=1, flags=re.M)
+    page = dict(zip(("description", "epilog"), parts, strict=False))
+    return page | {"formatter_class": argparse.RawDescriptionHelpFormatter}
 
 
 def _tell_lost_output(name: str) -> int:
@@ -215,19 +212,14 @@ def signals(name: str) -> Iterator[None]:
     What `saving` protects is finished first. Signals that are ignored, as in the
     background or under nohup, stay so.
     """
-    heeded = {}
-    if threading.current_thread() is threading.main_thread():
-        _signals.__init__(name)
-        numbers = [getattr(signal, each) for each in _STOPPING if hasattr(signal, each)]
-        before = {number: signal.getsignal(number) for number in numbers}
-        heeded = {n: each for n, each in before.items() if each is not signal.SIG_IGN}
-    for number in heeded:
-        signal.signal(number, _signals.receive)
-    try:
+    with contextlib.ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():
+            _signals.__init__(name)
+            for number in [getattr(signal, each, None) for each in _STOPPING]:
+                if number and signal.getsignal(number) is not signal.SIG_IGN:
+                    before = signal.signal(number, _signals.receive)
+                    stack.callback(signal.signal, number, before)
         yield
-    finally:
-        for number, handler in heeded.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

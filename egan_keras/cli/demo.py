@@ -183,11 +183,9 @@ def table(comparison: dict[str, Any]) -> str:
 
 def _show_scores(report: Any, test: Any) -> None:
     """Prints scores of a few test images, the first of each class."""
-    import numpy as np
-
     print("\nSome of the test images:\n  image      digit  score    called")
-    chosen = [np.flatnonzero(report.labels == label)[:_SHOWN] for label in (0, 1)]
-    for index in np.concatenate(chosen):
+    found = [[i for i, x in enumerate(report.labels) if x == label] for label in (0, 1)]
+    for index in found[0][:_SHOWN] + found[1][:_SHOWN]:
         score = report.scores[index]
         called = "minority" if score < report["threshold"] else "majority"
         name = Path(test.paths[index]).name

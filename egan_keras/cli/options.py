@@ -47,8 +47,8 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
     fields = {each.name: each for each in dataclasses.fields(options)}
     groups, types = {"Attributes": parser}, typing.get_type_hints(options)
     exclusive = None
-    # Images first.
-    order = sorted(documented, key=lambda name: documented[name][0] != "Images")
+    first = ("Attributes", "Images")
+    order = sorted(documented, key=lambda name: documented[name][0] not in first)
     for name in dict.fromkeys([*order, *fields]):
         kind, default = types[name], fields[name].default
         if NoneType in typing.get_args(kind):

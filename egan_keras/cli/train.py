@@ -65,10 +65,7 @@ class Options(options.TrainingOptions):
 
 def run(given: Options) -> int:
     """Trains, and writes the run."""
-    runs.check_free(given.out, overwrite=given.overwrite)
-    logs.start_keras()
-    roles = {"majority": given.majority, "minority": given.minority}
-    rooms.data.check_folder(given.data, **roles)
+    begin(given)
     # Built once, so that nothing is read in vain if that fails.
     size = given.network_size or rooms.networks.get_recipe(given.recipe).network_size
     for name in dict.fromkeys((given.encoder, given.discriminator)):
@@ -80,6 +77,14 @@ def run(given: Options) -> int:
         model = build(given, splits)
         config, _ = complete_run(model, splits, given, folder, given.cache)
     return tell_written(given.out, config)
+
+
+def begin(given: options.TrainingOptions) -> None:
+    """Starts Keras; refuses before and after what needs no image to be read."""
+    runs.check_free(given.out, overwrite=given.overwrite)
+    logs.start_keras()
+    roles = {"majority": given.majority, "minority": given.minority}
+    rooms.data.check_folder(given.data, **roles)
 
 
 def load(given: options.TrainingOptions) -> Any:

@@ -40,7 +40,6 @@ from typing import Any, Literal
 
 from egan_keras.cli import options, rooms, runs, train
 from egan_keras.cli.options import option, positive
-from egan_keras.logs import start_keras
 
 # Options of a backbone have commas between them, too; but a class name begins with a
 # capital letter, and an option does not.
@@ -107,13 +106,10 @@ class Options(options.TrainingOptions):
 
 def run(given: Options) -> int:
     """Searches, trains the best on all training images, and writes its run."""
-    runs.check_free(given.out, overwrite=given.overwrite)
-    start_keras()
+    train.begin(given)
 
     import keras
 
-    roles = {"majority": given.majority, "minority": given.minority}
-    rooms.data.check_folder(given.data, **roles)
     splits = train.load(given)
     if not given.skip_unreadable:
         # A file that cannot be read would make every trial fail.
