@@ -27,8 +27,6 @@ MAJORITY, MINORITY = 3, 5
 MINORITY_COUNT = 5
 # The highest round figure that the validation images can guarantee.
 SPECIFICITY = 0.9
-VALIDATION_FRACTION = 0.3
-
 IMAGES = "images"
 SOURCE_WEIGHTS = "source.weights.h5"
 COMPARISON = "comparison.json"
@@ -58,13 +56,11 @@ def run(given: Options) -> int:
             "Its weights are what is transferred. On images of your own, take weights "
             "pre-trained on ImageNet, the default of `egan-keras train`.",
         )
-        accuracy = digits.pretrain(
-            folder / SOURCE_WEIGHTS,
-            unseen=(MAJORITY, MINORITY),
-            verbose=train.verbosity(),
-        )
+        pair, verbose = (MAJORITY, MINORITY), train.verbosity()
+        weights = folder / SOURCE_WEIGHTS
+        accuracy = digits.pretrain(weights, unseen=pair, verbose=verbose)
         print(f"Accuracy on held-out images of the source task: {accuracy:.3f}")
-        digits.write_images(folder / IMAGES, (MAJORITY, MINORITY))
+        digits.write_images(folder / IMAGES, pair)
         _say(
             f"Transfer: eGAN is to find digit {MINORITY}, with {MINORITY_COUNT} "
             "examples",
@@ -83,12 +79,11 @@ def run(given: Options) -> int:
         comparison = _compare(model, report, splits, chosen)
         runs.write_json(folder / COMPARISON, comparison)
     print(f"{table(comparison)}\n")
-    _print_wrapped(
+    print(
         f"Judged on {report['n_majority']} majority and {report['n_minority']} "
-        "minority test images; 95% intervals below. Another seed or another pair of "
-        "digits gives other figures."
+        "minority test images; 95% intervals below.\nAnother seed or another pair of "
+        "digits gives other figures.\n\nWritten:"
     )
-    print("\nWritten:")
     for path in sorted(given.out.iterdir()):
         print(f"  {printable(path)}{'/' if path.is_dir() else ''}")
     command = [*program(), "score", str(given.out), str(given.out / IMAGES / "test")]
@@ -105,7 +100,7 @@ def training_options(folder: Path, given: Options) -> train.Options:
         majority=[str(MAJORITY)],
         minority=[str(MINORITY)],
         minority_count=MINORITY_COUNT,
-        validation_fraction=VALIDATION_FRACTION,
+        validation_fraction=0.3,
         encoder=digits.BACKBONE,
         discriminator=digits.BACKBONE,
         weights=str(folder / SOURCE_WEIGHTS),
@@ -126,11 +121,10 @@ def _compare(
         "Images, seed and all settings are the same.",
     )
     chosen = dataclasses.replace(chosen, weights=None)
+    untrained = train.build(chosen, splits)
     with tempfile.TemporaryDirectory() as aside:
-        random_model = train.build(chosen, splits)
-        _, random_report = train.complete_run(
-            random_model, splits, chosen, Path(aside), "memory"
-        )
+        given = (untrained, splits, chosen, Path(aside), "memory")
+        _, random_report = train.complete_run(*given)
     _say(
         "What is eGAN worth? Logistic regression on the same frozen features",
         "It is scikit-learn's, on the transferred features of the same images. Its "
@@ -207,10 +201,5 @@ def program() -> list[str]:
 
 
 def _say(heading: str, explanation: str) -> None:
-    print(f"\n=== {heading} ===")
-    _print_wrapped(explanation)
-    print(flush=True)
-
-
-def _print_wrapped(text: str) -> None:
-    print(textwrap.fill(text, _WIDTH, break_on_hyphens=False))
+    wrapped = textwrap.fill(explanation, _WIDTH, break_on_hyphens=False)
+    print(f"\n=== {heading} ===\n{wrapped}\n", flush=True)

@@ -121,6 +121,8 @@ def load_images(
     or calibrated on are neither in `all` nor in the test and validation splits of
     another folder. Options that are None are the run's.
     """
+    import numpy as np
+
     if not root.is_dir():
         raise FileNotFoundError(
             "There is no such folder; expected a folder of images. Received: "
@@ -148,8 +150,8 @@ def load_images(
     else:
         reading = {"gray_range": gray_range, "skip_unreadable": skip_unreadable}
         reading["duplicates"] = duplicates or config.options.get("duplicates")
-        find = _find_all if split == ALL else _split_anew
-        class_of, passed_over, counts = find(config, root, split, roles, reading)
+        found = _find_anew(config, root, split, roles, reading)
+        class_of, passed_over, counts = found
         seen = _seen(config, root, list(class_of)) if split != "train" else set()
         counts["n_seen"] = len(seen)
         if seen:
@@ -175,8 +177,6 @@ def load_images(
     if "n_skipped" in counts:
         counts["n_skipped"] += len(skipped)
         counts["n_passed_over"] = passed_over.total()
-    import numpy as np
-
     images = rooms.data.LabelledImages(
         images=rooms.data.ImageFiles(kept, tuple(config.image_shape[:2]), gray_range),
         labels=np.array([roles.label(class_of[path]) for path in kept], np.int32),
@@ -244,37 +244,28 @@ def _find_recorded(
     return class_of, counts, notes
 
 
-def _find_all(
+def _find_anew(
     config: runs.RunConfig, root: Path, split: str, roles: Any, reading: dict[str, Any]
 ) -> tuple[dict[Path, str], Counter[str], dict[str, int]]:
-    """Finds the class of every image, wherever in the folder it lies."""
+    """Finds the class of every image, or of those of a split by the run's seed."""
     data = rooms.data
-    found = data.list_every_image(root, roles.names)
-    pool = {name: found.get(name, []) for name in roles.names}
-    listing = data.layouts.Listing(pool, None, None, Counter())
-    equal = data.duplicates.Duplicates(listing, roles, reading["duplicates"])
-    rules = data.splits.SplitRules(validation_fraction=0.0, test_fraction=0.0)
-    class_of = dict(equal.divide(rules).train)
-    passed_over = sum((images.passed_over for images in found.values()), Counter())
-    counts = {"n_duplicates": equal.n_later, "n_skipped": 0}
-    counts["n_dropped_duplicates"] = len(equal.dropped)
-    return class_of, passed_over, counts
-
-
-def _split_anew(
-    config: runs.RunConfig, root: Path, split: str, roles: Any, reading: dict[str, Any]
-) -> tuple[dict[Path, str], Counter[str], dict[str, int]]:
-    """Finds the class of each image of a split by the run's seed."""
+    if split == ALL:
+        found = data.list_every_image(root, roles.names)
+        pool = {name: found.get(name, []) for name in roles.names}
+        listing = data.layouts.Listing(pool, None, None, Counter())
+        equal = data.duplicates.Duplicates(listing, roles, reading["duplicates"])
+        rules = data.splits.SplitRules(validation_fraction=0.0, test_fraction=0.0)
+        counts = {"n_duplicates": equal.n_later, "n_skipped": 0}
+        counts["n_dropped_duplicates"] = len(equal.dropped)
+        passed_over = sum((each.passed_over for each in found.values()), Counter())
+        return dict(equal.divide(rules).train), passed_over, counts
     names = "majority minority minority_count ratio seed validation_fraction"
     chosen = {name: config.options[name] for name in [*names.split(), "test_fraction"]}
     if split == "test":
         # The test split does not depend on it, and so few others are looked at.
         chosen |= {"minority_count": 1, "ratio": None}
-    size = tuple(config.image_shape[:2])
-    splits = rooms.data.load_folder(
-        root, image_size=size, lazy=True, **chosen, **reading
-    )
-    images = getattr(splits, split)
+    chosen |= {"image_size": tuple(config.image_shape[:2]), "lazy": True, **reading}
+    images = getattr(data.load_folder(root, **chosen), split)
     class_of = dict(zip(map(Path, images.paths), images.class_names, strict=True))
     counted = ("duplicates", "dropped_duplicates", "skipped")
     counts = {f"n_{name}": len(getattr(images, name)) for name in counted}

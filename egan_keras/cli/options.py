@@ -37,10 +37,8 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
     stands under Attributes is in none.
     """
     documented: dict[str, tuple[str, str]] = {}
-    for cls in options.__mro__:
-        sections = re.split(
-            r"^(\S.*):\n", inspect.getdoc(cls) or "", flags=re.MULTILINE
-        )
+    for text in [inspect.getdoc(cls) or "" for cls in options.__mro__]:
+        sections = re.split(r"^(\S.*):\n", text, flags=re.MULTILINE)
         for title, listed in zip(sections[1::2], sections[2::2], strict=True):
             for name, text in re.findall(r"    (\w+): (.*(?:\n     .*)*)", listed):
                 documented.setdefault(name, (title, " ".join(text.split())))
@@ -81,34 +79,28 @@ def read(options: type, arguments: argparse.Namespace) -> Any:
     return options(**{name: x for name, x in vars(arguments).items() if name in names})
 
 
-def _number(
-    kind: type, is_valid: Callable[[Any], bool], expected: str, *, or_none: bool = False
+def value(
+    reading: Callable[[str], Any],
+    is_valid: Callable[[Any], Any],
+    expected: str,
+    *,
+    or_none: bool = False,
 ) -> Callable[[str], Any]:
-    """Returns what reads a number, or the word none where that is allowed."""
+    """Returns what reads a value, or the word none where that is allowed.
+
+    >>> value(int, lambda n: n > 0, "a positive number", or_none=True)("7")
+    7
+    """
 
     def check(text: str) -> Any:
         if or_none and text.lower() == "none":
             return None
         with contextlib.suppress(ValueError):
-            if is_valid(value := kind(text)):
-                return value
+            if is_valid(found := reading(text)):
+                return found
         raise argparse.ArgumentTypeError(f"expected {expected}, received {text!r}")
 
     return check
-
-
-positive_int = _number(int, lambda n: n >= 1, "a whole number of 1 or more")
-positive = _number(float, lambda x: 0 < x < math.inf, "a positive number")
-seed = _number(int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295")
-share = _number(float, lambda x: 0 < x < 1, "a number between 0 and 1, such as 0.95")
-share_or_none = _number(
-    float, lambda x: 0 < x < 1, "a number between 0 and 1, or none", or_none=True
-)
-
-
-def positive_ints(text: str) -> list[int]:
-    """Reads integers of 1 or more with commas between them."""
-    return [positive_int(part) for part in text.split(",")]
 
 
 def names(what: str, comma: str = ",") -> Callable[[str], list[str]]:
@@ -117,37 +109,31 @@ def names(what: str, comma: str = ",") -> Callable[[str], list[str]]:
     >>> names("class names")("automobile, truck")
     ['automobile', 'truck']
     """
-
-    def check(text: str) -> list[str]:
-        found = [name.strip() for name in re.split(comma, text)]
-        if all(found):
-            return found
-        raise argparse.ArgumentTypeError(
-            f"expected {what} with commas between them, received {text!r}"
-        )
-
-    return check
-
-
-def gray_range(text: str) -> GrayRange:
-    """Reads two numbers with a comma between them, the smaller one first.
-
-    >>> gray_range("0,4095")
-    (0.0, 4095.0)
-    """
-    with contextlib.suppress(ValueError):
-        black, white = map(float, text.split(","))
-        if -math.inf < black < white < math.inf:
-            return black, white
-    raise argparse.ArgumentTypeError(
-        "expected two numbers, the smaller one first, such as 0,4095, received "
-        f"{text!r}"
+    return value(
+        lambda text: [name.strip() for name in re.split(comma, text)],
+        all,
+        f"{what} with commas between them",
     )
 
 
-def weights(text: str) -> str | None:
-    """Reads `imagenet`, `none` or a file name."""
-    return None if text.lower() == "none" else text
+positive_int = value(int, lambda n: n >= 1, "a whole number of 1 or more")
+positive = value(float, lambda x: 0 < x < math.inf, "a positive number")
+seed = value(int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295")
+share = value(float, lambda x: 0 < x < 1, "a number between 0 and 1, such as 0.95")
+share_or_none = value(
+    float, lambda x: 0 < x < 1, "a number between 0 and 1, or none", or_none=True
+)
+weights = value(str, bool, "imagenet, none or a file name", or_none=True)
+gray_range = value(
+    lambda text: tuple(map(float, text.split(","))),
+    lambda pair: len(pair) == 2 and -math.inf < pair[0] < pair[1] < math.inf,
+    "two numbers, the smaller one first, such as 0,4095",
+)
+
+
+def positive_ints(text: str) -> list[int]:
+    """Reads integers of 1 or more with commas between them."""
+    return [positive_int(part) for part in text.split(",")]
 
 
 _OF_TYPE = {

@@ -24,8 +24,8 @@ PLOTS = "plots"
 SKIPPED = "Skipped {} unreadable files or images of a single colour"
 
 _OF_A_RUN = (CONFIG, HISTORY, REPORT, PLOTS)
-_SPLITS = ("train", "validation", "test")
 _FILES = mapped(listed(schemas.PATH))
+_SPLITS = dict.fromkeys(("train", "validation", "test"), _FILES)
 _SHAPE = {**listed(schemas.SIDE, at_least=3), "maxItems": 3}
 # Those options of `train` that are read again.
 _OPTIONS = {
@@ -67,7 +67,7 @@ class RunConfig:
     recipe: dict[str, Any] = _key(schemas.ANYTHING)
     image_shape: Sequence[int] = _key(_SHAPE)
     versions: dict[str, str] = _key(mapped(TEXT))
-    files: dict[str, Paths] = _key(schemas.record(dict.fromkeys(_SPLITS, _FILES)))
+    files: dict[str, Paths] = _key(schemas.record(_SPLITS))
     skipped: Sequence[str] = _key(listed(TEXT))  # unreadable, or of a single colour
     passed_over: Mapping[str, int] = _key(mapped(COUNT), dict)  # by reason
     hashes: dict[str, Paths] = _key(mapped(mapped(listed(optional(TEXT)))), dict)
@@ -169,18 +169,17 @@ def check_free(out: Path, *, overwrite: bool = False) -> None:
     """Refuses to write a run where something else is, but for a run to be replaced."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not overwrite:
-        raise FileExistsError(
-            "The run folder exists already and is not empty; expected a new or an "
-            f"empty one. Received: out={str(out)!r}. Name another folder, or replace "
-            "it as a whole with --overwrite."
-        )
-    if not (out / CONFIG).is_file():
-        raise FileExistsError(
-            "What is there is not a run folder, so it is not overwritten; expected "
-            f"a folder with {CONFIG} in it, an empty one or none. Received: "
-            f"out={str(out)!r}. Name another folder."
-        )
+    if overwrite and (out / CONFIG).is_file():
+        return
+    what = "The run folder exists already and is not empty"
+    else_do = ", or replace it as a whole with --overwrite"
+    if overwrite:
+        what = f"What is there is not a run folder: it lacks {CONFIG}"
+        else_do = ""
+    raise FileExistsError(
+        f"{what}; expected a new folder or an empty one. Received: out={str(out)!r}. "
+        f"Name another folder{else_do}."
+    )
 
 
 @contextlib.contextmanager

@@ -43,7 +43,9 @@ class Options(options.ReadingOptions):
     """
 
     model: Path = option(flag="", metavar="RUN_OR_TFLITE")
-    images: list[str] = option(flag="", metavar="IMAGE_OR_FOLDER", nargs="+")
+    images: list[Path] = option(
+        flag="", metavar="IMAGE_OR_FOLDER", nargs="+", type=Path
+    )
     csv: Path | None = option(default=None, metavar="FILE")
 
 

@@ -32,8 +32,8 @@ Examples:
       --max-latency-ms 2 --trials 20 --out runs/cats
 """
 
-import argparse
 import ast
+import contextlib
 import dataclasses
 import shutil
 from typing import Any, Literal
@@ -46,25 +46,25 @@ from egan_keras.cli.options import option, positive
 backbones = options.names("backbones", r",(?=\s*[A-Z])")
 
 
-def choice(text: str) -> tuple[str, list[Any]]:
+def _read_choice(text: str) -> tuple[str, list[Any]]:
     """Reads the name of a choice and its values.
 
-    >>> choice("latent_size=64,128")
+    >>> _read_choice("latent_size=64,128")
     ('latent_size', [64, 128])
     """
-    name, separator, values = text.partition("=")
-    if not (name.strip() and separator and values.strip()):
-        raise argparse.ArgumentTypeError(
-            f"expected NAME=VALUE or NAME=VALUE,VALUE.., received {text!r}"
-        )
-    return name.strip(), [_value(part.strip()) for part in values.split(",")]
+    name, values = map(str.strip, text.split("=", 1))
+    found: list[Any] = [part.strip() for part in values.split(",")]
+    for row, part in enumerate(found):
+        with contextlib.suppress(ValueError, SyntaxError):
+            found[row] = ast.literal_eval(part)
+    return name, found
 
 
-def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+choice = options.value(
+    _read_choice,
+    lambda found: found[0] and found[1] != [""],
+    "NAME=VALUE or NAME=VALUE,VALUE..",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
