@@ -84,19 +84,12 @@ def run(given: Options) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class RunImages:
-    """Images to judge a run's model on.
+    """Images to judge a run's model on."""
 
-    Attributes:
-        split: what they are of the folder.
-        images: `LabelledImages`.
-        counts: what the report tells of files, in place of what it tells of training's.
-        notes: sentences that say so.
-    """
-
-    split: str
-    images: Any
-    counts: dict[str, int]
-    notes: list[str]
+    split: str  # of their folder
+    images: Any  # with labels
+    counts: dict[str, int]  # of files, for the report, in place of training's
+    notes: list[str]  # sentences that say so
 
     def report_values(self, config: runs.RunConfig) -> dict[str, Any]:
         """Returns what the report tells of the run and of these files."""

@@ -184,15 +184,8 @@ def complete_run(
 ) -> tuple[runs.RunConfig, Any]:
     """Trains a compiled model, calibrates it, reports, and writes all of its run.
 
-    Args:
-        model: an `EGAN`, compiled, and not trained yet.
-        splits: what `load` returned.
-        given: all options of the command.
-        folder: of the run, to write into.
-        cache: where features go, as in `EGAN.fit`.
-
-    Returns:
-        The configuration, with what became of the training, and the report.
+    `cache` is where features go, as in `EGAN.fit`. Returned are the configuration, with
+    what became of the training, and the report.
     """
     train, validation, test = splits
     n_bytes = _bytes_needed(model, splits)
