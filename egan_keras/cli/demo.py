@@ -143,8 +143,8 @@ def judge_logistic_regression(model: Any, splits: Any) -> dict[str, Any]:
     """Returns the metrics of logistic regression on a model's frozen features."""
     import numpy as np
 
-    stem = rooms.features.StemFunction(model.discriminator.stem)
-    rows = [rooms.features.in_batches(stem, split.images)[0] for split in splits]
+    stem = model.discriminator.stem
+    rows = [rooms.features.stem_features(stem, split.images)[0] for split in splits]
     scores = rooms.baselines.logistic_regression_scores(
         rows[0], splits.train.labels, np.concatenate(rows[1:])
     )
