@@ -1,0 +1,339 @@
+"""The images by which an export is set up, compared with the model and judged."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+
+from egan_keras import data
+from egan_keras.data.lazy import LazyRows
+from egan_keras.exporting.tflite_model import NotFiniteError, TFLiteModel
+from egan_keras.metrics import bootstrap_intervals, score_metrics
+
+if TYPE_CHECKING:
+    from egan_keras.model import EGAN
+
+Images = np.ndarray | LazyRows
+Labelled = tuple[Images, np.ndarray]
+
+# Of float32, in units of the scores' standard deviation where that is above 1.
+LARGEST_DIFFERENCE = 1e-4
+# Of forms that round weights or activations.
+LEAST_RANK_CORRELATION = 0.95
+LARGEST_AUROC_LOSS = 0.01
+LARGEST_SHARE_CHANGED = 0.05
+# Enough to set the ranges of activations; more cost time and change nothing.
+_REPRESENTATIVE = 200
+# Of a large collection, as many are scored, evenly spaced.
+_SCORED = 5000
+_BATCH_SIZE = 64
+_GOLDEN_OF_EACH_DECISION = 4
+_GOLDEN_COMPARED = 64
+_SMALLEST_TOLERANCE = 1e-3
+# Other processors round otherwise, about as much as this machine's two sets of
+# kernels do.
+_MARGIN = 2
+# A decision that any sound arithmetic makes alike, in deviations of the scores.
+_CLEAR = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+    """How the scores of an export compare with those of the model.
+
+    Attributes:
+        n_images: Images compared.
+        largest_difference: Largest absolute difference of two scores.
+        rank_correlation: Spearman's, -1..1; 0 where all scores are equal.
+        auroc_change: AUROC of the export less that of the model; `None` without
+            labelled images of both classes.
+        changed_decisions: Share of images called otherwise, each by its own
+            threshold, 0..1.
+        score_deviation: Standard deviation of the model's scores.
+    """
+
+    n_images: int
+    largest_difference: float
+    rank_correlation: float
+    auroc_change: float | None
+    changed_decisions: float
+    score_deviation: float
+
+    def shortfalls(self, form: str) -> list[str]:
+        """Returns in words where an export of this form is beyond tolerance."""
+        if form in ("none", "savedmodel"):
+            found, most = self.largest_difference, LARGEST_DIFFERENCE
+            most *= max(1.0, self.score_deviation)
+            words = f"largest difference {found:.2g} (at most {most:.2g})"
+            return [] if found <= most else [words]
+        rank, changed = self.rank_correlation, self.changed_decisions
+        change, most = self.auroc_change or 0.0, LARGEST_SHARE_CHANGED
+        checks = (
+            (
+                rank >= LEAST_RANK_CORRELATION,
+                f"rank correlation {rank:.3f} (at least {LEAST_RANK_CORRELATION})",
+            ),
+            (
+                change >= -LARGEST_AUROC_LOSS,
+                f"AUROC change {change:+.4f} (at least {-LARGEST_AUROC_LOSS})",
+            ),
+            (
+                changed <= most,
+                f"changed decisions {changed:.1%} (at most {most:.0%})",
+            ),
+        )
+        return [words for holds, words in checks if not holds]
+
+
+def compare(
+    expected: np.ndarray,
+    expected_threshold: float,
+    scores: np.ndarray,
+    threshold: float,
+    labels: np.ndarray | None = None,
+) -> Parity:
+    """Compares an export's scores (n,) and threshold with what the model has.
+
+    >>> parity = compare([1.0, 2.0, 3.0], 1.5, [1.0, 2.0, 3.25], 1.5)
+    >>> parity.largest_difference, parity.changed_decisions
+    (0.25, 0.0)
+    """
+    expected, scores = (np.asarray(each, "float64") for each in (expected, scores))
+    varied = np.isfinite(scores).all() and np.ptp(scores) > 0 and np.ptp(expected) > 0
+    change = None
+    if labels is not None and len(np.unique(labels)) == 2:
+        before = roc_auc_score(labels, -expected)
+        change = float(roc_auc_score(labels, -np.nan_to_num(scores)) - before)
+    changed = (scores < threshold) != (expected < expected_threshold)
+    return Parity(
+        n_images=len(scores),
+        largest_difference=float(np.abs(scores - expected).max()),
+        rank_correlation=float(spearmanr(scores, expected)[0]) if varied else 0.0,
+        auroc_change=change,
+        changed_decisions=float(changed.mean()),
+        score_deviation=float(expected.std()),
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scored:
+    """Images (n, h, w, 3), labels (n,) if they are known, the model's scores (n,)."""
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    scores: np.ndarray
+
+    def labels_or_calls(self, threshold: float) -> np.ndarray:
+        """Returns the labels; if they are not known, what the model calls minority."""
+        return self.scores < threshold if self.labels is None else self.labels
+
+    def at(self, rows: np.ndarray) -> "Scored":
+        """Returns some of the images."""
+        labels = None if self.labels is None else self.labels[rows]
+        return Scored(self.images[rows], labels, self.scores[rows])
+
+    def evenly(self, wanted: int) -> "Scored":
+        """Returns at most so many of the images, evenly spaced."""
+        return self.at(_evenly(len(self.images), wanted))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evidence:
+    """Real images with the model's scores.
+
+    Attributes:
+        threshold: The model's.
+        representative: Training images of both classes.
+        validation: Held-out images, on which a threshold may be calibrated.
+        test: Images that judge and take part in nothing.
+    """
+
+    threshold: float
+    representative: Scored | None
+    validation: Scored | None
+    test: Scored | None
+
+    @property
+    def held_out(self) -> Scored:
+        """All images but those of the test, by which an export passes or fails."""
+        known = [each for each in (self.validation, self.representative) if each]
+        if len(known) == 1:
+            return known[0]
+        labelled = all(each.labels is not None for each in known)
+        return Scored(
+            np.concatenate([each.images for each in known]),
+            np.concatenate([each.labels for each in known]) if labelled else None,
+            np.concatenate([each.scores for each in known]),
+        )
+
+    def parity(self, images: Scored, scores: np.ndarray, threshold: float) -> Parity:
+        """Compares an export's scores (n,) of images and threshold with the model's."""
+        known = images.scores, self.threshold
+        return compare(*known, scores, threshold, images.labels)
+
+    def compare(
+        self, name: str, predict: Callable, threshold: float
+    ) -> tuple[dict[str, Parity], dict[str, Any] | None]:
+        """Compares an export with the model, and judges it on the test images.
+
+        Args:
+            name: Of the export.
+            predict: Gives the export's scores (n, 1) of images.
+            threshold: The export's.
+
+        Returns:
+            The comparisons by name, and the metrics for JSON; `None` without test.
+
+        Raises:
+            NotFiniteError: If a score is no finite number.
+        """
+        held_out, test = self.held_out, self.test
+        scores = finite(predict(held_out.images))
+        checks = {f"{name}, held out": self.parity(held_out, scores, threshold)}
+        if test is None:
+            return checks, None
+        scores = finite(predict(test.images))
+        checks[f"{name}, test"] = self.parity(test, scores, threshold)
+        judged = scores, test.labels, threshold
+        ci95 = {name: list(ends) for name, ends in bootstrap_intervals(*judged).items()}
+        results = {"threshold": threshold, **score_metrics(*judged), "ci95": ci95}
+        return checks, results
+
+
+def gather(
+    model: "EGAN",
+    representative: Images | Labelled | None,
+    validation_data: Labelled | None,
+    test_data: Labelled | None,
+) -> Evidence:
+    """Scores the images that an export will be compared by.
+
+    Raises:
+        ValueError: If there are none, or they do not fit the model.
+    """
+    if representative is None and validation_data is None:
+        raise ValueError(
+            "An export is compared with the model on real images; expected "
+            "validation_data, representative or both. Received: neither. Pass held-out "
+            "images: validation_data=(validation.images, validation.labels)."
+        )
+    if test_data is not None and test_data[1] is None:
+        raise ValueError(
+            "Test images judge the export; expected their labels, too. Received: "
+            "test_data=(images, None). Pass test_data=(test.images, test.labels)."
+        )
+    if isinstance(representative, tuple):
+        images, labels = representative
+        labels = data.check_labels(labels, len(images))
+        chosen = _of_both_classes(labels)
+        chosen = _scored(model, (images[chosen], labels[chosen]))
+    elif representative is not None:
+        # Without labels, what the model calls minority is taken for it.
+        scored = _scored(model, (representative, None))
+        chosen = scored.at(_of_both_classes(scored.labels_or_calls(model.threshold)))
+    return Evidence(
+        threshold=model.threshold,
+        representative=None if representative is None else chosen,
+        validation=_scored(model, validation_data),
+        test=_scored(model, test_data),
+    )
+
+
+def finite(scores: np.ndarray) -> np.ndarray:
+    """Returns scores (n, 1) as (n,), or refuses an export that gives none."""
+    if not np.isfinite(scores).all():
+        raise NotFiniteError(
+            "The export answers with scores that are no numbers; expected finite ones. "
+            f"Received: {np.sum(~np.isfinite(scores))} of {len(scores)} NaN or "
+            "infinite. Check whether training diverged, or choose another form."
+        )
+    return scores[:, 0]
+
+
+def write_golden(
+    model: TFLiteModel, plain: TFLiteModel, evidence: Evidence, folder: Path
+) -> dict[str, Any]:
+    """Writes images to check one's own integration by, with their scores.
+
+    They are called minority and majority, over the whole range of scores and clear of
+    the threshold, where there are such, and the model in Keras calls them alike.
+
+    Args:
+        model: The exported one.
+        plain: The same with plain kernels.
+        evidence: Of its held-out images some are chosen.
+        folder: Folder to make for PNGs, beside the JSON.
+
+    Returns:
+        What JSON tells of them.
+    """
+    held_out = evidence.held_out
+    images = np.clip(np.rint(held_out.images), 0, 255).astype(np.uint8)
+    scores = model.predict(images)[:, 0]
+    ends = np.linspace(0, len(scores) - 1, _GOLDEN_COMPARED).astype(int)
+    rows = np.argsort(scores)[ends]
+    widest = np.abs(plain.predict(images[rows])[:, 0] - scores[rows]).max()
+    tolerance = float(f"{max(_SMALLEST_TOLERANCE, _MARGIN * float(widest)):.1e}")
+    distances = scores - model.threshold
+    alike = (distances < 0) == (held_out.scores < evidence.threshold)
+    clear = np.abs(distances) > max(2 * tolerance, _CLEAR * float(scores.std()))
+    folder.mkdir()
+    listed = []
+    for called, side in (("minority", distances < 0), ("majority", distances >= 0)):
+        for row in _over_the_range(np.flatnonzero(side & alike), distances, clear):
+            name = f"{len(listed):02d}_{called}.png"
+            Image.fromarray(images[row]).save(folder / name)
+            listed.append(
+                {
+                    "file": f"{folder.name}/{name}",
+                    "score": float(scores[row]),
+                    "is_minority": int(called == "minority"),
+                }
+            )
+    return {"tolerance": tolerance, "images": listed}
+
+
+def _over_the_range(
+    rows: np.ndarray, distances: np.ndarray, clear: np.ndarray
+) -> np.ndarray:
+    """Returns a few of the rows, from the lowest score to the highest."""
+    ordered = rows[np.argsort(distances[rows])]
+    if clear[ordered].any():
+        ordered = ordered[clear[ordered]]
+    elif len(ordered):
+        ordered = ordered[[np.argmax(np.abs(distances[ordered]))]]
+    return ordered[_evenly(len(ordered), _GOLDEN_OF_EACH_DECISION)]
+
+
+def _scored(
+    model: "EGAN", given: tuple[Images, np.ndarray | None] | None
+) -> Scored | None:
+    if given is None:
+        return None
+    images, labels = given
+    if labels is not None:
+        labels = data.check_labels(labels, len(images))
+    images = data.check_images(images, image_shape=model.image_shape)
+    rows = _evenly(len(images), _SCORED)
+    images = images[rows]
+    scores = model.predict(images, batch_size=_BATCH_SIZE, verbose=0)
+    return Scored(images, None if labels is None else labels[rows], scores[:, 0])
+
+
+def _of_both_classes(is_minority: np.ndarray) -> np.ndarray:
+    """Returns rows, as many of each class as can be had."""
+    minority, majority = np.flatnonzero(is_minority), np.flatnonzero(is_minority == 0)
+    fewer, more = sorted((minority, majority), key=len)
+    fewer = fewer[_evenly(len(fewer), _REPRESENTATIVE // 2)]
+    more = more[_evenly(len(more), _REPRESENTATIVE - len(fewer))]
+    return np.sort(np.concatenate([fewer, more]))
+
+
+def _evenly(n_rows: int, wanted: int) -> np.ndarray:
+    """Returns the numbers of at most so many rows, evenly spaced."""
+    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, wanted)).astype(int))
