@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from egan_keras import data
 from egan_keras.data.lazy import LazyRows
-from egan_keras.exporting.tflite_model import NotFiniteError, TFLiteModel
+from egan_keras.exporting.tflite_model import TFLiteModel, finite
 from egan_keras.metrics import bootstrap_intervals, score_metrics
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ _REPRESENTATIVE = 200
 # Of a large collection, as many are scored, evenly spaced.
 _SCORED = 5000
 _BATCH_SIZE = 64
-_GOLDEN_OF_EACH_DECISION = 4
-_GOLDEN_COMPARED = 64
+_GOLDEN_OF_EACH_DECISION, _GOLDEN_COMPARED = 4, 64
 _SMALLEST_TOLERANCE = 1e-3
 # Other processors round otherwise, about as much as this machine's two sets of
 # kernels do.
@@ -46,15 +45,10 @@ _CLEAR = 0.1
 class Parity:
     """How the scores of an export compare with those of the model.
 
-    Attributes:
-        n_images: Images compared.
-        largest_difference: Largest absolute difference of two scores.
-        rank_correlation: Spearman's, -1..1; 0 where all scores are equal.
-        auroc_change: AUROC of the export less that of the model; `None` without
-            labelled images of both classes.
-        changed_decisions: Share of images called otherwise, each by its own
-            threshold, 0..1.
-        score_deviation: Standard deviation of the model's scores.
+    `rank_correlation` is Spearman's, 0 where all scores are equal; `auroc_change` that
+    of the export less that of the model, `None` without labelled images of both
+    classes; `changed_decisions` the share of images called otherwise, each by its own
+    threshold; `score_deviation` the standard deviation of the model's scores.
     """
 
     n_images: int
@@ -66,28 +60,23 @@ class Parity:
 
     def shortfalls(self, form: str) -> list[str]:
         """Returns in words where an export of this form is beyond tolerance."""
+        found = []
         if form in ("none", "savedmodel"):
-            found, most = self.largest_difference, LARGEST_DIFFERENCE
-            most *= max(1.0, self.score_deviation)
-            words = f"largest difference {found:.2g} (at most {most:.2g})"
-            return [] if found <= most else [words]
-        rank, changed = self.rank_correlation, self.changed_decisions
-        change, most = self.auroc_change or 0.0, LARGEST_SHARE_CHANGED
-        checks = (
-            (
-                rank >= LEAST_RANK_CORRELATION,
-                f"rank correlation {rank:.3f} (at least {LEAST_RANK_CORRELATION})",
-            ),
-            (
-                change >= -LARGEST_AUROC_LOSS,
-                f"AUROC change {change:+.4f} (at least {-LARGEST_AUROC_LOSS})",
-            ),
-            (
-                changed <= most,
-                f"changed decisions {changed:.1%} (at most {most:.0%})",
-            ),
-        )
-        return [words for holds, words in checks if not holds]
+            difference = self.largest_difference
+            most = LARGEST_DIFFERENCE * max(1.0, self.score_deviation)
+            if not difference <= most:
+                found = [f"largest difference {difference:.2g} (at most {most:.2g})"]
+            return found
+        rank, least = self.rank_correlation, LEAST_RANK_CORRELATION
+        if rank < least:
+            found.append(f"rank correlation {rank:.3f} (at least {least})")
+        change, least = self.auroc_change or 0.0, -LARGEST_AUROC_LOSS
+        if change < least:
+            found.append(f"AUROC change {change:+.4f} (at least {least})")
+        changed, most = self.changed_decisions, LARGEST_SHARE_CHANGED
+        if changed > most:
+            found.append(f"changed decisions {changed:.1%} (at most {most:.0%})")
+        return found
 
 
 def compare(
@@ -97,12 +86,7 @@ def compare(
     threshold: float,
     labels: np.ndarray | None = None,
 ) -> Parity:
-    """Compares an export's scores (n,) and threshold with what the model has.
-
-    >>> parity = compare([1.0, 2.0, 3.0], 1.5, [1.0, 2.0, 3.25], 1.5)
-    >>> parity.largest_difference, parity.changed_decisions
-    (0.25, 0.0)
-    """
+    """Compares an export's scores (n,) and threshold with what the model has."""
     expected, scores = (np.asarray(each, "float64") for each in (expected, scores))
     varied = np.isfinite(scores).all() and np.ptp(scores) > 0 and np.ptp(expected) > 0
     change = None
@@ -144,13 +128,10 @@ class Scored:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evidence:
-    """Real images with the model's scores.
+    """Real images with the model's scores, and its threshold.
 
-    Attributes:
-        threshold: The model's.
-        representative: Training images of both classes.
-        validation: Held-out images, on which a threshold may be calibrated.
-        test: Images that judge and take part in nothing.
+    `representative` are training images of both classes, `validation` held-out ones on
+    which a threshold may be calibrated; `test` judge and take part in nothing.
     """
 
     threshold: float
@@ -162,47 +143,39 @@ class Evidence:
     def held_out(self) -> Scored:
         """All images but those of the test, by which an export passes or fails."""
         known = [each for each in (self.validation, self.representative) if each]
-        if len(known) == 1:
-            return known[0]
-        labelled = all(each.labels is not None for each in known)
+        images, labels, scores = (
+            [getattr(each, name) for each in known]
+            for name in ("images", "labels", "scores")
+        )
+        labelled = all(each is not None for each in labels)
         return Scored(
-            np.concatenate([each.images for each in known]),
-            np.concatenate([each.labels for each in known]) if labelled else None,
-            np.concatenate([each.scores for each in known]),
+            np.concatenate(images),
+            np.concatenate(labels) if labelled else None,
+            np.concatenate(scores),
         )
 
-    def parity(self, images: Scored, scores: np.ndarray, threshold: float) -> Parity:
-        """Compares an export's scores (n,) of images and threshold with the model's."""
+    def parity(self, images: Scored, predict: Callable, threshold: float) -> Parity:
+        """Compares what an export makes of images with what the model does.
+
+        `predict` gives the export's scores (n, 1), which must be finite numbers.
+        """
         known = images.scores, self.threshold
+        scores = finite(predict(images.images))[:, 0]
         return compare(*known, scores, threshold, images.labels)
 
-    def compare(
+    def judge(
         self, name: str, predict: Callable, threshold: float
     ) -> tuple[dict[str, Parity], dict[str, Any] | None]:
-        """Compares an export with the model, and judges it on the test images.
-
-        Args:
-            name: Of the export.
-            predict: Gives the export's scores (n, 1) of images.
-            threshold: The export's.
-
-        Returns:
-            The comparisons by name, and the metrics for JSON; `None` without test.
-
-        Raises:
-            NotFiniteError: If a score is no finite number.
-        """
-        held_out, test = self.held_out, self.test
-        scores = finite(predict(held_out.images))
-        checks = {f"{name}, held out": self.parity(held_out, scores, threshold)}
-        if test is None:
-            return checks, None
-        scores = finite(predict(test.images))
-        checks[f"{name}, test"] = self.parity(test, scores, threshold)
-        judged = scores, test.labels, threshold
-        ci95 = {name: list(ends) for name, ends in bootstrap_intervals(*judged).items()}
-        results = {"threshold": threshold, **score_metrics(*judged), "ci95": ci95}
-        return checks, results
+        """Returns the `parity` on test images by a name, and metrics for JSON."""
+        if self.test is None:
+            return {}, None
+        scores = finite(predict(self.test.images))[:, 0]
+        labels = self.test.labels
+        parity = compare(self.test.scores, self.threshold, scores, threshold, labels)
+        judged = scores, labels, threshold
+        ci95 = {each: list(ends) for each, ends in bootstrap_intervals(*judged).items()}
+        metrics = {"threshold": threshold, **score_metrics(*judged), "ci95": ci95}
+        return {f"{name}, test": parity}, metrics
 
 
 def gather(
@@ -211,11 +184,7 @@ def gather(
     validation_data: Labelled | None,
     test_data: Labelled | None,
 ) -> Evidence:
-    """Scores the images that an export will be compared by.
-
-    Raises:
-        ValueError: If there are none, or they do not fit the model.
-    """
+    """Scores the images that an export will be compared by; refuses what is unfit."""
     if representative is None and validation_data is None:
         raise ValueError(
             "An export is compared with the model on real images; expected "
@@ -244,33 +213,14 @@ def gather(
     )
 
 
-def finite(scores: np.ndarray) -> np.ndarray:
-    """Returns scores (n, 1) as (n,), or refuses an export that gives none."""
-    if not np.isfinite(scores).all():
-        raise NotFiniteError(
-            "The export answers with scores that are no numbers; expected finite ones. "
-            f"Received: {np.sum(~np.isfinite(scores))} of {len(scores)} NaN or "
-            "infinite. Check whether training diverged, or choose another form."
-        )
-    return scores[:, 0]
-
-
 def write_golden(
     model: TFLiteModel, plain: TFLiteModel, evidence: Evidence, folder: Path
 ) -> dict[str, Any]:
-    """Writes images to check one's own integration by, with their scores.
+    """Writes images to check one's own integration by; returns what JSON tells of them.
 
     They are called minority and majority, over the whole range of scores and clear of
     the threshold, where there are such, and the model in Keras calls them alike.
-
-    Args:
-        model: The exported one.
-        plain: The same with plain kernels.
-        evidence: Of its held-out images some are chosen.
-        folder: Folder to make for PNGs, beside the JSON.
-
-    Returns:
-        What JSON tells of them.
+    `plain` is the exported model with plain kernels.
     """
     held_out = evidence.held_out
     images = np.clip(np.rint(held_out.images), 0, 255).astype(np.uint8)
@@ -288,13 +238,8 @@ def write_golden(
         for row in _over_the_range(np.flatnonzero(side & alike), distances, clear):
             name = f"{len(listed):02d}_{called}.png"
             Image.fromarray(images[row]).save(folder / name)
-            listed.append(
-                {
-                    "file": f"{folder.name}/{name}",
-                    "score": float(scores[row]),
-                    "is_minority": int(called == "minority"),
-                }
-            )
+            told = {"file": f"{folder.name}/{name}", "score": float(scores[row])}
+            listed.append({**told, "is_minority": int(called == "minority")})
     return {"tolerance": tolerance, "images": listed}
 
 

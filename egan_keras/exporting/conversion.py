@@ -31,44 +31,43 @@ _BATCH_SIZE = 64
 
 
 def check_exportable(model: "EGAN", input_dtype: str, batch_size: int | None) -> None:
-    """Refuses what cannot be exported, before any work.
-
-    Raises:
-        ValueError: If Keras does not run on TensorFlow, the model computes in 16 bits
-            or does not take images, or an option is unknown.
-    """
-    backend, shape = keras.backend.backend(), model.image_shape
-    reasons = {
-        "Models are exported by TensorFlow; expected KERAS_BACKEND=tensorflow, the "
-        f"default. Received: KERAS_BACKEND={backend}. Save the model, and export it in "
-        "a program (or by egan-keras export) that runs on TensorFlow; its scores are "
-        "the same.": backend != "tensorflow",
-        "Models are exported in float32; expected one whose layers compute in it. "
-        f"Received: a model of the policy {model.dtype_policy.name}. Export "
-        "model.in_float32() in its place, after calibrating it: its scores "
-        "differ.": networks.is_mixed(model.discriminator),
-        "A model that was built on features has no backbone to export; expected one "
-        f"that takes images. Received: a model of inputs {(None, *shape)}. Build it "
-        "with EGAN.from_backbones.": len(shape) != 3,
-        f"Unknown type of pixels; expected one of {', '.join(INPUT_DTYPES)}. Received: "
-        f"input_dtype={input_dtype!r}.": input_dtype not in INPUT_DTYPES,
-        "The batch is fixed at 1 image or free; expected batch_size=1 or None. "
-        f"Received: batch_size={batch_size!r}.": batch_size not in (1, None),
-    }
-    for message, holds in reasons.items():
-        if holds:
-            raise ValueError(message)
-
-
-def weights_bytes(model: "EGAN") -> int:
-    """Returns how many bytes the weights that leave take, in float32."""
-    return 4 * model.discriminator.count_params()
+    """Refuses models and options that cannot be exported, before any work."""
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "Models are exported by TensorFlow; expected KERAS_BACKEND=tensorflow, the "
+            f"default. Received: KERAS_BACKEND={keras.backend.backend()}. Save the "
+            "model, and export it in a program (or by egan-keras export) that runs on "
+            "TensorFlow; its scores are the same."
+        )
+    if networks.is_mixed(model.discriminator):
+        raise ValueError(
+            "Models are exported in float32; expected one whose layers compute in it. "
+            f"Received: a model of the policy {model.dtype_policy.name}. Export "
+            "model.in_float32() in its place, after calibrating it: its scores differ."
+        )
+    if len(model.image_shape) != 3:
+        raise ValueError(
+            "A model that was built on features has no backbone to export; expected "
+            "one that takes images. Received: a model of inputs "
+            f"{(None, *model.image_shape)}. Build it with EGAN.from_backbones."
+        )
+    if input_dtype not in INPUT_DTYPES:
+        raise ValueError(
+            f"Unknown type of pixels; expected one of {', '.join(INPUT_DTYPES)}. "
+            f"Received: input_dtype={input_dtype!r}."
+        )
+    if batch_size not in (1, None):
+        raise ValueError(
+            "The batch is fixed at 1 image or free; expected batch_size=1 or None. "
+            f"Received: batch_size={batch_size!r}."
+        )
 
 
-def saved_model_bytes(model: "EGAN") -> float:
-    """Returns about how many bytes `write_saved_model` will write."""
+def bytes_needed(model: "EGAN", *, with_tflite: bool) -> float:
+    """Returns about how many bytes a SavedModel takes, and a .tflite file beside it."""
+    weights = 4 * model.discriminator.count_params()
     graph = _LEAST_BYTES + _BYTES_A_WEIGHT * len(model.discriminator.weights)
-    return graph + _TIMES_WEIGHTS * weights_bytes(model)
+    return graph + (_TIMES_WEIGHTS + with_tflite) * weights
 
 
 def write_saved_model(
@@ -87,13 +86,10 @@ def write_saved_model(
 
     Args:
         model: An `EGAN`.
-        folder: Where to write.
+        folder: Where to write; an `OSError` says where it cannot be.
         threshold: An image is minority when its score is below it.
         input_dtype: `"uint8"` or `"float32"`.
         batch_size: 1 for a fixed batch, `None` for a free one.
-
-    Raises:
-        OSError: If it cannot be written.
     """
     discriminator = model.discriminator
 
@@ -166,20 +162,15 @@ def convert(
         content = converter.convert()
     # It answers with errors of many types.
     except Exception as error:
-        named = sorted(set(re.findall(r"'tfl?\.(\w+)' op", str(error))))
+        problem = "TFLite's converter failed; expected a network that it can convert"
         said = (str(error).strip().splitlines() or [""])[0][:300]
-        problem, received = (
-            (
+        received = f"{type(error).__name__}: {said}"
+        if named := sorted(set(re.findall(r"'tfl?\.(\w+)' op", str(error)))):
+            problem = (
                 "The architecture cannot be converted: TFLite has no built-in operator "
-                "for a part of it; expected built-in operators alone",
-                ", ".join(named),
+                "for a part of it; expected built-in operators alone"
             )
-            if named
-            else (
-                "TFLite's converter failed; expected a network that it can convert",
-                f"{type(error).__name__}: {said}",
-            )
-        )
+            received = ", ".join(named)
         raise ValueError(
             f"{problem}. Received: {received}. Choose another backbone, or export a "
             "SavedModel."

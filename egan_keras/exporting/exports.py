@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from egan_keras import files, logs, thresholds
 from egan_keras.exporting import comparison, conversion
-from egan_keras.exporting.comparison import Evidence, Images, Labelled, finite
+from egan_keras.exporting.comparison import Evidence, Images, Labelled
 from egan_keras.exporting.model_card import Export, Provenance, describe, model_card
 from egan_keras.exporting.tflite_graph import TFLiteGraph
-from egan_keras.exporting.tflite_model import NotFiniteError, TFLiteModel, raw_scores
+from egan_keras.exporting.tflite_model import (
+    NotFiniteError,
+    TFLiteModel,
+    finite,
+    raw_scores,
+)
 from egan_keras.files import put_in_place
 from egan_keras.text import printable
 from egan_keras.thresholds import Calibration
@@ -25,7 +30,6 @@ if TYPE_CHECKING:
 
 # Where TensorFlow keeps files that belong to a SavedModel and are not its own.
 _EXTRA = "assets.extra"
-_NO_NUMBERS = "scores that are no numbers"
 _STALE = (
     "No guarantee: the threshold was set on scores before quantisation. Export with "
     "held-out majority images to set it on the quantised scores."
@@ -84,64 +88,55 @@ def export_tflite(
     target = Path(path)
     beside, card = target.with_suffix(".json"), target.with_suffix(".md")
     golden = target.with_name(f"{target.stem}_golden")
-    _check_options(target, quantize, representative)
-    _check_places((target, beside, card), golden)
+    written = (target, beside, card, golden)
+    _check(written, quantize, representative)
     conversion.check_exportable(model, input_dtype, batch_size)
-    provenance, say = provenance or Provenance(), _telling(verbose)
+    provenance = provenance or Provenance()
+    say = logs.tell if verbose else lambda step: None
     takes = {"input_dtype": input_dtype, "batch_size": batch_size}
-    # The SavedModel that is converted, and the file.
-    n_bytes = conversion.saved_model_bytes(model) + conversion.weights_bytes(model)
+    n_bytes = conversion.bytes_needed(model, with_tflite=True)
     with workplace(target, n_bytes) as folder:
         say("Scoring the images with the model")
         images = comparison.gather(model, representative, validation_data, test_data)
         say("Writing the SavedModel")
         saved = folder / "saved_model"
         conversion.write_saved_model(model, saved, threshold=model.threshold, **takes)
-        conversions = _Conversions(model, images, provenance, takes, saved, say)
-        try:
-            content, calibration = conversions.file(quantize)
-            say("Scoring the images with the .tflite file")
-            scored = TFLiteModel(content)
-            name = f"TFLite {scored.metadata['quantize']}"
-            checks, results = images.compare(name, scored.predict, scored.threshold)
-        except NotFiniteError as error:
-            raise ValueError(conversions.refusal(quantize, [_NO_NUMBERS])) from error
-        shortfalls = checks[f"{name}, held out"].shortfalls(quantize)
-        if shortfalls and not force:
-            raise ValueError(conversions.refusal(quantize, shortfalls))
-        few = images.held_out.evenly(_FEW)
-        scores = finite(conversion.saved_model_scorer(saved, **takes)(few.images))
-        parity = images.parity(few, scores, images.threshold)
+        attempts = _Attempts(model, images, provenance, takes, saved, say)
+        scored, content, calibration, parity, shortfalls = attempts.make(quantize)
+        if shortfalls and (parity is None or not force):
+            raise ValueError(attempts.refusal(quantize, shortfalls, parity is not None))
+        few, threshold = images.held_out.evenly(_FEW), images.threshold
+        predict = conversion.saved_model_scorer(saved, **takes)
+        name = f"TFLite {scored.metadata['quantize']}"
+        judged, results = images.judge(name, scored.predict, scored.threshold)
         export = Export(
             path=target,
-            files=(target, beside, card, golden),
+            files=written,
             form=quantize,
             n_bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
             calibration=calibration,
-            checks={"SavedModel, held out": parity, **checks},
+            checks={
+                "SavedModel, held out": images.parity(few, predict, threshold),
+                f"{name}, held out": parity,
+                **judged,
+            },
             results=results,
             shortfalls=tuple(shortfalls),
         )
         say("Choosing golden samples")
         plain = TFLiteModel(content, plain_kernels=True)
         samples = comparison.write_golden(scored, plain, images, folder / golden.name)
-        (folder / target.name).write_bytes(content)
-        more = {
-            "file": {
-                "name": target.name,
-                "sha256": export.sha256,
-                "bytes": len(content),
-            },
-            "golden": samples,
-        }
-        places = folder / beside.name, folder / card.name
-        _write_told(*places, scored.metadata, provenance, export, more)
+        about = {"name": target.name, "sha256": export.sha256, "bytes": len(content)}
+        told = {**scored.metadata, "file": about, "golden": samples}
+        made = {file: folder / file.name for file in written}
+        made[target].write_bytes(content)
+        _write_told(made[beside], made[card], told, provenance, export)
         files.sync(folder)
         # The JSON first, the model last: whatever stops this, an earlier model is not
         # the one whose SHA-256 stands in the JSON.
         for file in (beside, golden, card, target):
-            put_in_place(folder / file.name, file)
+            put_in_place(made[file], file)
     return export
 
 
@@ -169,8 +164,7 @@ def export_saved_model(
             made.
         validation_data: Held-out images, uint8 or float (n, h, w, 3), 0..255, and
             labels (n,), on which the scores must equal the model's.
-        test_data: Test images and labels, to report on only: what the SavedModel does
-            on them stands in its model card and JSON.
+        test_data: Test images and labels, to report on only.
         provenance: What metadata and model card tell of the model's origin.
         input_dtype: Type of the pixels: `"uint8"` or `"float32"`.
         batch_size: 1 for a fixed batch, `None` for a free one.
@@ -185,10 +179,12 @@ def export_saved_model(
         OSError: If `path` cannot be written, such as for want of space.
     """
     conversion.check_exportable(model, input_dtype, batch_size)
-    provenance, say = provenance or Provenance(), _telling(verbose)
-    target, form, calibration = Path(path), "savedmodel", model.calibration
+    provenance = provenance or Provenance()
+    say = logs.tell if verbose else lambda step: None
+    target, form = Path(path), "savedmodel"
     takes = {"input_dtype": input_dtype, "batch_size": batch_size}
-    with workplace(target, conversion.saved_model_bytes(model)) as folder:
+    n_bytes = conversion.bytes_needed(model, with_tflite=False)
+    with workplace(target, n_bytes) as folder:
         say("Scoring the images with the model")
         images = comparison.gather(model, None, validation_data, test_data)
         say("Writing the SavedModel")
@@ -196,37 +192,37 @@ def export_saved_model(
         conversion.write_saved_model(model, made, threshold=model.threshold, **takes)
         say("Scoring the images with the SavedModel")
         predict = conversion.saved_model_scorer(made, **takes)
-        checks, results = images.compare("SavedModel", predict, model.threshold)
-        shortfalls = checks["SavedModel, held out"].shortfalls(form)
+        parity = images.parity(images.held_out, predict, model.threshold)
+        shortfalls = parity.shortfalls(form)
         if shortfalls and not force:
             raise ValueError(
                 "The SavedModel does not score as the model does; expected the same "
                 f"within rounding. Received: {'; '.join(shortfalls)}. Nothing was "
                 "written; force=True (--force) writes it all the same."
             )
+        judged, results = images.judge("SavedModel", predict, model.threshold)
         export = Export(
             path=target,
             files=(target,),
             form=form,
             n_bytes=files.size_of(made),
-            calibration=calibration,
-            checks=checks,
+            calibration=model.calibration,
+            checks={"SavedModel, held out": parity, **judged},
             results=results,
             shortfalls=tuple(shortfalls),
         )
-        told = describe(model, provenance, form, calibration, **takes)
+        told = describe(model, provenance, form, model.calibration, **takes)
         extra = made / _EXTRA
         extra.mkdir()
-        places = extra / "egan.json", extra / "egan.md"
-        _write_told(*places, told, provenance, export)
+        _write_told(extra / "egan.json", extra / "egan.md", told, provenance, export)
         files.sync(made)
         put_in_place(made, target)
     return export
 
 
 @dataclasses.dataclass
-class _Conversions:
-    """The .tflite files that a model can become."""
+class _Attempts:
+    """Makes .tflite files of one model."""
 
     model: "EGAN"
     images: Evidence
@@ -235,28 +231,40 @@ class _Conversions:
     saved_model: Path
     say: Callable[[str], None]
 
-    def file(self, form: str) -> tuple[bytes, Calibration | None]:
-        """Returns a .tflite file with its metadata, and how its threshold was set."""
+    def make(self, form: str) -> tuple:
+        """Makes a file and compares it with the model.
+
+        Returns it to score with and as bytes, how its threshold was set, how it
+        compares (`None` if its scores are no numbers) and where it falls short.
+        """
         tries = " (a few times over)" if form == "int8" else ""
         self.say(f"Converting it to TFLite, {form}{tries}")
-        known = self.images.representative
+        known, images = self.images.representative, self.images.held_out
         content = conversion.convert(
             self.saved_model,
             form,
             representative=known and known.images,
             labels=known and known.labels_or_calls(self.images.threshold),
         )
-        graph = TFLiteGraph(content)
-        calibration = self.model.calibration
-        if form != "none" and calibration is not None:
-            calibration = self._set_again(calibration, content)
-            # float16 has rounded the threshold, too.
-            graph.threshold = calibration.threshold
-        told = describe(self.model, self.provenance, form, calibration, **self.takes)
-        if form == "int8":
-            told["integer_share"] = round(graph.integer_share, 3)
-        graph.embed(told)
-        return graph.to_bytes(), calibration
+        try:
+            graph, calibration = TFLiteGraph(content), self.model.calibration
+            if form != "none" and calibration is not None:
+                calibration = self._set_again(calibration, content)
+                # float16 has rounded the threshold, too.
+                graph.threshold = calibration.threshold
+            told = describe(
+                self.model, self.provenance, form, calibration, **self.takes
+            )
+            if form == "int8":
+                told["integer_share"] = round(graph.integer_share, 3)
+            graph.embed(told)
+            content = graph.to_bytes()
+            self.say("Scoring the images with the .tflite file")
+            scored = TFLiteModel(content)
+            parity = self.images.parity(images, scored.predict, scored.threshold)
+        except NotFiniteError:
+            return None, content, None, None, ["scores that are no numbers"]
+        return scored, content, calibration, parity, parity.shortfalls(form)
 
     def _set_again(self, calibration: Calibration, content: bytes) -> Calibration:
         """Sets the threshold on quantised scores, where there are held-out images."""
@@ -264,39 +272,26 @@ class _Conversions:
         if held_out is None:
             return dataclasses.replace(calibration, confidence=None, guarantee=_STALE)
         scores = finite(raw_scores(content, held_out.images, threads=os.cpu_count()))
-        return thresholds.calibrate(scores, held_out.labels, **calibration.wish)
+        return thresholds.calibrate(scores[:, 0], held_out.labels, **calibration.wish)
 
-    def refusal(self, form: str, shortfalls: list[str]) -> str:
+    def refusal(self, form: str, shortfalls: list[str], is_forcible: bool) -> str:
         """Says why an export is refused, and which form to take instead."""
-        others = ("dynamic", "float16", "none")[0 if form == "int8" else 1 :]
-        others = (other for other in others if other != form)
-        works = next((other for other in others if self._is_sound(other)), None)
-        instead = (
-            f"quantize={works!r} scores as the model does"
-            if works
-            else "no other form does better"
-        )
+        smallest_first = ("dynamic", "float16", "none")[form != "int8" :]
+        others = [other for other in smallest_first if other != form]
+        works = next((other for other in others if not self.make(other)[-1]), None)
+        instead = f"quantize={works!r} scores as the model does"
         forced = "; force=True (--force) writes it all the same"
-        if _NO_NUMBERS in shortfalls:
-            forced = ""
         return (
             f"As {form!r} the network does not score as the model does; expected "
             f"scores within tolerance. Received: {'; '.join(shortfalls)}. Nothing was "
-            f"written: {instead}{forced}."
+            f"written: {instead if works else 'no other form does better'}"
+            f"{forced if is_forcible else ''}."
         )
 
-    def _is_sound(self, form: str) -> bool:
-        held_out = self.images.held_out
-        try:
-            scored = TFLiteModel(self.file(form)[0])
-            scores = scored.predict(held_out.images)[:, 0]
-        except NotFiniteError:
-            return False
-        parity = self.images.parity(held_out, scores, scored.threshold)
-        return not parity.shortfalls(form)
 
-
-def _check_options(target: Path, quantize: str, representative: object) -> None:
+def _check(written: tuple[Path, ...], quantize: str, representative: object) -> None:
+    """Refuses what cannot be done, before any work."""
+    target, golden = written[0], written[-1]
     if target.suffix.lower() != ".tflite":
         raise ValueError(
             "The file to write needs the suffix .tflite. Received: "
@@ -313,21 +308,16 @@ def _check_options(target: Path, quantize: str, representative: object) -> None:
             "representative images. Received: representative=None. Pass "
             "representative=(train.images, train.labels)."
         )
-
-
-def _check_places(places: tuple[Path, ...], golden: Path) -> None:
-    """Refuses folders where files go, and the reverse, before any work."""
-    for place in places:
-        if place.is_dir():
-            raise ValueError(
-                "A file to write is a folder; expected a file or nothing. Received: "
-                f"{str(place)!r}. Name another file."
+    for place in written:
+        problem = "A file to write is a folder; expected a file"
+        if place == golden:
+            problem = (
+                "The folder to write golden samples to is a file; expected a folder"
             )
-    if golden.exists() and not golden.is_dir():
-        raise ValueError(
-            "The folder to write golden samples to is a file; expected a folder or "
-            f"nothing. Received: {str(golden)!r}. Name another file."
-        )
+        if place.exists() and place.is_dir() != (place == golden):
+            raise ValueError(
+                f"{problem} or nothing. Received: {str(place)!r}. Name another file."
+            )
 
 
 def _write_told(
@@ -336,22 +326,17 @@ def _write_told(
     told: dict[str, Any],
     provenance: Provenance,
     export: Export,
-    more: dict[str, Any] | None = None,
 ) -> None:
     """Writes what a program and a person must know."""
     checks = {name: dataclasses.asdict(each) for name, each in export.checks.items()}
-    results = {"checks": checks, "results": export.results}
-    text = json.dumps({**told, **(more or {}), **results}, indent=2, allow_nan=False)
-    beside.write_text(text + "\n", "utf-8")
+    told = {**told, "checks": checks, "results": export.results}
+    beside.write_text(json.dumps(told, indent=2, allow_nan=False) + "\n", "utf-8")
     card.write_text(model_card(told, provenance, export), "utf-8")
 
 
 @contextlib.contextmanager
 def workplace(target: Path, n_bytes: float) -> Iterator[Path]:
-    """Gives a temporary folder beside a target, where there is so much space.
-
-    What a killed export left there is removed.
-    """
+    """Gives a folder beside a target, after removing what a killed export left."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -366,8 +351,3 @@ def workplace(target: Path, n_bytes: float) -> Iterator[Path]:
     files.check_space(target, n_bytes, "an export")
     with files.telling_full_disk(target), files.workplace(target) as folder:
         yield folder
-
-
-def _telling(verbose: int | str) -> Callable[[str], None]:
-    """Returns what names a step as it begins, or says nothing."""
-    return logs.tell if verbose else (lambda step: None)

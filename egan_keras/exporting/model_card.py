@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,32 +17,16 @@ from egan_keras.version import __version__
 if TYPE_CHECKING:
     from egan_keras.model import EGAN
 
-_UNCALIBRATED = Calibration(
-    threshold=0.0,
-    criterion="uncalibrated",
-    target=None,
-    confidence=None,
-    n_majority=0,
-    n_minority=0,
-    guarantee="No guarantee: the threshold was not calibrated.",
-)
+_NOT_CALIBRATED = "No guarantee: the threshold was not calibrated."
+_UNCALIBRATED = Calibration(0.0, "uncalibrated", None, None, 0, 0, _NOT_CALIBRATED)
 _COLUMNS = (
-    "",
-    "images",
-    "largest difference",
-    "rank correlation",
-    "AUROC change",
-    "changed decisions",
-)
-_METRICS = {
-    "auroc": "AUROC",
-    "average_precision": "average precision",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "precision": "precision",
-    "f1": "F1",
-    "balanced_accuracy": "balanced accuracy",
-}
+    ", images, largest difference, rank correlation, AUROC change, changed decisions"
+).split(", ")
+_METRICS = (
+    "auroc average_precision sensitivity specificity precision f1 balanced_accuracy"
+).split()
+_IN_WORDS = {"auroc": "AUROC", "f1": "F1"}
+_TEST_IMAGES = "{n_majority:,} majority and {n_minority:,} minority test images"
 # Of so few minority images the card warns.
 _FEW = 50
 _CARD = """\
@@ -78,7 +63,8 @@ drawn like the held-out ones.
 
 ## Training data
 
-{data}
+{n_majority} majority images ({majority}) and {n_minority} minority images \
+({minority}){ratio}.
 
 ## Results of this export
 
@@ -90,7 +76,7 @@ drawn like the held-out ones.
 
 ## Limits
 
-{few}- Another camera, light, crop or file format shifts scores: calibrate again on \
+{limit}- Another camera, light, crop or file format shifts scores: calibrate again on \
 images taken there.
 - An image of neither class has a score too; nothing tells that it is neither.
 - Scores are no probabilities.
@@ -149,7 +135,11 @@ class Export:
 
     def __str__(self) -> str:
         """Returns the checks as an aligned table, and the threshold."""
-        lines = [f"{printable(self.path)} ({self.kilobytes})", "", self._table(), ""]
+        sides = ["left", *["right"] * (len(_COLUMNS) - 1)]
+        table = tabulate(
+            self.rows, tablefmt="plain", disable_numparse=True, colalign=sides
+        )
+        lines = [f"{printable(self.path)} ({self.kilobytes})", "", table, ""]
         if self.calibration:
             lines.append(f"threshold {self.calibration.threshold:.6g}")
             lines.append(self.calibration.guarantee)
@@ -157,11 +147,12 @@ class Export:
             lines.append("threshold 0, not calibrated")
         if self.results:
             shown = ", ".join(
-                f"{_METRICS[name]} {self.results[name]:.3f}"
+                f"{_in_words(name)} {self.results[name]:.3f}"
                 for name in ("auroc", "sensitivity", "specificity")
                 if name in self.results
             )
-            lines.append(f"On {self.test_images}, at this threshold: {shown}")
+            images = _TEST_IMAGES.format(**self.results)
+            lines.append(f"On {images}, at this threshold: {shown}")
         if self.shortfalls:
             lines.append(f"Beyond tolerance: {'; '.join(self.shortfalls)}.")
         return "\n".join(lines)
@@ -174,37 +165,21 @@ class Export:
         """Its size for people."""
         return f"{self.n_bytes / 1e3:,.0f} kB"
 
-    def _table(self) -> str:
-        sides = ("left", *["right"] * (len(_COLUMNS) - 1))
-        return tabulate(
-            self.rows, tablefmt="plain", disable_numparse=True, colalign=sides
-        )
-
     @property
-    def rows(self) -> list[tuple[str, ...]]:
-        """Returns the checks in words, the headings first."""
+    def rows(self) -> list[Sequence[str]]:
+        """The checks in words, the headings first."""
         rows = [_COLUMNS]
         for name, parity in self.checks.items():
             change = parity.auroc_change
-            rows.append(
-                (
-                    name,
-                    f"{parity.n_images:,}",
-                    f"{parity.largest_difference:.2g}",
-                    f"{parity.rank_correlation:.4f}",
-                    "one class" if change is None else f"{change:+.4f}",
-                    f"{parity.changed_decisions:.2%}",
-                )
+            numbers = (
+                f"{parity.n_images:,}",
+                f"{parity.largest_difference:.2g}",
+                f"{parity.rank_correlation:.4f}",
+                "one class" if change is None else f"{change:+.4f}",
+                f"{parity.changed_decisions:.2%}",
             )
+            rows.append((name, *numbers))
         return rows
-
-    @property
-    def test_images(self) -> str:
-        """How many test images there were, in words."""
-        return (
-            f"{self.results['n_majority']:,} majority and "
-            f"{self.results['n_minority']:,} minority test images"
-        )
 
 
 def describe(
@@ -251,88 +226,79 @@ def describe(
 
 
 def model_card(told: dict[str, Any], provenance: Provenance, export: Export) -> str:
-    """Returns in Markdown what a stranger must know before using an exported model.
-
-    Args:
-        told: What `describe` returned.
-        provenance: What the model was trained on.
-        export: What was written, and how it compares with the model.
-    """
-    classes = {
-        role: ", ".join(map(for_markdown, names))
-        for role, names in told["classes"].items()
-    }
-    form, few = told["quantize"], provenance.n_minority
+    """Returns in Markdown what a stranger must know before using an exported model."""
+    given, form, few = told["input"], told["quantize"], provenance.n_minority
     if "integer_share" in told:
         form += (
             f" ({told['integer_share']:.0%} of the multiplications in convolutions "
             "are of integers; the first layers and the head stay in float)"
         )
-    limit = (
-        f"- It has seen {few} minority image{'' if few == 1 else 's'}: minority images "
-        "that look unlike them may score high.\n"
-    )
+    limit, ratio = "", ""
+    if few is not None and few < _FEW:
+        limit = (
+            f"- It has seen {few} minority image{'' if few == 1 else 's'}: minority "
+            "images that look unlike them may score high.\n"
+        )
+    if few and provenance.n_majority:
+        ratio = f": 1 to {provenance.n_majority / few:,.0f}"
+    counts = {
+        name: f"{unknown} unknown number of" if count is None else f"{count:,}"
+        for name, unknown, count in (
+            ("n_majority", "An", provenance.n_majority),
+            ("n_minority", "an", few),
+        )
+    }
+    classes = {
+        role: ", ".join(map(for_markdown, names))
+        for role, names in told["classes"].items()
+    }
+    heading, *rows = export.rows
+    checks = [heading, ["---"] * len(heading), *rows]
+    checks = [f"| {' | '.join(row)} |" for row in checks]
+    if export.shortfalls:
+        beyond = "; ".join(export.shortfalls)
+        checks += ["", f"Beyond tolerance: {beyond}. Use with care."]
     return _CARD.format(
-        told=told,
-        given=told["input"],
-        export=export,
+        **counts,
         **classes,
+        told=told,
+        given=given,
+        export=export,
         name=for_markdown(export.path.name),
         pairing=for_markdown(told["pairing"]),
         recipe=for_markdown(told["recipe"]),
         form=form,
         sha256=f"- SHA-256 of the file: {export.sha256}\n" if export.sha256 else "",
-        count="one image" if told["input"]["shape"][0] == 1 else "images",
+        count="one image" if given["shape"][0] == 1 else "images",
         guarantee=for_markdown(told["threshold"]["guarantee"]),
-        data=_data(classes, provenance),
-        results=_results(export),
-        checks=_checks(export),
-        few=limit if few is not None and few < _FEW else "",
+        ratio=ratio,
+        results=_results(export.results),
+        checks="\n".join(checks),
+        limit=limit,
     )
 
 
-def _data(classes: dict[str, str], provenance: Provenance) -> str:
-    counts = provenance.n_majority, provenance.n_minority
-    majority, minority = (
-        "an unknown number of" if count is None else f"{count:,}" for count in counts
-    )
-    text = (
-        f"{majority} majority images ({classes['majority']}) and {minority} minority "
-        f"images ({classes['minority']})"
-    )
-    if all(counts):
-        text += f": 1 to {counts[0] / counts[1]:,.0f}"
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def _results(export: Export) -> str:
-    results = export.results
+def _results(results: dict[str, Any] | None) -> str:
     if results is None:
         return (
             "None: the export was given no test images, so nothing is known of how it "
             "does on images that took no part in training and calibration."
         )
     lines = [
-        f"Measured with it on {export.test_images}, which took no part in training or "
-        f"calibration, at its threshold {results['threshold']:.9g}.",
+        f"Measured with it on {_TEST_IMAGES.format(**results)}, which took no part in "
+        f"training or calibration, at its threshold {results['threshold']:.9g}.",
         "",
         "| metric | value | 95 % interval |",
         "|---|---|---|",
     ]
-    for name, words in _METRICS.items():
-        if name in results:
-            low, high = results["ci95"][name]
-            lines.append(f"| {words} | {results[name]:.3f} | {low:.3f} to {high:.3f} |")
+    for name in [name for name in _METRICS if name in results]:
+        value, (low, high) = results[name], results["ci95"][name]
+        lines.append(f"| {_in_words(name)} | {value:.3f} | {low:.3f} to {high:.3f} |")
     if "always_minority_f1" in results:
         value = results["always_minority_f1"]
         lines += ["", f"Always answering minority would have an F1 of {value:.3f}."]
     return "\n".join(lines)
 
 
-def _checks(export: Export) -> str:
-    heading, *rows = export.rows
-    lines = [heading, ["---"] * len(heading), *rows]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    if export.shortfalls:
-        text += f"\n\nBeyond tolerance: {'; '.join(export.shortfalls)}. Use with care."
-    return text
+def _in_words(metric: str) -> str:
+    return _IN_WORDS.get(metric, metric.replace("_", " "))

@@ -11,9 +11,11 @@ that 256 steps blur, stay float as far as the scores of the images ask for it.
 
 import bisect
 import contextlib
+import copy
 import io
 import re
 import warnings
+from collections.abc import Iterable
 
 import keras
 import numpy as np
@@ -34,8 +36,7 @@ _INTEGER_KINDS = (
     "ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D MAX_POOL_2D PAD RELU "
     "RESHAPE"
 ).split()
-_LARGEST_WEIGHT = 127
-_STEPS = 255
+_LARGEST_WEIGHT, _STEPS = 127, 255
 # Half of what 32 bits hold.
 _LARGEST_BIAS = 2**30
 _SMALLEST = 1e-30
@@ -48,24 +49,14 @@ def quantize_int8(
     """Quantises weights and activations of the backbone to 8 bits.
 
     Inputs and outputs keep their names and types. The same file and images give the
-    same bytes, and another threshold in the file the same scores.
-
-    Args:
-        content: The bytes of a float .tflite file: one input, `images`, pixels 0..255,
-            uint8 or float32; one of its outputs is `score`, float32 (1, 1).
-        representative: Training images of both classes, uint8 (n, h, w, 3), about a
-            hundred. They set ranges and means of activations, and how many layers stay
-            float.
-        labels: Of these images, (n,), 0 = majority. Needed where a third of them or
-            more are minority.
-
-    Raises:
-        ValueError: If images or labels do not fit the model, or it has no convolution.
+    same bytes, and another threshold in the file the same scores. Labels are needed
+    where a third of the images or more are minority.
     """
-    majority = _majority(labels, len(representative))
-    made = Int8Quantizer(content, representative)
+    made = Int8Quantizer(content, representative, labels)
     before = raw_scores(content, representative)[:, 0]
-    spread = _deviation(before[majority])
+    majority = before if labels is None else before[np.equal(labels, 0)]
+    # The standard deviation of normal scores, whatever a few others are.
+    spread = 1.4826 * np.median(np.abs(majority - np.median(majority)))
 
     def is_good(first: int) -> bool:
         after = raw_scores(made.quantized(first), representative)[:, 0]
@@ -77,23 +68,15 @@ def quantize_int8(
 
 
 class Int8Quantizer:
-    """A float graph and its activations, to be quantised from some layer on.
+    """A float .tflite file, to be quantised from some convolution on.
 
-    Args:
-        content: As for `quantize_int8`.
-        images: As its `representative`.
-
-    Attributes:
-        graph: The float graph.
-        ranges: Least and greatest value of each tensor over the images, 0 among them.
-        means: Mean over the images, (height, width, channels), of each tensor that a
-            convolution reads.
-
-    Raises:
-        ValueError: If the images do not fit the model, or it cannot be quantised.
+    Of training images it takes the ranges of tensors, 0 among them, and the mean maps
+    that convolutions read, (height, width, channels).
     """
 
-    def __init__(self, content: bytes, images: np.ndarray) -> None:
+    def __init__(
+        self, content: bytes, images: np.ndarray, labels: np.ndarray | None = None
+    ) -> None:
         self.graph = TFLiteGraph(content)
         if self.graph.n_graphs != 1 or not self.graph.convolutions:
             raise ValueError(
@@ -103,7 +86,27 @@ class Int8Quantizer:
                 "form, or choose another backbone."
             )
         self.graph.shorten_names()
-        self._observe(content, images)
+        # Faster kernels would leave out tensors.
+        interpreter = Interpreter(
+            model_content=content,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=(
+                OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            ),
+        )
+        shape = tuple(map(int, interpreter.get_input_details()[0]["shape"][1:]))
+        known = np.zeros(len(images)) if labels is None else np.asarray(labels)
+        fits = np.shape(images)[1:] == shape and known.shape == (len(images),)
+        if not fits or not np.any(known == 0):
+            raise ValueError(
+                "Representative images or their labels do not fit the model; of images "
+                f"expected one or more of shape {shape}, and of labels, where given, "
+                "expected one for each, and 0 for some. Received: images of shape "
+                f"{np.shape(images)}, labels of shape {known.shape}, "
+                f"values={np.unique(known).tolist()}. Pass training images of both "
+                "classes as the model takes them."
+            )
+        self._observe(interpreter, images)
 
     @property
     def starts(self) -> list[int]:
@@ -115,31 +118,26 @@ class Int8Quantizer:
         return places[: np.sum(before <= _LARGEST_FLOAT_PART * np.sum(weights))]
 
     def quantized(self, first: int) -> bytes:
-        """Returns the file with what follows an operator quantised, up to the head.
+        """Returns the file with integers from an operator up to the head.
 
         Of the head, the weights of matrix products are quantised alone.
         """
         graph = self.graph
+        names = [tensor.name.decode() for tensor in graph.tensors]
         places = [place for place in self._before_the_head() if place >= first]
         corrected = self.corrected(set(places) & set(graph.convolutions))
         tool = quantizer.Quantizer(bytearray(corrected.to_bytes()))
         tool.add_dynamic_config(".*", qtyping.TFLOperationName.FULLY_CONNECTED, 8)
         for kind in sorted({graph.kinds[place] for place in places}):
-            names = "|".join(
-                re.escape(graph.name(graph.operators[place].outputs[0]))
-                for place in places
-                if graph.kinds[place] == kind
-            )
-            tool.add_static_config(
-                f"^({names});?$", qtyping.TFLOperationName(kind), 8, 8
-            )
-        ranges = {
-            graph.name(tensor): {
-                "min": np.full((1,) * len(graph.shape(tensor)), low, "float32"),
-                "max": np.full((1,) * len(graph.shape(tensor)), high, "float32"),
-            }
-            for tensor, (low, high) in self.ranges.items()
-        }
+            alike = [place for place in places if graph.kinds[place] == kind]
+            outputs = [names[graph.operators[place].outputs[0]] for place in alike]
+            pattern = f"^({'|'.join(map(re.escape, outputs))});?$"
+            tool.add_static_config(pattern, qtyping.TFLOperationName(kind), 8, 8)
+        ranges = {}
+        for tensor, ends in self.ranges.items():
+            ends = np.reshape(ends, (2, *[1] * len(graph.shape(tensor))))
+            low, high = ends.astype("float32")
+            ranges[names[tensor]] = {"min": low, "max": high}
         # Its progress bars cannot be turned off, and it warns of its own use of memory.
         with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
@@ -156,19 +154,16 @@ class Int8Quantizer:
                 ) from error
         return bytes(result.quantized_model)
 
-    def corrected(self, places: set[int]) -> TFLiteGraph:
+    def corrected(self, places: Iterable[int]) -> TFLiteGraph:
         """Returns the graph with biases that take back what rounding will shift.
 
-        Args:
-            places: The convolutions that will be quantised, weights by output channel.
+        Weights of the convolutions at `places` will be rounded by output channel.
         """
-        graph = self.graph.copy()
+        graph = copy.deepcopy(self.graph)
         for place in sorted(places):
-            operator = graph.operators[place]
-            if len(operator.inputs) < 3:
-                continue
-            read, *constants = operator.inputs
-            weights, bias = map(graph.constant, constants)
+            read, *constants = graph.operators[place].inputs
+            # -1 stands for a bias that there is not.
+            weights, bias = map(graph.constant, [*constants, -1][:2])
             if weights is None or bias is None:
                 continue
             is_depthwise = graph.kinds[place] == "DEPTHWISE_CONV_2D"
@@ -177,26 +172,27 @@ class Int8Quantizer:
             largest = np.abs(channels).max(axis=(1, 2, 3), keepdims=True)
             step = np.maximum(largest, _SMALLEST) / _LARGEST_WEIGHT
             rounding = np.moveaxis(channels - np.round(channels / step) * step, 0, -1)
-            mean, options = self.means[read][None], operator.builtinOptions
-            rounding = rounding.astype(mean.dtype)
+            mean, options = (
+                self.means[read][None],
+                graph.operators[place].builtinOptions,
+            )
             how = {
                 "strides": (options.strideH, options.strideW),
                 "padding": "same" if options.padding == _SAME_PADDING else "valid",
                 "dilation_rate": (options.dilationHFactor, options.dilationWFactor),
             }
             if is_depthwise:
-                kernel = rounding[0].reshape(*weights.shape[1:3], mean.shape[-1], -1)
-                shift = keras.ops.depthwise_conv(mean, kernel, **how)
+                kernel = rounding.reshape(*weights.shape[1:3], mean.shape[-1], -1)
+                shift = keras.ops.depthwise_conv(mean, kernel.astype("float64"), **how)
             elif weights.shape[-1] == mean.shape[-1]:
-                shift = keras.ops.conv(mean, rounding, **how)
+                shift = keras.ops.conv(mean, rounding.astype("float64"), **how)
             else:  # a convolution of groups reads a part of the channels
                 continue
             bias += np.mean(shift, axis=(0, 1, 2))
             # A bias is counted in steps of the weights times steps of the input. Where
             # a channel is all but constant, it would need more than 32 bits hold, so
             # one weight is made large enough.
-            low, high = self.ranges[read]
-            input_step = max((high - low) / _STEPS, _SMALLEST)
+            input_step = max(np.ptp(self.ranges[read]) / _STEPS, _SMALLEST)
             needed = np.abs(bias) * _LARGEST_WEIGHT / (_LARGEST_BIAS * input_step)
             small = largest.ravel() < needed
             channels[small, 0, 0, 0] = needed[small]
@@ -204,37 +200,26 @@ class Int8Quantizer:
             graph.replace(place, 2, bias)
         return graph
 
-    def _observe(self, content: bytes, images: np.ndarray) -> None:
+    def _observe(self, interpreter: Interpreter, images: np.ndarray) -> None:
         """Runs the float model on images, and notes what is inside."""
-        # Faster kernels would leave out tensors.
-        interpreter = Interpreter(
-            model_content=content,
-            experimental_preserve_all_tensors=True,
-            experimental_op_resolver_type=(
-                OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-            ),
-        )
-        entry = interpreter.get_input_details()[0]
-        _check_images(images, tuple(int(side) for side in entry["shape"][1:]))
         interpreter.allocate_tensors()
+        entry = interpreter.get_input_details()[0]
         operators = self.graph.operators
         read = {operators[place].inputs[0] for place in self.graph.convolutions}
-        computed = {tensor for each in operators for tensor in each.outputs}
-        seen = {tensor for tensor in computed if self.graph.is_float(tensor)} | read
-        self.ranges = dict.fromkeys(seen, (0.0, 0.0))
-        sums = dict.fromkeys(read, 0.0)
+        details = interpreter.get_tensor_details()
+        floats = {each["index"] for each in details if each["dtype"] == np.float32}
+        computed = {tensor for each in operators for tensor in each.outputs} & floats
+        self.ranges = dict.fromkeys(computed | read, (0.0, 0.0))
+        self.means = dict.fromkeys(read, 0.0)
         for image in images:
             interpreter.set_tensor(entry["index"], image[None].astype(entry["dtype"]))
             interpreter.invoke()
-            for tensor, (low, high) in self.ranges.items():
+            for tensor, ends in self.ranges.items():
                 values = interpreter.get_tensor(tensor)
-                self.ranges[tensor] = (
-                    min(low, float(values.min())),
-                    max(high, float(values.max())),
-                )
-                if tensor in sums:
-                    sums[tensor] += values[0].astype("float64")
-        self.means = {tensor: total / len(images) for tensor, total in sums.items()}
+                ends = *ends, float(values.min()), float(values.max())
+                self.ranges[tensor] = min(ends), max(ends)
+                if tensor in read:
+                    self.means[tensor] += values[0].astype("float64") / len(images)
 
     def _before_the_head(self) -> list[int]:
         """Returns operators that can be of integers and that a convolution needs."""
@@ -245,39 +230,8 @@ class Int8Quantizer:
             if not is_convolution and not needed & set(operator.outputs):
                 continue
             needed |= set(operator.inputs)
-            has_constant = any(
-                graph.constant(each) is not None for each in operator.inputs
-            )
-            is_fast = graph.kinds[place] in _INTEGER_KINDS and not has_constant
-            if is_convolution or is_fast:
+            constants = [graph.constant(tensor) for tensor in operator.inputs]
+            is_fast = graph.kinds[place] in _INTEGER_KINDS
+            if is_convolution or (is_fast and all(each is None for each in constants)):
                 found.append(place)
         return found[::-1]
-
-
-def _check_images(images: np.ndarray, expected: tuple[int, ...]) -> None:
-    shape = np.shape(images)
-    if len(shape) != 4 or shape[1:] != expected or len(images) == 0:
-        raise ValueError(
-            "Representative images do not fit the model; expected one or more of shape "
-            f"{expected}. Received: shape={shape}. Pass training images as the model "
-            "takes them."
-        )
-
-
-def _majority(labels: np.ndarray | None, n_images: int) -> np.ndarray:
-    """Returns which of the representative images are majority, or may be."""
-    if labels is None:
-        return np.ones(n_images, bool)
-    is_majority = np.asarray(labels) == 0
-    if is_majority.shape != (n_images,) or not is_majority.any():
-        raise ValueError(
-            "Labels do not fit the representative images; expected one for each, and "
-            f"0 for some. Received: shape={np.shape(labels)}, "
-            f"values={np.unique(labels).tolist()}. Pass the labels of these images."
-        )
-    return is_majority
-
-
-def _deviation(scores: np.ndarray) -> float:
-    """Returns the standard deviation of normal scores, whatever a few others are."""
-    return 1.4826 * float(np.median(np.abs(scores - np.median(scores))))

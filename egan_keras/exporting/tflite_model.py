@@ -157,12 +157,7 @@ class TFLiteModel:
         found = {
             name: np.concatenate([part[name] for part in parts]) for name in parts[0]
         }
-        if not np.isfinite(found["score"]).all():
-            raise NotFiniteError(
-                "The TFLite model answers with scores that are no numbers; expected "
-                f"finite ones. Received: {found['score'][:3, 0]} ... of {self._name}. "
-                "Copy the file again, or export it again in another form."
-            )
+        finite(found["score"], f"The TFLite model of {self._name}")
         return found
 
 
@@ -196,16 +191,7 @@ def load_tflite(path: str | os.PathLike) -> TFLiteModel:
 
 
 def read_metadata(content: bytes, path: Path | None = None) -> dict[str, Any]:
-    """Returns what a .tflite file tells of itself.
-
-    Args:
-        content: The bytes of the file.
-        path: The file, for messages.
-
-    Raises:
-        ValueError: If there is nothing of the kind in it, it is damaged, or says what
-            cannot be.
-    """
+    """Returns what a .tflite file tells of itself, if it is whole and one of ours."""
     received = _named(content, path)
     if content[4:8] != b"TFL3":
         raise ValueError(
@@ -252,6 +238,18 @@ def raw_scores(
     pixels = (np.rint(images) if dtype == np.uint8 else images).astype(dtype)
     scores = [runner(images=part)["score"] for part in in_batches(pixels, 1)]
     return np.concatenate(scores)
+
+
+def finite(scores: np.ndarray, of_what: str = "The export") -> np.ndarray:
+    """Returns scores; raises a `NotFiniteError` where one is NaN or infinite."""
+    if not np.isfinite(scores).all():
+        raise NotFiniteError(
+            f"{of_what} answers with scores that are no numbers; expected finite ones. "
+            f"Received: {np.sum(~np.isfinite(scores))} of {len(scores)} NaN or "
+            "infinite. Check whether training diverged, copy the file again, or export "
+            "it in another form."
+        )
+    return scores
 
 
 def _named(content: bytes, path: Path | None) -> str:
