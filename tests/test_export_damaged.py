@@ -15,7 +15,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 from tiny_export import IMPOSSIBLE, THRESHOLD, export_tiny, with_description
 
 import egan_keras
-from egan_keras.exporting import flatbuffer
+from egan_keras.exporting.tflite_graph import TFLiteGraph
 
 pytestmark = pytest.mark.whole
 
@@ -188,7 +188,7 @@ def test_a_network_that_decides_otherwise_is_refused(load, kit, changed):
 def test_the_threshold_in_the_network_is_found_as_by_the_package(kit, data):
     from threshold import threshold_in
 
-    assert threshold_in(data) == flatbuffer.threshold_in(data) == np.float32(THRESHOLD)
+    assert threshold_in(data) == TFLiteGraph(data).threshold == np.float32(THRESHOLD)
 
 
 def test_threads_that_share_a_model_get_their_own_answers(kit, exported):

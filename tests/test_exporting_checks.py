@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import egan_keras as ek
-from egan_keras.exporting import evidence, golden, parity, placing, tflite
+from egan_keras.exporting import comparison, exports
 
 pytestmark = pytest.mark.whole
 
@@ -36,7 +36,7 @@ def model():
 
 def test_parity_counts_what_changed():
     expected = np.array([-2.0, -1.0, 1.0, 2.0])
-    measured = parity.compare(expected, 0.0, expected + 1.5, 0.0, [1, 1, 0, 0])
+    measured = comparison.compare(expected, 0.0, expected + 1.5, 0.0, [1, 1, 0, 0])
     assert measured.largest_difference == 1.5
     assert measured.changed_decisions == 0.25
     assert measured.rank_correlation == pytest.approx(1.0)
@@ -46,7 +46,7 @@ def test_parity_counts_what_changed():
 def test_scores_that_collapsed_fall_short():
     expected = np.linspace(-3, 3, 50)
     labels = expected < 0
-    measured = parity.compare(expected, 0.0, np.zeros(50), 0.0, labels)
+    measured = comparison.compare(expected, 0.0, np.zeros(50), 0.0, labels)
     found = " ".join(measured.shortfalls("int8"))
     assert "rank correlation 0.000 (at least 0.95)" in found
     assert "AUROC change -0.5000" in found and "changed decisions 50.0%" in found
@@ -54,14 +54,14 @@ def test_scores_that_collapsed_fall_short():
 
 
 def test_scores_that_are_no_numbers_fall_short():
-    measured = parity.compare(np.arange(4.0), 0.0, np.full(4, np.nan), 0.0)
+    measured = comparison.compare(np.arange(4.0), 0.0, np.full(4, np.nan), 0.0)
     assert measured.shortfalls("int8") and measured.shortfalls("none")
 
 
 def test_an_export_that_scores_otherwise_is_refused_and_leaves_nothing(
     model, few_ones, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(parity, "LEAST_RANK_CORRELATION", 1.1)
+    monkeypatch.setattr(comparison, "LEAST_RANK_CORRELATION", 1.1)
     with pytest.raises(ValueError, match="dynamic.*rank correlation.*quantize='none'"):
         ek.export_tflite(
             model,
@@ -73,7 +73,7 @@ def test_an_export_that_scores_otherwise_is_refused_and_leaves_nothing(
 
 
 def test_force_writes_it_and_says_so(model, few_ones, tmp_path, monkeypatch):
-    monkeypatch.setattr(parity, "LARGEST_DIFFERENCE", -1.0)
+    monkeypatch.setattr(comparison, "LARGEST_DIFFERENCE", -1.0)
     path = tmp_path / "egan.tflite"
     export = ek.export_tflite(model, path, validation_data=few_ones, force=True)
     assert "Beyond tolerance: largest difference" in str(export)
@@ -83,12 +83,14 @@ def test_force_writes_it_and_says_so(model, few_ones, tmp_path, monkeypatch):
 def test_no_image_is_golden_that_keras_calls_otherwise(model, few_ones, tmp_path):
     path = tmp_path / "egan.tflite"
     ek.export_tflite(model, path, validation_data=few_ones)
-    images = evidence.gather(model, None, few_ones, None)
+    images = comparison.gather(model, None, few_ones, None)
     called = images.validation.scores < 0
     opposite = dataclasses.replace(images.validation, scores=np.where(called, 1, -1))
     disagreeing = dataclasses.replace(images, validation=opposite)
-    chosen = golden.choose_golden(path.read_bytes(), disagreeing)
-    assert chosen.images.shape == (0, 32, 32, 3)
+    written = ek.load_tflite(path)
+    folder = tmp_path / "golden"
+    told = comparison.write_golden(written, written, disagreeing, folder)
+    assert told["images"] == [] and not list(folder.iterdir())
 
 
 def test_a_failure_while_writing_keeps_the_earlier_export(
@@ -101,7 +103,7 @@ def test_a_failure_while_writing_keeps_the_earlier_export(
     def fail(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ek.exporting.tflite, "model_card", fail)
+    monkeypatch.setattr(exports, "model_card", fail)
     with pytest.raises(KeyboardInterrupt):
         ek.export_tflite(model, path, validation_data=few_ones)
     assert {each: each.stat().st_mtime_ns for each in tmp_path.rglob("*")} == before
@@ -124,9 +126,9 @@ def test_representative_images_are_of_both_classes(model, few_ones):
     images, labels = few_ones
     many = np.concatenate([images[labels == 0]] * 5 + [images[labels == 1]])
     is_one = np.arange(len(many)) >= 500
-    chosen = evidence.gather(model, (many, is_one), None, None).representative
+    chosen = comparison.gather(model, (many, is_one), None, None).representative
     assert len(chosen.images) == 200 and chosen.labels.sum() == 4
-    unlabelled = evidence.gather(model, many, None, None).representative
+    unlabelled = comparison.gather(model, many, None, None).representative
     assert len(unlabelled.images) == 200 and unlabelled.labels is None
 
 
@@ -183,10 +185,10 @@ def test_what_a_killed_export_left_is_removed_unless_it_lives(tmp_path, capsys):
     left.mkdir()
     (left / "model").write_text("half")
     (tmp_path / ".b.tflite.0123abcd.unfinished").mkdir()
-    with placing.workplace(tmp_path / "a.tflite", 0) as folder:
+    with exports.workplace(tmp_path / "a.tflite", 0) as folder:
         assert f"killed export had left: {left}" in capsys.readouterr().out
         assert not left.exists()
-        with placing.workplace(tmp_path / "a.tflite", 0) as other:
+        with exports.workplace(tmp_path / "a.tflite", 0) as other:
             assert folder.is_dir() and other != folder
     names = [path.name for path in tmp_path.iterdir()]
     assert names == [".b.tflite.0123abcd.unfinished"]
@@ -197,7 +199,7 @@ def test_no_moment_leaves_a_model_with_anothers_json(
 ):
     path = tmp_path / "a.tflite"
     ek.export_tflite(model, path, validation_data=few_ones)
-    put, done = tflite.put_in_place, []
+    put, done = exports.put_in_place, []
 
     def stop(made, target):
         if done:
@@ -206,7 +208,7 @@ def test_no_moment_leaves_a_model_with_anothers_json(
                 ek.load_tflite(path)
         done.append(put(made, target))
 
-    monkeypatch.setattr(tflite, "put_in_place", stop)
+    monkeypatch.setattr(exports, "put_in_place", stop)
     ek.export_tflite(model, path, quantize="float16", validation_data=few_ones)
     assert len(done) == 4 and ek.load_tflite(path).metadata["quantize"] == "float16"
 

@@ -19,7 +19,7 @@ from tiny_export import (
 
 import egan_keras as ek
 from egan_keras.exporting import tflite_model
-from egan_keras.exporting.flatbuffer import threshold_in
+from egan_keras.exporting.tflite_graph import TFLiteGraph
 
 pytestmark = pytest.mark.whole
 
@@ -38,7 +38,7 @@ def images():
 @pytest.fixture
 def copied(exported, tmp_path, monkeypatch):
     """The model and its JSON, to change; without the trial in another process."""
-    monkeypatch.setattr(tflite_model, "_try_in_another_process", lambda path: None)
+    monkeypatch.setattr(tflite_model, "_load_in_another_process", lambda path: None)
     for path in (exported, exported.with_suffix(".json")):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     return tmp_path / exported.name
@@ -97,10 +97,10 @@ def test_exports_of_version_0_1_0_are_read(copied):
 @pytest.mark.parametrize("quantize", ["none", "float16", "dynamic", "int8"])
 def test_the_threshold_is_found_in_the_graph_of_each_form(tmp_path, quantize):
     path = export_tiny(tmp_path, quantize, calibrated=False)
-    assert threshold_in(path.read_bytes()) == 0
+    assert TFLiteGraph(path.read_bytes()).threshold == 0
     assert ek.load_tflite(path).calibration is None
     path = export_tiny(tmp_path, quantize)
-    assert np.float32(threshold_in(path.read_bytes())) == np.float32(THRESHOLD)
+    assert np.float32(TFLiteGraph(path.read_bytes()).threshold) == np.float32(THRESHOLD)
 
 
 def test_a_network_that_decides_otherwise_is_refused(copied):
@@ -161,7 +161,7 @@ def test_scores_that_are_no_numbers_are_refused(copied, images):
 
 
 def test_a_trial_without_an_end_is_told_in_words(exported, monkeypatch):
-    monkeypatch.setattr(tflite_model, "_TRIAL", "import time; time.sleep(60)")
-    monkeypatch.setattr(tflite_model, "_TRIAL_SECONDS", 0.5)
+    monkeypatch.setattr(tflite_model, "_LOADING", "import time; time.sleep(60)")
+    monkeypatch.setattr(tflite_model, "_LOADING_SECONDS", 0.5)
     with pytest.raises(ValueError, match="did not end in 0.5 seconds"):
         ek.load_tflite(exported)

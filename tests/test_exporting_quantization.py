@@ -12,9 +12,8 @@ pytest.importorskip(
 )
 
 from egan_keras.exporting import quantization
-from egan_keras.exporting.bias_correction import correct_biases, observe
-from egan_keras.exporting.flatbuffer import Flatbuffer, integer_share
-from egan_keras.exporting.quantization import _quantized, quantize_int8
+from egan_keras.exporting.quantization import Int8Quantizer, quantize_int8
+from egan_keras.exporting.tflite_graph import TFLiteGraph
 
 pytestmark = pytest.mark.whole
 
@@ -83,14 +82,11 @@ def content():
 
 
 def test_bias_correction_takes_back_what_rounding_shifts(content, images):
-    graph = Flatbuffer(content)
-    activations = observe(content, images[:20])
+    made = Int8Quantizer(content, images[:20])
     unseen = images[20:]
-    means = {tensor: 0 * mean for tensor, mean in activations.means.items()}
-    uncorrected = type(activations)(activations.ranges, means)
-    places = graph.convolutions
-    with_it = _quantized(content, activations, places)
-    without = _quantized(content, uncorrected, places)
+    with_it = made.quantized(0)
+    made.means = {tensor: 0 * mean for tensor, mean in made.means.items()}
+    without = made.quantized(0)
     assert error(content, with_it, unseen) < 0.7 * error(content, without, unseen)
 
 
@@ -100,8 +96,8 @@ def test_first_layers_stay_float_where_scores_ask_for_it(images, monkeypatch):
     for tolerance in (0.0, 1e3):
         monkeypatch.setattr(quantization, "_TOLERANCE", tolerance)
         made[tolerance] = quantization.quantize_int8(content, images[:20])
-    assert integer_share(content) == 0
-    assert 0 < integer_share(made[0.0]) < integer_share(made[1e3]) == 1
+    shares = [TFLiteGraph(each).integer_share for each in (content, *made.values())]
+    assert shares[0] == 0 < shares[1] < shares[2] == 1
     strict, lax = (error(content, each, images[20:]) for each in made.values())
     assert strict < lax
 
@@ -111,9 +107,8 @@ def test_weights_on_the_grid_are_left_alone(images):
     for weight in model.weights:
         weight.assign(np.sign(weight.numpy()) * 0.5)
     content = to_tflite(model)
-    corrected = correct_biases(
-        content, observe(content, images), Flatbuffer(content).convolutions
-    )
+    made = Int8Quantizer(content, images)
+    corrected = made.corrected(made.graph.convolutions).to_bytes()
     np.testing.assert_allclose(
         outputs(corrected, images), outputs(content, images), rtol=1e-4, atol=1e-4
     )
@@ -129,7 +124,7 @@ def test_the_mean_of_a_layer_stays_when_its_weights_are_rounded(layer, padding, 
     maps = layer(kernel_size=3, strides=2, padding=padding, **chosen)(inputs)
     pooled = layers.GlobalAveragePooling2D()(maps)
     content = to_tflite(keras.Model(inputs, layers.Dense(1)(pooled)))
-    corrected = Flatbuffer(correct_biases(content, observe(content, images), [0]))
+    corrected = Int8Quantizer(content, images).corrected([0])
     weights = corrected.constant(corrected.operators[0].inputs[1])
     axes = (0, 1, 2) if layer is layers.DepthwiseConv2D else (1, 2, 3)
     step = np.abs(weights).max(axis=axes, keepdims=True) / 127
@@ -145,19 +140,18 @@ def test_a_constant_channel_keeps_its_value(images):
     model = keras.Model(inputs, layers.Dense(1, kernel_initializer="ones")(pooled))
     convolution.kernel.assign(np.full(convolution.kernel.shape, 1e-20))
     content = to_tflite(model)
-    activations = observe(content, images)
-    quantized = _quantized(content, activations, [0])
+    quantized = Int8Quantizer(content, images).quantized(0)
     np.testing.assert_allclose(outputs(quantized, images), 4.0, rtol=0.01)
 
 
 def test_a_constant_that_operators_share_changes_for_one_alone(content):
-    graph = Flatbuffer(content)
+    graph = TFLiteGraph(content)
     first, second = graph.convolutions[0], graph.convolutions[3]
     operator = graph.operators[second]
     operator.inputs = [*operator.inputs[:2], graph.operators[first].inputs[2]]
     before = graph.constant(graph.operators[first].inputs[2])
     graph.replace(second, 2, before + 1)
-    again = Flatbuffer(graph.to_bytes())
+    again = TFLiteGraph(graph.to_bytes())
     for place, expected in ((first, before), (second, before + 1)):
         found = again.constant(again.operators[place].inputs[2])
         np.testing.assert_array_equal(found, expected)

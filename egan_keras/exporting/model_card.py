@@ -1,153 +1,304 @@
-"""The model card: what a stranger must know before using an exported model."""
+"""What an export tells: to programs in JSON, to people as a model card and in print."""
 
-from typing import Any
+import dataclasses
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from egan_keras.exporting.provenance import Provenance
-from egan_keras.exporting.result import METRICS, Export, cells
-from egan_keras.text import for_markdown
+from tabulate import tabulate
+
+from egan_keras import schemas
+from egan_keras.exporting.comparison import Parity
+from egan_keras.text import for_markdown, printable
+from egan_keras.thresholds import Calibration
+from egan_keras.version import __version__
+
+if TYPE_CHECKING:
+    from egan_keras.model import EGAN
+
+_NOT_CALIBRATED = "No guarantee: the threshold was not calibrated."
+_UNCALIBRATED = Calibration(0.0, "uncalibrated", None, None, 0, 0, _NOT_CALIBRATED)
+_COLUMNS = (
+    ", images, largest difference, rank correlation, AUROC change, changed decisions"
+).split(", ")
+_METRICS = (
+    "auroc average_precision sensitivity specificity precision f1 balanced_accuracy"
+).split()
+_IN_WORDS = {"auroc": "AUROC", "f1": "F1"}
+_TEST_IMAGES = "{n_majority:,} majority and {n_minority:,} minority test images"
+# Of so few minority images the card warns.
+_FEW = 50
+_CARD = """\
+# Model card: {name}
+
+An eGAN discriminator (arXiv 2104.04162) that scores images: high for the majority, \
+low for the minority.
+
+- Pairing (encoder -> discriminator): {pairing}
+- Recipe: {recipe}
+- Form: {form}, {export.kilobytes}
+{sha256}- Written by egan_keras {told[package_version]}
+
+## Intended use
+
+To find images of {minority} (minority) among images of {majority} (majority), taken \
+like those it was trained on. A person should look at what it finds: it sorts and \
+alerts, it does not decide alone.
+
+## Input and output
+
+`{given[name]}`: {given[dtype]}, {count} of {given[shape][1]} x {given[shape][2]} RGB \
+pixels, 0..255, without any normalisation: that is inside. Images of another size are \
+stretched to this one.
+
+`score`: {told[outputs][score]}.
+
+`is_minority`: {told[outputs][is_minority]}.
+
+## Threshold
+
+{told[threshold][threshold]:.9g}, inside the model. {guarantee} This holds for images \
+drawn like the held-out ones.
+
+## Training data
+
+{n_majority} majority images ({majority}) and {n_minority} minority images \
+({minority}){ratio}.
+
+## Results of this export
+
+{results}
+
+## The export against the model
+
+{checks}
+
+## Limits
+
+{limit}- Another camera, light, crop or file format shifts scores: calibrate again on \
+images taken there.
+- An image of neither class has a score too; nothing tells that it is neither.
+- Scores are no probabilities.
+"""
 
 
-def model_card(metadata: dict[str, Any], provenance: Provenance, export: Export) -> str:
-    """Returns the model card in Markdown.
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+    """Where a model comes from: what its metadata and model card tell.
 
-    Args:
-        metadata: What `metadata.describe` returned.
-        provenance: What the model was trained on.
-        export: What was written, and how it compares with the model.
+    Attributes:
+        majority: Names of the classes that are the majority.
+        minority: Names of the classes that are the minority.
+        n_majority: Majority images in training; `None` if not known.
+        n_minority: Minority images in training; `None` if not known.
+        seed: Seed of the training.
+        gray_range: Values that were black and white in its images of more than 8 bits;
+            `None` takes all that their type can hold.
     """
-    sections = {
-        f"Model card: {for_markdown(export.path.name)}": _summary(metadata, export),
-        "Intended use": _intended_use(metadata),
-        "Input and output": _interface(metadata),
-        "Threshold": _threshold(metadata),
-        "Training data": _data(metadata, provenance),
-        "Results of this export": _results(export),
-        "The export against the model": _checks(export),
-        "Limits": _limits(provenance),
+
+    majority: tuple[str, ...] = ("majority",)
+    minority: tuple[str, ...] = ("minority",)
+    n_majority: int | None = None
+    n_minority: int | None = None
+    seed: int | None = None
+    gray_range: tuple[float, float] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """An export that was written and checked.
+
+    Attributes:
+        path: The .tflite file, or the folder of the SavedModel.
+        files: It and what stands beside it.
+        form: `"savedmodel"`, or the form of the .tflite file.
+        n_bytes: Its size.
+        sha256: Of the .tflite file; `None` for a folder.
+        calibration: How its threshold was set; `None` if it was not.
+        checks: How its scores compare with the model's, by the rows of the table.
+        results: Its own metrics on the test images at its threshold, with 95%
+            intervals as `ci95`; `None` without test images.
+        shortfalls: In words, where it is beyond tolerance; empty unless it was
+            written by force.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    form: str
+    n_bytes: int
+    calibration: Calibration | None
+    checks: dict[str, Parity]
+    results: dict[str, Any] | None = None
+    sha256: str | None = None
+    shortfalls: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Returns the checks as an aligned table, and the threshold."""
+        sides = ["left", *["right"] * (len(_COLUMNS) - 1)]
+        table = tabulate(
+            self.rows, tablefmt="plain", disable_numparse=True, colalign=sides
+        )
+        lines = [f"{printable(self.path)} ({self.kilobytes})", "", table, ""]
+        if self.calibration:
+            lines.append(f"threshold {self.calibration.threshold:.6g}")
+            lines.append(self.calibration.guarantee)
+        else:
+            lines.append("threshold 0, not calibrated")
+        if self.results:
+            shown = ", ".join(
+                f"{_in_words(name)} {self.results[name]:.3f}"
+                for name in ("auroc", "sensitivity", "specificity")
+                if name in self.results
+            )
+            images = _TEST_IMAGES.format(**self.results)
+            lines.append(f"On {images}, at this threshold: {shown}")
+        if self.shortfalls:
+            lines.append(f"Beyond tolerance: {'; '.join(self.shortfalls)}.")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    @property
+    def kilobytes(self) -> str:
+        """Its size for people."""
+        return f"{self.n_bytes / 1e3:,.0f} kB"
+
+    @property
+    def rows(self) -> list[Sequence[str]]:
+        """The checks in words, the headings first."""
+        rows = [_COLUMNS]
+        for name, parity in self.checks.items():
+            change = parity.auroc_change
+            numbers = (
+                f"{parity.n_images:,}",
+                f"{parity.largest_difference:.2g}",
+                f"{parity.rank_correlation:.4f}",
+                "one class" if change is None else f"{change:+.4f}",
+                f"{parity.changed_decisions:.2%}",
+            )
+            rows.append((name, *numbers))
+        return rows
+
+
+def describe(
+    model: "EGAN",
+    provenance: Provenance,
+    form: str,
+    calibration: Calibration | None,
+    *,
+    input_dtype: str,
+    batch_size: int | None,
+) -> dict[str, Any]:
+    """Returns what an export tells of itself, as an object that JSON can hold."""
+    gray_range = provenance.gray_range
+    return {
+        "format": schemas.FORMAT,
+        "format_version": schemas.FORMAT_VERSION,
+        "quantize": "float32" if form == "none" else form,
+        "pairing": model.pairing,
+        "recipe": str(model.recipe),
+        "seed": provenance.seed,
+        "input": {
+            "name": "images",
+            "dtype": input_dtype,
+            "shape": [batch_size, *model.image_shape],
+            "colour_order": "RGB",
+            "range": [0, 255],
+            "resize": "stretch",
+            **({"gray_range": list(gray_range)} if gray_range else {}),
+        },
+        "outputs": {
+            "score": "float32 (n, 1): high = majority, low = minority",
+            "is_minority": "float32 (n, 1): 1 where score < threshold, else 0",
+        },
+        "classes": {
+            "majority": list(provenance.majority),
+            "minority": list(provenance.minority),
+        },
+        "threshold": {
+            "calibrated": calibration is not None,
+            **(calibration or _UNCALIBRATED).to_dict(),
+        },
+        "package_version": __version__,
     }
-    return "\n".join(
-        f"{'#' if number == 0 else '##'} {title}\n\n{text}\n"
-        for number, (title, text) in enumerate(sections.items())
-    )
 
 
-def _names(metadata: dict[str, Any], role: str) -> str:
-    return ", ".join(map(for_markdown, metadata["classes"][role]))
-
-
-def _summary(metadata: dict[str, Any], export: Export) -> str:
-    form = metadata["quantize"]
-    if "integer_share" in metadata:
+def model_card(told: dict[str, Any], provenance: Provenance, export: Export) -> str:
+    """Returns in Markdown what a stranger must know before using an exported model."""
+    given, form, few = told["input"], told["quantize"], provenance.n_minority
+    if "integer_share" in told:
         form += (
-            f" ({metadata['integer_share']:.0%} of the multiplications in convolutions "
+            f" ({told['integer_share']:.0%} of the multiplications in convolutions "
             "are of integers; the first layers and the head stay in float)"
         )
-    return (
-        "An eGAN discriminator (arXiv 2104.04162) that scores images: high for the "
-        "majority, low for the minority.\n\n"
-        f"- Pairing (encoder -> discriminator): {for_markdown(metadata['pairing'])}\n"
-        f"- Recipe: {for_markdown(metadata['recipe'])}\n"
-        f"- Form: {form}, {export.n_bytes / 1e3:,.0f} kB\n"
-        + (f"- SHA-256 of the file: {export.sha256}\n" if export.sha256 else "")
-        + f"- Written by egan_keras {metadata['package_version']}"
+    limit, ratio = "", ""
+    if few is not None and few < _FEW:
+        limit = (
+            f"- It has seen {few} minority image{'' if few == 1 else 's'}: minority "
+            "images that look unlike them may score high.\n"
+        )
+    if few and provenance.n_majority:
+        ratio = f": 1 to {provenance.n_majority / few:,.0f}"
+    counts = {
+        name: f"{unknown} unknown number of" if count is None else f"{count:,}"
+        for name, unknown, count in (
+            ("n_majority", "An", provenance.n_majority),
+            ("n_minority", "an", few),
+        )
+    }
+    classes = {
+        role: ", ".join(map(for_markdown, names))
+        for role, names in told["classes"].items()
+    }
+    heading, *rows = export.rows
+    checks = [heading, ["---"] * len(heading), *rows]
+    checks = [f"| {' | '.join(row)} |" for row in checks]
+    if export.shortfalls:
+        beyond = "; ".join(export.shortfalls)
+        checks += ["", f"Beyond tolerance: {beyond}. Use with care."]
+    return _CARD.format(
+        **counts,
+        **classes,
+        told=told,
+        given=given,
+        export=export,
+        name=for_markdown(export.path.name),
+        pairing=for_markdown(told["pairing"]),
+        recipe=for_markdown(told["recipe"]),
+        form=form,
+        sha256=f"- SHA-256 of the file: {export.sha256}\n" if export.sha256 else "",
+        count="one image" if given["shape"][0] == 1 else "images",
+        guarantee=for_markdown(told["threshold"]["guarantee"]),
+        ratio=ratio,
+        results=_results(export.results),
+        checks="\n".join(checks),
+        limit=limit,
     )
 
 
-def _intended_use(metadata: dict[str, Any]) -> str:
-    return (
-        f"To find images of {_names(metadata, 'minority')} (minority) among images of "
-        f"{_names(metadata, 'majority')} (majority), taken like those it was trained "
-        "on. A person should look at what it finds: it sorts and alerts, it does not "
-        "decide alone."
-    )
-
-
-def _interface(metadata: dict[str, Any]) -> str:
-    given = metadata["input"]
-    batch, height, width, _ = given["shape"]
-    count = "one image" if batch == 1 else "images"
-    return (
-        f"`{given['name']}`: {given['dtype']}, {count} of {height} x {width} RGB "
-        "pixels, 0..255, without any normalisation: that is inside. Images of another "
-        "size are stretched to this one.\n\n"
-        f"`score`: {metadata['outputs']['score']}.\n\n"
-        f"`is_minority`: {metadata['outputs']['is_minority']}."
-    )
-
-
-def _threshold(metadata: dict[str, Any]) -> str:
-    threshold = metadata["threshold"]
-    return (
-        f"{threshold['threshold']:.9g}, inside the model. "
-        f"{for_markdown(threshold['guarantee'])} "
-        "This holds for images drawn like the held-out ones."
-    )
-
-
-def _data(metadata: dict[str, Any], provenance: Provenance) -> str:
-    majority, minority = (
-        "an unknown number of" if count is None else f"{count:,}"
-        for count in (provenance.n_majority, provenance.n_minority)
-    )
-    text = (
-        f"{majority} majority images ({_names(metadata, 'majority')}) and {minority} "
-        f"minority images ({_names(metadata, 'minority')})"
-    )
-    if provenance.n_majority and provenance.n_minority:
-        text += f": 1 to {provenance.n_majority / provenance.n_minority:,.0f}"
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def _results(export: Export) -> str:
-    results = export.results
+def _results(results: dict[str, Any] | None) -> str:
     if results is None:
         return (
             "None: the export was given no test images, so nothing is known of how it "
             "does on images that took no part in training and calibration."
         )
     lines = [
-        f"Measured with it on {results['n_majority']:,} majority and "
-        f"{results['n_minority']:,} minority test images, which took no part in "
+        f"Measured with it on {_TEST_IMAGES.format(**results)}, which took no part in "
         f"training or calibration, at its threshold {results['threshold']:.9g}.",
         "",
         "| metric | value | 95 % interval |",
         "|---|---|---|",
     ]
-    for name, words in METRICS.items():
-        if name in results:
-            low, high = results["ci95"][name]
-            row = words, f"{results[name]:.3f}", f"{low:.3f} to {high:.3f}"
-            lines.append(f"| {' | '.join(row)} |")
+    for name in [name for name in _METRICS if name in results]:
+        value, (low, high) = results[name], results["ci95"][name]
+        lines.append(f"| {_in_words(name)} | {value:.3f} | {low:.3f} to {high:.3f} |")
     if "always_minority_f1" in results:
-        lines += [
-            "",
-            "Always answering minority would have an F1 of "
-            f"{results['always_minority_f1']:.3f}.",
-        ]
+        value = results["always_minority_f1"]
+        lines += ["", f"Always answering minority would have an F1 of {value:.3f}."]
     return "\n".join(lines)
 
 
-def _checks(export: Export) -> str:
-    heading, *rows = cells(export.checks)
-    lines = [heading, ("---",) * len(heading), *rows]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    if export.shortfalls:
-        text += f"\n\nBeyond tolerance: {'; '.join(export.shortfalls)}. Use with care."
-    return text
-
-
-def _limits(provenance: Provenance) -> str:
-    few = provenance.n_minority
-    limits = []
-    if few is not None and few < 50:
-        limits.append(
-            f"It has seen {few} minority image{'' if few == 1 else 's'}: minority "
-            "images that look unlike them may score high."
-        )
-    limits += [
-        "Another camera, light, crop or file format shifts scores: calibrate again on "
-        "images taken there.",
-        "An image of neither class has a score too; nothing tells that it is neither.",
-        "Scores are no probabilities.",
-    ]
-    return "\n".join(f"- {limit}" for limit in limits)
+def _in_words(metric: str) -> str:
+    return _IN_WORDS.get(metric, metric.replace("_", " "))

@@ -2,24 +2,23 @@
 
 import hashlib
 import os
-import struct
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from egan_keras import data, schemas
 from egan_keras.data.lazy import LazyRows, in_batches
-from egan_keras.exporting.flatbuffer import threshold_in
-from egan_keras.exporting.metadata import read_metadata
-from egan_keras.exporting.parity import NotFiniteError
+from egan_keras.exporting.tflite_graph import METADATA_ENTRY, TFLiteGraph
 from egan_keras.thresholds import Calibration
 
 _BATCH_SIZE = 32
-_TRIAL = """
+_LOADING = """
 import sys
 from ai_edge_litert.interpreter import Interpreter
 with open(sys.argv[1], "rb") as file:
@@ -27,18 +26,15 @@ with open(sys.argv[1], "rb") as file:
 interpreter.allocate_tensors()
 interpreter.invoke()
 """
-_TRIAL_SECONDS = 120
+_LOADING_SECONDS = 120
 _MOST_BYTES = 2 * 1024**3
 _MOST_JSON_BYTES = 16 * 1024**2
-# What the runtime, or reading the graph, makes of a damaged or foreign file.
-_UNUSABLE = (
-    ValueError,
-    RuntimeError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    struct.error,
-)
+# The list of classes may be long.
+_MOST_METADATA_BYTES = 1024**2
+
+
+class NotFiniteError(ValueError):
+    """Scores of an export that are NaN or infinite."""
 
 
 class TFLiteModel:
@@ -67,37 +63,35 @@ class TFLiteModel:
         path: Path | None = None,
     ) -> None:
         self.metadata = read_metadata(content, path)
-        self._name = f"{len(content)} bytes" if path is None else repr(str(path))
+        self._name = _named(content, path)
         # The runtime has one set of buffers.
         self._lock = threading.Lock()
+        kernels = "BUILTIN_WITHOUT_DEFAULT_DELEGATES" if plain_kernels else "AUTO"
         try:
             interpreter = Interpreter(
                 model_content=content,
                 num_threads=threads or os.cpu_count(),
-                experimental_op_resolver_type=(
-                    OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-                    if plain_kernels
-                    else OpResolverType.AUTO
-                ),
+                experimental_op_resolver_type=OpResolverType[kernels],
             )
             self._runner = interpreter.get_signature_runner()
             details = self._runner.get_input_details()["images"]
             shape = [int(side) for side in details["shape"][1:]]
-            dtype = np.dtype(details["dtype"])
+            self._dtype = np.dtype(details["dtype"])
             self._batch_is_free = details["shape_signature"][0] < 0
-            threshold = threshold_in(content)
-        except _UNUSABLE as error:
+            threshold = TFLiteGraph(content).threshold
+        # LiteRT, and reading the graph, answer a damaged file with many of them.
+        except Exception as error:
             raise ValueError(
                 "The network of the TFLite model cannot be used; expected one from "
                 f"`images` to `score` and `is_minority`. Received: {self._name} "
                 f"({type(error).__name__}: {error}). Copy or export it again."
             ) from error
         told = self.metadata["input"]
-        if (told["shape"][1:], told["dtype"]) != (shape, dtype.name):
+        if (told["shape"][1:], told["dtype"]) != (shape, self._dtype.name):
             raise ValueError(
                 "The network of the TFLite model takes other images than the file "
                 f"tells; expected {told['dtype']} {told['shape'][1:]}. Received: "
-                f"{dtype.name} {shape} in {self._name}. Export it again."
+                f"{self._dtype.name} {shape} in {self._name}. Export it again."
             )
         if np.float32(threshold) != np.float32(self.threshold):
             raise ValueError(
@@ -105,7 +99,7 @@ class TFLiteModel:
                 f"expected {threshold:.9g}. Received: threshold.threshold="
                 f"{self.threshold:.9g} in {self._name}. Export it again."
             )
-        self._dtype, self.image_shape = dtype, tuple(shape)
+        self.image_shape = tuple(shape)
 
     @property
     def calibration(self) -> Calibration | None:
@@ -155,22 +149,15 @@ class TFLiteModel:
     def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         if self._dtype == np.uint8:
             pixels = np.rint(pixels)
-        pixels = pixels.astype(self._dtype)
         size = len(pixels) if self._batch_is_free else 1
         parts = []
-        for start in range(0, len(pixels), size):
+        for part in in_batches(pixels.astype(self._dtype), size):
             with self._lock:
-                parts.append(self._runner(images=pixels[start : start + size]))
+                parts.append(self._runner(images=part))
         found = {
-            name: np.concatenate([part[name] for part in parts])
-            for name in ("score", "is_minority")
+            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
         }
-        if not np.isfinite(found["score"]).all():
-            raise NotFiniteError(
-                "The TFLite model answers with scores that are no numbers; expected "
-                f"finite ones. Received: {found['score'][:3, 0]} ... of {self._name}. "
-                "Copy the file again, or export it again in another form."
-            )
+        finite(found["score"], f"The TFLite model of {self._name}")
         return found
 
 
@@ -199,8 +186,74 @@ def load_tflite(path: str | os.PathLike) -> TFLiteModel:
         )
     content = path.read_bytes()
     _check_beside(path, content, read_metadata(content, path))
-    _try_in_another_process(path)
+    _load_in_another_process(path)
     return TFLiteModel(content, path=path)
+
+
+def read_metadata(content: bytes, path: Path | None = None) -> dict[str, Any]:
+    """Returns what a .tflite file tells of itself, if it is whole and one of ours."""
+    received = _named(content, path)
+    if content[4:8] != b"TFL3":
+        raise ValueError(
+            "The file is no TFLite model; expected the identifier TFL3 in its first "
+            f"eight bytes. Received: {received}, which begin with {content[:8]!r}. "
+            "Export the run again."
+        )
+    text = b"{}"
+    try:
+        # Nothing but this entry: the file may be damaged elsewhere.
+        model = schema.Model.GetRootAsModel(content, 0)
+        for entry in map(model.Metadata, range(model.MetadataLength())):
+            if entry.Name() == METADATA_ENTRY:
+                text = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+                break
+    # A damaged file is answered with errors of many types.
+    except Exception as error:
+        raise ValueError(
+            "The TFLite model is damaged; expected a file as `egan-keras export` wrote "
+            f"it. Received: {received} ({error}). Copy or export it again."
+        ) from error
+    try:
+        if len(text) > _MOST_METADATA_BYTES:
+            raise ValueError(
+                f"it has {len(text)} bytes, more than {_MOST_METADATA_BYTES}"
+            )
+        return schemas.parse(text, schemas.METADATA)
+    except ValueError as error:
+        raise ValueError(
+            "The TFLite model does not tell its size and threshold as this package's "
+            f"exports do; expected its entry {METADATA_ENTRY.decode()!r} in format "
+            f"{schemas.FORMAT!r}, version {schemas.FORMAT_VERSION}. Received: "
+            f"{received} ({error}). Export it with `egan-keras export` of this version."
+        ) from error
+
+
+def raw_scores(
+    content: bytes, images: np.ndarray, threads: int | None = None
+) -> np.ndarray:
+    """Returns scores, float32 (n, 1), of a file that need not tell of itself yet."""
+    interpreter = Interpreter(model_content=content, num_threads=threads)
+    runner = interpreter.get_signature_runner()
+    dtype = np.dtype(runner.get_input_details()["images"]["dtype"])
+    pixels = (np.rint(images) if dtype == np.uint8 else images).astype(dtype)
+    scores = [runner(images=part)["score"] for part in in_batches(pixels, 1)]
+    return np.concatenate(scores)
+
+
+def finite(scores: np.ndarray, of_what: str = "The export") -> np.ndarray:
+    """Returns scores; raises a `NotFiniteError` where one is NaN or infinite."""
+    if not np.isfinite(scores).all():
+        raise NotFiniteError(
+            f"{of_what} answers with scores that are no numbers; expected finite ones. "
+            f"Received: {np.sum(~np.isfinite(scores))} of {len(scores)} NaN or "
+            "infinite. Check whether training diverged, copy the file again, or export "
+            "it in another form."
+        )
+    return scores
+
+
+def _named(content: bytes, path: Path | None) -> str:
+    return f"{len(content)} bytes" if path is None else repr(str(path))
 
 
 def _check_beside(path: Path, content: bytes, inside: dict) -> None:
@@ -232,17 +285,17 @@ def _check_beside(path: Path, content: bytes, inside: dict) -> None:
         )
 
 
-def _try_in_another_process(path: Path) -> None:
+def _load_in_another_process(path: Path) -> None:
     try:
         tried = subprocess.run(
-            [sys.executable, "-c", _TRIAL, os.fspath(path)],
+            [sys.executable, "-c", _LOADING, os.fspath(path)],
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_TRIAL_SECONDS,
+            timeout=_LOADING_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        reason = f"a trial did not end in {_TRIAL_SECONDS} seconds"
+        reason = f"loading it did not end in {_LOADING_SECONDS} seconds"
     else:
         if not tried.returncode:
             return

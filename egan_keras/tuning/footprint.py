@@ -14,7 +14,8 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from egan_keras import data, schemas
-from egan_keras.exporting import conversion, graph
+from egan_keras.exporting import conversion
+from egan_keras.exporting import conversion as graph
 from egan_keras.files import write_atomically
 from egan_keras.logs import without_stderr
 from egan_keras.model import EGAN

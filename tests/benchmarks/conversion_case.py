@@ -17,8 +17,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 from sklearn.datasets import load_digits
 
 import egan_keras as ek
-from egan_keras.exporting import conversion, evidence, graph
-from egan_keras.exporting.parity import compare
+from egan_keras.exporting import comparison, conversion
 
 _REPRESENTATIVE, _COMPARED, _TIMED = 60, 100, 50
 
@@ -35,7 +34,7 @@ def main() -> None:
     print(json.dumps(_measure(model, images)), flush=True)
 
 
-def _on_digits(arguments: argparse.Namespace) -> tuple[ek.EGAN, evidence.Evidence]:
+def _on_digits(arguments: argparse.Namespace) -> tuple[ek.EGAN, comparison.Evidence]:
     """Trains on zeros and ones, with random weights, at the smallest size."""
     backbone = ek.Backbone.parse(arguments.backbone)
     size = backbone.minimum_size
@@ -56,7 +55,7 @@ def _on_digits(arguments: argparse.Namespace) -> tuple[ek.EGAN, evidence.Evidenc
     held_out = (images[_REPRESENTATIVE:], digits.target[_REPRESENTATIVE:])
     model.compile()
     model.fit(*train, epochs=2, verbose=0)
-    return model, evidence.gather(model, train, held_out, held_out)
+    return model, comparison.gather(model, train, held_out, held_out)
 
 
 def _adapted(backbone: ek.Backbone, images: np.ndarray) -> keras.Model:
@@ -74,7 +73,7 @@ def _adapted(backbone: ek.Backbone, images: np.ndarray) -> keras.Model:
 
 def _on_photographs(
     arguments: argparse.Namespace,
-) -> tuple[ek.EGAN, evidence.Evidence]:
+) -> tuple[ek.EGAN, comparison.Evidence]:
     """Trains on automobiles and two airplanes, with ImageNet weights."""
     train, validation, test = ek.load_folder(
         arguments.data,
@@ -89,7 +88,7 @@ def _on_photographs(
     model.compile()
     model.fit(train.images, train.labels, verbose=0)
     model.calibrate(validation.images, validation.labels, specificity=0.95)
-    return model, evidence.gather(
+    return model, comparison.gather(
         model,
         (train.images, train.labels),
         (validation.images, validation.labels),
@@ -97,10 +96,10 @@ def _on_photographs(
     )
 
 
-def _measure(model: ek.EGAN, images: evidence.Evidence) -> dict:
+def _measure(model: ek.EGAN, images: comparison.Evidence) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "saved_model"
-        graph.write_saved_model(
+        conversion.write_saved_model(
             model,
             saved,
             threshold=model.threshold,
@@ -114,7 +113,7 @@ def _measure(model: ek.EGAN, images: evidence.Evidence) -> dict:
         }
 
 
-def _form(form: str, saved: Path, images: evidence.Evidence) -> dict:
+def _form(form: str, saved: Path, images: comparison.Evidence) -> dict:
     started = time.perf_counter()
     try:
         content = conversion.convert(
@@ -134,7 +133,7 @@ def _form(form: str, saved: Path, images: evidence.Evidence) -> dict:
     }
 
 
-def _scored(content: bytes, images: evidence.Evidence) -> dict:
+def _scored(content: bytes, images: comparison.Evidence) -> dict:
     """Returns how the scores compare, and milliseconds an image on one thread."""
     interpreter = Interpreter(model_content=content, num_threads=1)
     runner = interpreter.get_signature_runner()
@@ -146,7 +145,7 @@ def _scored(content: bytes, images: evidence.Evidence) -> dict:
         started = time.perf_counter()
         scores.append(float(runner(images=image[None])["score"][0, 0]))
         milliseconds.append(1e3 * (time.perf_counter() - started))
-    parity = compare(
+    parity = comparison.compare(
         scored.scores[rows],
         images.threshold,
         scores,

@@ -24,8 +24,9 @@ from sklearn.metrics import roc_auc_score
 
 import egan_keras as ek
 from egan_keras.evaluation import versions
-from egan_keras.exporting import conversion, quantization
-from egan_keras.exporting.flatbuffer import Flatbuffer, integer_share
+from egan_keras.exporting import conversion
+from egan_keras.exporting.quantization import Int8Quantizer
+from egan_keras.exporting.tflite_graph import TFLiteGraph
 
 _BACKBONE = "MobileNetV2:alpha=0.35"
 _FORMS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
@@ -83,7 +84,7 @@ def _measure(data: Path, seed: int) -> dict[str, dict[str, float]]:
                 "change": parity.auroc_change,
                 "changed": parity.changed_decisions,
                 "kB": len(contents[form]) / 1e3,
-                "integer": integer_share(contents[form]),
+                "integer": TFLiteGraph(contents[form]).integer_share,
             }
     bare = {form: _bare(model, form, contents[form], train[0][:100]) for form in _FORMS}
     for form, content in contents.items():
@@ -111,13 +112,14 @@ def _bare(model: ek.EGAN, form: str, whole: bytes, images: np.ndarray) -> bytes:
         content = conversion.convert(folder, "none" if form == "int8" else form)
     if form != "int8":
         return content
-    graph = Flatbuffer(whole)
+    graph = TFLiteGraph(whole)
     # As many layers in float as the whole has.
     n_float_layers = sum(
         not graph.is_integer(graph.operators[place].outputs[0])
         for place in graph.convolutions
     )
-    return quantization.quantize_after(content, n_float_layers, images)
+    made = Int8Quantizer(content, images)
+    return made.quantized(made.graph.convolutions[n_float_layers])
 
 
 def _milliseconds(
