@@ -17,8 +17,6 @@ import keras
 import numpy as np
 from keras.src.backend.common import dtypes
 
-from egan_keras.model.step import Step, protocol
-
 BATCH = 16
 
 
@@ -72,7 +70,6 @@ def train(folder: Path, out: Path, case: str) -> None:
 
 def main() -> None:
     """Trains each saved model."""
-    assert issubclass(Step, protocol.Step)
     folder = Path(sys.argv[1])
     compute_in(sys.argv[2])
     out = folder / keras.backend.backend()

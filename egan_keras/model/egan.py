@@ -2,20 +2,20 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NoReturn
 
 import keras
 import numpy as np
 
-from egan_keras import accelerators, data, networks, thresholds
-from egan_keras.model import doors
-from egan_keras.model.fakes import check_fakes
+from egan_keras import accelerators, data, keras_hooks, networks, thresholds
+from egan_keras.model.archive import refuse_hdf5
 from egan_keras.model.trainer import AdversarialTrainer
 
 _BATCH_SIZE = 32
 
 
 @keras.saving.register_keras_serializable("egan_keras")
-class EGAN(doors.KerasDoors, AdversarialTrainer):
+class EGAN(AdversarialTrainer):
     """Finds the rare class: scores images, high for majority and low for minority.
 
     Okerinde et al., eGAN: Unsupervised approach to class imbalance using transfer
@@ -61,7 +61,7 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
         # === Layers ===
         self.generator = networks.as_cut(generator)
         self.discriminator = networks.as_cut(discriminator)
-        check_fakes(self.generator, self.discriminator)
+        _check_fit(self.generator, self.discriminator)
         self.built = True
         # === Config ===
         self.recipe = networks.get_recipe(recipe)
@@ -250,7 +250,8 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
         """
         calibration = self.calibration
         discriminator = keras.saving.serialize_keras_object(self.discriminator)
-        doors.check_not_hdf5(discriminator)
+        if keras_hooks.is_for_hdf5(discriminator["config"]["stem"]):
+            refuse_hdf5("the file to save")
         return {
             **super().get_config(),
             "discriminator": discriminator,
@@ -267,11 +268,8 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
     def from_config(cls, config: dict, custom_objects=None) -> "EGAN":
         """Returns the model that `get_config` described."""
         accelerators.share_accelerators()
-        config = dict(config)
-        for name in ("discriminator", "generator"):
-            config[name] = keras.saving.deserialize_keras_object(
-                config[name], custom_objects=custom_objects
-            )
+        parts = ("discriminator", "generator")
+        config = networks.deserialized(config, parts, custom_objects)
         config["generator"] = networks.share_again(
             config["generator"], config["discriminator"], config.pop("shared")
         )
@@ -284,3 +282,68 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
             model._calibration = thresholds.Calibration.from_dict(calibration)
             model._calibrated_weights = calibrated_weights
         return model
+
+    def save(self, filepath, *args, **kwargs) -> None:
+        """Saves as `keras.Model.save`, in Keras's own format alone.
+
+        Raises:
+            ValueError: If the file is of another format.
+        """
+        if str(filepath).endswith((".h5", ".hdf5", ".he5")):
+            refuse_hdf5(filepath)
+        super().save(filepath, *args, **kwargs)
+
+    def export(self, filepath, *args, **kwargs) -> None:
+        """Exports the scores as `keras.Model.export`, without the threshold.
+
+        `ek.export_saved_model` and `ek.export_tflite` export both, and compare the
+        scores with the model's.
+        """
+        # Keras asks a model of two networks to have been called, in vain.
+        self.discriminator.export(filepath, *args, **kwargs)
+
+    def quantize(self, *args, **kwargs) -> NoReturn:
+        """Refuses what would leave the discriminator as it is."""
+        raise ValueError(
+            "An EGAN is made smaller when it is exported; expected ek.export_tflite("
+            'model, path, quantize="int8", representative=...). Received: quantize(), '
+            "which knows few of its layers."
+        )
+
+    def train_on_batch(self, *args, **kwargs) -> NoReturn:
+        """Refuses to train on a batch alone: a step needs features of both classes."""
+        raise ValueError(
+            "An EGAN is trained by fit, which splits the classes and computes frozen "
+            "features first; expected model.fit(images, labels, epochs=1). Received: "
+            "train_on_batch()."
+        )
+
+    def test_on_batch(self, *args, **kwargs) -> NoReturn:
+        """Refuses to test on a batch alone."""
+        raise ValueError(
+            "An EGAN is tested by evaluate; expected model.evaluate(images, labels). "
+            "Received: test_on_batch()."
+        )
+
+
+def _check_fit(generator, discriminator) -> None:
+    """Refuses a generator whose fakes fit nowhere, and what puts out no score."""
+    if generator.input_shape != discriminator.input_shape:
+        raise ValueError(
+            "Generator and discriminator must take the same images. Received: images "
+            f"of shape {generator.input_shape} and {discriminator.input_shape}."
+        )
+    expected = (discriminator.input_shape, discriminator.stem.output_shape)
+    if generator.output_shape not in expected:
+        raise ValueError(
+            "The generator's fakes do not fit the discriminator; expected its images "
+            f"{expected[0]} or the features of its stem {expected[1]}. "
+            f"Received: {generator.output_shape}."
+        )
+    scores = discriminator.output_shape
+    if scores != (None, 1):
+        raise ValueError(
+            "The discriminator must put out one score an image; expected an output "
+            f"of shape (None, 1). Received: {scores}. End it with "
+            "keras.layers.Dense(1), without an activation."
+        )

@@ -1,8 +1,22 @@
-"""A network in two parts: a frozen stem and a trained tail."""
+"""A network in two parts, a frozen stem and a trained tail, and backbones cut so."""
+
+import os
+from collections.abc import Iterable
 
 import keras
+import numpy as np
+from keras import layers
 
 from egan_keras import backbones
+from egan_keras.backbones import Backbone
+from egan_keras.networks.layers import InferenceMode, deserialized, full_precision
+from egan_keras.networks.recipes import Recipe
+
+Weights = str | os.PathLike | None
+
+_ENLARGEMENT = 4
+# A map counts as twice as large from here on: odd sides do not halve exactly.
+_LARGER = 1.5
 
 
 @keras.saving.register_keras_serializable("egan_keras")
@@ -30,6 +44,20 @@ class CutNetwork(keras.Model):
         """Returns the tail's output; `training` concerns the tail alone."""
         return self.tail(self.stem(inputs, training=False), training=training)
 
+    def predict_tail(self, batches: Iterable) -> np.ndarray:
+        """Returns what the tail puts out in inference, (n, ...).
+
+        Args:
+            batches: What the stem puts out, batch by batch: an array, or a tuple or
+                list of several.
+        """
+        outputs = []
+        for batch in batches:
+            features = keras.tree.flatten(batch)
+            features = features[0] if len(features) == 1 else features
+            outputs.append(self.tail.predict_on_batch(features))
+        return np.concatenate(outputs)
+
     def get_config(self) -> dict:
         """Returns the stem and the tail, serialised."""
         return {
@@ -41,22 +69,13 @@ class CutNetwork(keras.Model):
     @classmethod
     def from_config(cls, config: dict, custom_objects=None) -> "CutNetwork":
         """Returns the network that `get_config` described."""
-        config = dict(config)
-        for part in ("stem", "tail"):
-            config[part] = keras.saving.deserialize_keras_object(
-                config[part], custom_objects=custom_objects
-            )
-        return cls(**config)
+        return cls(**deserialized(config, ("stem", "tail"), custom_objects))
 
 
 def shared_names(generator: CutNetwork, discriminator: CutNetwork) -> list[str]:
     """Returns the names of frozen networks and layers that stand in both stems."""
-    ours, theirs = (_stem_and_layers(each) for each in (generator, discriminator))
-    return [
-        name
-        for name, layer in theirs.items()
-        if layer.weights and ours.get(name) is layer
-    ]
+    ours, theirs = _stem_and_layers(generator), _stem_and_layers(discriminator)
+    return [name for name, x in theirs.items() if x.weights and ours.get(name) is x]
 
 
 def share_again(
@@ -72,17 +91,18 @@ def share_again(
         discriminator: The network to share with.
         names: What `shared_names` returned before saving.
     """
-    originals = _stem_and_layers(discriminator)
-    if discriminator.stem.name in names and generator.stem.name in names:
-        stem = discriminator.stem
-    else:
+    if not names:
+        return generator
+    stem = discriminator.stem
+    if not {stem.name, generator.stem.name} <= {*names}:
+        originals = _stem_and_layers(discriminator)
         stem = keras.models.clone_model(
             generator.stem,
             clone_function=lambda layer: (
                 originals[layer.name] if layer.name in names else layer
             ),
         )
-    return CutNetwork(stem, generator.tail, name=generator.name) if names else generator
+    return CutNetwork(stem, generator.tail, name=generator.name)
 
 
 def _stem_and_layers(network: CutNetwork) -> dict[str, keras.layers.Layer]:
@@ -134,3 +154,120 @@ def _is_random(layer: keras.layers.Layer) -> bool:
     return any(
         isinstance(value, keras.random.SeedGenerator) for value in vars(layer).values()
     )
+
+
+def network_size(backbone: Backbone, image_shape: tuple[int, int, int]) -> int:
+    """Returns the side to which images are resized where a recipe names none.
+
+    Small images are enlarged four times at most, and never beyond the size that the
+    backbone was trained for: larger features cost time and add nothing.
+
+    Example:
+        >>> network_size(Backbone("MobileNetV2"), (32, 32, 3))
+        128
+        >>> network_size(Backbone("MobileNetV2"), (600, 400, 3))
+        224
+    """
+    side = _ENLARGEMENT * max(image_shape[:2])
+    return max(backbone.minimum_size, min(backbone.native_size, side))
+
+
+def pooled_features(
+    backbone: Backbone,
+    recipe: Recipe,
+    image_shape: tuple[int, int, int],
+    weights: Weights = "imagenet",
+    *,
+    role: str = "frozen",
+) -> tuple[keras.Model, list[int]]:
+    """Builds a frozen backbone from images, pixels 0..255, to pooled features.
+
+    Args:
+        backbone: The backbone.
+        recipe: The choices.
+        image_shape: (height, width, 3) of the images.
+        weights: As in `Backbone.build`.
+        role: What the model's name begins with.
+
+    Returns:
+        The model, which puts out one vector for each of the recipe's depths side by
+        side, and the vectors' sizes.
+    """
+    base, images, x = _backbone_on_images(backbone, recipe, image_shape, weights)
+    maps = feature_maps(base, recipe.depths)
+    frozen = keras.Model(base.input, maps, name=base.name)
+    frozen.trainable = False
+    pool, dtype = layers.GlobalAveragePooling2D, full_precision()
+    maps = keras.tree.flatten(frozen(x, training=False))
+    vectors = [pool(dtype=dtype)(each) for each in maps]
+    joined = vectors[0]
+    if len(vectors) > 1:
+        joined = layers.Concatenate(name="depths", dtype=dtype)(vectors)
+    sizes = [vector.shape[-1] for vector in vectors]
+    return keras.Model(images, joined, name=f"{role}_stem"), sizes
+
+
+def feature_maps(backbone: keras.Model, depths: int) -> list[keras.KerasTensor]:
+    """Returns feature maps from the last layer backwards, of growing size.
+
+    Args:
+        backbone: Functional model whose output is (n, height, width, channels).
+        depths: How many maps, 1 or more: the output, then the output of the last layer
+            whose maps are about twice as high, and so on.
+
+    Raises:
+        ValueError: If the backbone has not that many sizes of maps.
+    """
+    maps = [backbone.output]
+    # Padding is no feature, and its maps are larger than those of its layer.
+    passed_over = layers.ZeroPadding2D | layers.InputLayer
+    for layer in reversed(backbone.layers):
+        if len(maps) == depths:
+            break
+        output = None if isinstance(layer, passed_over) else layer.output
+        if isinstance(output, keras.KerasTensor) and len(output.shape) == 4:
+            if (output.shape[1] or 0) >= _LARGER * maps[-1].shape[1]:
+                maps.append(output)
+    if len(maps) < depths:
+        raise ValueError(
+            f"The backbone {backbone.name} has feature maps of {len(maps)} sizes; "
+            f"expected {depths}. Received: depths={depths}. Choose fewer depths, or a "
+            "larger network_size."
+        )
+    return maps
+
+
+def stem_and_tail(backbone, recipe, image_shape, weights, role):
+    """Returns models from images to features, and from features to one vector."""
+    base, images, x = _backbone_on_images(backbone, recipe, image_shape, weights)
+    pool = layers.GlobalAveragePooling2D(name="pool", dtype=full_precision())
+    base_stem, base_tail = backbones.cut(base, recipe.trained_layers)
+    frontier = inputs_like(base_tail.input)
+    vector = pool(InferenceMode(base_tail, name=f"{role}_trained_layers")(frontier))
+    return (
+        keras.Model(images, base_stem(x, training=False), name=f"{role}_stem"),
+        keras.Model(frontier, vector, name=f"{role}_backbone_tail"),
+    )
+
+
+def inputs_like(structure):
+    """Returns inputs of the same shapes as tensors, or as one shape tuple."""
+    if isinstance(structure, tuple):
+        return keras.Input(structure[1:])
+    return keras.tree.map_structure(lambda x: keras.Input(x.shape[1:]), structure)
+
+
+def _backbone_on_images(backbone, recipe, image_shape, weights):
+    """Returns a backbone, an input for images, and these as the backbone takes them."""
+    size = recipe.network_size or network_size(backbone, image_shape)
+    base = backbone.build(size, weights=weights)
+    images, dtype = keras.Input(image_shape, name="images"), full_precision()
+    x = images
+    if image_shape[:2] != (size, size):
+        x = layers.Resizing(size, size, name="resizing", dtype=dtype)(x)
+    if recipe.own_preprocessing:
+        preprocessing = backbones.BackbonePreprocessing
+        x = preprocessing(backbone.name, name="preprocessing", dtype=dtype)(x)
+    else:
+        x = layers.Rescaling(1 / 255, name="rescaling", dtype=dtype)(x)
+    return base, images, x
