@@ -178,12 +178,9 @@ class Backbone:
 
     def _construct(self, size: int, weights: str | None) -> keras.Model:
         # Without a name: some constructors make the weights' file name from it.
-        return getattr(keras.applications, self.name)(
-            include_top=False,
-            weights=weights,
-            input_shape=(size, size, 3),
-            **self.options,
-        )
+        options = {"input_shape": (size, size, 3), **self.options}
+        constructor = getattr(keras.applications, self.name)
+        return constructor(include_top=False, weights=weights, **options)
 
     def _construct_pretrained(self, size: int) -> keras.Model:
         if self.name in _ONE_SIZE_WEIGHTS and size != self.native_size:
@@ -228,9 +225,6 @@ class BackbonePreprocessing(keras.layers.Layer):
     Args:
         backbone: Class name in `keras.applications`.
         **kwargs: Arguments of `keras.layers.Layer`.
-
-    Call arguments:
-        images: float tensor (n, height, width, 3), RGB pixels 0..255.
     """
 
     def __init__(self, backbone: str, **kwargs) -> None:

@@ -6,7 +6,7 @@ from egan_keras.model import step
 
 pytestmark = pytest.mark.whole
 
-WRITTEN = "execution_options adversarial_step random_shares score_gradients".split()
+WRITTEN = "_execution_options _adversarial_step _random_shares _score_gradients".split()
 READ = (
     "generator discriminator optimizer generator_optimizer adversarial_loss recipe "
     "fake_weight step_rows step_inputs update_training_metrics"

@@ -19,15 +19,10 @@ from egan_keras.model.step.tensorflow import update_both
 _OPTIONS = {"steps_per_execution": 1}
 _BETWEEN_SEEDS = 15_485_863
 
-MAJORITY, MINORITY, KNOWN_MINORITY = range(3)
-
-_SCORES = {
-    "majority_scores": MAJORITY,
-    "fake_scores": MINORITY,
-    "known_scores": KNOWN_MINORITY,
-}
-# Means over the rows of one kind.
-_PENALTIES = {"discriminator_penalty": MAJORITY, "generator_penalty": MINORITY}
+# Of which rows scores are, and penalties means over them: those of majority, minority
+# or known minority.
+_SCORES = {"majority_scores": 0, "fake_scores": 1, "known_scores": 2}
+_PENALTIES = {"discriminator_penalty": 0, "generator_penalty": 1}
 
 
 def attach(model: keras.Model) -> dict:
@@ -55,9 +50,6 @@ class Replicas:
     Keras would divide each tensor of a batch as if all were of one length, and average
     what the replicas return. So it is shown one replica, which takes whole batches;
     each step divides its batch by itself, and returns what one device would.
-
-    Args:
-        strategy: Where training runs.
     """
 
     num_replicas_in_sync = 1
@@ -125,11 +117,7 @@ class Replicas:
 
 
 class Part:
-    """A replica's part of a batch, within a step.
-
-    Args:
-        sizes: Rows of the whole batch of majority, minority and known minority.
-    """
+    """A replica's part of a batch, within a step; `sizes` are those of the whole."""
 
     def __init__(self, sizes: list) -> None:
         self._sizes = sizes
@@ -138,12 +126,9 @@ class Part:
         self._count = self._context.num_replicas_in_sync
 
     def joined(self, passed: dict) -> dict:
-        """Returns a forward pass of the whole batch, from that of the part.
+        """Returns `step.forward` of the whole batch, from that of the part.
 
         Its values are those of all replicas, their gradients the replica's own.
-
-        Args:
-            passed: What `step.forward` returned.
         """
         own = {
             name: self._in_the_whole(passed[name], self._sizes[kind])
@@ -181,11 +166,6 @@ def share_or_all(rows, replica, count):
     """Returns where a replica's part of some rows begins and ends.
 
     Where there are fewer rows than replicas, each takes all.
-
-    Args:
-        rows: Rows of the whole batch, int or int tensor.
-        replica: The replica, 0 .. count - 1.
-        count: Number of replicas.
     """
     enough = rows >= count
     begin, end = replica * rows // count, (replica + 1) * rows // count
@@ -213,11 +193,7 @@ def _fit(model: keras.Model, *args, **kwargs) -> keras.callbacks.History:
 
 
 def check_strategy(strategy: tf.distribute.Strategy) -> None:
-    """Refuses strategies of which it is not known that replicas do what one does.
-
-    Raises:
-        ValueError: If it is one.
-    """
+    """Refuses strategies of which it is not known that replicas do what one does."""
     on_machines = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     mirrored = isinstance(strategy, tf.distribute.MirroredStrategy)
     if on_machines or (strategy.num_replicas_in_sync > 1 and not mirrored):
@@ -233,11 +209,7 @@ def check_strategy(strategy: tf.distribute.Strategy) -> None:
 
 
 def check_optimizers(*optimizers: keras.optimizers.Optimizer) -> None:
-    """Refuses optimizers that would not see the gradient of the whole batch.
-
-    Raises:
-        ValueError: If one clips gradients, or scales losses.
-    """
+    """Refuses optimizers that would not see the gradient of the whole batch."""
     for optimizer in optimizers:
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             raise ValueError(

@@ -11,11 +11,10 @@ _MOST_TIMES_SMALLER = 100
 
 
 def check_archive(path: Path) -> None:
-    """Refuses a .keras file that unpacks to what no model is.
+    """Refuses a .keras file that unpacks to what no model is, with a ValueError.
 
-    Raises:
-        ValueError: If it is no whole zip file, or has too many, too large, or doubled
-            members, or one that lies outside it.
+    It is no whole zip file, or has too many, too large, or doubled members, or one that
+    lies outside it.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -49,11 +48,7 @@ def _reason(members: list[zipfile.ZipInfo]) -> str | None:
 
 
 def refuse_hdf5(filepath) -> None:
-    """Says that a model is not saved as HDF5, which Keras itself could not load.
-
-    Raises:
-        ValueError: In any case.
-    """
+    """Says that a model is not saved as HDF5, which Keras itself could not load."""
     raise ValueError(
         "HDF5 files keep an EGAN's weights, but not the model; expected a file that "
         f"ends in .keras. Received: {str(filepath)!r}. Use model.save('model.keras'), "

@@ -72,27 +72,22 @@ class TwoOptimizers(keras.Model):
                 f"discriminator_optimizer={discriminator_optimizer!r}."
             )
         for name in ("loss_weights", "weighted_metrics"):
-            if kwargs.get(name) is not None:
+            if (given := kwargs.get(name)) is not None:
                 raise ValueError(
                     f"compile does not take {name}: there is one adversarial loss, and "
-                    f"images have no weights. Received: {name}={kwargs[name]!r}. Leave "
-                    "it out."
+                    f"images have no weights. Received: {name}={given!r}. Leave it out."
                 )
         recipe = self.recipe
-        optimizer = _optimizer(
-            "discriminator_optimizer",
-            discriminator_optimizer,
-            recipe.discriminator_learning_rate,
-        )
-        other = _optimizer(
-            "generator_optimizer", generator_optimizer, recipe.generator_learning_rate
-        )
+        rate = recipe.discriminator_learning_rate
+        own = _optimizer("discriminator_optimizer", discriminator_optimizer, rate)
+        rate = recipe.generator_learning_rate
+        other = _optimizer("generator_optimizer", generator_optimizer, rate)
         self.adversarial_loss = losses.get(loss or recipe.loss)
         self._validation = ValidationMetrics(metrics)
-        options = {**self.execution_options(), **kwargs}
+        options = {**self._execution_options(), **kwargs}
         for attach in self.attachments:
             options.update(attach(self))
-        super().compile(optimizer, **options)
+        super().compile(own, **options)
         # As Keras does for the only optimizer it knows.
         scaled = keras.optimizers.LossScaleOptimizer
         if self.dtype_policy.name == "mixed_float16" and not isinstance(other, scaled):
@@ -129,16 +124,10 @@ class TwoOptimizers(keras.Model):
 
 
 class ValidationMetrics:
-    """Metrics of scored images, left out rather than NaN where a class is missing.
-
-    Args:
-        metrics: Keras metrics that need both classes, or their names.
-
-    Attributes:
-        dataset: What `fit` watches, as batches of features and labels.
-    """
+    """Metrics of scored images, left out rather than NaN where a class is missing."""
 
     def __init__(self, metrics: list | None = None) -> None:
+        # What `fit` watches, as batches of features and labels.
         self.dataset = None
         self.for_both = [_as_metric(each) for each in keras.tree.flatten(metrics or [])]
 
@@ -146,28 +135,30 @@ class ValidationMetrics:
         """Returns means of the scores and, at threshold 0, shares of right answers.
 
         With both classes also what `compile` was given and, of finite scores, the exact
-        area under the ROC curve.
-
-        Args:
-            labels: Labels, (n,), 0 majority and 1 minority.
-            scores: Scores, (n, 1).
+        area under the ROC curve. Labels are (n,), scores (n, 1).
         """
         results = {}
-        if len(majority := scores[labels == 0].astype("float64")):
-            results["majority_score"] = float(majority.mean())
-            results["specificity"] = 1 - float((majority < 0).mean())
-        if len(minority := scores[labels == 1].astype("float64")):
-            results["minority_score"] = float(minority.mean())
-            results["sensitivity"] = float((minority < 0).mean())
-        if len(results) < 4:
-            return results
+        for name, right, label in (
+            ("majority_score", "specificity", 0),
+            ("minority_score", "sensitivity", 1),
+        ):
+            own = scores[labels == label].astype("float64")
+            if len(own):
+                results[name] = float(own.mean())
+                results[right] = float(((own < 0) == label).mean())
+        both = len(results) == 4
         targets = labels[:, None].astype(scores.dtype)
-        for metric in self.for_both:
+        # Above 0.5 where a score is negative, in the order of the scores. Unlike the
+        # logistic function, it still separates scores of 20 and 30 in float32.
+        likeliness = 0.5 - 0.5 * scores / (1 + np.abs(scores))
+        for metric in self.for_both if both else ():
             metric.reset_state()
-            metric.update_state(targets, _minority_likeliness(scores))
+            metric.update_state(targets, likeliness)
             result = keras.tree.map_structure(_as_number, metric.result())
             results |= result if isinstance(result, dict) else {metric.name: result}
-        if np.isfinite(scores).all():
+        # In the order in which Keras tells metrics, by name.
+        results = dict(sorted(results.items()))
+        if both and np.isfinite(scores).all():
             ranks = -scores[:, 0].astype("float64")
             results["auroc"] = float(roc_auc_score(labels, ranks))
         return results
@@ -256,12 +247,3 @@ def _as_metric(metric) -> keras.metrics.Metric:
 def _as_number(result):
     result = keras.ops.convert_to_numpy(result)
     return float(result) if result.size == 1 else result
-
-
-def _minority_likeliness(scores: np.ndarray) -> np.ndarray:
-    """Maps scores to 0..1, above 0.5 where a score is negative.
-
-    The map keeps the order of the scores and, unlike the logistic function, still
-    separates scores of 20 and 30 in float32. Keras's binary metrics expect it.
-    """
-    return 0.5 - 0.5 * scores / (1 + np.abs(scores))

@@ -1,7 +1,7 @@
 """EGAN: an adversarial network that scores images, with Keras's own interface."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 import keras
@@ -12,6 +12,14 @@ from egan_keras.model.archive import refuse_hdf5
 from egan_keras.model.trainer import AdversarialTrainer
 
 _BATCH_SIZE = 32
+
+
+def _refused(message: str) -> Callable:
+    def refuse(self, *args, **kwargs) -> NoReturn:
+        """Says what to call instead."""
+        raise ValueError(message)
+
+    return refuse
 
 
 @keras.saving.register_keras_serializable("egan_keras")
@@ -93,8 +101,8 @@ class EGAN(AdversarialTrainer):
                 `network_size=160` or `loss="hinge"`.
 
         Raises:
-            ValueError: If a backbone, the recipe or a choice is unknown, or the
-                images are too small.
+            ValueError: If a backbone, the recipe or a choice is unknown, choices
+                exclude each other, or the images are too small.
             FileNotFoundError: If `weights` names a file that does not exist.
             OSError: If ImageNet weights cannot be had.
         """
@@ -176,10 +184,10 @@ class EGAN(AdversarialTrainer):
             x: Images (n, h, w, 3), RGB pixels 0..255, uint8 or float: an array, a
                 tensor, `ImageFiles`; or batches of them, with labels or without, in a
                 dataset or from a generator.
-            batch_size: As in `keras.Model.predict`.
-            verbose: As in `keras.Model.predict`.
-            steps: As in `keras.Model.predict`.
-            callbacks: As in `keras.Model.predict`.
+            batch_size: As in `keras.Model.predict`, as are all that follow.
+            verbose: Whether progress is shown.
+            steps: How many batches are scored.
+            callbacks: Keras callbacks.
 
         Raises:
             ValueError: If they are not images as described.
@@ -188,30 +196,26 @@ class EGAN(AdversarialTrainer):
         images = data.images_or_batches(
             x, image_shape=self.image_shape, batch_size=size, must_end=steps is None
         )
-        options = {"verbose": verbose, "steps": steps, "callbacks": callbacks}
+        options = {"verbose": verbose, "callbacks": callbacks}
         if isinstance(images, np.ndarray):
-            return super().predict(images, batch_size, **options)
+            return super().predict(images, batch_size, steps=steps, **options)
         if isinstance(images, data.LazyRows):
-            options["steps"] = steps or -(-len(images) // size)
-            return self._predict_batches(images.batches(size), **options)
-        options["steps"] = steps or images.n_batches
-        return self._predict_batches(images, **options)
-
-    def _predict_batches(self, batches: Iterable[np.ndarray], **options) -> np.ndarray:
-        """Scores batches; errors in them are raised as they are, not TensorFlow's."""
+            n_batches, batches = -(-len(images) // size), images.batches(size)
+        else:
+            n_batches, batches = images.n_batches, images
         errors = []
 
         def read():
             try:
-                for batch in batches:
-                    yield (batch,)
+                yield from ((batch,) for batch in batches)
             except Exception as error:
                 errors.append(error)
                 raise
 
         try:
-            return super().predict(read(), **options)
+            return super().predict(read(), steps=steps or n_batches, **options)
         except Exception:
+            # Errors in batches are raised as they are, not as TensorFlow's.
             if errors:
                 raise errors[0] from None
             raise
@@ -243,11 +247,7 @@ class EGAN(AdversarialTrainer):
         super().load_weights(filepath, **kwargs)
 
     def get_config(self) -> dict:
-        """Returns the arguments of the constructor, serialised.
-
-        Raises:
-            ValueError: If Keras asks in order to write an HDF5 file.
-        """
+        """Returns the arguments of the constructor, serialised; not for HDF5."""
         calibration = self.calibration
         discriminator = keras.saving.serialize_keras_object(self.discriminator)
         if keras_hooks.is_for_hdf5(discriminator["config"]["stem"]):
@@ -302,48 +302,44 @@ class EGAN(AdversarialTrainer):
         # Keras asks a model of two networks to have been called, in vain.
         self.discriminator.export(filepath, *args, **kwargs)
 
-    def quantize(self, *args, **kwargs) -> NoReturn:
-        """Refuses what would leave the discriminator as it is."""
-        raise ValueError(
-            "An EGAN is made smaller when it is exported; expected ek.export_tflite("
-            'model, path, quantize="int8", representative=...). Received: quantize(), '
-            "which knows few of its layers."
-        )
-
-    def train_on_batch(self, *args, **kwargs) -> NoReturn:
-        """Refuses to train on a batch alone: a step needs features of both classes."""
-        raise ValueError(
-            "An EGAN is trained by fit, which splits the classes and computes frozen "
-            "features first; expected model.fit(images, labels, epochs=1). Received: "
-            "train_on_batch()."
-        )
-
-    def test_on_batch(self, *args, **kwargs) -> NoReturn:
-        """Refuses to test on a batch alone."""
-        raise ValueError(
-            "An EGAN is tested by evaluate; expected model.evaluate(images, labels). "
-            "Received: test_on_batch()."
-        )
+    # What Keras would do there is not what they say.
+    quantize = _refused(
+        "An EGAN is made smaller when it is exported; expected ek.export_tflite(model, "
+        'path, quantize="int8", representative=...). Received: quantize(), which knows '
+        "few of its layers."
+    )
+    train_on_batch = _refused(
+        "An EGAN is trained by fit, which splits the classes and computes frozen "
+        "features first; expected model.fit(images, labels, epochs=1). Received: "
+        "train_on_batch()."
+    )
+    test_on_batch = _refused(
+        "An EGAN is tested by evaluate; expected model.evaluate(images, labels). "
+        "Received: test_on_batch()."
+    )
 
 
 def _check_fit(generator, discriminator) -> None:
     """Refuses a generator whose fakes fit nowhere, and what puts out no score."""
-    if generator.input_shape != discriminator.input_shape:
-        raise ValueError(
-            "Generator and discriminator must take the same images. Received: images "
-            f"of shape {generator.input_shape} and {discriminator.input_shape}."
-        )
-    expected = (discriminator.input_shape, discriminator.stem.output_shape)
-    if generator.output_shape not in expected:
-        raise ValueError(
-            "The generator's fakes do not fit the discriminator; expected its images "
-            f"{expected[0]} or the features of its stem {expected[1]}. "
-            f"Received: {generator.output_shape}."
-        )
+    taken, made = generator.input_shape, generator.output_shape
+    images, features = discriminator.input_shape, discriminator.stem.output_shape
     scores = discriminator.output_shape
-    if scores != (None, 1):
-        raise ValueError(
+    reason = None
+    if taken != images:
+        reason = (
+            "Generator and discriminator must take the same images. Received: images "
+            f"of shape {taken} and {images}."
+        )
+    elif made not in (images, features):
+        reason = (
+            "The generator's fakes do not fit the discriminator; expected its images "
+            f"{images} or the features of its stem {features}. Received: {made}."
+        )
+    elif scores != (None, 1):
+        reason = (
             "The discriminator must put out one score an image; expected an output "
             f"of shape (None, 1). Received: {scores}. End it with "
             "keras.layers.Dense(1), without an activation."
         )
+    if reason:
+        raise ValueError(reason)

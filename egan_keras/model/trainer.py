@@ -56,9 +56,8 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
     def step_rows(self, batch) -> tuple:
         """Returns majority, minority and, where used, known minority of a batch.
 
-        Args:
-            batch: Majority, minority and known minority, as features or, without a
-                cache, images; or their numbers, where the device has them in tables.
+        They are features or, without a cache, images. A batch has them, or their
+        numbers where the device has them in tables.
         """
         majority, minority, known = self._tables.rows(batch) if self._tables else batch
         return majority, minority, None if self.fake_weight == 1.0 else known
@@ -212,10 +211,6 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
             steps: Batches that are scored; `None` scores all.
             callbacks: Keras callbacks.
             **kwargs: What Keras's `fit` gives beside these.
-
-        Raises:
-            ValueError: If the images or labels are not as in `fit`, or an argument of
-                Keras's has no meaning here.
         """
         self._check_compiled("evaluate")
         # What `fit` watches is prepared already.
@@ -223,9 +218,8 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
         if x is None or x is not dataset:
             if any(value is not None for value in kwargs.values()):
                 raise ValueError(
-                    "evaluate takes images, labels and how they are scored; expected "
-                    f"none but the arguments it documents. Received: {kwargs}. Leave "
-                    "them out."
+                    "evaluate takes the arguments that it documents, and images have "
+                    f"no weights. Received: {kwargs}. Leave them out."
                 )
             dataset, _ = preparation.validation_dataset(
                 self.discriminator,
@@ -302,14 +296,12 @@ class StopOnDivergence(keras.callbacks.Callback):
         for variable, value in zip(self._variables(), self._good_values, strict=True):
             variable.assign(value)
         self.model.stop_training = True
-        kept = (
-            "the weights that training started from"
-            if self._good_epoch is None
-            else f"the weights of epoch {self._good_epoch + 1}"
-        )
+        kept = "that training started from"
+        if self._good_epoch is not None:
+            kept = f"of epoch {self._good_epoch + 1}"
         warnings.warn(
             f"Training diverged to NaN or infinity in epoch {epoch + 1} and was "
-            f"stopped; the model keeps {kept}. Lower the learning rate "
+            f"stopped; the model keeps the weights {kept}. Lower the learning rate "
             "(model.compile(discriminator_optimizer=..., generator_optimizer=...)) "
             "or look for corrupt images.",
             stacklevel=2,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 from keras import layers
+from keras.random import SeedGenerator
 
 from egan_keras import backbones
 from egan_keras.backbones import Backbone
@@ -81,15 +82,10 @@ def shared_names(generator: CutNetwork, discriminator: CutNetwork) -> list[str]:
 def share_again(
     generator: CutNetwork, discriminator: CutNetwork, names: list[str]
 ) -> CutNetwork:
-    """Puts the discriminator's layers into the generator's stem again.
+    """Puts the discriminator's layers of some names into the generator's stem again.
 
     Keras shares a layer in a saved model's weights, but makes two of it when it loads
     one that stands in two nested models.
-
-    Args:
-        generator: The network whose stem has copies.
-        discriminator: The network to share with.
-        names: What `shared_names` returned before saving.
     """
     if not names:
         return generator
@@ -110,15 +106,12 @@ def _stem_and_layers(network: CutNetwork) -> dict[str, keras.layers.Layer]:
 
 
 def as_cut(network: keras.Model) -> CutNetwork:
-    """Returns a network as stem and tail, without a stem where it has none.
+    """Returns a functional or Sequential model with one image input as stem and tail.
 
-    A functional model whose first layers are frozen is cut behind them.
-
-    Args:
-        network: Functional or Sequential Keras model with one image input.
+    It is cut behind its first frozen layers; where it has none, the stem is empty.
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If the model is of another kind.
     """
     if isinstance(network, CutNetwork):
         return network
@@ -131,29 +124,18 @@ def as_cut(network: keras.Model) -> CutNetwork:
         )
     if isinstance(network, keras.Sequential):
         network = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
-    leading = _count_frozen_layers(network)
-    if leading:
+    leading = 0
+    for number, layer in enumerate(network.layers, 1):
+        # What draws anew at each step: augmentation, dropout, noise.
+        seeds = [x for x in vars(layer).values() if isinstance(x, SeedGenerator)]
+        if layer.trainable_weights or seeds:
+            break
+        leading = number if layer.weights else leading
+    if 0 < leading < len(network.layers):
         stem, tail = backbones.cut(network, len(network.layers) - leading)
         return CutNetwork(stem, tail, name=network.name)
     inputs = keras.Input(network.input_shape[1:])
     return CutNetwork(keras.Model(inputs, inputs), network, name=f"cut_{network.name}")
-
-
-def _count_frozen_layers(network: keras.Model) -> int:
-    leading = 0
-    for index, layer in enumerate(network.layers):
-        if layer.trainable_weights or _is_random(layer):
-            break
-        if layer.weights:
-            leading = index + 1
-    return leading if leading < len(network.layers) else 0
-
-
-def _is_random(layer: keras.layers.Layer) -> bool:
-    """Whether a layer draws anew at each step (augmentation, dropout, noise)."""
-    return any(
-        isinstance(value, keras.random.SeedGenerator) for value in vars(layer).values()
-    )
 
 
 def network_size(backbone: Backbone, image_shape: tuple[int, int, int]) -> int:
@@ -190,16 +172,18 @@ def pooled_features(
         role: What the model's name begins with.
 
     Returns:
-        The model, which puts out one vector for each of the recipe's depths side by
-        side, and the vectors' sizes.
+        The model, which puts out a vector for each depth of the recipe side by side,
+        and the vectors' sizes.
     """
     base, images, x = _backbone_on_images(backbone, recipe, image_shape, weights)
     maps = feature_maps(base, recipe.depths)
     frozen = keras.Model(base.input, maps, name=base.name)
     frozen.trainable = False
-    pool, dtype = layers.GlobalAveragePooling2D, full_precision()
-    maps = keras.tree.flatten(frozen(x, training=False))
-    vectors = [pool(dtype=dtype)(each) for each in maps]
+    dtype = full_precision()
+    vectors = [
+        layers.GlobalAveragePooling2D(dtype=dtype)(each)
+        for each in keras.tree.flatten(frozen(x, training=False))
+    ]
     joined = vectors[0]
     if len(vectors) > 1:
         joined = layers.Concatenate(name="depths", dtype=dtype)(vectors)
@@ -208,12 +192,10 @@ def pooled_features(
 
 
 def feature_maps(backbone: keras.Model, depths: int) -> list[keras.KerasTensor]:
-    """Returns feature maps from the last layer backwards, of growing size.
+    """Returns outputs of a backbone's layers from the last backwards, of growing size.
 
-    Args:
-        backbone: Functional model whose output is (n, height, width, channels).
-        depths: How many maps, 1 or more: the output, then the output of the last layer
-            whose maps are about twice as high, and so on.
+    They are as many as `depths`: each is the last whose maps are about twice as high as
+    the one before.
 
     Raises:
         ValueError: If the backbone has not that many sizes of maps.

@@ -131,11 +131,7 @@ class UnitLength(layers.Layer):
     """Scales vectors that stand side by side to length 1, each by itself.
 
     The length of a pooled feature vector tells more of an image's contrast than of
-    what it shows.
-
-    Args:
-        sizes: The number of features of each vector.
-        **kwargs: Arguments of `keras.layers.Layer`.
+    what it shows. `sizes` are the numbers of features of each.
     """
 
     def __init__(self, sizes: Sequence[int], **kwargs) -> None:
@@ -155,14 +151,10 @@ class UnitLength(layers.Layer):
 
 @keras.saving.register_keras_serializable("egan_keras")
 class MeanSquarePenalty(layers.Layer):
-    """Passes its input on and adds its mean square to the losses.
+    """Passes its input on and adds its mean square, times `weight`, to the losses.
 
     On the residual between a fake and the minority image that it was made from, this
     is the reconstruction term of the generator's loss.
-
-    Args:
-        weight: Weight of the mean square. Non-negative float.
-        **kwargs: Arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, weight: float, **kwargs) -> None:
@@ -187,9 +179,6 @@ class InferenceMode(layers.Layer):
     call a network with `training=False` inside a functional model does not suffice:
     in Keras 3 a `training=True` of the outer model overrides it.
 
-    Args:
-        network: The Keras model to run.
-        **kwargs: Arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, network: keras.Model, **kwargs) -> None:

@@ -16,21 +16,19 @@ class Recipe:
             beyond the size the backbone was trained for.
         own_preprocessing: Whether pixels go through the backbone's own preprocessing;
             otherwise they are divided by 255.
-        trained_layers: How many last layers of the backbones are trained. 0 trains
+        trained_layers: How many last layers of the backbones are trained; 0 trains
             only what stands behind the pooled features.
         depths: From how many depths of the frozen backbones features are taken: 1 is
             the last layer's; each further one is that of the last layer whose maps
             are twice as large.
-        unit_length: Whether the discriminator sees feature vectors, one for each
-            depth, scaled to length 1.
-        standardize: Whether the discriminator sees features standardised by the
-            majority's mean and deviation.
+        unit_length: Whether feature vectors, one for each depth, have length 1.
+        standardize: Whether features are standardised by the majority.
         latent_size: Width of the generator's latent vector.
         decoder_channels: Channels of the 8x8 map that images are decoded from.
         latent_noise: Standard deviation of the Gaussian noise added to the latent.
         dropout: Share of the discriminator's features dropped in training.
         loss: Name of the adversarial loss.
-        adversarial: Weight, in the generator's loss, of the adversarial term; at 0
+        adversarial: Weight of the adversarial term in the generator's loss; at 0
             nothing drives the fakes to be taken for majority.
         reconstruction: Weight, in the generator's loss, of the mean squared
             difference between a fake and the minority image it was made from.
@@ -39,14 +37,12 @@ class Recipe:
         real_minority: How fast real minority images take over from fakes in the
             discriminator's loss as there are more of them: with m minority images,
             mirrored ones counted, and n majority images the fakes weigh
-            1 / (1 + real_minority * m / n) and the real ones the rest. 0 leaves
-            everything to the fakes.
+            1 / (1 + real_minority * m / n) and the real ones the rest.
         discriminator_learning_rate: Learning rate of its Adam optimizer.
         generator_learning_rate: Learning rate of its Adam optimizer.
         batch_size: Majority images a step.
-        mirrored_minority: Whether the mirror image of each minority image is trained on
-            as one more minority image; not where rows of features take the place of
-            images.
+        mirrored_minority: Whether the mirror image of each minority image is one more
+            minority image; not where rows of features take the place of images.
         minority_batch_size: Minority images a step, drawn again and again where
             there are fewer; `None` takes each of them once, as published.
         epochs: Passes over the majority images when `fit` is told no other number.

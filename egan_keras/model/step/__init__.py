@@ -41,29 +41,29 @@ class Step:
       returns the metrics so far.
 
     A backend's subclass writes what raises `NotImplementedError` here; where state is
-    not changed in place, all of `train_step` instead of `adversarial_step`.
+    not changed in place, all of `train_step` instead of `_adversarial_step`.
     """
 
     @staticmethod
-    def execution_options() -> dict:
+    def _execution_options() -> dict:
         """Returns how `keras.Model.compile` is told to run steps, where not told."""
         raise NotImplementedError
 
-    def adversarial_step(self, majority, minority, known_minority) -> dict:
+    def _adversarial_step(self, majority, minority, known_minority) -> dict:
         """Updates both networks, and returns what `both_losses` does."""
         raise NotImplementedError
 
-    def random_shares(self, rows) -> Any:
+    def _random_shares(self, rows) -> Any:
         """Returns a random number in 0..1 for each row of a tensor, (n,)."""
         raise NotImplementedError
 
-    def score_gradients(self, scores_of, points: list) -> list:
+    def _score_gradients(self, scores_of, points: list) -> list:
         """Returns gradients of scores, (n, 1), at points, each of its own score."""
         raise NotImplementedError
 
     def train_step(self, batch) -> dict:
         """Carries out one step on (majority, minority, known minority)."""
-        outcome = self.adversarial_step(*self.step_inputs(self.step_rows(batch)))
+        outcome = self._adversarial_step(*self.step_inputs(self.step_rows(batch)))
         return self.update_training_metrics(outcome)
 
     @staticmethod
@@ -91,41 +91,32 @@ def forward(model: Step, majority, minority, known_minority) -> dict:
     generator_penalty = _penalties(generator)
     if makes_images(generator, discriminator):
         fakes = discriminator.stem(fakes, training=False)
-    majority_scores, fake_scores, known_scores = (
-        None if each is None else _scores(model, each)
-        for each in (majority, fakes, known_minority)
-    )
+    read = {"majority_scores": majority, "fake_scores": fakes}
+    read["known_scores"] = known_minority
+    passed = {
+        name: None if features is None else _scores(model, features)
+        for name, features in read.items()
+    }
     discriminator_penalty = _penalties(discriminator)
     if weight := model.adversarial_loss.gradient_penalty:
         penalty = _gradient_penalty(model, majority, fakes)
         discriminator_penalty = discriminator_penalty + weight * penalty
-    return {
-        "majority_scores": majority_scores,
-        "fake_scores": fake_scores,
-        "known_scores": known_scores,
-        "discriminator_penalty": discriminator_penalty,
-        "generator_penalty": generator_penalty,
-    }
+    passed["discriminator_penalty"] = discriminator_penalty
+    passed["generator_penalty"] = generator_penalty
+    return passed
 
 
 def both_losses(model: Step, passed: dict) -> dict:
-    """Returns what `forward` returned, with `discriminator_loss`, `generator_loss`.
-
-    Those are scalars.
-    """
-    loss, fake_scores = model.adversarial_loss, passed["fake_scores"]
-    discriminator_loss = loss.discriminator(
-        passed["majority_scores"],
-        fake_scores,
-        passed["known_scores"],
-        model.fake_weight,
-    )
-    generator_loss = model.recipe.adversarial * loss.generator(fake_scores)
+    """Returns `discriminator_loss` and `generator_loss`, scalars, and both scores."""
+    loss, scores = model.adversarial_loss, passed["majority_scores"]
+    fakes, known = passed["fake_scores"], passed["known_scores"]
+    own = loss.discriminator(scores, fakes, known, model.fake_weight)
+    other = model.recipe.adversarial * loss.generator(fakes)
     return {
-        "discriminator_loss": discriminator_loss + passed["discriminator_penalty"],
-        "generator_loss": generator_loss + passed["generator_penalty"],
-        "majority_scores": passed["majority_scores"],
-        "fake_scores": fake_scores,
+        "discriminator_loss": own + passed["discriminator_penalty"],
+        "generator_loss": other + passed["generator_penalty"],
+        "majority_scores": scores,
+        "fake_scores": fakes,
     }
 
 
@@ -134,13 +125,10 @@ def updates(model: Step, outcome: dict) -> list[tuple]:
 
     In float16, gradients of losses as they are would vanish: optimizers scale them.
     """
-    networks = {
-        "discriminator_loss": (model.optimizer, model.discriminator.tail),
-        "generator_loss": (model.generator_optimizer, model.generator.tail),
-    }
+    own, other = model.optimizer, model.generator_optimizer
     return [
-        (optimizer, tail, optimizer.scale_loss(outcome[name]))
-        for name, (optimizer, tail) in networks.items()
+        (own, model.discriminator.tail, own.scale_loss(outcome["discriminator_loss"])),
+        (other, model.generator.tail, other.scale_loss(outcome["generator_loss"])),
     ]
 
 
@@ -152,7 +140,7 @@ def _gradient_penalty(model: Step, majority, fakes):
     """Returns the gradient penalty at random points between majority and fakes."""
     real = [in_full_precision(each) for each in keras.tree.flatten(majority)]
     fakes = keras.tree.flatten(fakes)
-    share = model.random_shares(real[0])
+    share = model._random_shares(real[0])
     # Fakes are taken in turn.
     partners = ops.arange(ops.shape(real[0])[0]) % ops.shape(fakes[0])[0]
     points = []
@@ -165,7 +153,7 @@ def _gradient_penalty(model: Step, majority, fakes):
         like = model.discriminator.tail.input
         return _scores(model, keras.tree.pack_sequence_as(like, points))
 
-    return losses.gradient_norm_penalty(model.score_gradients(scores_of, points))
+    return losses.gradient_norm_penalty(model._score_gradients(scores_of, points))
 
 
 def makes_images(generator, discriminator) -> bool:

@@ -24,16 +24,15 @@ class Step(step.Step):
         self._penalty_seeds = keras.random.SeedGenerator()
 
     @staticmethod
-    def execution_options() -> dict:
-        """Returns how `keras.Model.compile` is told to run steps, where not told."""
+    def _execution_options() -> dict:
         return {"jit_compile": True, "steps_per_execution": 8}
 
     @property
     def non_trainable_variables(self) -> list:
-        """The state that no gradient changes, the second optimizer's included.
+        """The state that no gradient changes, and what Keras's state has no room for.
 
-        Keras's state has room for one optimizer. What is not in the state would be
-        compiled into the step, such as the tables that training reads.
+        That is the second optimizer, and the tables that training reads: what is not in
+        the state would be compiled into the step.
         """
         variables = list(super().non_trainable_variables)
         for owner in ("_tables", "generator_optimizer"):
@@ -88,11 +87,7 @@ class Step(step.Step):
         return jax.tree.map(lambda values: values[-1], logs), state
 
     def train_step(self, state: tuple, batch) -> tuple:
-        """Carries out one step on (majority, minority, known minority).
-
-        Returns:
-            The metrics, and the state after the step.
-        """
+        """Carries out one step; returns the metrics, and the state after it."""
         trainable, other, optimizer_values, metric_values = state
         known = [*self.trainable_variables, *self.non_trainable_variables]
         known += self.optimizer.variables
@@ -111,34 +106,28 @@ class Step(step.Step):
         one, zero = jnp.ones_like(scaled[0]), jnp.zeros_like(scaled[0])
         # The second optimizer's state comes last, see `non_trainable_variables`.
         count = len(other) - len(self.generator_optimizer.variables)
-        trainable, optimizer_values = self._applied(
-            self.optimizer,
-            optimizer_values,
-            pull_back([one, zero])[0],
-            trainable,
-            self.discriminator.tail,
-        )
-        trainable, generator_values = self._applied(
-            self.generator_optimizer,
-            other[count:],
-            pull_back([zero, one])[0],
-            trainable,
-            self.generator.tail,
-        )
+        both = [
+            (self.optimizer, self.discriminator.tail, optimizer_values, [one, zero]),
+            (self.generator_optimizer, self.generator.tail, other[count:], [zero, one]),
+        ]
+        after = []
+        for optimizer, tail, values, seeds in both:
+            trainable, values = self._applied(
+                optimizer, values, pull_back(seeds)[0], trainable, tail
+            )
+            after.append(values)
         mapping = zip(self.metrics_variables, metric_values, strict=True)
         with keras.StatelessScope(mapping) as scope:
             logs = self.update_training_metrics(outcome)
         metric_values = _values(scope, self.metrics_variables)
-        other = [*other[:count], *generator_values]
-        return logs, (trainable, other, optimizer_values, metric_values)
+        other = [*other[:count], *after[1]]
+        return logs, (trainable, other, after[0], metric_values)
 
-    def random_shares(self, rows) -> jax.Array:
-        """Returns a random number in 0..1 for each row of a tensor, (n,)."""
+    def _random_shares(self, rows) -> jax.Array:
         seeds = self._penalty_seeds
         return keras.random.uniform((len(rows),), dtype=rows.dtype, seed=seeds)
 
-    def score_gradients(self, scores_of, points: list) -> list:
-        """Returns gradients of scores, (n, 1), at points, each of its own score."""
+    def _score_gradients(self, scores_of, points: list) -> list:
         return jax.grad(lambda points: jnp.sum(scores_of(points)))(points)
 
     @staticmethod

@@ -11,26 +11,20 @@ class Step(step.Step):
     """The step of TensorFlow."""
 
     @staticmethod
-    def execution_options() -> dict:
-        """Returns how `keras.Model.compile` is told to run steps, where not told.
-
-        A step on cached features takes little longer than Keras takes to start one.
-        XLA makes both recipes slower on CPUs.
-        """
+    def _execution_options() -> dict:
+        # A step on cached features takes little longer than Keras takes to start one.
+        # XLA makes both recipes slower on CPUs.
         return {"jit_compile": False, "steps_per_execution": 8}
 
-    def adversarial_step(self, majority, minority, known_minority) -> dict:
-        """Updates both networks, and returns what `both_losses` does."""
+    def _adversarial_step(self, majority, minority, known_minority) -> dict:
         return update_both(
             self, lambda: step.forward(self, majority, minority, known_minority)
         )
 
-    def random_shares(self, rows) -> tf.Tensor:
-        """Returns a random number in 0..1 for each row of a tensor, (n,)."""
+    def _random_shares(self, rows) -> tf.Tensor:
         return tf.random.uniform((tf.shape(rows)[0],), dtype=rows.dtype)
 
-    def score_gradients(self, scores_of, points: list) -> list:
-        """Returns gradients of scores, (n, 1), at points, each of its own score."""
+    def _score_gradients(self, scores_of, points: list) -> list:
         with tf.GradientTape() as tape:
             tape.watch(points)
             scores = scores_of(points)

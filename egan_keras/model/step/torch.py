@@ -10,12 +10,10 @@ class Step(step.Step):
     """The step of PyTorch."""
 
     @staticmethod
-    def execution_options() -> dict:
-        """Returns how `keras.Model.compile` is told to run steps, where not told."""
+    def _execution_options() -> dict:
         return {"jit_compile": False, "steps_per_execution": 1}
 
-    def adversarial_step(self, majority, minority, known_minority) -> dict:
-        """Updates both networks, and returns what `both_losses` does, detached."""
+    def _adversarial_step(self, majority, minority, known_minority) -> dict:
         passed = step.forward(self, majority, minority, known_minority)
         outcome = step.both_losses(self, passed)
         updates = step.updates(self, outcome)
@@ -34,11 +32,9 @@ class Step(step.Step):
                 optimizer.apply(list(own), tail.trainable_variables)
         return keras.tree.map_structure(torch.Tensor.detach, outcome)
 
-    def random_shares(self, rows) -> torch.Tensor:
-        """Returns a random number in 0..1 for each row of a tensor, (n,)."""
+    def _random_shares(self, rows) -> torch.Tensor:
         return torch.rand(len(rows), dtype=rows.dtype, device=rows.device)
 
-    def score_gradients(self, scores_of, points: list) -> list:
-        """Returns gradients of scores, (n, 1), at points, each of its own score."""
+    def _score_gradients(self, scores_of, points: list) -> list:
         total = scores_of(points).sum()
         return list(torch.autograd.grad(total, points, create_graph=True))
