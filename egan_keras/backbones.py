@@ -70,9 +70,7 @@ class Backbone:
     def parse(cls, spec: "str | Backbone") -> "Backbone":
         """Reads `Name` or `Name:option=value,option=value`.
 
-        Args:
-            spec: For example `"MobileNetV2:alpha=0.35"`; a `Backbone` is returned
-                as it is.
+        A `Backbone` is returned as it is.
 
         Raises:
             ValueError: If the name or an option is unknown, or a value is not a
@@ -138,9 +136,8 @@ class Backbone:
     ) -> keras.Model:
         """Builds the network without its classification top.
 
-        ImageNet weights are those of the native size whatever `size` is: Keras
-        publishes others for some sizes of MobileNet and MobileNetV2 alone, and a
-        model should not change its weights when its images change their size.
+        ImageNet weights are those of the native size whatever `size` is: a model should
+        not change its weights when its images change their size.
 
         Args:
             size: Side of the square input in pixels.
@@ -156,7 +153,15 @@ class Backbone:
             FileNotFoundError: If `weights` names a file that does not exist.
             OSError: If the ImageNet weights are neither on disk nor to be downloaded.
         """
-        _check_data_format()
+        data_format = keras.config.image_data_format()
+        if data_format != "channels_last":
+            raise ValueError(
+                "Keras is set to images with their channels first; expected "
+                f'image_data_format="channels_last". Received: "{data_format}", from '
+                f"keras.json in the folder {_keras_folder()} or from the program. "
+                "Change it there, or call "
+                'keras.config.set_image_data_format("channels_last") first.'
+            )
         if size < self.minimum_size:
             raise ValueError(
                 f"Images are too small for the backbone {self.name}; expected sides "
@@ -183,10 +188,10 @@ class Backbone:
         return constructor(include_top=False, weights=weights, **options)
 
     def _construct_pretrained(self, size: int) -> keras.Model:
-        if self.name in _ONE_SIZE_WEIGHTS and size != self.native_size:
+        native = self.native_size
+        if self.name in _ONE_SIZE_WEIGHTS and size != native:
             resized = self._construct(size, None)
-            native = self._construct_pretrained(self.native_size)
-            resized.set_weights(native.get_weights())
+            resized.set_weights(self._construct_pretrained(native).get_weights())
             return resized
         try:
             return self._construct(size, "imagenet")
@@ -200,18 +205,6 @@ class Backbone:
                 f"{_keras_folder() / 'models'}, or give weights=FILE (--weights FILE), "
                 "or weights=None (--weights none) to start from random weights."
             ) from error
-
-
-def _check_data_format() -> None:
-    """Refuses to build what expects images (n, 3, h, w), which are not had anywhere."""
-    found = keras.config.image_data_format()
-    if found != "channels_last":
-        raise ValueError(
-            "Keras is set to images with their channels first; expected "
-            f'image_data_format="channels_last". Received: "{found}", from keras.json '
-            f"in the folder {_keras_folder()} or from the program. Change it there, or "
-            'call keras.config.set_image_data_format("channels_last") first.'
-        )
 
 
 def _keras_folder() -> Path:

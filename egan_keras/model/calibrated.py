@@ -31,9 +31,6 @@ class Calibrated(keras.Model):
 
     A subclass sets `discriminator` in its constructor, and has `_batches`, which gives
     checked batches of images and labels.
-
-    Args:
-        **kwargs: Arguments of `keras.Model`.
     """
 
     def __init__(self, **kwargs) -> None:

@@ -21,9 +21,6 @@ class TwoOptimizers(keras.Model):
 
     A subclass sets, in its constructor, `generator`, `discriminator` and `recipe`.
 
-    Args:
-        **kwargs: Arguments of `keras.Model`.
-
     Attributes:
         attachments: Functions from a model to options of `keras.Model.compile`, called
             whenever a model is compiled. What is rare is attached here from outside.
@@ -137,6 +134,7 @@ class ValidationMetrics:
         With both classes also what `compile` was given and, of finite scores, the exact
         area under the ROC curve. Labels are (n,), scores (n, 1).
         """
+        scores = scores.astype(np.promote_types(scores.dtype, "float32"))
         results = {}
         for name, right, label in (
             ("majority_score", "specificity", 0),

@@ -321,25 +321,21 @@ class EGAN(AdversarialTrainer):
 
 def _check_fit(generator, discriminator) -> None:
     """Refuses a generator whose fakes fit nowhere, and what puts out no score."""
-    taken, made = generator.input_shape, generator.output_shape
     images, features = discriminator.input_shape, discriminator.stem.output_shape
-    scores = discriminator.output_shape
-    reason = None
-    if taken != images:
-        reason = (
+    if generator.input_shape != images:
+        raise ValueError(
             "Generator and discriminator must take the same images. Received: images "
-            f"of shape {taken} and {images}."
+            f"of shape {generator.input_shape} and {images}."
         )
-    elif made not in (images, features):
-        reason = (
+    if generator.output_shape not in (images, features):
+        raise ValueError(
             "The generator's fakes do not fit the discriminator; expected its images "
-            f"{images} or the features of its stem {features}. Received: {made}."
+            f"{images} or the features of its stem {features}. "
+            f"Received: {generator.output_shape}."
         )
-    elif scores != (None, 1):
-        reason = (
+    if discriminator.output_shape != (None, 1):
+        raise ValueError(
             "The discriminator must put out one score an image; expected an output "
-            f"of shape (None, 1). Received: {scores}. End it with "
+            f"of shape (None, 1). Received: {discriminator.output_shape}. End it with "
             "keras.layers.Dense(1), without an activation."
         )
-    if reason:
-        raise ValueError(reason)

@@ -26,9 +26,6 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
 
     A subclass sets, in its constructor, `generator` and `discriminator` (see
     `CutNetwork`) and `recipe`.
-
-    Args:
-        **kwargs: Arguments of `keras.Model`.
     """
 
     def __init__(self, **kwargs) -> None:
