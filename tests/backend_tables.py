@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from egan_keras import accelerators
-from egan_keras.features import tables
+from egan_keras.features import training_rows
 
 _IS_TORCH = keras.backend.backend() == "torch"
 
@@ -62,8 +62,8 @@ def main() -> None:
     data = sys.argv[1], arrays["images"], arrays["labels"]
     results = []
     for kept, at_once in ((False, 1), (True, 1 if _IS_TORCH else 3)):
-        tables.make_steps_faster = lambda kept=kept: kept
-        accelerators.has_accelerator = tables.make_steps_faster
+        training_rows.tables_are_faster = lambda kept=kept: kept
+        accelerators.has_accelerator = training_rows.tables_are_faster
         results.append(train(*data, at_once))
     for expected, found in zip(*results, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

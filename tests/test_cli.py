@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from egan_keras import files
-from egan_keras.cli import commands, main, runs, train
+from egan_keras import cli, files
+from egan_keras.cli import main, runs, train
 from egan_keras.cli.runs import RunConfig
 from egan_keras.files import content_hash
 from egan_keras.model import EGAN
@@ -472,13 +472,12 @@ def test_wrong_options_are_refused_by_the_parser(tmp_path, capsys, options, mess
     assert message in capsys.readouterr().err
 
 
-def test_recipes_on_offer_are_those_there_are(capsys):
-    parser = commands.build_parser()
+def test_recipes_on_offer_are_those_there_are():
     for name in RECIPES:
         arguments = train_arguments("data", "out", "--recipe", name)
-        assert parser.parse_args(arguments).recipe == name
-    assert parser.parse_args(train_arguments("data", "out")).encoder == BACKBONE
-    assert train.run is parser.parse_args(train_arguments("data", "out")).run
+        _, command, given = cli.parse(arguments)
+        assert command is train and given.recipe == name
+    assert given.encoder == BACKBONE and given.out == Path("out")
 
 
 def test_a_reader_that_goes_away_is_no_error(trained, root, monkeypatch, capsys):

@@ -19,8 +19,8 @@ BACKBONE = "MobileNet:alpha=0.25"
 # Each batch takes its time, so that there is a middle to be killed in.
 SLOW_MAIN = """
 import sys, time
-from egan_keras.features import StemFunction, disk
-disk._SECONDS_BETWEEN_CHECKPOINTS = 0
+from egan_keras.features import StemFunction, feature_files
+feature_files._SECONDS_BETWEEN_CHECKPOINTS = 0
 fast = StemFunction.__call__
 def slow(self, images):
     time.sleep(0.5)

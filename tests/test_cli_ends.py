@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from egan_keras import files
-from egan_keras.cli import ends, main, runs, score
+from egan_keras import cli, files
+from egan_keras.cli import main, runs, score
 from egan_keras.cli.runs import RunConfig
 
 pytestmark = pytest.mark.whole
@@ -46,8 +46,8 @@ def test_what_is_being_saved_is_finished_first(monkeypatch, capfd):
     done = []
 
     def work():
-        with ends.saving("the model"):
-            with ends.saving("a part"):
+        with cli.saving("the model"):
+            with cli.saving("a part"):
                 send(signal.SIGTERM)
             done.append("saved")
         done.append("went on")
@@ -64,7 +64,7 @@ def test_a_second_signal_does_not_interrupt_the_saving(monkeypatch, capfd):
         try:
             send(signal.SIGINT)
         except KeyboardInterrupt:
-            with ends.saving("the model"):
+            with cli.saving("the model"):
                 send(signal.SIGINT)
                 done.append("saved")
             raise
@@ -77,8 +77,8 @@ def test_a_second_signal_does_not_interrupt_the_saving(monkeypatch, capfd):
 def test_a_third_signal_ends_at_once():
     program = (
         "import os, sys\nsys.argv = ['egan-keras']\n"
-        "from egan_keras.cli import ends\n"
-        "with ends.signals('train'), ends.saving('the model'):\n"
+        "from egan_keras import cli\n"
+        "with cli.signals('train'), cli.saving('the model'):\n"
         "    for _ in range(3): os.kill(os.getpid(), 15)\n"
         "    print('went on')"
     )

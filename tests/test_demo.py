@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -6,38 +7,45 @@ import numpy as np
 import pytest
 
 from egan_keras import thresholds
-from egan_keras.cli import demonstration, digits, main, runs
+from egan_keras.cli import demo as command
+from egan_keras.cli import main, runs, train
+from egan_keras.data import digits
 
 pytestmark = pytest.mark.whole
 
-PAIR = (demonstration.MAJORITY, demonstration.MINORITY)
+PAIR = (command.MAJORITY, command.MINORITY)
 
 
 def pixels(images):
-    return {image.tobytes() for image in images}
+    return {image.tobytes() for image in np.asarray(images[:])}
+
+
+def load(folder, seed=0):
+    """Writes the images of the demo, and loads them as it does."""
+    digits.write_images(folder / command.IMAGES, PAIR, seed=seed)
+    given = command.training_options(folder, command.Options())
+    return train.load(dataclasses.replace(given, seed=seed))
 
 
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory):
-    root = tmp_path_factory.mktemp("digits")
-    digits.write_images(root, PAIR)
-    return demonstration.load(root)
+    return load(tmp_path_factory.mktemp("digits"))
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """A whole demo, but for most of the source images and epochs."""
-    source_images, train = digits.source_images, demonstration.train
+    source_images, training_options = digits.source_images, command.training_options
     with pytest.MonkeyPatch.context() as patch:
 
         def few_source_images(unseen):
             return tuple((x[::20], y[::20]) for x, y in source_images(unseen))
 
-        def train_shortly(splits, weights):
-            return train(splits, weights, epochs=2)
+        def short_training(folder, given):
+            return dataclasses.replace(training_options(folder, given), epochs=2)
 
         patch.setattr(digits, "source_images", few_source_images)
-        patch.setattr(demonstration, "train", train_shortly)
+        patch.setattr(command, "training_options", short_training)
         out = tmp_path_factory.mktemp("runs") / "demo"
         assert main(["demo", "--out", str(out)]) == 0
     return out
@@ -84,13 +92,12 @@ def test_splits_are_disjoint(splits):
 
 
 def test_another_seed_splits_otherwise(splits, tmp_path):
-    digits.write_images(tmp_path, PAIR, seed=1)
-    other = demonstration.load(tmp_path, seed=1)
+    other = load(tmp_path, seed=1)
     assert pixels(other.test.images) != pixels(splits.test.images)
 
 
 def test_validation_is_enough_for_the_guarantee(splits):
-    needed = thresholds.images_needed(demonstration.SPECIFICITY)
+    needed = thresholds.images_needed(command.SPECIFICITY)
     assert splits.validation.majority_count >= needed
 
 
@@ -132,7 +139,7 @@ def test_evaluate_repeats_the_report_of_the_demo(demo, tmp_path):
 
 
 def test_score_takes_the_images_of_the_demo(demo, capsys):
-    folder = demo / "images" / "test" / str(demonstration.MINORITY)
+    folder = demo / "images" / "test" / str(command.MINORITY)
     assert main(["score", str(demo), str(folder)]) == 0
     assert capsys.readouterr().out.count(".png") == len(list(folder.iterdir()))
 
@@ -160,13 +167,13 @@ def test_the_command_to_try_can_be_pasted(tmp_path, monkeypatch, started, words)
     program.touch(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
     monkeypatch.setattr(sys, "argv", [started])
-    assert demonstration.program() == words
+    assert command.program() == words
 
 
 def test_table_is_aligned():
     metrics = {"auroc": 0.5, "f1": 0.25, "sensitivity": 1.0, "specificity": 0.0}
     ends = dict.fromkeys(metrics, (0.1, 0.9))
-    text = demonstration.table(
+    text = command.table(
         {"a long name": {**metrics, "ci95": ends}, "b": {**metrics, "ci95": {}}}
     )
     head, first, intervals, second = text.splitlines()

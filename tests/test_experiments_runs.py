@@ -130,7 +130,7 @@ def test_features_are_what_training_on_images_sees(base, grid, tiny_weights):
         (sample.test, splits.test.images),
     ):
         (seen,), (expected,) = (
-            features.in_batches(features.StemFunction(model.discriminator.stem), each)
+            features.stem_features(model.discriminator.stem, each)
             for model, each in ((on_rows, rows), (on_images, images))
         )
         np.testing.assert_allclose(seen, expected, atol=1e-5)

@@ -12,9 +12,7 @@ from egan_keras import features
 from egan_keras.backbones import Backbone, cut
 from egan_keras.data import ImageFiles, labelled_batches
 from egan_keras.data.lazy import FileRows
-from egan_keras.features import cache as cache_module
-from egan_keras.features import disk
-from egan_keras.features.cache import FeatureStore
+from egan_keras.features import FeatureStore, feature_files, feature_store
 from egan_keras.files import cache_folder
 
 pytestmark = pytest.mark.whole
@@ -68,9 +66,8 @@ def computed(stem, images, folder, **options):
 
 def test_files_hold_what_memory_does_and_are_read_again(stem, files, tmp_path, capsys):
     cache = FeatureStore(tmp_path / "cache")
-    compute = features.StemFunction(stem)
-    (expected,) = features.in_batches(compute, files)
-    (rows,) = cache.features(files, compute, "majority")
+    (expected,) = features.stem_features(stem, files)
+    (rows,) = cache.features(files, features.StemFunction(stem), "majority")
     assert isinstance(rows, FileRows)
     np.testing.assert_array_equal(rows[:], expected)
     (folder,) = (tmp_path / "cache").iterdir()
@@ -129,7 +126,7 @@ def test_files_replaced_while_they_are_read_leave_no_features(stem, files, tmp_p
 def test_an_interrupted_extraction_goes_on_at_its_last_checkpoint(
     stem, files, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(disk, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
+    monkeypatch.setattr(feature_files, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
     with pytest.raises(KeyboardInterrupt):
         computed(stem, files, tmp_path / "cache", stop_after=256)
     (partial,) = (tmp_path / "cache").iterdir()
@@ -179,8 +176,8 @@ def test_of_two_at_the_same_time_one_computes(stem, files, tmp_path):
 def test_a_disk_without_the_space_is_told_before_any_work(
     stem, files, tmp_path, monkeypatch
 ):
-    usage = disk.shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: usage)
+    usage = feature_files.shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(feature_files.shutil, "disk_usage", lambda path: usage)
     compute = Counted(stem)
     with pytest.raises(
         OSError,
@@ -194,7 +191,7 @@ def test_memory_is_chosen_where_the_features_fit(stem, files, tmp_path, monkeypa
     monkeypatch.setenv("EGAN_KERAS_CACHE", str(tmp_path / "cache"))
     assert isinstance(computed(stem, files, "auto")[0], np.ndarray)
     assert not (tmp_path / "cache").exists()
-    monkeypatch.setattr(cache_module, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(feature_store, "_MOST_BYTES", 1000)
     assert isinstance(computed(stem, files, "auto")[0], FileRows)
     assert (tmp_path / "cache").is_dir()
     assert isinstance(computed(stem, files, "memory")[0], np.ndarray)

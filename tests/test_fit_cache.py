@@ -7,8 +7,7 @@ import tensorflow as tf
 from PIL import Image
 
 import egan_keras as ek
-from egan_keras.features import StemFunction
-from egan_keras.features import cache as cache_module
+from egan_keras.features import StemFunction, feature_store
 from egan_keras.networks import MajorityAwareScore
 
 pytestmark = pytest.mark.whole
@@ -143,7 +142,7 @@ def test_rows_of_features_in_a_file_are_read_from_it(tmp_path, monkeypatch):
     np.save(tmp_path / "rows.npy", rows)
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
     monkeypatch.setenv("EGAN_KERAS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache_module, "_MOST_BYTES", 0)
+    monkeypatch.setattr(feature_store, "_MOST_BYTES", 0)
     losses, scores = [], []
     for given, place in ((rows, "memory"), (mapped, "auto")):
         keras.utils.set_random_seed(0)

@@ -11,7 +11,7 @@ import egan_keras
 PACKAGE = Path(egan_keras.__file__).parent
 ROOMS = (
     "version text files schemas backend keras_hooks logs accelerators losses "
-    "thresholds metrics data backbones networks features model devices evaluation "
+    "thresholds metrics backbones data networks features model devices evaluation "
     "baselines exporting tuning experiments cli"
 ).split()
 MAY_IMPORT_TENSORFLOW = {

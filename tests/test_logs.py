@@ -8,8 +8,8 @@ import warnings
 
 import pytest
 
-from egan_keras import logs
-from egan_keras.cli import commands, main, score
+from egan_keras import cli, logs
+from egan_keras.cli import main, score
 
 pytestmark = pytest.mark.whole
 
@@ -106,7 +106,7 @@ def command(monkeypatch, action):
 
 def test_lost_output_is_told_and_gives_an_exit_code(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdout", Full())
-    assert main(command(monkeypatch, lambda: print("rows"))) == commands.BLEMISHED
+    assert main(command(monkeypatch, lambda: print("rows"))) == cli.BLEMISHED
     error = capsys.readouterr().err
     assert error.startswith("egan-keras score: warning: Standard output could not be")
     assert "No space left" in error

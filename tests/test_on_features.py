@@ -14,9 +14,9 @@ def test_training_on_features_gives_the_scores_of_training_on_images(
 ):
     images, labels = few_ones
     on_images = build_tiny()
-    stem = features.StemFunction(on_images.discriminator.stem)
+    stem = on_images.discriminator.stem
     seen = np.concatenate([images, images[labels == 1][:, :, ::-1]])
-    (rows,) = features.in_batches(stem, seen)
+    (rows,) = features.stem_features(stem, seen)
     row_labels = np.append(labels, np.ones(len(rows) - len(labels), labels.dtype))
     on_images.fit(images, labels, epochs=2, verbose=0)
     on_rows = ek.EGAN.from_features(None, rows.shape[1])

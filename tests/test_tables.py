@@ -8,7 +8,7 @@ import tensorflow as tf
 import egan_keras as ek
 from egan_keras import accelerators
 from egan_keras.data.lazy import SelectedRows
-from egan_keras.features import orders, tables
+from egan_keras.features import training_rows
 
 pytestmark = pytest.mark.whole
 
@@ -31,13 +31,13 @@ def accelerator(monkeypatch):
 @pytest.fixture
 def made(monkeypatch):
     """The tables that training made."""
-    made, make = [], tables.Tables
+    made, make = [], training_rows.Tables
 
     def noted(*arguments):
         made.append(make(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(tables, "Tables", noted)
+    monkeypatch.setattr(training_rows, "Tables", noted)
     return made
 
 
@@ -70,7 +70,7 @@ def test_training_is_the_same_with_rows_taken_on_the_device(
 def test_rows_of_several_arrays():
     first, second = np.arange(6.0).reshape(3, 2), np.arange(3, dtype="uint8")
     parts = [[first, second], [first], [second]]
-    kept = tables.Tables(parts, [False, True, False])
+    kept = training_rows.Tables(parts, [False, True, False])
     assert [variable.dtype for variable in kept.variables][1] == "uint8"
     (several, pixels), whole, single = kept.rows([np.array([2, 0]), np.array([1])])
     np.testing.assert_array_equal(several, first[[2, 0]])
@@ -82,26 +82,26 @@ def test_rows_of_several_arrays():
 def test_only_what_fits_goes_to_the_device(accelerator, monkeypatch):
     parts = [[np.zeros((10, 4), "float32")], [np.zeros((2, 4), "float32")]]
     drawn = [False, False]
-    assert tables.tables(parts, drawn) is None
+    assert training_rows.make_tables(parts, drawn) is None
     accelerator()
-    assert tables.tables(parts, drawn) is not None
+    assert training_rows.make_tables(parts, drawn) is not None
     in_files = SelectedRows(np.zeros((10, 4), "float32"), np.arange(10))
-    assert tables.tables([[in_files], parts[1]], drawn) is None
-    monkeypatch.setattr(tables, "_LARGEST_BYTES", 12 * 4 * 4 - 1)
-    assert tables.tables(parts, drawn) is None
+    assert training_rows.make_tables([[in_files], parts[1]], drawn) is None
+    monkeypatch.setattr(training_rows, "_LARGEST_BYTES", 12 * 4 * 4 - 1)
+    assert training_rows.make_tables(parts, drawn) is None
 
 
 def orders_of_two_parts():
     """Returns the orders of epochs of four steps, of three and two rows each."""
     keras.utils.set_random_seed(3)
-    return [orders.epoch_order(7, 10, shuffle=True) for _ in range(2)], (3, 2)
+    return [training_rows.epoch_order(7, 10, shuffle=True) for _ in range(2)], (3, 2)
 
 
 def test_row_numbers_are_those_of_the_dataset():
     parts, sizes = orders_of_two_parts()
     cut = [each.rebatch(size) for each, size in zip(parts, sizes, strict=True)]
     expected = list(tf.data.Dataset.zip(tuple(cut)).repeat(3).as_numpy_iterator())
-    batches = orders.RowNumbers(*orders_of_two_parts(), steps=4)
+    batches = training_rows.RowNumbers(*orders_of_two_parts(), steps=4)
     found = []
     for _ in range(3):
         batches.on_epoch_begin()
@@ -113,7 +113,7 @@ def test_row_numbers_are_those_of_the_dataset():
 
 
 def test_row_numbers_are_taken_several_steps_at_once_until_the_epoch_ends():
-    batches = orders.RowNumbers(*orders_of_two_parts(), steps=4)
+    batches = training_rows.RowNumbers(*orders_of_two_parts(), steps=4)
     for _ in range(2):
         batches.on_epoch_begin()
         taken = batches.take(3), batches.take(3), batches.take(3)

@@ -82,7 +82,7 @@ def fine_tuned_classifier_scores(
     score = layers.Dense(1, kernel_initializer="zeros")
     head = keras.Sequential([layers.Dropout(_DROPOUT), score])
 
-    frozen_features = features.in_batches(features.StemFunction(stem), images)[0]
+    frozen_features = features.stem_features(stem, images)[0]
     options = {"loss": loss, "epochs": epochs, "verbose": verbose}
     _train(head, frozen_features, labels, _HEAD_LEARNING_RATE, **options)
     for layer in base.layers[: int(_FROZEN_FRACTION * len(base.layers))]:

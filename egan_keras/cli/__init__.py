@@ -1,8 +1,238 @@
-"""The command line: `egan-keras`, also `python -m egan_keras`.
+"""Find the rare class in images from a handful of examples.
 
-Its files import Keras and TensorFlow only once the arguments have been read.
+The common class is called the majority, the rare one the minority. A score is high
+for the majority and low for the minority; an image is called minority when its score
+is below the model's threshold.
+
+Exit codes: 0 done; 1 done, all files written, but training diverged, some runs of a
+comparison failed, or standard output could not be written; 2 wrong input, or no room
+on the disk; 129, 130, 143 ended by SIGHUP (the terminal closed), Ctrl-C, SIGTERM. What
+is being saved then is finished first; a third signal ends at once.
+
+TF_CPP_MIN_LOG_LEVEL=0 in the environment shows TensorFlow's own messages.
+
+Example:
+  egan-keras train --data images --majority good --minority scratched --out runs/a
+  egan-keras score runs/a new_images
 """
 
-from egan_keras.cli.commands import main
+# What is above is what `egan-keras --help` shows, and so it is in the file of each
+# command. Only that of the command named is imported, and Keras after its options.
+
+import argparse
+import contextlib
+import importlib
+import os
+import re
+import shlex
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from types import FrameType, ModuleType
+from typing import Any
+
+from egan_keras import logs
+from egan_keras.cli import options
+from egan_keras.text import printable
+from egan_keras.version import __version__
 
 __all__ = ["main"]
+
+COMMANDS = {
+    "demo": "see it work on data that is already there",
+    "train": "train on a folder of images",
+    "tune": "search for the best pairing of backbones, and train it",
+    "evaluate": "report on a run's model",
+    "score": "score images with a run's model or a .tflite file",
+    "export": "export a run's model to SavedModel or TFLite",
+    "compare": "compare eGAN with other methods",
+}
+BLEMISHED = 1
+WRONG_INPUT = 2
+
+
+class _Rooms:
+    """The rooms of the package, such as `rooms.data`, imported when they are used."""
+
+    def __getattr__(self, name: str) -> ModuleType:
+        """Returns a room."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return importlib.import_module(f"egan_keras.{name}")
+
+
+rooms = _Rooms()
+_STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
+_LAST = 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: the arguments without the program's name; None takes `sys.argv`.
+
+    Returns:
+        The exit code, see `egan-keras --help`.
+
+    Raises:
+        SystemExit: with code 2 if the arguments cannot be read, 0 after `--help`.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    with logs.printing():
+        arguments, command, given = parse(argv)
+        name = f"egan-keras {arguments.command}"
+        with signals(name), logs.only_ours(), _plain_warnings(name):
+            try:
+                code = command.run(given)
+            except KeyboardInterrupt as stopped:
+                print(f"\n{name}: interrupted", file=sys.stderr)
+                code = 128 + getattr(stopped, "number", signal.SIGINT)
+            except (ValueError, OSError, ImportError) as error:
+                if arguments.traceback:
+                    raise
+                _complain(name, "error", error)
+                code = WRONG_INPUT
+        return code or _tell_lost_output(name)
+
+
+def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, ModuleType, Any]:
+    """Returns what was given, the module of the command, and the command's options."""
+    parser = argparse.ArgumentParser("egan-keras", **_page(__doc__))
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--traceback",
+        action="store_true",
+        help="on wrong input, show where in the program it was refused",
+    )
+    parsers = parser.add_subparsers(
+        dest="command", required=True, title="commands", metavar="COMMAND"
+    )
+    named = next((each for each in argv if not each.startswith("-")), None)
+    command = None
+    for name, line in COMMANDS.items():
+        if name == named:
+            command = importlib.import_module(f"egan_keras.cli.{name}")
+            added = parsers.add_parser(name, help=line, **_page(command.__doc__))
+            options.add_options(added, command.Options)
+        else:
+            parsers.add_parser(name, help=line)
+    arguments = parser.parse_args(argv)
+    arguments.command_line = shlex.join([parser.prog, *argv])
+    return arguments, command, options.read(command.Options, arguments)
+
+
+def _page(text: str | None) -> dict[str, Any]:
+    """Returns what `--help` shows before and behind the options."""
+    parts = re.split(r"^(?=Exit codes|Examples?:)", text or "", maxsplit=1, flags=re.M)
+    page = dict(zip(("description", "epilog"), parts, strict=False))
+    return page | {"formatter_class": argparse.RawDescriptionHelpFormatter}
+
+
+def _tell_lost_output(name: str) -> int:
+    """Returns the exit code of a command whose output may not have been written."""
+    lost = sys.stdout.lost
+    # Of a reader that has gone, such as `head`, nobody needs to be told.
+    if lost is not None and not isinstance(lost, BrokenPipeError):
+        message = f"Standard output could not be written ({lost}); all files are."
+        _complain(name, "warning", message)
+    return 0 if lost is None else BLEMISHED
+
+
+def _complain(name: str, kind: str, message: object) -> None:
+    """Prints a message, of which names cannot break out."""
+    lines = map(printable, str(message).splitlines())
+    print(f"{name}: {kind}:", "\n  ".join(lines), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _plain_warnings(name: str) -> Iterator[None]:
+    """Shows the package's warnings as sentences, and others only where asked for."""
+    shows_all = logs.shows_all() or bool(sys.warnoptions)
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        frame = sys._getframe(1)
+        while frame.f_globals.get("__name__") == "warnings":
+            frame = frame.f_back
+        if shows_all or frame.f_globals.get("__name__", "").startswith("egan_keras"):
+            _complain(name, "warning", message)
+
+    with warnings.catch_warnings():
+        # Pillow warns of oddities in files that it reads all the same, without a name.
+        warnings.filterwarnings("ignore", module="PIL")
+        warnings.showwarning = show
+        yield
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal, by its number, that asks the command to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+class _Signals:
+    """What signals have come, and what is being saved, if anything."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.received: list[int] = []
+        self.is_stopping = False
+        self.saved: str | None = None
+
+    def stop(self) -> None:
+        self.is_stopping = True
+        raise Stopped(self.received[0])
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        self.received.append(number)
+        if len(self.received) >= _LAST:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        if self.saved is None and not self.is_stopping:
+            self.stop()
+        doing = f"saving {self.saved}" if self.saved else "stopping"
+        left = "two more end" if len(self.received) == 1 else "once more ends"
+        told = f"{doing}; {left} it at once, and what is not saved is lost"
+        # Python's own streams refuse to be written while they are being written.
+        with contextlib.suppress(OSError):
+            os.write(2, f"\n{self.name}: {told}\n".encode())
+
+
+_signals = _Signals()
+
+
+@contextlib.contextmanager
+def signals(name: str) -> Iterator[None]:
+    """Turns signals to a command into `Stopped`, once; a third one ends it at once.
+
+    What `saving` protects is finished first. Signals that are ignored, as in the
+    background or under nohup, stay so.
+    """
+    with contextlib.ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():
+            _signals.__init__(name)
+            for number in [getattr(signal, each, None) for each in _STOPPING]:
+                if number and signal.getsignal(number) is not signal.SIG_IGN:
+                    before = signal.signal(number, _signals.receive)
+                    stack.callback(signal.signal, number, before)
+        yield
+
+
+@contextlib.contextmanager
+def saving(what: str) -> Iterator[None]:
+    """Lets what is written be finished before a signal ends the command.
+
+    If the first signal came meanwhile, `Stopped` is raised behind it.
+    """
+    outer, _signals.saved = _signals.saved, what
+    try:
+        yield
+    finally:
+        _signals.saved = outer
+    # Again where it was raised before: some callbacks swallow exceptions.
+    if outer is None and _signals.received:
+        _signals.stop()

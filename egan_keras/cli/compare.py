@@ -1,31 +1,12 @@
-"""`egan-keras compare`: its options."""
-
-import argparse
-import shlex
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from egan_keras.cli import options
-from egan_keras.logs import start_keras
-
-if TYPE_CHECKING:
-    from egan_keras.experiments import Grid
-
-FAILED = 1
-COUNTS = (1, 2, 5, 10)
-BACKBONE = "MobileNetV2"
-
-_DESCRIPTION = """\
-Compare eGAN with what else one could do: the same images, features, splits and seeds.
+r"""Compare eGAN with what else one could do, on the same images, features and splits.
 
 Every method is trained on few minority images and judged on the test split, with
-several seeds for each count. What is frozen is computed once. DIR gets report.md,
-results.csv (a row for each run), cells.csv (means and spreads), plots/, and runs/,
-features/ and images.json, from which the same command goes on after Ctrl-C or with a
-larger grid: what has run is not run again, as long as the images and the weights hold
-the same. A run that fails is reported and does not stop the others.
-"""
-_EPILOG = """\
+several seeds for each count, the same for all. What is frozen is computed once. DIR
+gets report.md, results.csv (a row for each run), cells.csv (means and spreads), plots/,
+and runs/, features/ and images.json, from which the same command goes on after Ctrl-C
+or with a larger grid: what has run is not run again, as long as the images and the
+weights hold the same. A run that fails is reported and does not stop the others.
+
 Exit codes: 1 if some runs failed, and the tables lack them; 130 after Ctrl-C, and 143
 after SIGTERM, with the tables of what has run; all others as `egan-keras --help` lists
 them.
@@ -36,7 +17,7 @@ Methods: default and published (recipes of eGAN), baselines on frozen features s
 
 Examples:
   egan-keras compare --data images --majority good --minority scratched --out compared
-  egan-keras compare --data cifar10 --majority automobile --minority airplane \\
+  egan-keras compare --data cifar10 --majority automobile --minority airplane \
       --counts 2,10 --seeds 3 --methods "default,class means" --out compared
   egan-keras compare --data . --grid grid.toml --out compared
 
@@ -62,188 +43,118 @@ A grid is a TOML file:
   choices = {real_minority = 1e12}
 """
 
+import dataclasses
+from pathlib import Path
+from typing import Any
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Adds the command."""
-    parser = subparsers.add_parser(
-        "compare",
-        help="compare eGAN with other methods",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=options.HelpFormatter,
-    )
-    _add_task_options(parser.add_argument_group("images"))
-    _add_method_options(parser.add_argument_group("methods"))
-    group = parser.add_argument_group("output")
-    group.add_argument(
-        "--out",
-        metavar="DIR",
-        type=Path,
-        required=True,
-        help="folder to write, or an earlier comparison to go on with",
-    )
-    group.add_argument(
-        "--tables-only",
-        action="store_true",
-        help="run nothing; write the tables of what has run",
-    )
-    parser.set_defaults(run=run)
+from egan_keras.cli import BLEMISHED, options, rooms
+from egan_keras.cli.options import option
+from egan_keras.logs import start_keras
 
-
-def run(arguments: argparse.Namespace) -> int:
-    """Runs the grid; see `egan_keras.experiments.compare`."""
-    _check(arguments)
-    start_keras()
-
-    from egan_keras import experiments  # slow to import
-
-    outcomes = experiments.compare(
-        _grid(arguments),
-        arguments.out,
-        command=shlex.join(["egan-keras", *arguments.argv]),
-        tables_only=arguments.tables_only,
-    )
-    return FAILED if outcomes.failed else 0
-
-
-def _add_task_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--data",
-        metavar="ROOT",
-        type=Path,
-        required=True,
-        help="folder of images, as for train; with --grid the folder that holds them",
-    )
-    group.add_argument(
-        "--majority",
-        metavar="A[,B..]",
-        type=options.class_names,
-        help="the common class, or several",
-    )
-    group.add_argument(
-        "--minority",
-        metavar="C[,D..]",
-        type=options.class_names,
-        help="the rare class, or several",
-    )
-    group.add_argument(
-        "--counts",
-        metavar="N[,N..]",
-        type=_counts,
-        help="numbers of minority images to train on (default: 1,2,5,10)",
-    )
-    group.add_argument(
-        "--image-size",
-        metavar="N",
-        type=options.positive_int,
-        help="stretch every image to N x N pixels (default: the size of the images if "
-        "they have one, else 224)",
-    )
-    options.add_gray_range_option(group, "all that their type can hold")
-    options.add_duplicates_option(group)
-    group.add_argument(
-        "--grid",
-        metavar="FILE",
-        type=Path,
-        help="several tasks at once, from a TOML file as below; the options that "
-        "follow take the place of what it says",
-    )
-    group.add_argument(
-        "--seeds",
-        metavar="N",
-        type=options.positive_int,
-        help="number of runs of each method, with seeds 0 to N - 1 (default: the "
-        "grid's, else 5)",
-    )
-
-
-def _add_method_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--methods",
-        metavar="NAME[,NAME..]",
-        type=_names,
-        help="what is compared; all is everything (default: default, and all baselines "
-        "on frozen features)",
-    )
-    group.add_argument(
-        "--encoder",
-        metavar="SPEC",
-        help=f"backbone of the encoder, as for train (default: {BACKBONE})",
-    )
-    group.add_argument(
-        "--discriminator",
-        metavar="SPEC",
-        help="backbone of the discriminator, which the baselines read too (default: "
-        f"{BACKBONE})",
-    )
-    group.add_argument(
-        "--weights",
-        metavar="imagenet|none|FILE",
-        help="what the backbones start from; none is random (default: imagenet)",
-    )
-    group.add_argument(
-        "--network-size",
-        metavar="N",
-        type=options.positive_int,
-        help="size to which the networks resize images, unless a recipe names one "
-        "(default: chosen by the size of the images)",
-    )
-
-
-def _grid(arguments: argparse.Namespace) -> "Grid":
-    """Makes the grid that the options describe."""
-    from egan_keras import experiments
-
-    pairing = None
-    if arguments.encoder or arguments.discriminator or not arguments.grid:
-        encoder, discriminator = arguments.encoder, arguments.discriminator
-        pairing = f"{encoder or BACKBONE}->{discriminator or BACKBONE}"
-    forced = {
-        "seeds": arguments.seeds,
-        "methods": arguments.methods,
-        "pairings": pairing,
-        "weights": arguments.weights,
-        "network_size": arguments.network_size,
-    }
-    if arguments.grid:
-        return experiments.read_grid(arguments.grid, arguments.data, forced)
-    root = arguments.data.resolve()
-    task = {
-        "data": root.name,
-        "majority": arguments.majority,
-        "minority": arguments.minority,
-        "counts": arguments.counts or COUNTS,
-    }
-    for name in ("image_size", "gray_range", "duplicates"):
-        if getattr(arguments, name):
-            task[name] = getattr(arguments, name)
-    return experiments.make_grid({"task": [task]}, root.parent, forced)
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    """Refuses options that exclude each other, or lack one another.
-
-    Raises:
-        ValueError: if there are such.
-    """
-    names = "majority minority counts image_size gray_range duplicates".split()
-    given = [f"--{n.replace('_', '-')}" for n in names if getattr(arguments, n)]
-    if arguments.grid and given:
-        raise ValueError(
-            "The grid names classes and counts itself; expected --grid alone, or "
-            f"--majority and --minority without it. Received: --grid and "
-            f"{', '.join(given)}. Leave one out."
-        )
-    if not arguments.grid and not (arguments.majority and arguments.minority):
-        raise ValueError(
-            "The classes are missing; expected --majority and --minority, or --grid. "
-            f"Received: {', '.join(given) or 'none of them'}. Name the classes."
-        )
+COUNTS = (1, 2, 5, 10)
+BACKBONE = "MobileNetV2"
+# What a grid says of each of its tasks.
+_OF_A_TASK = ("image_size", "gray_range", "duplicates", "skip_unreadable")
 
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _counts(text: str) -> list[int]:
-    return [options.positive_int(part) for part in text.split(",")]
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(options.LabelledOptions):
+    """All options of `compare`.
+
+    Images:
+        data: folder of images, as for train; with --grid the folder that holds them
+        majority: the common class, or several
+        minority: the rare class, or several
+        counts: numbers of minority images to train on (default: 1,2,5,10)
+        image_size: stretch every image to N x N pixels, as for train
+        grid: several tasks at once, from a TOML file as below; the options that follow
+            take the place of what it says
+        seeds: number of runs of each method, with seeds 0 to N - 1 (default: the
+            grid's, else 5)
+    What is compared:
+        methods: what is compared; all is everything (default: default, and all
+            baselines on frozen features)
+        encoder: backbone of the encoder, as for train (default: MobileNetV2)
+        discriminator: backbone of the discriminator, which the baselines read too
+            (default: MobileNetV2)
+        weights: what the backbones start from; none is random (default: imagenet)
+        network_size: size to which the networks resize images, unless a recipe names
+            one (default: chosen by the size of the images)
+    Output:
+        out: folder to write, or an earlier comparison to go on with
+        tables_only: run nothing; write the tables of what has run
+    """
+
+    data: Path = option(metavar="ROOT")
+    majority: list[str] | None = None
+    minority: list[str] | None = option(default=None, metavar="C[,D..]")
+    counts: list[int] | None = None
+    image_size: int | None = None
+    grid: Path | None = option(default=None, metavar="FILE")
+    seeds: int | None = None
+    methods: list[str] | None = option(
+        default=None, metavar="NAME[,NAME..]", type=_names
+    )
+    encoder: str | None = option(default=None, metavar="SPEC")
+    discriminator: str | None = option(default=None, metavar="SPEC")
+    weights: str | None = option(default=None, metavar="imagenet|none|FILE")
+    network_size: int | None = None
+    out: Path = option(metavar="DIR")
+    tables_only: bool = False
+    prevalence: None = option(default=None, hidden=True)
+    command_line: str = option(default="", hidden=True)
+
+
+def run(given: Options) -> int:
+    """Runs the grid that the options describe."""
+    _check(given)
+    start_keras()
+    outcomes = rooms.experiments.compare(
+        _grid(given),
+        given.out,
+        command=given.command_line,
+        tables_only=given.tables_only,
+    )
+    return BLEMISHED if outcomes.failed else 0
+
+
+def _grid(given: Options) -> Any:
+    """Makes the grid that the options describe."""
+    pairing = None
+    if given.encoder or given.discriminator or not given.grid:
+        pairing = f"{given.encoder or BACKBONE}->{given.discriminator or BACKBONE}"
+    forced = {"pairings": pairing}
+    for name in ("seeds", "methods", "weights", "network_size"):
+        forced[name] = getattr(given, name)
+    if given.grid:
+        return rooms.experiments.read_grid(given.grid, given.data, forced)
+    root = given.data.resolve()
+    task = {
+        "data": root.name,
+        "majority": given.majority,
+        "minority": given.minority,
+        "counts": given.counts or COUNTS,
+    }
+    task |= {name: getattr(given, name) for name in _OF_A_TASK if getattr(given, name)}
+    return rooms.experiments.make_grid({"task": [task]}, root.parent, forced)
+
+
+def _check(given: Options) -> None:
+    """Refuses options that exclude each other, or lack one another."""
+    names = ("majority", "minority", "counts", *_OF_A_TASK)
+    named = [f"--{n.replace('_', '-')}" for n in names if getattr(given, n)]
+    if given.grid and named:
+        raise ValueError(
+            "The grid names classes and counts itself; expected --grid alone, or "
+            f"--majority and --minority without it. Received: --grid and "
+            f"{', '.join(named)}. Leave one out."
+        )
+    if not given.grid and not (given.majority and given.minority):
+        raise ValueError(
+            "The classes are missing; expected --majority and --minority, or --grid. "
+            f"Received: {', '.join(named) or 'none of them'}. Name the classes."
+        )

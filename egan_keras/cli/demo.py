@@ -1,43 +1,205 @@
-"""`egan-keras demo`: its options."""
-
-import argparse
-from pathlib import Path
-
-from egan_keras.cli import options, runs
-from egan_keras.logs import start_keras
-
-_DESCRIPTION = """\
-Pre-train, transfer, train, calibrate and judge, on handwritten digits.
+"""Pre-train, transfer, train, calibrate and judge, on handwritten digits.
 
 The digits come with scikit-learn, so nothing is downloaded. DIR becomes a run as
 `train` writes it; the images, the pre-trained weights and the comparison of the methods
 are in it, too.
-"""
-_EPILOG = """\
+
 Example:
   egan-keras demo --out demo
   egan-keras score demo demo/images/test
 """
 
+import dataclasses
+import shlex
+import shutil
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+from typing import Any
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Adds the command."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="see it work on data that is already there",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=options.HelpFormatter,
-    )
-    options.add_out_options(parser, "DIR", default=Path("demo"))
-    parser.set_defaults(run=run)
+from egan_keras.cli import options, rooms, runs, train
+from egan_keras.cli.options import option
+from egan_keras.logs import start_keras
+from egan_keras.text import printable
+
+MAJORITY, MINORITY = 3, 5
+MINORITY_COUNT = 5
+# The highest round figure that the validation images can guarantee.
+SPECIFICITY = 0.9
+IMAGES = "images"
+SOURCE_WEIGHTS = "source.weights.h5"
+COMPARISON = "comparison.json"
+
+_SHOWN = 3
+_WIDTH = 80
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Runs the demo; see `egan_keras.cli.demonstration.demonstrate`."""
-    runs.check_free(arguments.out, overwrite=arguments.overwrite)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(options.OutputOptions):
+    """All options of `demo`."""
+
+    out: Path = option(default=Path("demo"), metavar="DIR")
+
+
+def run(given: Options) -> int:
+    """Trains on digits as `train` does, and compares what else could be done."""
+    runs.check_free(given.out, overwrite=given.overwrite)
     start_keras()
 
-    from egan_keras.cli.demonstration import demonstrate  # slow to import
+    from egan_keras.data import digits
 
-    return demonstrate(arguments)
+    with runs.writing(given.out, overwrite=given.overwrite) as folder:
+        _say(
+            f"Source task: {digits.BACKBONE} learns the digits other than {MAJORITY} "
+            f"and {MINORITY}",
+            "Its weights are what is transferred. On images of your own, take weights "
+            "pre-trained on ImageNet, the default of `egan-keras train`.",
+        )
+        pair, verbose = (MAJORITY, MINORITY), train.verbosity()
+        weights = folder / SOURCE_WEIGHTS
+        accuracy = digits.pretrain(weights, unseen=pair, verbose=verbose)
+        print(f"Accuracy on held-out images of the source task: {accuracy:.3f}")
+        digits.write_images(folder / IMAGES, pair)
+        _say(
+            f"Transfer: eGAN is to find digit {MINORITY}, with {MINORITY_COUNT} "
+            "examples",
+            f"Digit {MAJORITY} is the majority; digit {MINORITY} is the minority. The "
+            "pre-trained backbone has seen neither.",
+        )
+        chosen = training_options(folder, given)
+        splits = train.load(chosen)
+        model = train.build(chosen, splits)
+        config, report = train.complete_run(model, splits, chosen, folder, "memory")
+        # Where they will be.
+        paths = {"data": given.out / IMAGES, "weights": given.out / SOURCE_WEIGHTS}
+        paths = {name: str(path.resolve()) for name, path in paths.items()}
+        dataclasses.replace(config, options=config.options | paths).save(folder)
+        _show_scores(report, splits.test)
+        comparison = _compare(model, report, splits, chosen)
+        runs.write_json(folder / COMPARISON, comparison)
+    print(f"{table(comparison)}\n")
+    print(
+        f"Judged on {report['n_majority']} majority and {report['n_minority']} "
+        "minority test images; 95% intervals below.\nAnother seed or another pair of "
+        "digits gives other figures.\n\nWritten:"
+    )
+    for path in sorted(given.out.iterdir()):
+        print(f"  {printable(path)}{'/' if path.is_dir() else ''}")
+    command = [*program(), "score", str(given.out), str(given.out / IMAGES / "test")]
+    print(f"\nTry it: {shlex.join(command)}")
+    return 0
+
+
+def training_options(folder: Path, given: Options) -> train.Options:
+    """Returns the options of `train` for what the demo has written into a folder."""
+    from egan_keras.data import digits
+
+    return train.Options(
+        data=folder / IMAGES,
+        majority=[str(MAJORITY)],
+        minority=[str(MINORITY)],
+        minority_count=MINORITY_COUNT,
+        validation_fraction=0.3,
+        encoder=digits.BACKBONE,
+        discriminator=digits.BACKBONE,
+        weights=str(folder / SOURCE_WEIGHTS),
+        network_size=digits.NETWORK_SIZE,
+        # A mirrored five is no five.
+        mirrored_minority=False,
+        specificity=SPECIFICITY,
+        out=given.out,
+        command_line=given.command_line,
+    )
+
+
+def _compare(
+    model: Any, report: Any, splits: Any, chosen: train.Options
+) -> dict[str, Any]:
+    _say(
+        "What is the transfer worth? The same training from random weights",
+        "Images, seed and all settings are the same.",
+    )
+    chosen = dataclasses.replace(chosen, weights=None)
+    untrained = train.build(chosen, splits)
+    with tempfile.TemporaryDirectory() as aside:
+        given = (untrained, splits, chosen, Path(aside), "memory")
+        _, random_report = train.complete_run(*given)
+    _say(
+        "What is eGAN worth? Logistic regression on the same frozen features",
+        "It is scikit-learn's, on the transferred features of the same images. Its "
+        "threshold is set in the same way.",
+    )
+    values = {"auroc": 0.5, "sensitivity": 1.0, "specificity": 0.0, "ci95": {}}
+    return {
+        "eGAN, transferred": report.values,
+        "eGAN, random weights": random_report.values,
+        "logistic regression": judge_logistic_regression(model, splits),
+        "always minority": {**values, "f1": report["always_minority_f1"]},
+    }
+
+
+def judge_logistic_regression(model: Any, splits: Any) -> dict[str, Any]:
+    """Returns the metrics of logistic regression on a model's frozen features."""
+    import numpy as np
+
+    stem = model.discriminator.stem
+    rows = [rooms.features.stem_features(stem, split.images)[0] for split in splits]
+    scores = rooms.baselines.logistic_regression_scores(
+        rows[0], splits.train.labels, np.concatenate(rows[1:])
+    )
+    validation_scores, test_scores = np.split(scores, [len(splits.validation)])
+    calibration = rooms.thresholds.calibrate(
+        validation_scores, splits.validation.labels, specificity=SPECIFICITY
+    )
+    judged = (test_scores, splits.test.labels, calibration.threshold)
+    return {
+        **rooms.metrics.score_metrics(*judged),
+        "threshold": calibration.threshold,
+        "ci95": rooms.metrics.bootstrap_intervals(*judged),
+    }
+
+
+def table(comparison: dict[str, Any]) -> str:
+    """Returns an aligned table: a method a row, its intervals in the row below."""
+    from tabulate import tabulate
+
+    names = ("auroc", "f1", "sensitivity", "specificity")
+    rows = []
+    for method, values in comparison.items():
+        intervals = [values["ci95"].get(name) for name in names]
+        rows.append([method, *(f"{values[name]:.3f}" for name in names)])
+        if any(intervals):
+            rows.append(["", *("[{:.3f}, {:.3f}]".format(*ends) for ends in intervals)])
+    heads = ["", "AUROC", "F1", *names[2:]]
+    return tabulate(rows, heads, "plain", disable_numparse=True)
+
+
+def _show_scores(report: Any, test: Any) -> None:
+    """Prints scores of a few test images, the first of each class."""
+    print("\nSome of the test images:\n  image      digit  score    called")
+    found = [[i for i, x in enumerate(report.labels) if x == label] for label in (0, 1)]
+    for index in found[0][:_SHOWN] + found[1][:_SHOWN]:
+        score = report.scores[index]
+        called = "minority" if score < report["threshold"] else "majority"
+        name = Path(test.paths[index]).name
+        print(f"  {name:<9}  {test.class_names[index]:<5}  {score:>7.3f}  {called}")
+
+
+def program() -> list[str]:
+    """Returns the words that start this program where this one was started."""
+    started = Path(sys.argv[0]).absolute()
+    words = []
+    if started.stem != "egan-keras":
+        started, words = Path(sys.executable), ["-m", "egan_keras"]
+    found = shutil.which(started.name)
+    if found and Path(found).absolute() == started:
+        return [started.name, *words]
+    here = Path.cwd()
+    shown = started.relative_to(here) if started.is_relative_to(here) else started
+    return [str(shown), *words]
+
+
+def _say(heading: str, explanation: str) -> None:
+    wrapped = textwrap.fill(explanation, _WIDTH, break_on_hyphens=False)
+    print(f"\n=== {heading} ===\n{wrapped}\n", flush=True)

@@ -1,22 +1,11 @@
-"""`egan-keras evaluate`: a run's model on labelled images."""
-
-import argparse
-from pathlib import Path
-
-from egan_keras import logs
-from egan_keras.cli import options, runs
-from egan_keras.text import printable
-
-_DESCRIPTION = """\
-Report on the model of a run, on images of a folder.
+"""Report on the model of a run, on images of a folder.
 
 On the folder that the run was trained on, wherever it is now, these are the very files
 that the split held then; it counts which of them are gone or have other contents, and
 which files are new. On another folder they are all images of the run's classes, in
 ROOT/CLASS, ROOT/test/CLASS and the like, but for those that the run was trained or
 calibrated on, which are known by their contents.
-"""
-_EPILOG = """\
+
 Figures of the train and validation splits flatter the model: it was trained and
 calibrated on them.
 
@@ -24,94 +13,272 @@ Examples:
   egan-keras evaluate runs/a --data images --prevalence 0.001 --json report.json
   egan-keras evaluate runs/a --data new_batch
 """
-_SPLITS = ("test", "validation", "train", "all")
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from egan_keras import logs
+from egan_keras.cli import options, rooms, runs
+from egan_keras.cli.options import option
+from egan_keras.text import first_few, printable
+
+ALL = "all"
+_NAMED = 3
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Adds the command."""
-    parser = subparsers.add_parser(
-        "evaluate",
-        help="report on a run's model",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=options.HelpFormatter,
-    )
-    parser.add_argument(
-        "folder", metavar="RUN", type=Path, help="folder written by `train`"
-    )
-    group = parser.add_argument_group("images")
-    group.add_argument(
-        "--data",
-        metavar="ROOT",
-        type=Path,
-        required=True,
-        help="the run's folder of images, or another one with folders of its classes",
-    )
-    group.add_argument(
-        "--split",
-        choices=_SPLITS,
-        help="which images of it: a split of the run's own folder, or all but those "
-        "that the run was trained or calibrated on; of another folder, a split is made "
-        "by the run's seed (default: test of the run's own folder, all of another)",
-    )
-    options.add_gray_range_option(group, "the run's")
-    options.add_duplicates_option(group)
-    options.add_skip_option(group)
-    group = parser.add_argument_group("report")
-    options.add_prevalence_option(group, "as in training")
-    group.add_argument(
-        "--json",
-        metavar="FILE",
-        type=Path,
-        help="also write the report as JSON, with n_gone, n_changed and n_new files of "
-        "the split, or n_seen ones left out, if there are any; replaces the file",
-    )
-    parser.set_defaults(run=run)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(options.LabelledOptions):
+    """All options of `evaluate`.
 
-
-def run(arguments: argparse.Namespace) -> int:
-    """Evaluates as the options say.
-
-    Returns:
-        The exit code 0.
-
-    Raises:
-        ValueError: if run or images cannot be used.
-        FileNotFoundError: if the run or the images do not exist.
+    Attributes:
+        folder: folder written by `train`
+    Images:
+        data: the run's folder of images, or another one with folders of its classes
+        split: which images of it: a split of the run's own folder, or all but those
+            that the run was trained or calibrated on; of another folder, a split is
+            made by the run's seed (default: test of the run's own folder, all of
+            another)
+    Report:
+        json: also write the report as JSON, with n_gone, n_changed and n_new files of
+            the split, or n_seen ones left out, if there are any; replaces the file
     """
-    config = runs.RunConfig.load(arguments.folder)
-    if arguments.json is not None:
-        options.check_file("--json", arguments.json)
-    model = runs.load_model(arguments.folder)
 
-    from egan_keras import evaluation  # slow to import
-    from egan_keras.cli.run_images import load_images
+    folder: Path = option(flag="", metavar="RUN")
+    data: Path = option(metavar="ROOT")
+    split: Literal["test", "validation", "train", "all"] | None = None
+    json: Path | None = option(default=None, metavar="FILE")
 
-    chosen = load_images(
-        config,
-        arguments.data,
-        arguments.split,
-        gray_range=arguments.gray_range,
-        skip_unreadable=arguments.skip_unreadable,
-        duplicates=arguments.duplicates,
-    )
+
+def run(given: Options) -> int:
+    """Evaluates as the options say."""
+    config = runs.RunConfig.load(given.folder)
+    if given.json is not None:
+        options.check_file("--json", given.json)
+    model = runs.load_model(given.folder)
+    names = ("split", "gray_range", "skip_unreadable", "duplicates")
+    reading = {name: getattr(given, name) for name in names}
+    chosen = load_images(config, given.data, **reading)
     for note in chosen.notes:
         print(note)
     runs.tell_passed_over(chosen.images.passed_over)
     runs.tell_files(runs.SKIPPED, chosen.images.skipped)
     logs.tell(f"Scoring {len(chosen.images):,} images")
-    prevalence = arguments.prevalence or config.options["prevalence"]
-    report = evaluation.evaluate(
+    report = rooms.evaluation.evaluate(
         model,
         chosen.images.images,
         chosen.images.labels,
-        prevalence=prevalence,
+        prevalence=given.prevalence or config.options["prevalence"],
         extra=chosen.report_values(config),
     )
-    what = "All images" if chosen.split == "all" else f"{chosen.split} split"
+    what = "All images" if chosen.split == ALL else f"{chosen.split} split"
     print(f"{what}: {report}")
-    if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        report.save(arguments.json)
-        print(f"\nWritten: {printable(arguments.json)}")
+    if given.json is not None:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        report.save(given.json)
+        print(f"\nWritten: {printable(given.json)}")
     return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class RunImages:
+    """Images to judge a run's model on."""
+
+    split: str  # of their folder
+    images: Any  # with labels
+    counts: dict[str, int]  # of files, for the report, in place of training's
+    notes: list[str]  # sentences that say so
+
+    def report_values(self, config: runs.RunConfig) -> dict[str, Any]:
+        """Returns what the report tells of the run and of these files."""
+        values = {**config.report_values(), "split": self.split, **self.counts}
+        always = ("seed", "split", "n_skipped", "n_passed_over")
+        return {name: x for name, x in values.items() if x or name in always}
+
+
+def load_images(
+    config: runs.RunConfig,
+    root: Path,
+    split: str | None = None,
+    *,
+    gray_range: options.GrayRange | None = None,
+    skip_unreadable: bool = False,
+    duplicates: str | None = None,
+) -> RunImages:
+    """Loads the images of a folder to judge a run's model on.
+
+    A folder is the run's own if it is where the run's was, or holds at least half of
+    the split's files with the same names and contents. Images that the run was trained
+    or calibrated on are neither in `all` nor in the test and validation splits of
+    another folder. Options that are None are the run's.
+    """
+    import numpy as np
+
+    if not root.is_dir():
+        raise FileNotFoundError(
+            "There is no such folder; expected a folder of images. Received: "
+            f"data={str(root)!r}. Check the path."
+        )
+    recorded = config.recorded(split if split in config.files else "test")
+    marks = rooms.data.contents.content_hashes([root / path for path in recorded])
+    there = {
+        path: root / path
+        for (path, (_, told)), mark in zip(recorded.items(), marks, strict=True)
+        # Of runs of earlier versions the name is all that is known; and if a file
+        # cannot be opened, its reader says why.
+        if (mark == told if mark and told else (root / path).is_file())
+    }
+    is_own = str(root.resolve()) == config.options["data"]
+    is_own = is_own or 2 * len(there) >= len(recorded) > 0
+    split = split or ("test" if is_own else ALL)
+    gray_range = gray_range or config.gray_range
+    names = (config.options[role] for role in ("majority", "minority"))
+    roles = rooms.data.ClassRoles.from_names(*map(tuple, names))
+    notes: list[str] = []
+    if is_own and split != ALL:
+        passed_over: Counter[str] = Counter()
+        class_of, counts, notes = _find_recorded(config, root, split, there)
+    else:
+        reading = {"gray_range": gray_range, "skip_unreadable": skip_unreadable}
+        reading["duplicates"] = duplicates or config.options.get("duplicates")
+        found = _find_anew(config, root, split, roles, reading)
+        class_of, passed_over, counts = found
+        seen = _seen(config, root, list(class_of)) if split != "train" else set()
+        counts["n_seen"] = len(seen)
+        if seen:
+            notes.append(
+                f"{_named(sorted(seen))} of {len(class_of)} images are left out: the "
+                "run was trained or calibrated on them."
+            )
+        n_found = len(class_of)
+        class_of = {path: name for path, name in class_of.items() if path not in seen}
+        if not class_of:
+            raise ValueError(
+                "No image is left to judge by; expected some that the run was not "
+                f"trained or calibrated on. Received: {n_found} images of "
+                f"{str(root)!r}, {len(seen)} of which it was. Name a folder of other "
+                "images."
+            )
+        missing = sorted({*roles.names} - {*class_of.values()})
+        if missing:
+            notes.append(f"There is no image of {', '.join(map(printable, missing))}.")
+    kept, skipped = list(class_of), []
+    if skip_unreadable:
+        kept, skipped = rooms.data.images.decodable(kept, gray_range)
+    if "n_skipped" in counts:
+        counts["n_skipped"] += len(skipped)
+        counts["n_passed_over"] = passed_over.total()
+    images = rooms.data.LabelledImages(
+        images=rooms.data.ImageFiles(kept, tuple(config.image_shape[:2]), gray_range),
+        labels=np.array([roles.label(class_of[path]) for path in kept], np.int32),
+        paths=tuple(map(str, kept)),
+        class_names=tuple(class_of[path] for path in kept),
+        skipped=tuple(map(str, skipped)),
+        passed_over=passed_over,
+    )
+    return RunImages(split, images, counts, notes)
+
+
+def _find_recorded(
+    config: runs.RunConfig, root: Path, split: str, there: dict[str, Path]
+) -> tuple[dict[Path, str], dict[str, int], list[str]]:
+    """Finds the files that a split held, as far as their contents are there."""
+    recorded, there = config.recorded(split), dict(there)
+    every = {
+        path: told for s in config.files for path, told in config.recorded(s).items()
+    }
+    known = {*every, *config.skipped, *config.dropped_duplicates}
+    known |= {path for paths in config.unused.values() for path in paths}
+    names = (*config.options["majority"], *config.options["minority"])
+    places = [
+        (name, path)
+        for name, paths in rooms.data.list_every_image(root, names).items()
+        for path in paths
+        if path.relative_to(root).as_posix() not in known
+    ]
+    contents = {mark for _, mark in every.values()}
+    marks = rooms.data.contents.content_hashes([path for _, path in places])
+    n_new = sum(mark is None or mark not in contents for mark in marks)
+    missing = {path: told for path, told in recorded.items() if path not in there}
+    # Files may have other names in the folder of their class; two may have exchanged
+    # theirs.
+    known_places = [(name, root / path) for path, (name, _) in missing.items()]
+    marks += rooms.data.contents.content_hashes([path for _, path in known_places])
+    found: dict[tuple[str, str | None], list[Path]] = {}
+    for (name, path), mark in zip(places + known_places, marks, strict=True):
+        found.setdefault((name, mark), []).append(path)
+    for path, told in missing.items():
+        if told[1] and found.get(told):
+            there[path] = found[told].pop()
+    missing = [path for path in recorded if path not in there]
+    changed = [path for path in missing if (root / path).exists()]
+    gone = [path for path in missing if not (root / path).exists()]
+    if not there:
+        raise ValueError(
+            f"The {split} split holds no image; expected some of the {len(recorded)} "
+            f"that the run had. Received: {str(root)!r}, where {len(gone)} are gone, "
+            f"{len(changed)} have other contents and {n_new} are new. Choose another "
+            "split, or --split all to judge what is there now."
+        )
+    notes = []
+    if missing:
+        fates = ((gone, "are gone"), (changed, "have other contents"))
+        said = " and ".join(f"{_named(paths)} {fate}" for paths, fate in fates if paths)
+        notes.append(f"Of the {len(recorded)} files of the {split} split {said}.")
+    if n_new:
+        notes.append(
+            f"{n_new} images below {printable(root)} are new to the run and not "
+            "judged; --split all judges them, too."
+        )
+    class_of = {there[path]: recorded[path][0] for path in recorded if path in there}
+    counts = {"n_gone": len(gone), "n_changed": len(changed), "n_new": n_new}
+    return class_of, counts, notes
+
+
+def _find_anew(
+    config: runs.RunConfig, root: Path, split: str, roles: Any, reading: dict[str, Any]
+) -> tuple[dict[Path, str], Counter[str], dict[str, int]]:
+    """Finds the class of every image, or of those of a split by the run's seed."""
+    data = rooms.data
+    if split == ALL:
+        found = data.list_every_image(root, roles.names)
+        pool = {name: found.get(name, []) for name in roles.names}
+        listing = data.layouts.Listing(pool, None, None, Counter())
+        equal = data.duplicates.Duplicates(listing, roles, reading["duplicates"])
+        rules = data.splits.SplitRules(validation_fraction=0.0, test_fraction=0.0)
+        counts = {"n_duplicates": equal.n_later, "n_skipped": 0}
+        counts["n_dropped_duplicates"] = len(equal.dropped)
+        passed_over = sum((each.passed_over for each in found.values()), Counter())
+        return dict(equal.divide(rules).train), passed_over, counts
+    names = "majority minority minority_count ratio seed validation_fraction"
+    chosen = {name: config.options[name] for name in [*names.split(), "test_fraction"]}
+    if split == "test":
+        # The test split does not depend on it, and so few others are looked at.
+        chosen |= {"minority_count": 1, "ratio": None}
+    chosen |= {"image_size": tuple(config.image_shape[:2]), "lazy": True, **reading}
+    images = getattr(data.load_folder(root, **chosen), split)
+    class_of = dict(zip(map(Path, images.paths), images.class_names, strict=True))
+    counted = ("duplicates", "dropped_duplicates", "skipped")
+    counts = {f"n_{name}": len(getattr(images, name)) for name in counted}
+    return class_of, Counter(images.passed_over), counts
+
+
+def _seen(config: runs.RunConfig, root: Path, paths: list[Path]) -> set[Path]:
+    """Returns those images that the run was trained or calibrated on."""
+    recorded = {**config.recorded("train"), **config.recorded("validation")}
+    marks = {mark for _, mark in recorded.values()} - {None}
+    # Of earlier versions' runs the name is all that is known.
+    names = {path for path, (_, mark) in recorded.items() if mark is None}
+    found = zip(paths, rooms.data.contents.content_hashes(paths), strict=True)
+    return {
+        path
+        for path, mark in found
+        if mark in marks or path.relative_to(root).as_posix() in names
+    }
+
+
+def _named(paths: Sequence[object]) -> str:
+    """Returns how many files there are, and the names of some."""
+    return f"{len(paths)} ({first_few(paths, _NAMED)})"

@@ -1,18 +1,4 @@
-"""`egan-keras export`: a run's discriminator for servers, phones and edge devices."""
-
-import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from egan_keras.cli import options, runs
-from egan_keras.text import printable
-
-if TYPE_CHECKING:
-    from egan_keras.exporting import Provenance
-
-_DESCRIPTION = """\
-Export the discriminator of a run, with its threshold, and check that it scores as
-the run's model does.
+"""Export the discriminator of a run with its threshold, checked to score as it does.
 
 It takes RGB pixels 0..255 at the run's image size; resizing and normalisation are
 inside. It gives `score` and `is_minority`. Beside OUT.tflite stand OUT.json (size,
@@ -23,207 +9,137 @@ has the first two in its folder assets.extra/.
 Scores are compared on the run's validation images and on some of its training images;
 beyond tolerance nothing is written. Test images are reported on only. The threshold of
 a quantised form is set again, on its scores of the validation images.
-"""
-_EPILOG = """\
+
 Examples:
   egan-keras export runs/a --format tflite --quantize int8 --out egan.tflite
   egan-keras export runs/a --format savedmodel --out served/1
 """
-_FORMATS = ("savedmodel", "tflite")
-_FORMS = ("none", "float16", "dynamic", "int8")
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+from egan_keras.cli import rooms, runs
+from egan_keras.cli.evaluate import load_images
+from egan_keras.cli.options import option
+from egan_keras.text import printable
+
 _BATCHES = {"1": 1, "free": None}
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Adds the command."""
-    parser = subparsers.add_parser(
-        "export",
-        help="export a run's model to SavedModel or TFLite",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=options.HelpFormatter,
-    )
-    parser.add_argument(
-        "folder", metavar="RUN", type=Path, help="folder written by `train`"
-    )
-    parser.add_argument("--format", choices=_FORMATS, required=True)
-    parser.add_argument(
-        "--quantize",
-        choices=_FORMS,
-        help="form of a .tflite file: weights of 16 bits (float16), of 8 bits "
-        "(dynamic), or weights and activations of 8 bits (int8) (default: none)",
-    )
-    _add_image_options(parser.add_argument_group("images"))
-    _add_interface_options(parser.add_argument_group("what it takes"))
-    group = parser.add_argument_group("output")
-    group.add_argument(
-        "--out",
-        metavar="PATH",
-        type=Path,
-        required=True,
-        help="the .tflite file, or the folder of the SavedModel; folders above it are "
-        "made",
-    )
-    group.add_argument(
-        "--overwrite", action="store_true", help="replace an earlier export at PATH"
-    )
-    group.add_argument(
-        "--force",
-        action="store_true",
-        help="write it even if its scores differ beyond tolerance",
-    )
-    parser.set_defaults(run=run)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """All options of `export`.
 
-
-def _add_image_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--representative",
-        metavar="ROOT",
-        type=Path,
-        help="folder of images, as for `train`, to set ranges and threshold on and to "
-        "compare by (default: the images that the run was trained on)",
-    )
-    options.add_skip_option(group)
-
-
-def _add_interface_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--input-dtype",
-        choices=("uint8", "float32"),
-        default="uint8",
-        help="type of the pixels (default: %(default)s)",
-    )
-    group.add_argument(
-        "--batch-size",
-        choices=tuple(_BATCHES),
-        help="images at once: one, or any number (default: 1 for tflite, free for "
-        "savedmodel)",
-    )
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Exports as the options say.
-
-    Returns:
-        The exit code 0.
-
-    Raises:
-        ValueError: if run, images or options cannot be used, or the export does not
-            score as the model does.
-        FileNotFoundError: if the run or its images do not exist.
-        OSError: if the export cannot be written, such as for want of space.
-        FileExistsError: if there is something to write over, without `--overwrite`.
+    Attributes:
+        folder: folder written by `train`
+        format: what is written
+        quantize: form of a .tflite file: weights of 16 bits (float16), of 8 bits
+            (dynamic), or weights and activations of 8 bits (int8) (default: none)
+    Images:
+        representative: folder of images, as for `train`, to set ranges and threshold on
+            and to compare by (default: the images that the run was trained on)
+        skip_unreadable: leave out files that cannot be read, as for `train`
+    What it takes:
+        input_dtype: type of the pixels
+        batch_size: images at once: one, or any number (default: 1 for tflite, free for
+            savedmodel)
+    Output:
+        out: the .tflite file, or the folder of the SavedModel; those above it are made
+        overwrite: replace an earlier export at PATH
+        force: write it even if its scores differ beyond tolerance
     """
-    config = runs.RunConfig.load(arguments.folder)
-    _check_out(arguments)
-    root = _root(arguments, config)
-    print(f"Loading the model of {printable(arguments.folder)}", flush=True)
-    model = runs.load_model(arguments.folder)
 
-    from egan_keras import exporting  # slow to import
-
-    print(f"Finding the images of {printable(root)}", flush=True)
-    splits = _splits(arguments, config, root)
-    common = {
-        "validation_data": splits["validation"],
-        "test_data": splits["test"],
-        "provenance": _provenance(config),
-        "input_dtype": arguments.input_dtype,
-        "force": arguments.force,
-    }
-    if arguments.batch_size:
-        common["batch_size"] = _BATCHES[arguments.batch_size]
-    if arguments.format == "savedmodel":
-        export = exporting.export_saved_model(model, arguments.out, **common)
-    else:
-        export = exporting.export_tflite(
-            model,
-            arguments.out,
-            quantize=arguments.quantize or "none",
-            representative=splits["train"],
-            **common,
-        )
-    print(export)
-    print("\nWritten:")
-    for path in export.files:
-        print(f"  {printable(path)}")
-    return 0
+    folder: Path = option(flag="", metavar="RUN")
+    format: Literal["savedmodel", "tflite"]
+    quantize: Literal["none", "float16", "dynamic", "int8"] | None = None
+    representative: Path | None = option(default=None, metavar="ROOT")
+    skip_unreadable: bool = False
+    input_dtype: Literal["uint8", "float32"] = "uint8"
+    batch_size: Literal["1", "free"] | None = None
+    out: Path = option(metavar="PATH")
+    overwrite: bool = False
+    force: bool = False
 
 
-def _check_out(arguments: argparse.Namespace) -> None:
-    """Refuses what cannot be written, before the model is loaded."""
-    out = arguments.out
-    if arguments.format == "savedmodel" and arguments.quantize:
-        raise ValueError(
-            "A SavedModel is not quantised; expected --quantize with --format tflite "
-            f"alone. Received: --quantize {arguments.quantize}. Leave it out."
-        )
-    if arguments.format == "tflite" and out.suffix.lower() != ".tflite":
-        raise ValueError(
-            "The file to write needs the suffix .tflite. Received: --out "
-            f"{out}. Name it, for example, {out.with_suffix('.tflite')}."
-        )
-    written = [out]
-    if arguments.format == "tflite":
-        golden = out.with_name(f"{out.stem}_golden")
-        written += [out.with_suffix(".json"), out.with_suffix(".md"), golden]
-    there = [str(path) for path in written if path.exists()]
-    if there and not arguments.overwrite:
-        raise FileExistsError(
-            "There is something already where the export would go; expected a new "
-            f"name. Received: --out {str(out)!r}, and there is {', '.join(there)}. "
-            "Name another one, or replace what is there with --overwrite."
-        )
-    is_saved_model = (out / "saved_model.pb").is_file()
-    if out.is_dir() and (arguments.format == "tflite" or not is_saved_model):
-        raise FileExistsError(
-            "What is there is no earlier export, so it is not overwritten. Received: "
-            f"--out {out}, a folder. Name another one."
-        )
-
-
-def _root(arguments: argparse.Namespace, config: runs.RunConfig) -> Path:
-    root = arguments.representative or Path(config.options["data"])
+def run(given: Options) -> int:
+    """Exports as the options say."""
+    config = runs.RunConfig.load(given.folder)
+    _check_out(given)
+    root = given.representative or Path(config.options["data"])
     if not root.is_dir():
         raise FileNotFoundError(
             "The images to compare by are not there; expected the folder that the run "
             f"was trained on. Received: {str(root)!r}. Name a folder of images of the "
             "same classes with --representative."
         )
-    return root
+    print(f"Loading the model of {printable(given.folder)}", flush=True)
+    model = runs.load_model(given.folder)
+    print(f"Finding the images of {printable(root)}", flush=True)
+    splits: dict[str, Any] = dict.fromkeys(config.files)
+    for name in [name for name, files in config.files.items() if any(files.values())]:
+        skip = given.skip_unreadable
+        loaded = load_images(config, root, name, skip_unreadable=skip)
+        for note in loaded.notes:
+            print(note)
+        splits[name] = (loaded.images.images, loaded.images.labels)
+    roles = {role: tuple(config.options[role]) for role in ("majority", "minority")}
+    n_files = {name: len(paths) for name, paths in config.files["train"].items()}
+    common = {
+        "validation_data": splits["validation"],
+        "test_data": splits["test"],
+        "provenance": rooms.exporting.Provenance(
+            **roles,
+            n_majority=sum(n_files.get(name, 0) for name in roles["majority"]),
+            n_minority=sum(n_files.get(name, 0) for name in roles["minority"]),
+            seed=config.options["seed"],
+            gray_range=config.gray_range,
+        ),
+        "input_dtype": given.input_dtype,
+        "force": given.force,
+    }
+    if given.batch_size:
+        common["batch_size"] = _BATCHES[given.batch_size]
+    if given.format == "savedmodel":
+        export = rooms.exporting.export_saved_model(model, given.out, **common)
+    else:
+        common |= {"representative": splits["train"]}
+        quantize = given.quantize or "none"
+        export = rooms.exporting.export_tflite(
+            model, given.out, quantize=quantize, **common
+        )
+    print(f"{export}\n\nWritten:")
+    for path in export.files:
+        print(f"  {printable(path)}")
+    return 0
 
 
-def _splits(
-    arguments: argparse.Namespace, config: runs.RunConfig, root: Path
-) -> dict[str, Any]:
-    """Returns images and labels of each split; `None` for one without images."""
-    from egan_keras.cli.run_images import load_images  # needs NumPy: not before
-
-    splits = {}
-    for name in ("train", "validation", "test"):
-        splits[name] = None
-        if any(config.files[name].values()):
-            loaded = load_images(
-                config, root, name, skip_unreadable=arguments.skip_unreadable
-            )
-            for note in loaded.notes:
-                print(note)
-            splits[name] = (loaded.images.images, loaded.images.labels)
-    return splits
-
-
-def _provenance(config: runs.RunConfig) -> "Provenance":
-    from egan_keras.exporting import Provenance  # slow to import
-
-    files = config.files["train"]
-    majority, minority = (
-        tuple(config.options[role]) for role in ("majority", "minority")
-    )
-    return Provenance(
-        majority=majority,
-        minority=minority,
-        n_majority=sum(len(files.get(name, ())) for name in majority),
-        n_minority=sum(len(files.get(name, ())) for name in minority),
-        seed=config.options["seed"],
-        gray_range=config.gray_range,
-    )
+def _check_out(given: Options) -> None:
+    """Refuses what cannot be written, before the model is loaded."""
+    out, is_tflite = given.out, given.format == "tflite"
+    if given.quantize and not is_tflite:
+        raise ValueError(
+            "A SavedModel is not quantised; expected --quantize with --format tflite "
+            f"alone. Received: --quantize {given.quantize}. Leave it out."
+        )
+    if is_tflite and out.suffix.lower() != ".tflite":
+        raise ValueError(
+            "The file to write needs the suffix .tflite. Received: --out "
+            f"{out}. Name it, for example, {out.with_suffix('.tflite')}."
+        )
+    written = [out]
+    if is_tflite:
+        golden = out.with_name(f"{out.stem}_golden")
+        written += [out.with_suffix(".json"), out.with_suffix(".md"), golden]
+    there = [str(path) for path in written if path.exists()]
+    if there and not given.overwrite:
+        raise FileExistsError(
+            "There is something already where the export would go; expected a new "
+            f"name. Received: --out {str(out)!r}, and there is {', '.join(there)}. "
+            "Name another one, or replace what is there with --overwrite."
+        )
+    if out.is_dir() and (is_tflite or not (out / "saved_model.pb").is_file()):
+        raise FileExistsError(
+            "What is there is no earlier export, so it is not overwritten. Received: "
+            f"--out {out}, a folder. Name another one."
+        )

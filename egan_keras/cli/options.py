@@ -1,301 +1,264 @@
-"""Options that several commands share, and the types of their values."""
+"""Options, each written once: a dataclass's typed and documented fields.
+
+Here are those that several commands share; a command's own stand in its file.
+"""
 
 import argparse
+import contextlib
+import dataclasses
+import inspect
 import math
+import re
+import typing
 from collections.abc import Callable
 from pathlib import Path
+from types import NoneType
+from typing import Any, Literal
 
-HelpFormatter = argparse.RawDescriptionHelpFormatter
+GrayRange = tuple[float, float]
 
 
-def class_names(text: str) -> tuple[str, ...]:
-    """Reads one class name, or several with commas between them.
+def option(*, default: Any = dataclasses.MISSING, **told) -> Any:
+    """Returns a dataclass's field about whose option more is to be told than its type.
 
-    >>> class_names("automobile, truck")
-    ('automobile', 'truck')
+    Args:
+        default: what holds without it; else it is required.
+        **told: `flag`, its name if it is not the field's, or "" for a positional
+            argument; `exclusive`, whether it excludes others that say so; `hidden`,
+            whether it is not on the command line; and what `add_argument` takes.
     """
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise argparse.ArgumentTypeError(
-            f"expected class names with commas between them, received {text!r}"
-        )
-    return names
+    return dataclasses.field(default=default, metadata=told)
 
 
-def positive_int(text: str) -> int:
-    """Reads an integer of 1 or more."""
-    return _number(text, int, lambda n: n >= 1, "a whole number of 1 or more")
+def add_options(parser: argparse.ArgumentParser, options: type) -> None:
+    """Adds the options of a dataclass, with what docstrings say of them.
 
-
-def seed(text: str) -> int:
-    """Reads a seed that every library takes."""
-    return _number(
-        text, int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295"
-    )
-
-
-def ratio(text: str) -> float:
-    """Reads a positive number."""
-    return _number(text, float, lambda x: 0 < x < float("inf"), "a positive number")
-
-
-def fraction(text: str) -> float:
-    """Reads a number between 0 and 1, both excluded."""
-    return _number(
-        text, float, lambda x: 0 < x < 1, "a number between 0 and 1, such as 0.95"
-    )
-
-
-def fraction_or_none(text: str) -> float | None:
-    """Reads a number between 0 and 1, both excluded, or the word none."""
-    if text.lower() == "none":
-        return None
-    return _number(
-        text, float, lambda x: 0 < x < 1, "a number between 0 and 1, or none"
-    )
-
-
-def gray_range(text: str) -> tuple[float, float]:
-    """Reads two numbers with a comma between them, the smaller one first.
-
-    >>> gray_range("0,4095")
-    (0.0, 4095.0)
+    The sections of its docstring, and of its bases', are the groups in `--help`; what
+    stands under Attributes is in none.
     """
-    try:
-        black, white = map(float, text.split(","))
-        if black < white and black > -math.inf and white < math.inf:
-            return black, white
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(
-        "expected two numbers, the smaller one first, such as 0,4095, received "
-        f"{text!r}"
-    )
+    documented: dict[str, tuple[str, str]] = {}
+    for text in [inspect.getdoc(cls) or "" for cls in options.__mro__]:
+        sections = re.split(r"^(\S.*):\n", text, flags=re.MULTILINE)
+        for title, listed in zip(sections[1::2], sections[2::2], strict=True):
+            for name, text in re.findall(r"    (\w+): (.*(?:\n     .*)*)", listed):
+                documented.setdefault(name, (title, " ".join(text.split())))
+    fields = {each.name: each for each in dataclasses.fields(options)}
+    groups, types = {"Attributes": parser}, typing.get_type_hints(options)
+    exclusive = None
+    first = ("Attributes", "Images")
+    order = sorted(documented, key=lambda name: documented[name][0] not in first)
+    for name in dict.fromkeys([*order, *fields]):
+        kind, default = types[name], fields[name].default
+        if NoneType in typing.get_args(kind):
+            kind = typing.get_args(kind)[0]
+        is_choice = typing.get_origin(kind) is Literal
+        told = {"choices": typing.get_args(kind)} if is_choice else _OF_TYPE.get(kind)
+        told = {**(told or {}), **fields[name].metadata}
+        if told.pop("hidden", False):
+            continue
+        title, text = documented.get(name, ("Attributes", ""))
+        told["help"] = text.replace("%", "%%")
+        flag = told.pop("flag", f"--{name.replace('_', '-')}")
+        if flag:
+            told |= {"dest": name, "required": default is dataclasses.MISSING}
+        if default is not dataclasses.MISSING:
+            told["default"] = default
+            if default is not None and default is not False:
+                told["help"] += " (default: %(default)s)"
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title.lower())
+        target = groups[title]
+        if told.pop("exclusive", False):
+            target = exclusive = exclusive or target.add_mutually_exclusive_group()
+        target.add_argument(flag or name, **told)
 
 
-def weights(text: str) -> str | None:
-    """Reads `imagenet`, `none` or a file name."""
-    return None if text.lower() == "none" else text
+def read(options: type, arguments: argparse.Namespace) -> Any:
+    """Returns a dataclass of options with what was given on the command line."""
+    names = {each.name for each in dataclasses.fields(options)}
+    return options(**{name: x for name, x in vars(arguments).items() if name in names})
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that name the images, their classes and the imbalance."""
-    group = parser.add_argument_group(
-        "images",
-        "Grayscale, transparent and 16-bit images become RGB; images of several sizes\n"
-        "are stretched to one.",
-    )
-    group.add_argument(
-        "--data",
-        metavar="ROOT",
-        type=Path,
-        required=True,
-        help="folder of images: ROOT/train/CLASS/* and ROOT/test/CLASS/*, where 20%% "
-        "of train are held out for validation unless there is ROOT/validation/CLASS/*; "
-        "or ROOT/CLASS/*, of which 20%% each go to test and validation. Of a minority "
-        "that is below ROOT/test alone, half is to train on. Links are followed",
-    )
-    group.add_argument(
-        "--majority",
-        metavar="A[,B..]",
-        type=class_names,
-        required=True,
-        help="the common class, or several: names of folders",
-    )
-    group.add_argument(
-        "--minority",
-        metavar="C[,D..]",
-        type=class_names,
-        required=True,
-        help="the rare class, or several",
-    )
-    imbalance = group.add_mutually_exclusive_group()
-    imbalance.add_argument(
-        "--minority-count",
-        metavar="N",
-        type=positive_int,
-        help="train on N minority images; the others are left out of training and "
-        "validation (default: all)",
-    )
-    imbalance.add_argument(
-        "--ratio",
-        metavar="R",
-        type=ratio,
-        help="the same, as R majority images to each minority image",
-    )
-    group.add_argument(
-        "--image-size",
-        metavar="N",
-        type=positive_int,
-        help="stretch every image to N x N pixels (default: the size of the images if "
-        "they have one, else 224)",
-    )
-    add_gray_range_option(group, "all that their type can hold")
-    add_duplicates_option(group)
-    add_skip_option(group)
+def value(
+    reading: Callable[[str], Any],
+    is_valid: Callable[[Any], Any],
+    expected: str,
+    *,
+    or_none: bool = False,
+) -> Callable[[str], Any]:
+    """Returns what reads a value, or the word none where that is allowed.
 
-
-def add_gray_range_option(parser: argparse._ActionsContainer, default: str) -> None:
-    """Adds `--gray-range`; `default` says in words what holds without it."""
-    parser.add_argument(
-        "--gray-range",
-        metavar="BLACK,WHITE",
-        type=gray_range,
-        help="values that are black and white in grayscale images of more than 8 bits, "
-        "such as 0,4095 for cameras of 12 bits; what lies outside is clipped; before a "
-        f"negative number write --gray-range= (default: {default})",
-    )
-
-
-def add_duplicates_option(parser: argparse._ActionsContainer) -> None:
-    """Adds `--duplicates`."""
-    parser.add_argument(
-        "--duplicates",
-        choices=("drop", "refuse", "keep"),
-        help="what becomes of files with equal contents (default: a test image that is "
-        "a training image, too, is left out of the test, other copies stay on one side "
-        "of every split, and an image that is majority and minority both is refused); "
-        "drop leaves out images that are both, too; refuse ends where a training image "
-        "is a test image; keep uses all as they are. They are counted and named",
-    )
-
-
-def add_skip_option(parser: argparse._ActionsContainer) -> None:
-    """Adds `--skip-unreadable`."""
-    parser.add_argument(
-        "--skip-unreadable",
-        action="store_true",
-        help="leave out files that cannot be read, and images of a single colour, and "
-        "count them, instead of stopping",
-    )
-
-
-def add_recipe_option(parser: argparse._ActionsContainer) -> None:
-    """Adds `--recipe`."""
-    parser.add_argument(
-        "--recipe",
-        choices=("default", "published"),
-        default="default",
-        help="all choices not named here: the package's own or the eGAN paper's "
-        "(default: %(default)s)",
-    )
-
-
-def add_weights_option(parser: argparse._ActionsContainer) -> None:
-    """Adds `--weights`."""
-    parser.add_argument(
-        "--weights",
-        metavar="imagenet|none|FILE",
-        type=weights,
-        default="imagenet",
-        help="what the backbones start from; none is random (default: %(default)s)",
-    )
-
-
-def add_mirror_option(parser: argparse._ActionsContainer) -> None:
-    """Adds `--no-mirror`."""
-    parser.add_argument(
-        "--no-mirror",
-        dest="mirrored_minority",
-        action="store_const",
-        const=False,
-        help="do not train on mirror images of the minority as well: where left and "
-        "right matter, as in writing (default: the recipe's, which does)",
-    )
-
-
-def add_seed_option(parser: argparse._ActionsContainer) -> None:
-    """Adds `--seed`."""
-    parser.add_argument(
-        "--seed",
-        metavar="S",
-        type=seed,
-        default=0,
-        help="decides the splits, the minority images kept and the training "
-        "(default: %(default)s)",
-    )
-
-
-def add_judging_options(group: argparse._ArgumentGroup) -> None:
-    """Adds how the threshold is set, and what is reported."""
-    group.add_argument(
-        "--specificity",
-        metavar="P",
-        type=fraction_or_none,
-        default=0.95,
-        help="set the threshold so that at least P of majority images are not called "
-        "minority, from the validation images; none leaves it at 0 "
-        "(default: %(default)s)",
-    )
-    group.add_argument(
-        "--confidence",
-        metavar="P",
-        type=fraction_or_none,
-        default=0.95,
-        help="confidence with which the specificity is guaranteed; none guarantees "
-        "nothing and needs fewer images (default: %(default)s)",
-    )
-    add_prevalence_option(group, "not reported")
-
-
-def add_out_options(
-    parser: argparse._ActionsContainer, metavar: str, default: Path | None = None
-) -> None:
-    """Adds `--out`, which is required without a default, and `--overwrite`."""
-    parser.add_argument(
-        "--out",
-        metavar=metavar,
-        type=Path,
-        default=default,
-        required=default is None,
-        help=f"folder to write{' (default: %(default)s)' if default else ''}",
-    )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help=f"replace an earlier run at {metavar}, as a whole, once the new one is "
-        "complete",
-    )
-
-
-def add_prevalence_option(parser: argparse._ActionsContainer, default: str) -> None:
-    """Adds `--prevalence`; `default` says in words what holds without it."""
-    parser.add_argument(
-        "--prevalence",
-        metavar="P",
-        type=fraction,
-        help="share of minority images where the model will be used: reports the "
-        f"precision to expect there (default: {default})",
-    )
-
-
-def check_file(option: str, path: Path) -> None:
-    """Refuses a file to write where there can be none; its folder need not exist.
-
-    Raises:
-        ValueError: if there is something else, or a file in the place of a folder.
+    >>> value(int, lambda n: n > 0, "a positive number", or_none=True)("7")
+    7
     """
-    if path.exists() and not path.is_file():
-        what = "a folder" if path.is_dir() else "no plain file"
+
+    def check(text: str) -> Any:
+        if or_none and text.lower() == "none":
+            return None
+        with contextlib.suppress(ValueError):
+            if is_valid(found := reading(text)):
+                return found
+        raise argparse.ArgumentTypeError(f"expected {expected}, received {text!r}")
+
+    return check
+
+
+def names(what: str, comma: str = ",") -> Callable[[str], list[str]]:
+    """Returns what reads one name, or several with commas between them.
+
+    >>> names("class names")("automobile, truck")
+    ['automobile', 'truck']
+    """
+    return value(
+        lambda text: [name.strip() for name in re.split(comma, text)],
+        all,
+        f"{what} with commas between them",
+    )
+
+
+positive_int = value(int, lambda n: n >= 1, "a whole number of 1 or more")
+positive = value(float, lambda x: 0 < x < math.inf, "a positive number")
+seed = value(int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295")
+share = value(float, lambda x: 0 < x < 1, "a number between 0 and 1, such as 0.95")
+share_or_none = value(
+    float, lambda x: 0 < x < 1, "a number between 0 and 1, or none", or_none=True
+)
+weights = value(str, bool, "imagenet, none or a file name", or_none=True)
+gray_range = value(
+    lambda text: tuple(map(float, text.split(","))),
+    lambda pair: len(pair) == 2 and -math.inf < pair[0] < pair[1] < math.inf,
+    "two numbers, the smaller one first, such as 0,4095",
+)
+
+
+def positive_ints(text: str) -> list[int]:
+    """Reads integers of 1 or more with commas between them."""
+    return [positive_int(part) for part in text.split(",")]
+
+
+_OF_TYPE = {
+    int: {"metavar": "N", "type": positive_int},
+    float: {"metavar": "P", "type": share},
+    bool: {"action": "store_true"},
+    Path: {"type": Path},
+    GrayRange: {"metavar": "BLACK,WHITE", "type": gray_range},
+    list[int]: {"metavar": "N[,N..]", "type": positive_ints},
+    list[str]: {"metavar": "A[,B..]", "type": names("class names")},
+}
+
+
+def check_file(name: str, path: Path) -> None:
+    """Refuses a file to write where there can be none; its folder need not exist."""
+    what = "a folder" if path.is_dir() else "no plain file"
+    if path.is_file() or not path.exists():
+        in_place = [folder for folder in path.parents if folder.is_file()]
+        what = f"in no folder, since {in_place[0]} is a file" if in_place else ""
+    if what:
         raise ValueError(
-            f"The file to write is {what}; expected a file name. Received: {option} "
+            f"The file to write is {what}; expected a file name. Received: {name} "
             f"{path}. Name another one."
         )
-    for folder in path.parents:
-        if folder.is_file():
-            raise ValueError(
-                "A file is in the place of a folder of the file to write. Received: "
-                f"{option} {path}, where {folder} is a file. Name another one."
-            )
 
 
-def _number(
-    text: str, kind: type, is_valid: Callable[[float], bool], expected: str
-) -> float:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not is_valid(value):
-        raise argparse.ArgumentTypeError(f"expected {expected}, received {text!r}")
-    return value
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """How images are read.
+
+    Images:
+        gray_range: values that are black and white in grayscale images of more than 8
+            bits, such as 0,4095 for cameras of 12 bits; what lies outside is clipped;
+            before a negative number write --gray-range= (default: the model's; in
+            training, all that their type can hold)
+        skip_unreadable: leave out files that cannot be read, and images of a single
+            colour, and count them, instead of stopping
+    """
+
+    gray_range: GrayRange | None = None
+    skip_unreadable: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelledOptions(ReadingOptions):
+    """How labelled images are read, and judged.
+
+    Images:
+        duplicates: what becomes of files with equal contents (default: a test image
+            that is a training image, too, is left out of the test, other copies stay on
+            one side of every split, and an image that is majority and minority both is
+            refused); drop leaves out images that are both, too; refuse ends where a
+            training image is a test image; keep uses all as they are. They are counted
+            and named
+    Report:
+        prevalence: share of minority images where the model will be used: reports the
+            precision to expect there (default: as in training; there, not reported)
+    """
+
+    duplicates: Literal["drop", "refuse", "keep"] | None = None
+    prevalence: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """Where a run goes, and the command that writes it.
+
+    Output:
+        out: folder to write
+        overwrite: replace an earlier run as a whole, once the new one is complete
+    """
+
+    out: Path = option(metavar="RUN")
+    overwrite: bool = False
+    command_line: str = option(default="", hidden=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingOptions(LabelledOptions, OutputOptions):
+    """What whoever trains is asked: images, recipe, threshold.
+
+    Images:
+        data: folder of images: ROOT/train/CLASS/* and ROOT/test/CLASS/*, where 20% of
+            train are held out for validation unless there is ROOT/validation/CLASS/*;
+            or ROOT/CLASS/*, of which 20% each go to test and validation. Of a minority
+            that is below ROOT/test alone, half is to train on. Links are followed.
+            Grayscale, transparent and 16-bit images become RGB; images of several sizes
+            are stretched to one
+        majority: the common class, or several: names of folders
+        minority: the rare class, or several
+        minority_count: train on N minority images; the others are left out of training
+            and validation (default: all)
+        ratio: the same, as R majority images to each minority image
+        image_size: stretch every image to N x N pixels (default: the size of the images
+            if they have one, else 224)
+    Training:
+        recipe: all choices not named here: the package's own or the eGAN paper's
+        weights: what the backbones start from; none is random
+        mirrored_minority: do not train on mirror images of the minority as well: where
+            left and right matter, as in writing (default: the recipe's, which does)
+        seed: decides the splits, the minority images kept and the training
+    Threshold:
+        specificity: set the threshold so that at least P of majority images are not
+            called minority, from the validation images; none leaves it at 0
+        confidence: confidence with which the specificity is guaranteed; none guarantees
+            nothing and needs fewer images
+    """
+
+    data: Path = option(metavar="ROOT")
+    majority: list[str]
+    minority: list[str] = option(metavar="C[,D..]")
+    minority_count: int | None = option(default=None, exclusive=True)
+    ratio: float | None = option(
+        default=None, type=positive, metavar="R", exclusive=True
+    )
+    image_size: int | None = None
+    validation_fraction: float = option(default=0.2, hidden=True)
+    test_fraction: float = option(default=0.2, hidden=True)
+    recipe: Literal["default", "published"] = "default"
+    weights: str | None = option(
+        default="imagenet", type=weights, metavar="imagenet|none|FILE"
+    )
+    mirrored_minority: bool | None = option(
+        default=None, flag="--no-mirror", action="store_false"
+    )
+    seed: int = option(default=0, type=seed, metavar="S")
+    specificity: float | None = option(default=0.95, type=share_or_none)
+    confidence: float | None = option(default=0.95, type=share_or_none)

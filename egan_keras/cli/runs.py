@@ -1,36 +1,162 @@
 """The folder of a training run: what it holds, how it is written and read."""
 
 import contextlib
-import csv
 import dataclasses
+import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from egan_keras import files
-from egan_keras.cli import ends
-from egan_keras.cli.run_config import CONFIG, RunConfig, existing
+from egan_keras import files, schemas
+from egan_keras.cli import rooms, saving
 from egan_keras.logs import start_keras
+from egan_keras.schemas import COUNT, NAMES, SHARE, TEXT, listed, mapped, optional
 from egan_keras.text import first_few, printable
 
 MODEL = "model.keras"
+CONFIG = "config.json"
 HISTORY = "history.csv"
 REPORT = "report.json"
 PLOTS = "plots"
 SKIPPED = "Skipped {} unreadable files or images of a single colour"
 
 _OF_A_RUN = (CONFIG, HISTORY, REPORT, PLOTS)
+_FILES = mapped(listed(schemas.PATH))
+_SPLITS = dict.fromkeys(("train", "validation", "test"), _FILES)
+_SHAPE = {**listed(schemas.SIDE, at_least=3), "maxItems": 3}
+# Those options of `train` that are read again.
+_OPTIONS = {
+    "data": TEXT,
+    "majority": NAMES,
+    "minority": NAMES,
+    "minority_count": optional(COUNT),
+    "ratio": optional(schemas.NOT_NEGATIVE),
+    "validation_fraction": SHARE,
+    "test_fraction": SHARE,
+    "seed": COUNT,
+    "prevalence": optional(SHARE),
+}
+# What earlier versions did not write.
+_LATER_OPTIONS = {
+    "gray_range": optional(schemas.GRAY_RANGE),
+    "duplicates": optional(TEXT),
+}
+
+Paths = dict[str, list[str]]  # by class
+
+
+def _key(schema: dict[str, Any], make: Callable[[], Any] | None = None) -> Any:
+    """Returns a key of config.json; `make` gives what stands for it where it lacks."""
+    factory = make or dataclasses.MISSING
+    return dataclasses.field(default_factory=factory, metadata={"schema": schema})
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What is needed to run a training again, and what it ran on: `config.json`.
+
+    All paths are below the folder of images. `files` are those of each split and class,
+    and `hashes` of their contents in the same order; earlier versions wrote none.
+    """
+
+    command: str = _key(TEXT)
+    options: dict[str, Any] = _key(schemas.record(_OPTIONS, _LATER_OPTIONS))
+    recipe: dict[str, Any] = _key(schemas.ANYTHING)
+    image_shape: Sequence[int] = _key(_SHAPE)
+    versions: dict[str, str] = _key(mapped(TEXT))
+    files: dict[str, Paths] = _key(schemas.record(_SPLITS))
+    skipped: Sequence[str] = _key(listed(TEXT))  # unreadable, or of a single colour
+    passed_over: Mapping[str, int] = _key(mapped(COUNT), dict)  # by reason
+    hashes: dict[str, Paths] = _key(mapped(mapped(listed(optional(TEXT)))), dict)
+    unused: Paths = _key(_FILES, dict)  # the minority that training was not to have
+    duplicates: Sequence[str] = _key(listed(TEXT), list)  # in the splits all the same
+    dropped_duplicates: Sequence[str] = _key(listed(TEXT), list)
+    changed: Sequence[str] = _key(listed(TEXT), list)  # while the run was made
+    epochs_completed: int = _key(COUNT, int)
+    interrupted: bool = _key(schemas.BOOLEAN, bool)
+    diverged_in_epoch: int | None = _key(optional(COUNT), lambda: None)
+    lacking: Sequence[str] = _key(listed(TEXT), list)  # of the run, ended early
+
+    def save(self, folder: Path) -> None:
+        """Writes `config.json` into a run folder."""
+        write_json(folder / CONFIG, dataclasses.asdict(self))
+
+    @classmethod
+    def load(cls, run: Path) -> "RunConfig":
+        """Reads the `config.json` of a run folder."""
+        path = _existing(run, CONFIG)
+        keys = dataclasses.fields(cls)
+        schema = schemas.record({key.name: key.metadata["schema"] for key in keys})
+        required = [x.name for x in keys if x.default_factory is dataclasses.MISSING]
+        schema["required"] = required
+        try:
+            return cls(**schemas.read(path, schema))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                "The configuration of the run cannot be read; expected what "
+                f"`egan-keras train` wrote. Received: {str(path)!r} ({error}). Train "
+                "again, or name another run."
+            ) from error
+
+    @property
+    def gray_range(self) -> tuple[float, float] | None:
+        """The values that are black and white in images of more than 8 bits."""
+        found = self.options.get("gray_range")
+        return None if found is None else tuple(found)
+
+    def recorded(self, split: str) -> dict[str, tuple[str, str | None]]:
+        """Returns the class and hash of each file; None of earlier versions' hashes."""
+        hashes = self.hashes.get(split, {})
+        told = {}
+        for name, paths in self.files[split].items():
+            marks = hashes.get(name) or [None] * len(paths)
+            told |= {p: (name, mark) for p, mark in zip(paths, marks, strict=True)}
+        return told
+
+    def report_values(self) -> dict[str, Any]:
+        """Returns what `report.json` tells of the training."""
+        values = {
+            "seed": self.options["seed"],
+            "n_skipped": len(self.skipped),
+            "n_passed_over": sum(self.passed_over.values()),
+        }
+        others = {
+            "n_duplicates": len(self.duplicates),
+            "n_dropped_duplicates": len(self.dropped_duplicates),
+            "n_changed_in_training": len(self.changed),
+            "diverged_in_epoch": self.diverged_in_epoch,
+        }
+        return values | {name: value for name, value in others.items() if value}
+
+
+def describe_files(splits: Any, root: Path) -> dict[str, Any]:
+    """Returns what a `RunConfig` holds of the files of the splits of a folder."""
+
+    def below(path: str) -> str:
+        return Path(path).relative_to(root).as_posix()
+
+    told: dict[str, Any] = {"files": {}, "hashes": {}}
+    for split, images in splits._asdict().items():
+        marks = rooms.data.contents.content_hashes(images.paths)
+        for key, values in (("files", map(below, images.paths)), ("hashes", marks)):
+            of_class: Paths = {}
+            for name, value in zip(images.class_names, values, strict=True):
+                of_class.setdefault(name, []).append(value)
+            told[key][split] = of_class
+    for name in ("skipped", "duplicates", "dropped_duplicates"):
+        told[name] = [
+            below(path) for images in splits for path in getattr(images, name)
+        ]
+    return told
 
 
 def tell_passed_over(passed_over: Mapping[str, int]) -> None:
     """Prints how many files and folders were passed over, by reason."""
-    from egan_keras.data.finding import in_words  # slow to import
-
     if passed_over:
-        print(f"Passed over: {in_words(passed_over)}")
+        print(f"Passed over: {rooms.data.finding.in_words(passed_over)}")
 
 
 def tell_files(what: str, paths: Sequence[Any], *, most: int | None = 5) -> None:
@@ -40,30 +166,19 @@ def tell_files(what: str, paths: Sequence[Any], *, most: int | None = 5) -> None
 
 
 def check_free(out: Path, *, overwrite: bool = False) -> None:
-    """Refuses to write a run where something else is.
-
-    Args:
-        out: the run folder to be.
-        overwrite: whether it may replace an earlier run.
-
-    Raises:
-        FileExistsError: if `out` is a file, or a folder that is not empty, unless it
-            is a run and may be replaced.
-    """
+    """Refuses to write a run where something else is, but for a run to be replaced."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if overwrite and (out / CONFIG).is_file():
         return
+    what = "The run folder exists already and is not empty"
+    else_do = ", or replace it as a whole with --overwrite"
     if overwrite:
-        raise FileExistsError(
-            "What is there is not a run folder, so it is not overwritten; expected "
-            f"a folder with {CONFIG} in it, an empty one or none. Received: "
-            f"out={str(out)!r}. Name another folder."
-        )
+        what = f"What is there is not a run folder: it lacks {CONFIG}"
+        else_do = ""
     raise FileExistsError(
-        "The run folder exists already and is not empty; expected a new or an empty "
-        f"one. Received: out={str(out)!r}. Name another folder, or replace it as a "
-        "whole with --overwrite."
+        f"{what}; expected a new folder or an empty one. Received: out={str(out)!r}. "
+        f"Name another folder{else_do}."
     )
 
 
@@ -75,14 +190,6 @@ def writing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     model was written, the folder is kept beside `out`, so that the same command can be
     run again. What earlier commands left there that were killed is removed, or kept if
     there is a model in it.
-
-    Args:
-        out: the run folder to be; folders above it are made.
-        overwrite: as for `check_free`.
-
-    Raises:
-        FileExistsError: as `check_free` does.
-        FullDiskError: if there is no room.
     """
     check_free(out, overwrite=overwrite)
     target = out.resolve()
@@ -92,11 +199,11 @@ def writing(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     with files.telling_full_disk(out), files.workplace(target) as folder:
         try:
             yield folder
-            with ends.saving("the run"):
+            with saving("the run"):
                 check_free(out, overwrite=overwrite)
                 files.put_in_place(folder, target)
         finally:
-            with ends.saving("the model"):
+            with saving("the model"):
                 if (folder / MODEL).is_file():
                     _keep(folder, target, "The model so far is kept")
 
@@ -105,15 +212,12 @@ def _tidy(folder: Path, target: Path) -> None:
     """Removes what a killed command left, or keeps its model."""
     size = files.in_units(files.size_of(folder))
     if (folder / MODEL).is_file() and not folder.name.endswith(files.REPLACED):
-        _keep(
-            folder, target, f"An earlier command was killed; its model ({size}) is kept"
-        )
+        what = f"An earlier command was killed; its model ({size}) is kept"
+        _keep(folder, target, what)
         return
     shutil.rmtree(folder, ignore_errors=True)
-    print(
-        f"Removed of an earlier command that was killed, {size}: {printable(folder)}",
-        file=sys.stderr,
-    )
+    what = "Removed of an earlier command that was killed"
+    print(f"{what}, {size}: {printable(folder)}", file=sys.stderr)
 
 
 def _keep(folder: Path, target: Path, what: str) -> None:
@@ -131,52 +235,40 @@ def _keep(folder: Path, target: Path, what: str) -> None:
     print(f"{what}: {printable(kept / MODEL)}{without}", file=sys.stderr)
 
 
+def write_json(path: Path, values: Any) -> None:
+    """Writes a JSON file as a whole."""
+    text = json.dumps(values, indent=2, allow_nan=False) + "\n"
+    files.write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+
+
 def save_model(model: Any, folder: Path) -> None:
     """Writes `model.keras` into a run folder, which a signal does not interrupt."""
-    with ends.saving("the model"):
+    with saving("the model"):
         files.write_atomically(folder / MODEL, model.save)
 
 
 def save_history(history: Mapping[str, Sequence[float]], folder: Path) -> None:
     """Writes `history.csv`: a row for each epoch, numbered from 1."""
+    import pandas
 
-    def write(path: Path) -> None:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file)
-            rows.writerow(["epoch", *history])
-            values = zip(*history.values(), strict=True)
-            rows.writerows([epoch, *row] for epoch, row in enumerate(values, 1))
-
-    files.write_atomically(folder / HISTORY, write)
+    epochs = range(1, 1 + len(next(iter(history.values()), ())))
+    table = pandas.DataFrame(history, pandas.Index(epochs, name="epoch"))
+    form = {"lineterminator": "\r\n", "na_rep": "nan"}
+    files.write_atomically(folder / HISTORY, lambda path: table.to_csv(path, **form))
 
 
 def model_path(run: Path) -> Path:
-    """Returns the file of the model of a run folder, or the file itself.
-
-    Raises:
-        FileNotFoundError: if it is not there.
-    """
-    if run.suffix.lower() in (".keras", ".tflite") and run.is_file():
-        return run
-    return existing(run, MODEL)
+    """Returns the file of the model of a run folder, or the file itself."""
+    is_model = run.suffix.lower() in (".keras", ".tflite") and run.is_file()
+    return run if is_model else _existing(run, MODEL)
 
 
 def load_model(run: Path) -> Any:
-    """Loads the model of a run folder, of a .keras or of a .tflite file.
-
-    Returns:
-        An `EGAN`, or a `TFLiteModel`, which scores as one does.
-
-    Raises:
-        FileNotFoundError: if it is not there.
-        ValueError: if it is not a model of this package.
-    """
+    """Loads the `EGAN` of a run or a .keras file, or a `TFLiteModel` of a .tflite."""
     path = model_path(run)
     start_keras()
     if path.suffix.lower() == ".tflite":
-        from egan_keras.exporting import load_tflite
-
-        return load_tflite(path)
+        return rooms.exporting.load_tflite(path)
 
     import keras
 
@@ -203,14 +295,13 @@ def load_model(run: Path) -> Any:
     return model
 
 
-def gray_range(run: Path, model: Any) -> tuple[float, float] | None:
-    """Returns the values that are black and white in images of more than 8 bits.
-
-    Args:
-        run: as for `load_model`.
-        model: what it returned.
-    """
-    if run.suffix.lower() == ".tflite":
-        found = model.metadata["input"].get("gray_range")
-        return None if found is None else tuple(found)
-    return RunConfig.load(run).gray_range if (run / CONFIG).is_file() else None
+def _existing(run: Path, name: str) -> Path:
+    """Returns the path of one of a run's files, or says that there is no run."""
+    path = run / name
+    if not path.is_file():
+        state = "lacks it" if run.is_dir() else "is no folder"
+        raise FileNotFoundError(
+            f"There is no run; expected a folder with {name}, as `egan-keras train` "
+            f"writes it. Received: {str(run)!r}, which {state}. Check the path."
+        )
+    return path

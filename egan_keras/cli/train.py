@@ -1,102 +1,333 @@
-"""`egan-keras train`: its options."""
-
-import argparse
-
-from egan_keras.cli import options, runs
-from egan_keras.logs import start_keras
-
-_DESCRIPTION = """\
-Train a model on a folder of images, set its threshold, and report on the test split.
+r"""Train a model on a folder of images, set its threshold, report on the test split.
 
 RUN gets model.keras, config.json (all options, and every file by split), history.csv,
 report.json and plots/. It appears when all is written. Ctrl-C or SIGTERM in training
 keeps the model trained so far, with its threshold at 0, in RUN-unfinished; so does a
 disk that is full afterwards. Room for RUN is set aside before training begins.
-"""
-_EPILOG = """\
+
 Exit codes: 1 if training diverged, and RUN holds the last good weights; all others as
 `egan-keras --help` lists them.
 
 Examples:
-  egan-keras train --data images --majority good --minority scratched,dented \\
+  egan-keras train --data images --majority good --minority scratched,dented \
       --out runs/a
-  egan-keras train --data cifar10 --majority automobile --minority airplane \\
-      --minority-count 2 --encoder MobileNetV2:alpha=0.35 \\
+  egan-keras train --data cifar10 --majority automobile --minority airplane \
+      --minority-count 2 --encoder MobileNetV2:alpha=0.35 \
       --discriminator MobileNetV2:alpha=0.35 --seed 0 --out runs/b
 """
-_BACKBONE = "MobileNetV2"
+
+import dataclasses
+import math
+import shlex
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from egan_keras import files, logs
+from egan_keras.cli import BLEMISHED, options, rooms, runs, saving
+from egan_keras.cli.options import option
+from egan_keras.text import first_few, printable
+
+_RESERVED = ".reserved"
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Adds the command."""
-    parser = subparsers.add_parser(
-        "train",
-        help="train on a folder of images",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=options.HelpFormatter,
-    )
-    options.add_data_options(parser)
-    _add_network_options(parser.add_argument_group("networks"))
-    _add_training_options(parser.add_argument_group("training"))
-    options.add_judging_options(parser.add_argument_group("threshold and report"))
-    options.add_out_options(parser.add_argument_group("output"), "RUN")
-    parser.set_defaults(run=run)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(options.TrainingOptions):
+    """All options of `train`.
+
+    Networks:
+        encoder: backbone of the encoder: a class name of Keras Applications, with
+            options after a colon as in MobileNetV2:alpha=0.35
+        discriminator: backbone of the discriminator, named likewise
+        network_size: size to which the networks resize images (default: the recipe's)
+    Training:
+        epochs: passes over the majority images (default: the recipe's, 20 or, if
+            published, 100)
+        batch_size: majority images a step (default: the recipe's, 128)
+        cache: where the frozen features of the images go: memory; disk, files in
+            egan_keras in your cache folder, or where the environment variable
+            EGAN_KERAS_CACHE says; DIR, files there; auto takes memory if they fill at
+            most a tenth of what is free and at most 1 GB, else disk. Later runs on the
+            same images read the files, and an interrupted run goes on where it stopped.
+            How to delete them is printed
+    """
+
+    encoder: str = option(default="MobileNetV2", metavar="SPEC")
+    discriminator: str = option(default="MobileNetV2", metavar="SPEC")
+    network_size: int | None = None
+    epochs: int | None = option(default=None, metavar="E")
+    batch_size: int | None = option(default=None, metavar="B")
+    cache: str = option(default="auto", metavar="auto|memory|disk|DIR")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Trains; see `egan_keras.cli.training.train`."""
-    runs.check_free(arguments.out, overwrite=arguments.overwrite)
-    start_keras()
+def run(given: Options) -> int:
+    """Trains, and writes the run."""
+    begin(given)
+    # Built once, so that nothing is read in vain if that fails.
+    size = given.network_size or rooms.networks.get_recipe(given.recipe).network_size
+    for name in dict.fromkeys((given.encoder, given.discriminator)):
+        backbone = rooms.backbones.Backbone.parse(name)
+        logs.tell(f"Trying to build {backbone}")
+        backbone.build(size or backbone.minimum_size, weights=given.weights)
+    with runs.writing(given.out, overwrite=given.overwrite) as folder:
+        splits = load(given)
+        model = build(given, splits)
+        config, _ = complete_run(model, splits, given, folder, given.cache)
+    return tell_written(given.out, config)
 
-    from egan_keras.cli.training import train  # slow to import
 
-    return train(arguments)
+def begin(given: options.TrainingOptions) -> None:
+    """Starts Keras; refuses before and after what needs no image to be read."""
+    runs.check_free(given.out, overwrite=given.overwrite)
+    logs.start_keras()
+    roles = {"majority": given.majority, "minority": given.minority}
+    rooms.data.check_folder(given.data, **roles)
 
 
-def _add_network_options(group: argparse._ArgumentGroup) -> None:
-    options.add_recipe_option(group)
-    for role in ("encoder", "discriminator"):
-        group.add_argument(
-            f"--{role}",
-            metavar="SPEC",
-            default=_BACKBONE,
-            help=f"backbone of the {role}: a class name of Keras Applications, with "
-            "options after a colon as in MobileNetV2:alpha=0.35 (default: %(default)s)",
+def load(given: options.TrainingOptions) -> Any:
+    """Loads the splits of the images that options name, and says what there is."""
+    logs.tell(f"Listing the images below {printable(given.data)}")
+    names = "majority minority minority_count ratio image_size gray_range seed"
+    names += " validation_fraction test_fraction skip_unreadable duplicates"
+    chosen = {name: getattr(given, name) for name in names.split()}
+    # Lazy, so that the memory does not have to hold them all.
+    splits = rooms.data.load_folder(given.data, **chosen, lazy=True)
+    height, width = splits.train.images.shape[1:3]
+    print(f"Images of {height} x {width} pixels:")
+    for name, images in splits._asdict().items():
+        print(
+            f"  {name:<10} {images.majority_count:>7,} majority "
+            f"{images.minority_count:>7,} minority"
         )
-    options.add_weights_option(group)
-    group.add_argument(
-        "--network-size",
-        metavar="N",
-        type=options.positive_int,
-        help="size to which the networks resize images (default: the recipe's)",
+    runs.tell_passed_over(_passed_over(splits))
+    skipped = [path for images in splits for path in images.skipped]
+    runs.tell_files(runs.SKIPPED, skipped)
+    test = splits.test
+    if not len(test):
+        raise ValueError(
+            "The test split holds no image, so nothing can be reported; expected "
+            "images of both classes. Received: 0 test images. Add some below ROOT/test."
+        )
+    if not (test.majority_count and test.minority_count):
+        missing = "minority" if test.majority_count else "majority"
+        print(
+            f"The test split holds no {missing} image: the report will lack AUROC and "
+            "all else that needs both classes."
+        )
+    if not given.skip_unreadable:
+        # The others are read before training, but these after it.
+        test.images.check()
+    if given.specificity is not None:
+        _check_validation(splits, given)
+    return splits
+
+
+def _passed_over(splits: Any) -> Counter[str]:
+    return sum((Counter(images.passed_over) for images in splits), Counter())
+
+
+def _check_validation(splits: Any, given: options.TrainingOptions) -> None:
+    """Refuses, before training, a threshold that could not be set after it."""
+    level, confidence = given.specificity, given.confidence
+    needed = rooms.thresholds.images_needed(level, confidence) if confidence else 1
+    count = splits.validation.majority_count
+    if count >= needed:
+        return
+    # The highest whole percentage that so many images can guarantee.
+    guaranteed = (1 - confidence) ** (1 / count) if confidence and count else 0
+    possible = math.floor(100 * guaranteed) / 100
+    advice = f"Pass --specificity {possible:g}, or " if possible else "Pass "
+    majority = sum(split.majority_count for split in splits)
+    minority = sum(split.minority_count for split in splits)
+    if minority > majority:
+        names = ",".join(given.minority), ",".join(given.majority)
+        exchanged = shlex.join(["--majority", names[0], "--minority", names[1]])
+        advice = (
+            f"There are {minority:,} minority and {majority:,} majority images in all: "
+            f"if the classes are exchanged, pass {exchanged}. Else: {advice}"
+        )
+    raise ValueError(
+        "Too few validation images to set the threshold: a specificity of "
+        f"{level:g}{f' with confidence {confidence:g}' if confidence else ''} needs "
+        f"{needed} majority images. Received: {count}, {given.validation_fraction:.0%} "
+        f"of the majority images to train with. {advice}--specificity none to leave "
+        "the threshold at 0, or add majority images."
     )
 
 
-def _add_training_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--epochs",
-        metavar="E",
-        type=options.positive_int,
-        help="passes over the majority images (default: the recipe's, 20 or, if "
-        "published, 100)",
+def build(given: Options, splits: Any) -> Any:
+    """Builds and compiles the `EGAN`."""
+    import keras
+
+    logs.tell("Building the model")
+    keras.utils.set_random_seed(given.seed)
+    names = ("network_size", "batch_size", "epochs", "mirrored_minority")
+    choices = {name: getattr(given, name) for name in names}
+    model = rooms.model.EGAN.from_backbones(
+        given.encoder,
+        given.discriminator,
+        image_shape=splits.train.images.shape[1:],
+        recipe=given.recipe,
+        weights=given.weights,
+        **{name: value for name, value in choices.items() if value is not None},
     )
-    group.add_argument(
-        "--batch-size",
-        metavar="B",
-        type=options.positive_int,
-        help="majority images a step (default: the recipe's, 128)",
+    model.compile()
+    print(f"Model: {model.pairing}, recipe {model.recipe}")
+    return model
+
+
+def complete_run(
+    model: Any, splits: Any, given: options.TrainingOptions, folder: Path, cache: Any
+) -> tuple[runs.RunConfig, Any]:
+    """Trains a compiled model, calibrates it, reports, and writes all of its run.
+
+    `cache` is where features go, as in `EGAN.fit`. Returned are the configuration, with
+    what became of the training, and the report.
+    """
+    train, validation, test = splits
+    n_bytes = _bytes_needed(model, splits)
+    files.check_space(given.out, n_bytes, "the run")
+    files.reserve(folder / _RESERVED, n_bytes)
+    config = _configure(model, splits, given)
+    held_out = (validation.images, validation.labels)
+    options_of_fit = {"cache_features": cache, "verbose": verbosity()}
+    if len(validation):
+        options_of_fit["validation_data"] = held_out
+    try:
+        model.fit(train.images, train.labels, **options_of_fit)
+    except KeyboardInterrupt:
+        # Before there are epochs, the features are computed.
+        if getattr(model, "history", None) is not None:
+            _save(model, config, folder, interrupted=True)
+        raise
+    config = _save(model, config, folder, interrupted=False)
+    if given.specificity is not None:
+        count = validation.majority_count
+        logs.tell(f"Setting the threshold on {count:,} validation majority images")
+        level = {"specificity": given.specificity, "confidence": given.confidence}
+        model.calibrate(*held_out, **level)
+        runs.save_model(model, folder)
+    logs.tell(f"Scoring {len(test):,} test images")
+    extra = config.report_values() | {"split": "test"}
+    report = rooms.evaluation.evaluate(
+        model, test.images, test.labels, prevalence=given.prevalence, extra=extra
     )
-    options.add_mirror_option(group)
-    group.add_argument(
-        "--cache",
-        metavar="auto|memory|disk|DIR",
-        default="auto",
-        help="where the frozen features of the images go: memory; disk, files in "
-        "egan_keras in your cache folder, or where the environment variable "
-        "EGAN_KERAS_CACHE says; DIR, files there; auto takes memory if they fill at "
-        "most a tenth of what is free and at most 1 GB, else disk. Later runs on the "
-        "same images read the files, and an interrupted run goes on where it stopped. "
-        "How to delete them is printed (default: %(default)s)",
+    config = _note_changes(config, given.data, folder)
+    if config.changed:
+        report.values["n_changed_in_training"] = len(config.changed)
+    report.save(folder / runs.REPORT)
+    logs.tell("Drawing the plots")
+    names = [Path(path).name for path in test.paths]
+    shown = (report, test.images, model.history.history, names)
+    rooms.evaluation.save_plots(folder / runs.PLOTS, *shown)
+    print(f"\n{report}")
+    return config, report
+
+
+def verbosity() -> int:
+    """Returns Keras's `verbose`: a progress bar is for terminals, a log gets lines."""
+    return 1 if sys.stdout.isatty() else 2
+
+
+def _bytes_needed(model: Any, splits: Any) -> int:
+    """Returns how many bytes a run takes while it is written."""
+    parts = (model, model.optimizer, model.generator_optimizer)
+    numbers = sum(math.prod(x.shape) for part in parts for x in part.variables)
+    # With what stands around the numbers in model.keras, and paths in config.json.
+    paths = sum(len(path) + 16 for split in splits for path in split.paths)
+    # What is written again stands beside its earlier version; plots and all else.
+    return int(2 * (4.4 * numbers + paths)) + 4_000_000
+
+
+def _configure(
+    model: Any, splits: Any, given: options.TrainingOptions
+) -> runs.RunConfig:
+    """Returns the run's configuration before training."""
+    recipe, root = model.recipe, given.data
+    chosen = dataclasses.asdict(given) | {"data": root.resolve()}
+    chosen |= {"epochs": recipe.epochs, "batch_size": recipe.batch_size}
+    del chosen["command_line"], chosen["overwrite"]
+    unused = {}
+    if given.minority_count is not None or given.ratio is not None:
+        named = ("paths", "skipped", "dropped_duplicates")
+        used = {p for each in splits for name in named for p in getattr(each, name)}
+        for name, paths in rooms.data.list_every_image(root, given.minority).items():
+            others = [path for path in paths if str(path) not in used]
+            unused[name] = [path.relative_to(root).as_posix() for path in others]
+    return runs.RunConfig(
+        command=given.command_line,
+        options={n: str(x) if isinstance(x, Path) else x for n, x in chosen.items()},
+        recipe=dataclasses.asdict(recipe),
+        image_shape=model.image_shape,
+        versions=rooms.evaluation.versions(),
+        unused=unused,
+        passed_over=dict(_passed_over(splits)),
+        **runs.describe_files(splits, root),
     )
-    options.add_seed_option(group)
+
+
+def _save(
+    model: Any, config: runs.RunConfig, folder: Path, *, interrupted: bool
+) -> runs.RunConfig:
+    """Writes model, configuration and history, which a signal does not interrupt."""
+    history = model.history.history
+    # Ctrl-C may come before the first is over.
+    epochs = len(next(iter(history.values()), ()))
+    # Nothing else stops training before its last epoch.
+    diverged = epochs if model.stop_training and not interrupted else None
+    config = dataclasses.replace(
+        config,
+        epochs_completed=epochs,
+        interrupted=interrupted,
+        diverged_in_epoch=diverged,
+    )
+    with saving("the model"):
+        (folder / _RESERVED).unlink()
+        try:
+            runs.save_model(model, folder)
+        except files.FullDiskError:
+            # Another program has taken what was reserved. It may be on another disk.
+            elsewhere = Path(tempfile.mkdtemp(prefix="egan-keras-"))
+            runs.save_model(model, elsewhere)
+            print(f"The model so far is kept in {elsewhere}", file=sys.stderr)
+            raise
+        config.save(folder)
+        runs.save_history(history, folder)
+        if interrupted:
+            print(
+                "\nInterrupted. The model trained so far is saved; its threshold is 0, "
+                "because it was not calibrated.",
+                file=sys.stderr,
+            )
+    return config
+
+
+def _note_changes(config: runs.RunConfig, root: Path, folder: Path) -> runs.RunConfig:
+    """Says which files were changed while the run was made, and notes it in the run."""
+    recorded = [
+        item for split in config.files for item in config.recorded(split).items()
+    ]
+    now = rooms.data.contents.content_hashes([root / path for path, _ in recorded])
+    pairs = zip(recorded, now, strict=True)
+    changed = [path for (path, (_, mark)), found in pairs if found != mark]
+    if changed:
+        warnings.warn(
+            f"{len(changed)} files were changed while the run was made, so that it is "
+            f"not of one state of the images: {first_few(changed)} below {root}. "
+            "Train again when nothing writes to them.",
+            stacklevel=2,
+        )
+        config = dataclasses.replace(config, changed=changed)
+        config.save(folder)
+    return config
+
+
+def tell_written(out: Path, config: runs.RunConfig) -> int:
+    """Prints the files of a run, and returns the exit code."""
+    print("\nWritten:")
+    for path in sorted(out.rglob("*.*")):
+        print(f"  {printable(path)}")
+    return 0 if config.diverged_in_epoch is None else BLEMISHED

@@ -1,15 +1,4 @@
-"""`egan-keras tune`: its options."""
-
-import argparse
-import ast
-import re
-from typing import Any
-
-from egan_keras.cli import options, runs
-from egan_keras.logs import start_keras
-
-_DESCRIPTION = """\
-Search for the best pairing of backbones, and train the best one.
+r"""Search for the best pairing of backbones, and train the best one.
 
 Each trial trains with some minority images held out in turn, and ranks these against
 the majority images of validation: no test image has part in it. A line is printed for
@@ -21,8 +10,7 @@ RUN gets what `train` writes, and leaderboard.csv, leaderboard.md and heatmap.pn
 then the search, with the features of every backbone, cut and size, is in the folder
 RUN.search: after Ctrl-C, which leaves the leaderboard so far there, or a kill, the same
 command goes on. More --trials may be asked for.
-"""
-_EPILOG = """\
+
 Exit codes: as for `train`.
 
 Several processes share a search if each is started with the same command, the same
@@ -36,147 +24,140 @@ stop all, and go on with the same command without these variables. KerasTuner do
 encrypt what they say to each other: use a network that you trust.
 
 Examples:
-  egan-keras tune --data images --majority good --minority scratched \\
+  egan-keras tune --data images --majority good --minority scratched \
       --encoders MobileNetV2,DenseNet121 --out runs/best
-  egan-keras tune --data cifar10 --majority bird --minority cat --minority-count 10 \\
-      --encoders MobileNet:alpha=0.25,MobileNetV2:alpha=0.35 --depths 1,2,3 \\
-      --network-sizes 64,96,128 --choose latent_size=64,128 --choose loss=hinge \\
+  egan-keras tune --data cifar10 --majority bird --minority cat --minority-count 10 \
+      --encoders MobileNet:alpha=0.25,MobileNetV2:alpha=0.35 --depths 1,2,3 \
+      --network-sizes 64,96,128 --choose latent_size=64,128 --choose loss=hinge \
       --max-latency-ms 2 --trials 20 --out runs/cats
 """
 
+import ast
+import contextlib
+import dataclasses
+import shutil
+from typing import Any, Literal
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Adds the command."""
-    parser = subparsers.add_parser(
-        "tune",
-        help="search for the best pairing of backbones, and train it",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=options.HelpFormatter,
-    )
-    options.add_data_options(parser)
-    _add_space_options(parser.add_argument_group("what is searched"))
-    _add_search_options(parser.add_argument_group("search"))
-    options.add_judging_options(parser.add_argument_group("threshold and report"))
-    options.add_out_options(parser.add_argument_group("output"), "RUN")
-    parser.set_defaults(run=run)
+from egan_keras.cli import options, rooms, runs, train
+from egan_keras.cli.options import option, positive
+
+# Options of a backbone have commas between them, too; but a class name begins with a
+# capital letter, and an option does not.
+backbones = options.names("backbones", r",(?=\s*[A-Z])")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Searches and trains; see `egan_keras.cli.tuning.tune`."""
-    runs.check_free(arguments.out, overwrite=arguments.overwrite)
-    start_keras()
-
-    from egan_keras.cli.tuning import tune  # slow to import
-
-    return tune(arguments)
-
-
-def _add_space_options(group: argparse._ArgumentGroup) -> None:
-    for role in ("encoder", "discriminator"):
-        group.add_argument(
-            f"--{role}s",
-            metavar="SPEC[,SPEC..]",
-            type=backbones,
-            required=role == "encoder",
-            help=f"backbones to choose the {role} among, each as for train"
-            + ("" if role == "encoder" else " (default: the encoders)"),
-        )
-    options.add_recipe_option(group)
-    options.add_weights_option(group)
-    group.add_argument(
-        "--network-sizes",
-        metavar="N[,N..]",
-        type=_positive_ints,
-        help="sizes to which the networks resize images (default: the recipe's and "
-        "three quarters of it)",
-    )
-    group.add_argument(
-        "--depths",
-        metavar="N[,N..]",
-        type=_positive_ints,
-        help="from how many depths of the frozen backbones features are taken "
-        "(default: 1,2,3)",
-    )
-    group.add_argument(
-        "--choose",
-        metavar="NAME=VALUE[,VALUE..]",
-        type=choice,
-        action="append",
-        default=[],
-        help="values of another choice of the recipe, such as latent_size=64,128 or "
-        "loss=hinge,non_saturating; may be given several times",
-    )
-    options.add_mirror_option(group)
-
-
-def _add_search_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--tuner",
-        choices=("random", "hyperband", "bayesian", "grid"),
-        default="random",
-        help="strategy of KerasTuner (default: %(default)s)",
-    )
-    group.add_argument(
-        "--trials",
-        metavar="N",
-        type=options.positive_int,
-        default=20,
-        help="configurations to try at most (default: %(default)s)",
-    )
-    group.add_argument(
-        "--max-int8-kb",
-        metavar="KB",
-        type=options.ratio,
-        help="do not choose what is larger as int8 TFLite, in 1000 bytes",
-    )
-    group.add_argument(
-        "--max-latency-ms",
-        metavar="MS",
-        type=options.ratio,
-        help="do not choose what takes longer for an image as int8 TFLite, on one "
-        "thread of this machine",
-    )
-    options.add_seed_option(group)
-
-
-def backbones(text: str) -> list[str]:
-    """Reads backbones with commas between them.
-
-    Options of a backbone have commas between them, too; a class name begins with a
-    capital letter, and an option does not.
-
-    >>> backbones("MobileNetV3Small:alpha=0.75,minimalistic=True, VGG16")
-    ['MobileNetV3Small:alpha=0.75,minimalistic=True', 'VGG16']
-    """
-    names = [name.strip() for name in re.split(r",\s*(?=[A-Z])", text)]
-    if not all(names):
-        raise argparse.ArgumentTypeError(
-            f"expected backbones with commas between them, received {text!r}"
-        )
-    return names
-
-
-def choice(text: str) -> tuple[str, list[Any]]:
+def _read_choice(text: str) -> tuple[str, list[Any]]:
     """Reads the name of a choice and its values.
 
-    >>> choice("latent_size=64,128")
+    >>> _read_choice("latent_size=64,128")
     ('latent_size', [64, 128])
     """
-    name, separator, values = text.partition("=")
-    if not (name.strip() and separator and values.strip()):
-        raise argparse.ArgumentTypeError(
-            f"expected NAME=VALUE or NAME=VALUE,VALUE.., received {text!r}"
+    name, values = map(str.strip, text.split("=", 1))
+    found: list[Any] = [part.strip() for part in values.split(",")]
+    for row, part in enumerate(found):
+        with contextlib.suppress(ValueError, SyntaxError):
+            found[row] = ast.literal_eval(part)
+    return name, found
+
+
+choice = options.value(
+    _read_choice,
+    lambda found: found[0] and found[1] != [""],
+    "NAME=VALUE or NAME=VALUE,VALUE..",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(options.TrainingOptions):
+    """All options of `tune`.
+
+    What is searched:
+        encoders: backbones to choose the encoder among, each as for train
+        discriminators: backbones to choose the discriminator among, each as for train
+            (default: the encoders)
+        network_sizes: sizes to which the networks resize images (default: the recipe's
+            and three quarters of it)
+        depths: from how many depths of the frozen backbones features are taken
+            (default: 1,2,3)
+        choose: values of another choice of the recipe, such as latent_size=64,128 or
+            loss=hinge,non_saturating; may be given several times
+    Search:
+        tuner: strategy of KerasTuner
+        trials: configurations to try at most
+        max_int8_kb: do not choose what is larger as int8 TFLite, in 1000 bytes
+        max_latency_ms: do not choose what takes longer for an image as int8 TFLite, on
+            one thread of this machine
+    """
+
+    encoders: list[str] = option(metavar="SPEC[,SPEC..]", type=backbones)
+    discriminators: list[str] | None = option(
+        default=None, metavar="SPEC[,SPEC..]", type=backbones
+    )
+    network_sizes: list[int] | None = None
+    depths: list[int] | None = None
+    choose: list[tuple[str, list[Any]]] | None = option(
+        default=None, metavar="NAME=VALUE[,VALUE..]", type=choice, action="append"
+    )
+    tuner: Literal["random", "hyperband", "bayesian", "grid"] = "random"
+    trials: int = 20
+    max_int8_kb: float | None = option(default=None, metavar="KB", type=positive)
+    max_latency_ms: float | None = option(default=None, metavar="MS", type=positive)
+
+
+def run(given: Options) -> int:
+    """Searches, trains the best on all training images, and writes its run."""
+    train.begin(given)
+
+    import keras
+
+    splits = train.load(given)
+    if not given.skip_unreadable:
+        # A file that cannot be read would make every trial fail.
+        splits.train.images.check()
+        splits.validation.images.check()
+    names = "encoders discriminators tuner trials seed recipe weights max_int8_kb"
+    names += " max_latency_ms"
+    choices = {
+        "network_size": given.network_sizes,
+        "depths": given.depths,
+        "mirrored_minority": given.mirrored_minority,
+        **dict(given.choose or ()),
+    }
+    search = rooms.tuning.search_pairings(
+        splits.train,
+        splits.validation,
+        folder=given.out.with_name(f"{given.out.name}.search"),
+        **{name: getattr(given, name) for name in names.split()},
+        **{name: value for name, value in choices.items() if value is not None},
+    )
+    if rooms.tuning.is_worker():
+        print("This worker has ended; the chief writes the run.")
+        return 0
+    best = search.best
+    print(
+        f"\n{'Kept the default' if best.number == 1 else 'Best'}: trial {best.number}, "
+        f"{best.pairing}, {best.network_size} pixels, {best.cut}, held-out AUROC "
+        f"{best.held_out.mean:.3f} ± {best.held_out.standard_error:.3f}. "
+        f"{search.reason} It is trained on all training images.",
+        flush=True,
+    )
+    with runs.writing(given.out, overwrite=given.overwrite) as folder:
+        for name in rooms.tuning.leaderboard.FILES:
+            # A picture that could not be made was warned of.
+            if (search.folder / name).is_file():
+                shutil.copy(search.folder / name, folder / name)
+        keras.utils.set_random_seed(given.seed)
+        model = search.build()
+        # Its files are deleted below, so nothing need be said of them.
+        store = rooms.features.FeatureStore(search.features, verbose=0)
+        config, _ = train.complete_run(model, splits, given, folder, store)
+    again = [record for record in search.records if record.is_run_again]
+    if again:
+        print(
+            f"{len(again)} trials failed for want of what the machine lacked, such as: "
+            f"{again[0].failure}. The search stays in {search.folder}, and the same "
+            "command with --overwrite runs them again."
         )
-    return name.strip(), [_value(part.strip()) for part in values.split(",")]
-
-
-def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
-def _positive_ints(text: str) -> list[int]:
-    return [options.positive_int(part) for part in text.split(",")]
+    else:
+        shutil.rmtree(search.folder, ignore_errors=True)
+    return train.tell_written(given.out, config)

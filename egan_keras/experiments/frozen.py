@@ -20,16 +20,7 @@ FOLDER = "features"
 
 
 class Extractor(NamedTuple):
-    """What makes pooled features of images.
-
-    Attributes:
-        backbone: as written for `Backbone.parse`.
-        network_size: side to which images are resized inside the network.
-        own_preprocessing: as in a recipe.
-        depths: as in a recipe.
-        image_size: (height, width) to which files are stretched when they are read.
-        mirrored: whether each image is mirrored.
-    """
+    """What makes pooled features of images, of (height, width) and perhaps mirrored."""
 
     backbone: str
     network_size: int
@@ -38,28 +29,21 @@ class Extractor(NamedTuple):
     image_size: tuple[int, int]
     mirrored: bool = False
 
-    def build(self, weights: str | None) -> keras.Model:
-        """Returns the model from images, pixels 0..255, to features (n, d)."""
-        # So that random weights are the same for all folders, in every process.
-        keras.utils.set_random_seed(0)
-        return self._pooled(weights)[0]
-
-    @functools.lru_cache  # noqa: B019 (an extractor is a small tuple)
-    def sizes(self) -> tuple[int, ...]:
-        """Returns the length of the feature vector of each depth."""
-        return tuple(self._pooled(None)[1])
-
-    def _pooled(self, weights: str | None) -> tuple[keras.Model, list[int]]:
+    def build(self, weights: str | None) -> tuple[keras.Model, list[int]]:
+        """Returns the model, from pixels 0..255, and the length of each depth."""
         recipe = networks.get_recipe(
             "default",
             depths=self.depths,
             network_size=self.network_size,
             own_preprocessing=self.own_preprocessing,
         )
-        backbone = Backbone.parse(self.backbone)
-        return networks.pooled_features(
-            backbone, recipe, (*self.image_size, 3), weights=weights
-        )
+        backbone, shape = Backbone.parse(self.backbone), (*self.image_size, 3)
+        return networks.pooled_features(backbone, recipe, shape, weights=weights)
+
+    @functools.lru_cache  # noqa: B019 (an extractor is a small tuple)
+    def sizes(self) -> tuple[int, ...]:
+        """Returns the length of the feature vector of each depth."""
+        return tuple(self.build(None)[1])
 
 
 def extractor(
@@ -70,61 +54,38 @@ def extractor(
 ) -> Extractor:
     """Returns what makes the features that a recipe trains on.
 
-    Args:
-        backbone: as written for `Backbone.parse`.
-        recipe: the recipe.
-        image_size: (height, width) of the images.
-        network_size: side to which images are resized where the recipe names none.
+    Images of (height, width) are resized to the recipe's network size, else to the one
+    given, else to the backbone's.
     """
     size = recipe.network_size or network_size
     if size is None:
         size = networks.network_size(Backbone.parse(backbone), (*image_size, 3))
-    return Extractor(
-        backbone, size, recipe.own_preprocessing, recipe.depths, image_size
-    )
+    choices = recipe.own_preprocessing, recipe.depths
+    return Extractor(backbone, size, *choices, image_size)
 
 
 class FolderFeatures:
-    """Features of class folders, in files that later runs and processes read.
-
-    Args:
-        folder: where the files are kept; it is made.
-        weights: of the backbones, as for `Backbone.build`.
-    """
+    """Features of class folders, in files of a folder that later runs read."""
 
     def __init__(self, folder: Path, weights: str | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-        self._weights = weights
+        self._folder, self._weights = folder, weights
         self._kept: dict[tuple[ClassFolder, Extractor], np.ndarray] = {}
-        self._stem: tuple[Extractor, features.StemFunction] | None = None
+        self._latest: tuple[Extractor, keras.Model] | None = None
+        verbose = 1 if sys.stdout.isatty() else 2
+        self._store = features.FeatureStore("memory", verbose=verbose)
 
     def rows(self, places: Sequence[Place], extractor: Extractor) -> np.ndarray:
-        """Returns the features of images, float32 (n, d), in their order.
-
-        Raises:
-            ValueError: if an image cannot be read.
-            OSError: if ImageNet weights cannot be had.
-        """
-        by_folder: dict[ClassFolder, list[int]] = {}
-        for index, place in enumerate(places):
-            by_folder.setdefault(place.folder, []).append(index)
-        parts = {each: self._features(each, extractor) for each in by_folder}
-        width = next(iter(parts.values())).shape[1]
-        rows = np.empty((len(places), width), np.float32)
-        for folder, indices in by_folder.items():
-            rows[indices] = parts[folder][[places[index].row for index in indices]]
-        return rows
-
-    def _features(self, folder: ClassFolder, extractor: Extractor) -> np.ndarray:
-        """Returns the features of a whole folder, mapped from disk."""
-        key = folder, extractor
-        if key not in self._kept:
-            path = self._path(folder, extractor)
-            if not path.is_file():
-                self._compute(folder, extractor, path)
-            self._kept[key] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return self._kept[key]
+        """Returns the features of images, float32 (n, d), in their order."""
+        for folder in dict.fromkeys(place.folder for place in places):
+            if (folder, extractor) not in self._kept:
+                path = self._path(folder, extractor)
+                if not path.is_file():
+                    self._compute(folder, extractor, path)
+                mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+                self._kept[folder, extractor] = mapped.view(np.ndarray)
+        rows = [self._kept[place.folder, extractor][place.row] for place in places]
+        return np.stack(rows, dtype=np.float32)
 
     def _path(self, folder: ClassFolder, extractor: Extractor) -> Path:
         weights = describe_weights(self._weights)
@@ -135,17 +96,18 @@ class FolderFeatures:
         return self._folder / f"{as_file_name(text)}_{mark}.npy"
 
     def _compute(self, folder: ClassFolder, extractor: Extractor, path: Path) -> None:
-        if self._stem is None or self._stem[0] != extractor:
-            stem = features.StemFunction(extractor.build(self._weights))
-            self._stem = extractor, stem
+        if self._latest is None or self._latest[0] != extractor:
+            # So that random weights are the same for all folders, in every process.
+            keras.utils.set_random_seed(0)
+            self._latest = extractor, extractor.build(self._weights)[0]
         mirrored = ", mirrored" if extractor.mirrored else ""
         print(f"{extractor.backbone} at {extractor.network_size} pixels{mirrored}")
         images = ImageFiles(folder.paths, extractor.image_size, folder.gray_range)
         if extractor.mirrored:
             count = len(images)
             images = WithMirrorImages(images).select(np.arange(count, 2 * count))
-        cache = features.FeatureStore("memory", verbose=1 if sys.stdout.isatty() else 2)
-        (rows,) = cache.features(images, self._stem[1], folder.name)
+        compute = features.compiled(self._latest[1])
+        (rows,) = self._store.features(images, compute, folder.name)
         if path != self._path(folder, extractor):
             raise ValueError(
                 "Images or weights changed while features were made of them; expected "

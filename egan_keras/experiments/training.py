@@ -196,8 +196,8 @@ class _Watch(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Runs the stem, whose statistics of the majority are taken by now."""
         started = time.perf_counter()
-        stem = features.StemFunction(self.model.discriminator.stem)
-        self._features = features.in_batches(stem, self._inputs)
+        stem = self.model.discriminator.stem
+        self._features = features.stem_features(stem, self._inputs)
         self.seconds += time.perf_counter() - started
 
     def on_epoch_end(self, epoch, logs=None):

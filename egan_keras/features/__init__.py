@@ -5,28 +5,32 @@ arrays, one for each tensor on the stem's frontier; `data.LazyRows` where they a
 files. Images themselves are the features of a network without a stem.
 """
 
-from egan_keras.features.cache import FeatureStore
-from egan_keras.features.datasets import labelled_dataset, training_dataset
-from egan_keras.features.extraction import by_class, in_batches, labelled
-from egan_keras.features.orders import RowNumbers
-from egan_keras.features.standardized import StandardizedStem
-from egan_keras.features.statistics import load_statistics, save_statistics
-from egan_keras.features.stems import Features, RecognisingStem, StemFunction
-from egan_keras.features.tables import Tables
+from egan_keras.features.feature_files import kept_statistics
+from egan_keras.features.feature_store import (
+    FeatureStore,
+    by_class,
+    labelled,
+    stem_features,
+)
+from egan_keras.features.stems import Features, StemFunction, compiled
+from egan_keras.features.training_rows import (
+    RowNumbers,
+    Tables,
+    labelled_dataset,
+    training_dataset,
+)
 
 __all__ = [
     "FeatureStore",
     "Features",
-    "RecognisingStem",
     "RowNumbers",
-    "StandardizedStem",
     "StemFunction",
     "Tables",
     "by_class",
-    "in_batches",
+    "compiled",
+    "kept_statistics",
     "labelled",
     "labelled_dataset",
-    "load_statistics",
-    "save_statistics",
+    "stem_features",
     "training_dataset",
 ]

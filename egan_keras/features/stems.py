@@ -1,157 +1,140 @@
-"""A frozen stem as a function from images to features."""
+"""A frozen stem as functions from images to features."""
 
+import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from egan_keras.data import LazyRows, row_hashes
+from egan_keras import backbones, data
+from egan_keras.networks import MajorityStandardization
 from egan_keras.version import __version__
 
-Features = list[np.ndarray | LazyRows]
+Images = np.ndarray | data.LazyRows
+Features = list[np.ndarray | data.LazyRows]
 
 
 class StemFunction:
     """A compiled function from images (n, h, w, 3) to the stem's features.
 
+    The majority that a model is trained on sets the standardisation at the end of its
+    stem. What stands before it depends on the image alone, and is kept in files.
+
     Args:
         stem: Model from images (n, h, w, 3) to one tensor or several.
 
     Attributes:
-        stem: The model.
+        standardization: The layer at the stem's end; `None` where there is none.
+        raw: The function up to there.
+        recognising: As `raw`, with `data.row_hashes` of the images behind the features.
     """
 
     def __init__(self, stem: keras.Model) -> None:
-        self.stem = stem
+        self._stem = stem
         self._dtype = tf.as_dtype(stem.inputs[0].dtype)
         outputs = keras.tree.flatten(stem.outputs)
-        self._types = [_type_in_files(output.dtype) for output in outputs]
-        self._run = _RUNNERS[keras.backend.backend()](stem, self._dtype)
+        # NumPy, and so a file of features, has no bfloat16.
+        names = ["float32" if x.dtype == "bfloat16" else x.dtype for x in outputs]
+        self._types = [np.dtype(name) for name in names]
+        self._has_hashes = False
+        signature = tf.TensorSpec((None, *stem.input_shape[1:]), self._dtype)
+
+        @tf.function(input_signature=[signature])
+        def traced(images):
+            return keras.tree.flatten(stem(images, training=False))
+
+        self._traced, self.raw, self.standardization = traced, self, None
+        if isinstance(stem.layers[-1], MajorityStandardization):
+            self.standardization = stem.layers[-1]
+            self.raw = StemFunction(backbones.cut(stem, 1)[0])
+        self.recognising = copy.copy(self.raw)
+        self.recognising._has_hashes = True
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """Returns the features, one array for each tensor that the stem puts out."""
-        features = zip(self._run(images), self._types, strict=True)
-        return [np.asarray(each, dtype) for each, dtype in features]
+        found = zip(self._run(images), self._types, strict=True)
+        features = [np.asarray(each, dtype) for each, dtype in found]
+        return [*features, data.row_hashes(images)] if self._has_hashes else features
 
     def row_types(
         self, image_shape: tuple[int, ...]
     ) -> list[tuple[tuple[int, ...], np.dtype]]:
-        """Returns shape and dtype of one image's features, for each tensor put out."""
-        outputs = keras.tree.flatten(self.stem.outputs)
+        """Returns shape and dtype of one image's row, for each array returned."""
+        outputs = keras.tree.flatten(self._stem.outputs)
         if any(None in each.shape[1:] for each in outputs):
             images = keras.KerasTensor((1, *image_shape), self._dtype.name)
-            outputs = keras.tree.flatten(self.stem.compute_output_spec(images))
-        return [
-            (tuple(each.shape[1:]), dtype)
-            for each, dtype in zip(outputs, self._types, strict=True)
-        ]
+            outputs = keras.tree.flatten(self._stem.compute_output_spec(images))
+        shapes = [tuple(each.shape[1:]) for each in outputs]
+        types = list(zip(shapes, self._types, strict=True))
+        return types + [((), np.dtype(np.uint64))] * self._has_hashes
 
     def identity(self) -> Iterator[bytes]:
-        """Yields what the features depend on beside the images.
-
-        These are the versions of the package and of Keras, its backend, the layers
-        with their options (so resizing, preprocessing and the cut), and the weights.
-        """
+        """Yields what features depend on beside images: layers, weights, versions."""
         backend = keras.backend.backend()
         yield f"{__version__} {keras.__version__} {backend}".encode()
-        config = json.loads(self.stem.to_json())
-        yield json.dumps(_without_names(config, self.stem), sort_keys=True).encode()
-        for weight in self.stem.weights:
+        config = json.loads(self._stem.to_json())
+        # Names hold counters that depend on what else was built before.
+        names = dict.fromkeys(_layer_names(self._stem))
+        numbers = {name: f"layer {number}" for number, name in enumerate(names)}
+        yield json.dumps(_renamed(config, numbers), sort_keys=True).encode()
+        for weight in self._stem.weights:
             array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
             yield f"{array.shape} {array.dtype}".encode()
             yield array.tobytes()
+        if self._has_hashes:
+            yield b"with row hashes"
+
+    def standardized(self, features: Features) -> Features:
+        """Applies the standardisation: to arrays in place, as they may fill the memory.
+
+        Lazy rows are standardised whenever they are read.
+        """
+        layer = self.standardization
+        if layer is None:
+            return features
+        mean = keras.ops.convert_to_numpy(layer.mean)
+        deviation = keras.ops.convert_to_numpy(layer.deviation)
+        (rows,) = features
+        if isinstance(rows, data.LazyRows):
+            return [data.MappedRows(lambda read: (read - mean) / deviation, rows)]
+        rows -= mean
+        rows /= deviation
+        return [rows]
+
+    def _run(self, images: np.ndarray) -> list:
+        backend, count = keras.backend.backend(), len(images)
+        if backend == "tensorflow":
+            return self._traced(tf.cast(images, self._dtype))
+        if backend == "jax":
+            # XLA compiles anew for each number of images.
+            full = 1 << (count - 1).bit_length()
+            images = np.pad(images, [(0, full - count)] + [(0, 0)] * (images.ndim - 1))
+        rows = np.asarray(images, self._dtype.as_numpy_dtype)
+        found = keras.tree.flatten(self._stem.predict_on_batch(rows))
+        return [each[:count] for each in found]
 
 
-class RecognisingStem:
-    """A stem's function that also returns what images are recognised by.
-
-    So that no image is read a second time for it.
-
-    Args:
-        compute: Function from images to features.
-
-    Attributes:
-        stem: The frozen layers.
-    """
-
-    def __init__(self, compute: StemFunction) -> None:
-        self._compute = compute
-        self.stem = compute.stem
-
-    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
-        """Returns the features, and behind them `data.row_hashes` of the images."""
-        return [*self._compute(images), row_hashes(images)]
-
-    def row_types(
-        self, image_shape: tuple[int, ...]
-    ) -> list[tuple[tuple[int, ...], np.dtype]]:
-        """Returns shape and dtype of a row of each array that it returns."""
-        return [*self._compute.row_types(image_shape), ((), np.dtype(np.uint64))]
-
-    def identity(self) -> Iterator[bytes]:
-        """Yields what the arrays depend on beside the images."""
-        yield from self._compute.identity()
-        yield b"with row hashes"
+def compiled(stem: keras.Model) -> StemFunction:
+    """Returns a stem's function, made once for all who ask while the stem lives."""
+    # Kept on the stem: Keras tracks and saves no attribute of a type it does not know.
+    if not hasattr(stem, "_egan_keras_function"):
+        stem._egan_keras_function = StemFunction(stem)
+    return stem._egan_keras_function
 
 
-def _type_in_files(dtype: str) -> np.dtype:
-    """Returns the type that features are kept in: NumPy has no bfloat16."""
-    return np.dtype("float32" if dtype == "bfloat16" else dtype)
+def _renamed(config: Any, names: dict[str, str]) -> Any:
+    """Returns a configuration with texts exchanged, wherever they stand."""
+    if isinstance(config, dict):
+        return {key: _renamed(value, names) for key, value in config.items()}
+    if isinstance(config, list):
+        return [_renamed(value, names) for value in config]
+    return names.get(config, config) if isinstance(config, str) else config
 
 
-def _by_tensorflow(stem: keras.Model, dtype: tf.DType) -> Callable:
-    @tf.function(input_signature=[tf.TensorSpec((None, *stem.input_shape[1:]), dtype)])
-    def run(images):
-        return keras.tree.flatten(stem(images, training=False))
-
-    return lambda images: [each.numpy() for each in run(tf.cast(images, dtype))]
-
-
-def _by_jax(stem: keras.Model, dtype: tf.DType) -> Callable:
-    run = _by_keras(stem, dtype)
-
-    def run_padded(images):
-        # XLA compiles anew for each number of images.
-        full = 1 << (len(images) - 1).bit_length()
-        padding = [(0, full - len(images)), *[(0, 0)] * (images.ndim - 1)]
-        return [each[: len(images)] for each in run(np.pad(images, padding))]
-
-    return run_padded
-
-
-def _by_keras(stem: keras.Model, dtype: tf.DType) -> Callable:
-    def run(images):
-        rows = np.asarray(images, dtype.as_numpy_dtype)
-        return keras.tree.flatten(stem.predict_on_batch(rows))
-
-    return run
-
-
-_RUNNERS = {"tensorflow": _by_tensorflow, "jax": _by_jax, "torch": _by_keras}
-
-
-def _without_names(config: Any, stem: keras.Model) -> Any:
-    """Returns a configuration with layers numbered.
-
-    Names hold counters that depend on what else was built before.
-    """
-    numbers = {name: f"layer {n}" for n, name in enumerate(_layer_names(stem))}
-
-    def numbered(part: Any) -> Any:
-        if isinstance(part, dict):
-            return {key: numbered(value) for key, value in part.items()}
-        if isinstance(part, list):
-            return [numbered(value) for value in part]
-        return numbers.get(part, part) if isinstance(part, str) else part
-
-    return numbered(config)
-
-
-def _layer_names(layer: keras.layers.Layer) -> list[str]:
-    names = [layer.name]
+def _layer_names(layer: keras.layers.Layer) -> Iterator[str]:
+    yield layer.name
     for inner in getattr(layer, "layers", []):
-        names += _layer_names(inner)
-    return list(dict.fromkeys(names))
+        yield from _layer_names(inner)

@@ -10,11 +10,61 @@ import tensorflow as tf
 from egan_keras import data, features, logs
 from egan_keras.networks import CutNetwork, MajorityAwareScore
 
+Batches = data.ArrayBatches | data.DatasetBatches
+
+_FIT_OPTIONS = "initial_epoch", "validation_freq"
+_ADVICE = {
+    "class_weight": "The classes are split and weighted by the recipe.",
+    "sample_weight": "Leave out images instead.",
+    "validation_split": "Split first (ek.load_folder does) and give validation_data.",
+    "steps_per_epoch": "An epoch is one pass over the majority.",
+}
+
+
+def check_fit_options(
+    options: dict, *, batch_size: int | None, epochs: int | None
+) -> None:
+    """Refuses options of `keras.Model.fit` that have no meaning, and small numbers."""
+    for name, value in {"batch_size": batch_size, "epochs": epochs}.items():
+        try:
+            valid = value is None or operator.index(value) > 0
+        except TypeError:
+            valid = False
+        if not valid:
+            raise ValueError(
+                f"`{name}` must be a positive int, or None for the recipe's. Received: "
+                f"{name}={value!r}. Leave it out, or pass 1 or more."
+            )
+    for name in options:
+        if name not in _FIT_OPTIONS:
+            raise ValueError(
+                f"fit does not take {name}; expected, beside the arguments listed in "
+                f"its documentation, {', '.join(_FIT_OPTIONS)}. Received: "
+                f"{name}={options[name]!r}. {_ADVICE.get(name, '')}".rstrip()
+            )
+
+
+def feature_cache(
+    where: bool | str | os.PathLike | features.FeatureStore,
+    discriminator: CutNetwork,
+    batches: Batches,
+    *,
+    verbose: int,
+) -> features.FeatureStore | None:
+    """Returns what keeps features; `None` where the stems run at every step."""
+    if where is False:
+        return None
+    if not isinstance(where, features.FeatureStore):
+        where = features.FeatureStore(where, verbose=verbose)
+    # Writing what a stem makes of features in a file would fill the disk twice.
+    is_lazy = isinstance(getattr(batches, "images", None), data.LazyRows)
+    return None if is_lazy and len(discriminator.input_shape) == 2 else where
+
 
 def training_dataset(
     generator: CutNetwork,
     discriminator: CutNetwork,
-    batches: data.ArrayBatches | data.DatasetBatches,
+    batches: Batches,
     *,
     cache: features.FeatureStore | None,
     mirrored_minority: bool,
@@ -23,173 +73,74 @@ def training_dataset(
 ) -> tuple:
     """Splits the classes, runs the stems, and batches what they put out.
 
-    Args:
-        generator: Its stem reads the minority.
-        discriminator: Its stem reads the majority.
-        batches: Labelled images.
-        cache: Where features go; `None` makes the dataset hold images.
-        mirrored_minority: Whether mirror images of the minority are trained on too.
-        verbose: 0 is silent.
-        **options: Passed to `features.training_dataset`.
-
-    Returns:
-        The dataset and the tables, as `features.training_dataset` returns them; the
-        numbers of majority and minority images, mirrored ones counted; and what all of
-        them are recognised by, see `data.row_hashes`.
-
-    Raises:
-        ValueError: If one class is missing, or all majority images are the same.
-
-    Warns:
-        UserWarning: If there are more minority than majority images, or an image is
-            both.
+    Without a cache, the dataset holds images. Returns it and the tables, as
+    `features.training_dataset` does, which takes the options; the numbers of majority
+    and minority images, mirrored ones counted; and the `data.row_hashes` of all.
     """
     if batches.labels is not None:
-        data.check_both_classes(batches.labels)
-        _warn_if_swapped(batches, *np.bincount(batches.labels))
-    stem = features.StandardizedStem(discriminator.stem)
-    recognising = features.RecognisingStem(stem.compute)
+        _check_classes(batches, *np.bincount(batches.labels, minlength=2))
+    stem = features.compiled(discriminator.stem)
     majority, (minority,) = features.by_class(
-        batches, recognising if cache else None, cache=cache, verbose=verbose
+        batches, stem.recognising if cache else None, cache=cache, verbose=verbose
     )
-    data.check_both_classes(np.repeat([0, 1], [len(majority[0]), len(minority)]))
     if batches.labels is None:
-        _warn_if_swapped(batches, len(majority[0]), len(minority))
+        _check_classes(batches, len(majority[0]), len(minority))
     if mirrored_minority and minority.ndim == 4:
         minority = data.WithMirrorImages(minority)
     counts = len(majority[0]), len(minority)
     hashes = np.asarray(majority.pop() if cache else data.row_hashes(majority[0]))
     data.check_not_all_the_same(hashes)
-    raw = majority if cache else stem.unkept(majority[0])
-    adapted = _adapt(stem, discriminator, raw, verbose)
+    raw = majority
+    if not cache:  # computed whenever it is read
+        shape, _ = stem.raw.row_types(minority.shape[1:])[0]
+        raw = [data.MappedRows(lambda x: stem.raw(x)[0], majority[0], shape)]
+    standardized = _adapt(stem, discriminator, raw, verbose)
     for layer in _score_layers(discriminator):
         layer.weigh(len(minority))
     if cache:
-        majority = adapted
-        *raw, minority_hashes = cache.features(
-            minority, recognising, "minority", show=False
-        )
-        known_minority = stem.standardized(raw)
-        minority = cache.features(
-            minority, features.StemFunction(generator.stem), "minority", show=False
-        )
+        recognise, encode = stem.recognising, features.compiled(generator.stem)
+        *raw, own = cache.features(minority, recognise, "minority", show=False)
+        encoded = cache.features(minority, encode, "minority", show=False)
+        parts = standardized, encoded, stem.standardized(raw)
     else:
-        minority_hashes = data.row_hashes(minority)
-        known_minority = minority = [minority]
-    minority_hashes = np.asarray(minority_hashes)
-    _warn_of_both(hashes, minority_hashes)
-    dataset, tables = features.training_dataset(
-        majority, minority, known_minority, **options
-    )
-    return dataset, tables, counts, np.concatenate([hashes, minority_hashes])
-
-
-def _warn_if_swapped(batches, n_majority: int, n_minority: int) -> None:
-    advice = "Exchange them: model.fit(images, 1 - labels)."
-    if isinstance(batches, data.DatasetBatches):
-        advice = (
-            "Exchange them: dataset.map(lambda x, y: (x, 1 - y)), or name the common "
-            "class first in image_dataset_from_directory(..., class_names=[...])."
-        )
-    data.warn_if_swapped(n_majority, n_minority, advice)
-
-
-def _warn_of_both(majority: np.ndarray, minority: np.ndarray) -> None:
-    """Warns of images that are labelled both majority and minority."""
-    count = len(np.intersect1d(majority, minority))
-    if count:
+        own = data.row_hashes(minority)
+        parts = majority, [minority], [minority]
+    own = np.asarray(own)
+    n_both = len(np.intersect1d(hashes, own))
+    if n_both:
         warnings.warn(
-            f"{count} images are labelled both 0 and 1; expected one label for each. "
+            f"{n_both} images are labelled both 0 and 1; expected one label for each. "
             "Received: the same pixels with both. Look at them, and leave one out.",
             stacklevel=3,
         )
-
-
-def endless(dataset, steps_per_execution: int) -> tuple:
-    """Returns a dataset that need not start anew, and the steps of an epoch.
-
-    Keras starts a tf.data input anew for each epoch, which takes as long as many steps.
-    An endless one must not give an epoch's last execution the next one's batches: then
-    the dataset is returned as it is, and `None`.
-    """
-    if not isinstance(dataset, tf.data.Dataset):
-        return dataset, None
-    steps = int(dataset.cardinality())
-    return (dataset, None) if steps % steps_per_execution else (dataset.repeat(), steps)
+    dataset, tables = features.training_dataset(*parts, **options)
+    return dataset, tables, counts, np.concatenate([hashes, own])
 
 
 def validation_dataset(
     discriminator: CutNetwork,
-    batches: data.ArrayBatches | data.DatasetBatches,
+    batches: Batches,
     *,
     batch_size: int,
     cache: features.FeatureStore | None = None,
 ) -> tuple[tf.data.Dataset, set[int]]:
     """Returns batches of (features, labels), and the classes among the labels."""
-    stem = features.StandardizedStem(discriminator.stem)
-    raw, labels = features.labelled(batches, stem.compute, cache=cache)
-    arrays = stem.standardized(raw)
-    dataset = features.labelled_dataset(arrays, labels, batch_size=batch_size)
-    return dataset, {int(label) for label in np.unique(labels)}
+    stem = features.compiled(discriminator.stem)
+    raw, labels = features.labelled(batches, stem.raw, cache=cache)
+    rows = stem.standardized(raw)
+    dataset = features.labelled_dataset(rows, labels, batch_size=batch_size)
+    return dataset, set(np.unique(labels).tolist())
 
 
-def _adapt(
-    stem: features.StandardizedStem, discriminator: CutNetwork, majority, verbose: int
-) -> features.Features:
-    """Shows layers the majority's features, and returns these standardised."""
-    scores = [x for x in _score_layers(discriminator) if not x.is_adapted]
-    layers = [*stem.unadapted, *scores]
-    raw = majority[0]
-    if layers and verbose:
-        logs.tell("Learning what the majority looks like")
-    features.load_statistics(raw, layers)
-    majority = stem.adapt(majority)
-    for layer in scores:
-        if not layer.is_adapted:
-            layer.adapt(majority[0])
-    features.save_statistics(raw, layers)
-    return majority
+def endless(dataset, steps_per_execution: int) -> tuple:
+    """Returns a dataset that need not start anew, and the steps of an epoch.
 
-
-def _score_layers(discriminator: CutNetwork) -> list[MajorityAwareScore]:
-    layers = discriminator.tail.layers
-    return [layer for layer in layers if isinstance(layer, MajorityAwareScore)]
-
-
-def feature_cache(
-    where: bool | str | os.PathLike | features.FeatureStore,
-    discriminator: CutNetwork,
-    batches: data.ArrayBatches | data.DatasetBatches,
-    *,
-    verbose: int,
-) -> features.FeatureStore | None:
-    """Returns what keeps features; `None` where the stems run at every step.
-
-    Args:
-        where: As `cache_features` of `fit`.
-        discriminator: Its stem reads the majority.
-        batches: Labelled images.
-        verbose: 0 is silent.
+    To start one takes Keras as long as many steps. Where an epoch's last execution
+    would take batches of the next epoch, the dataset is returned as it is, and `None`.
     """
-    if where is False:
-        return None
-    cache = where
-    if not isinstance(cache, features.FeatureStore):
-        cache = features.FeatureStore(where, verbose=verbose)
-    if _are_features_in_a_file(discriminator, batches):
-        return None
-    return cache
-
-
-def _are_features_in_a_file(
-    discriminator: CutNetwork, batches: data.ArrayBatches | data.DatasetBatches
-) -> bool:
-    """Whether what stands for images is features in a file already.
-
-    Writing what a stem without a backbone makes of them would fill the disk twice.
-    """
-    is_lazy = isinstance(getattr(batches, "images", None), data.LazyRows)
-    return is_lazy and len(discriminator.input_shape) == 2
+    steps = int(dataset.cardinality()) if isinstance(dataset, tf.data.Dataset) else 0
+    is_even = steps and steps % steps_per_execution == 0
+    return (dataset.repeat(), steps) if is_even else (dataset, None)
 
 
 def as_input(batch):
@@ -198,11 +149,7 @@ def as_input(batch):
 
 
 def as_pair(labelled) -> tuple:
-    """Returns `validation_data` as (images, labels); labels are None for a dataset.
-
-    Raises:
-        ValueError: If it is neither a dataset nor a pair.
-    """
+    """Returns `validation_data` as (images, labels); labels are None for a dataset."""
     if data.is_dataset(labelled):
         return labelled, None
     if isinstance(labelled, tuple | list) and len(labelled) == 2:
@@ -214,40 +161,36 @@ def as_pair(labelled) -> tuple:
     )
 
 
-def check_fit_options(
-    options: dict, *, batch_size: int | None, epochs: int | None
-) -> None:
-    """Refuses options of `keras.Model.fit` that have no meaning here.
-
-    Raises:
-        ValueError: If there is one, or a number is none or too small.
-    """
-    _check_count("batch_size", batch_size)
-    _check_count("epochs", epochs)
-    advice = {
-        "class_weight": "The classes are split and weighted by the recipe.",
-        "sample_weight": "Leave out images instead.",
-        "validation_split": "Split first (ek.load_folder does) and give "
-        "validation_data.",
-        "steps_per_epoch": "An epoch is one pass over the majority.",
-    }
-    allowed = {"initial_epoch", "validation_freq"}
-    for name in options:
-        if name not in allowed:
-            raise ValueError(
-                f"fit does not take {name}; expected, beside the arguments listed in "
-                f"its documentation, {', '.join(sorted(allowed))}. Received: "
-                f"{name}={options[name]!r}. {advice.get(name, '')}".rstrip()
-            )
-
-
-def _check_count(name: str, value: int | None) -> None:
-    try:
-        valid = value is None or operator.index(value) > 0
-    except TypeError:
-        valid = False
-    if not valid:
-        raise ValueError(
-            f"`{name}` must be a positive int, or None for the recipe's. Received: "
-            f"{name}={value!r}. Leave it out, or pass 1 or more."
+def _check_classes(batches: Batches, n_majority: int, n_minority: int) -> None:
+    data.check_both_classes(np.repeat([0, 1], [n_majority, n_minority]))
+    advice = "model.fit(images, 1 - labels)"
+    if isinstance(batches, data.DatasetBatches):
+        advice = (
+            "dataset.map(lambda x, y: (x, 1 - y)), or name the common class first in "
+            "image_dataset_from_directory(..., class_names=[...])"
         )
+    data.warn_if_swapped(n_majority, n_minority, f"Exchange them: {advice}.")
+
+
+def _adapt(
+    stem, discriminator: CutNetwork, majority: features.Features, verbose: int
+) -> features.Features:
+    """Shows layers the majority's features, and returns these standardised."""
+    scores = _score_layers(discriminator)
+    layers = [*filter(None, [stem.standardization]), *scores]
+    unset = [layer for layer in layers if not layer.is_adapted]
+    if unset and verbose:
+        logs.tell("Learning what the majority looks like")
+    with features.kept_statistics(majority[0], unset):
+        if stem.standardization and not stem.standardization.is_adapted:
+            stem.standardization.adapt(majority[0])
+        majority = stem.standardized(majority)
+        for layer in scores:
+            if not layer.is_adapted:
+                layer.adapt(majority[0])
+    return majority
+
+
+def _score_layers(discriminator: CutNetwork) -> list[MajorityAwareScore]:
+    layers = discriminator.tail.layers
+    return [layer for layer in layers if isinstance(layer, MajorityAwareScore)]

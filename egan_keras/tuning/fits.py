@@ -10,10 +10,8 @@ from egan_keras import data, features
 from egan_keras.model import EGAN
 from egan_keras.tuning.folds import Fold
 from egan_keras.tuning.objective import HeldOut, join_fits, shares_above
-from egan_keras.tuning.trial_features import TrialFeatures
 
 _BATCH_SIZE = 512
-_SEED_STATE = "seed_generator_state"
 
 
 class DivergedError(Exception):
@@ -31,17 +29,9 @@ def judge(
 ) -> tuple[HeldOut, float]:
     """Trains once for each fold, and ranks the minority images held out.
 
-    Args:
-        model: A compiled model that was not trained yet.
-        train: Training images of both classes.
-        majority: Validation majority images, (n, h, w, 3).
-        folds: See `make_folds`.
-        place: Where features go, see `FeatureStore`.
-        epochs: Of each fit; `None` takes the recipe's.
-
-    Returns:
-        How they rank, and the seconds that a training took, of the shortest one: the
-        first one computes features and compiles.
+    The model is compiled and was not trained; `place` is as in `FeatureStore`. Returns
+    how they rank, and the seconds of the shortest training: the first one computes
+    features and compiles.
 
     Raises:
         DivergedError: If a training diverges.
@@ -50,69 +40,55 @@ def judge(
     views = _select(train.images, minority)
     if model.recipe.mirrored_minority:
         views = data.WithMirrorImages(views)
-    cache = TrialFeatures(place, views)
-    first = _FirstWeights(model)
+    store = features.FeatureStore(place, verbose=0)
+    store.share(views)
+    first = _first_values(model)
     fits, seconds = [], []
     for fold in folds:
-        first.restore(fold.seed)
-        kept = np.ones(len(train), bool)
-        kept[minority[fold.held_out]] = False
-        rows = np.flatnonzero(kept)
+        keras.utils.set_random_seed(fold.seed)
+        for variable, value in first:
+            if variable.name == "seed_generator_state":
+                value = np.array([fold.seed, 0], value.dtype)
+            variable.assign(value)
+        rows = np.delete(np.arange(len(train)), minority[fold.held_out])
         started = time.perf_counter()
         model.fit(
             _select(train.images, rows),
             train.labels[rows],
             epochs=epochs,
             verbose=0,
-            cache_features=cache,
+            cache_features=store,
         )
         seconds.append(time.perf_counter() - started)
         held_out = _select(train.images, minority[fold.held_out])
-        scores = _scores(model, held_out, "minority", cache)
-        others = _scores(model, majority, "validation", cache)
+        scores = _scores(model, held_out, "minority", store)
+        others = _scores(model, majority, "validation", store)
         if model.stop_training or not np.isfinite([*scores, *others]).all():
             raise DivergedError("training diverged: the losses are not finite")
         fits.append((fold.held_out, shares_above(scores, others)))
     return join_fits(len(minority), fits), min(seconds)
 
 
-class _FirstWeights:
-    """The weights and optimizers' states that each fit of a trial starts from.
-
-    Statistics of the majority stay: it is the same in all fits.
-    """
-
-    def __init__(self, model: EGAN) -> None:
-        tails = model.generator.tail, model.discriminator.tail
-        statistics = {
-            id(variable)
-            for tail in tails
-            for layer in tail.layers
-            for variable in getattr(layer, "statistics", [])
-        }
-        owners = *tails, model.optimizer, model.generator_optimizer
-        self._values = [
-            (variable, keras.ops.convert_to_numpy(variable).copy())
-            for owner in owners
-            for variable in owner.variables
-            if id(variable) not in statistics
-        ]
-
-    def restore(self, seed: int) -> None:
-        """Puts them back; the seed decides noise and the order of batches."""
-        keras.utils.set_random_seed(seed)
-        for variable, value in self._values:
-            is_seed = variable.name == _SEED_STATE
-            variable.assign(np.array([seed, 0], value.dtype) if is_seed else value)
+def _first_values(model: EGAN) -> list[tuple[keras.Variable, np.ndarray]]:
+    """Returns what each fit starts from, but for the majority's statistics."""
+    tails = model.generator.tail, model.discriminator.tail
+    layers = [layer for tail in tails for layer in tail.layers]
+    kept = {id(v) for layer in layers for v in getattr(layer, "statistics", [])}
+    owners = *tails, model.optimizer, model.generator_optimizer
+    return [
+        (variable, keras.ops.convert_to_numpy(variable).copy())
+        for owner in owners
+        for variable in owner.variables
+        if id(variable) not in kept
+    ]
 
 
-def _scores(model: EGAN, images, what: str, cache: TrialFeatures) -> np.ndarray:
+def _scores(model: EGAN, images, what: str, store: features.FeatureStore) -> np.ndarray:
     """Returns the scores of images, (n,), from their features."""
-    stem = features.StandardizedStem(model.discriminator.stem)
+    stem = features.compiled(model.discriminator.stem)
     # As `fit` asks for them, so that both read the same files.
-    *raw, _ = cache.features(images, features.RecognisingStem(stem.compute), what)
-    rows = stem.standardized(raw)
-    tail = model.discriminator.tail
+    *raw, _ = store.features(images, stem.recognising, what)
+    rows, tail = stem.standardized(raw), model.discriminator.tail
     scores = []
     for start in range(0, len(images), _BATCH_SIZE):
         parts = [array[start : start + _BATCH_SIZE] for array in rows]
@@ -121,6 +97,4 @@ def _scores(model: EGAN, images, what: str, cache: TrialFeatures) -> np.ndarray:
 
 
 def _select(images, rows: np.ndarray):
-    if isinstance(images, data.LazyRows):
-        return images.select(rows)
-    return images[rows]
+    return images.select(rows) if isinstance(images, data.LazyRows) else images[rows]

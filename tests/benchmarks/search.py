@@ -98,10 +98,10 @@ def oracle(
     cache = features.FeatureStore(folder / "features", verbose=0)
     train, validation, test = splits
     model.fit(train.images, train.labels, verbose=0, cache_features=cache)
-    stem = features.StandardizedStem(model.discriminator.stem)
+    stem = features.compiled(model.discriminator.stem)
 
     def score(images, what):
-        (rows,) = stem.standardized(cache.features(images, stem.compute, what))
+        (rows,) = stem.standardized(cache.features(images, stem.raw, what))
         return model.discriminator.tail.predict(np.asarray(rows), verbose=0)[:, 0]
 
     majority, minority = score(validation.images, "validation"), score(extra, "spare")

@@ -143,7 +143,7 @@ def trained_model(_: str) -> dict:
     stem, _ = networks.pooled_features(
         ek.Backbone.parse(SMALL_BACKBONE), recipe, images.shape[1:], weights=None
     )
-    (rows,) = features.in_batches(features.StemFunction(stem), images)
+    (rows,) = features.stem_features(stem, images)
     baselines.logistic_regression_scores(rows, labels, rows[:1])
     return {"egan_s": egan, "regression_s": time.perf_counter() - started}
 
@@ -221,9 +221,9 @@ def minority_images(count: str) -> dict:
 def network_size(side: str) -> dict:
     """Seconds that the stem takes for 1,000 images at a network size."""
     model = build_egan(SMALL_BACKBONE, weights=None, network_size=int(side))
-    compute = features.StemFunction(model.discriminator.stem)
+    stem = model.discriminator.stem
     images = smooth_images(1_000 - MINORITY)[0]
-    return {"features_s": repeated(lambda: features.in_batches(compute, images), 1)}
+    return {"features_s": repeated(lambda: features.stem_features(stem, images), 1)}
 
 
 def trained_layers(count: str) -> dict:

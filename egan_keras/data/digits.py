@@ -36,16 +36,11 @@ _TEST = 0.4
 _HELD_OUT = 0.2
 _BATCH_SIZE = 32
 _LEARNING_RATE = 3e-3
-_AUGMENTATION = 0.1
 _BATCH_NORM_MOMENTUM = 0.9
 
 
 def load_images() -> tuple[np.ndarray, np.ndarray]:
-    """Returns all digits as images, and which digit each of them is.
-
-    Returns:
-        RGB pixels 0..255, uint8 (1797, 32, 32, 3), and digits 0..9, int (1797,).
-    """
+    """Returns all digits, uint8 (1797, 32, 32, 3), and which digit each of them is."""
     scans = load_digits()
     pixels = (scans.images * (255 / _GREYS)).astype(np.uint8)
     size = (IMAGE_SIZE, IMAGE_SIZE)
@@ -83,29 +78,20 @@ def write_images(
 def source_images(
     unseen: Collection[int],
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Returns the images of the source task, to train on and held out.
+    """Returns images and classes of the source task, to train on and held out.
 
-    Args:
-        unseen: The digits to leave out.
-
-    Returns:
-        Twice images, uint8 (n, 32, 32, 3), and classes, int (n,): the digit plus ten
-        times the number of quarter turns.
+    A class is the digit plus ten times the number of quarter turns.
     """
     images, digits = load_images()
     kept = ~np.isin(digits, list(unseen))
+    images, digits = images[kept], digits[kept]
     images, held_out_images, digits, held_out_digits = train_test_split(
-        images[kept],
-        digits[kept],
-        test_size=_HELD_OUT,
-        stratify=digits[kept],
-        random_state=0,
+        images, digits, test_size=_HELD_OUT, stratify=digits, random_state=0
     )
     return _turned(images, digits), _turned(held_out_images, held_out_digits)
 
 
 def _turned(images: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the images in each of the four orientations, and their classes."""
     turned = [np.rot90(images, turns, axes=(1, 2)) for turns in range(_TURNS)]
     classes = [digits + _DIGITS * turns for turns in range(_TURNS)]
     return np.concatenate(turned), np.concatenate(classes)
@@ -150,10 +136,9 @@ def pretrain(
     network = parsed.build(NETWORK_SIZE, weights=None)
     classifier = _classifier(network, parsed.name)
     steps = epochs * -(-len(train[0]) // _BATCH_SIZE)
+    rate = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, steps)
     classifier.compile(
-        keras.optimizers.Adam(
-            keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, steps)
-        ),
+        keras.optimizers.Adam(rate),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         # Compiling it by XLA takes longer than the training, on a CPU.
@@ -167,20 +152,15 @@ def pretrain(
 
 def _classifier(network: keras.Model, name: str) -> keras.Model:
     for layer in network.layers:
-        # With Keras's 0.99, the moving statistics lag behind so short a training, and
-        # the network is at chance in inference mode.
+        # With Keras's 0.99, the moving statistics lag behind so short a training.
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = _BATCH_NORM_MOMENTUM
     return keras.Sequential(
         [
             keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3)),
-            layers.RandomTranslation(
-                _AUGMENTATION, _AUGMENTATION, fill_mode="constant", seed=0
-            ),
-            layers.RandomRotation(_AUGMENTATION / 2, fill_mode="constant", seed=1),
-            layers.RandomZoom(
-                _AUGMENTATION, _AUGMENTATION, fill_mode="constant", seed=2
-            ),
+            layers.RandomTranslation(0.1, 0.1, fill_mode="constant", seed=0),
+            layers.RandomRotation(0.05, fill_mode="constant", seed=1),
+            layers.RandomZoom(0.1, 0.1, fill_mode="constant", seed=2),
             layers.Resizing(NETWORK_SIZE, NETWORK_SIZE),
             BackbonePreprocessing(name),
             network,
