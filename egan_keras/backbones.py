@@ -4,55 +4,45 @@ import ast
 import dataclasses
 import difflib
 import inspect
-import itertools
 import os
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
 
+from egan_keras import keras_hooks
 from egan_keras.accelerators import share_accelerators
 
 # What Keras Applications itself requires without its top; all others take 32.
 _MINIMUM_SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}
 
 # The image size that the published ImageNet weights were trained on; all others 224.
+_BY_NATIVE_SIZE = {
+    240: "EfficientNetB1 EfficientNetV2B1",
+    260: "EfficientNetB2 EfficientNetV2B2",
+    299: "InceptionResNetV2 InceptionV3 Xception",
+    300: "EfficientNetB3 EfficientNetV2B3",
+    331: "NASNetLarge",
+    380: "EfficientNetB4",
+    384: "EfficientNetV2S",
+    456: "EfficientNetB5",
+    480: "EfficientNetV2M EfficientNetV2L",
+    528: "EfficientNetB6",
+    600: "EfficientNetB7",
+}
 _NATIVE_SIZES = {
-    "EfficientNetB1": 240,
-    "EfficientNetB2": 260,
-    "EfficientNetB3": 300,
-    "EfficientNetB4": 380,
-    "EfficientNetB5": 456,
-    "EfficientNetB6": 528,
-    "EfficientNetB7": 600,
-    "EfficientNetV2B1": 240,
-    "EfficientNetV2B2": 260,
-    "EfficientNetV2B3": 300,
-    "EfficientNetV2S": 384,
-    "EfficientNetV2M": 480,
-    "EfficientNetV2L": 480,
-    "InceptionResNetV2": 299,
-    "InceptionV3": 299,
-    "NASNetLarge": 331,
-    "Xception": 299,
+    name: size for size, names in _BY_NATIVE_SIZE.items() for name in names.split()
 }
 
 # Keras has ImageNet weights of MobileNet and MobileNetV2 for some sizes alone, others
 # for each, and takes those of NASNet at one size; the others' serve every size.
 _ONE_SIZE_WEIGHTS = {"MobileNet", "MobileNetV2", "NASNetLarge", "NASNetMobile"}
 
-_RESERVED_OPTIONS = {
-    "include_top",
-    "weights",
-    "input_tensor",
-    "input_shape",
-    "pooling",
-    "classes",
-    "classifier_activation",
-    "name",
-}
+_RESERVED_OPTIONS = (
+    "include_top weights input_tensor input_shape pooling classes "
+    "classifier_activation name"
+).split()
 
 
 def names() -> list[str]:
@@ -80,9 +70,7 @@ class Backbone:
     def parse(cls, spec: "str | Backbone") -> "Backbone":
         """Reads `Name` or `Name:option=value,option=value`.
 
-        Args:
-            spec: For example `"MobileNetV2:alpha=0.35"`; a `Backbone` is returned
-                as it is.
+        A `Backbone` is returned as it is.
 
         Raises:
             ValueError: If the name or an option is unknown, or a value is not a
@@ -102,18 +90,24 @@ class Backbone:
                 f"Received: {spec!r}. Did you mean {', '.join(near) or 'one of'}"
                 f"{'' if near else ' ' + ', '.join(names())}?"
             )
-        options = dict(_parse_option(item, spec) for item in rest.split(",") if item)
-        allowed = (
-            set(inspect.signature(getattr(keras.applications, name)).parameters)
-            - _RESERVED_OPTIONS
-        )
-        for option in options:
-            if option not in allowed:
-                raise ValueError(
-                    f"Unknown option of backbone {name}; expected "
-                    f"{', '.join(sorted(allowed)) or 'no options'}. "
-                    f"Received: {spec!r}."
-                )
+        try:
+            call = ast.parse(f"f({rest})", mode="eval").body
+            options = {each.arg: ast.literal_eval(each.value) for each in call.keywords}
+            if call.args:
+                raise ValueError("no '='")
+        except (ValueError, SyntaxError, AttributeError) as error:
+            raise ValueError(
+                "Unreadable options of a backbone; expected Name:option=value with "
+                f"numbers, True, False or quoted text. Received: {spec!r}. "
+                "Example: MobileNetV2:alpha=0.35"
+            ) from error
+        constructor = inspect.signature(getattr(keras.applications, name))
+        allowed = sorted({*constructor.parameters} - {*_RESERVED_OPTIONS})
+        if not {*options} <= {*allowed}:
+            raise ValueError(
+                f"Unknown option of backbone {name}; expected "
+                f"{', '.join(allowed) or 'no options'}. Received: {spec!r}."
+            )
         return cls(name, options)
 
     def __str__(self) -> str:
@@ -138,16 +132,12 @@ class Backbone:
         return sys.modules[constructor.__module__].preprocess_input
 
     def build(
-        self,
-        size: int,
-        *,
-        weights: str | os.PathLike | None = "imagenet",
+        self, size: int, *, weights: str | os.PathLike | None = "imagenet"
     ) -> keras.Model:
         """Builds the network without its classification top.
 
-        ImageNet weights are those of the native size whatever `size` is: Keras
-        publishes others for some sizes of MobileNet and MobileNetV2 alone, and a
-        model should not change its weights when its images change their size.
+        ImageNet weights are those of the native size whatever `size` is: a model should
+        not change its weights when its images change their size.
 
         Args:
             size: Side of the square input in pixels.
@@ -163,7 +153,15 @@ class Backbone:
             FileNotFoundError: If `weights` names a file that does not exist.
             OSError: If the ImageNet weights are neither on disk nor to be downloaded.
         """
-        _check_data_format()
+        data_format = keras.config.image_data_format()
+        if data_format != "channels_last":
+            raise ValueError(
+                "Keras is set to images with their channels first; expected "
+                f'image_data_format="channels_last". Received: "{data_format}", from '
+                f"keras.json in the folder {_keras_folder()} or from the program. "
+                "Change it there, or call "
+                'keras.config.set_image_data_format("channels_last") first.'
+            )
         if size < self.minimum_size:
             raise ValueError(
                 f"Images are too small for the backbone {self.name}; expected sides "
@@ -171,80 +169,46 @@ class Backbone:
                 f"larger network_size (--network-size {self.minimum_size})."
             )
         share_accelerators()
+        if weights == "imagenet":
+            return self._construct_pretrained(size)
         if weights in (None, "none"):
             return self._construct(size, None)
-        if weights != "imagenet":
-            if not Path(weights).is_file():
-                raise FileNotFoundError(
-                    "The weights file does not exist; expected 'imagenet', 'none' or "
-                    "the path of a Keras Applications weights file without top. "
-                    f"Received: weights={str(weights)!r}."
-                )
-            return self._construct(size, str(weights))
-        if self.name not in _ONE_SIZE_WEIGHTS or size == self.native_size:
-            return self._construct_pretrained(size)
-        resized = self._construct(size, None)
-        resized.set_weights(self._construct_pretrained(self.native_size).get_weights())
-        return resized
+        if not Path(weights).is_file():
+            raise FileNotFoundError(
+                "The weights file does not exist; expected 'imagenet', 'none' or the "
+                "path of a Keras Applications weights file without top. Received: "
+                f"weights={str(weights)!r}."
+            )
+        return self._construct(size, str(weights))
 
-    def _construct(self, size, weights) -> keras.Model:
+    def _construct(self, size: int, weights: str | None) -> keras.Model:
         # Without a name: some constructors make the weights' file name from it.
-        return getattr(keras.applications, self.name)(
-            include_top=False,
-            weights=weights,
-            input_shape=(size, size, 3),
-            **self.options,
-        )
+        options = {"input_shape": (size, size, 3), **self.options}
+        constructor = getattr(keras.applications, self.name)
+        return constructor(include_top=False, weights=weights, **options)
 
-    def _construct_pretrained(self, size) -> keras.Model:
+    def _construct_pretrained(self, size: int) -> keras.Model:
+        native = self.native_size
+        if self.name in _ONE_SIZE_WEIGHTS and size != native:
+            resized = self._construct(size, None)
+            resized.set_weights(self._construct_pretrained(native).get_weights())
+            return resized
         try:
             return self._construct(size, "imagenet")
-        # `keras.utils.get_file` raises bare Exceptions when a download fails.
         except Exception as error:
-            url = re.search(r"https?://\S+/([^/\s]+\.h5)", str(error))
-            if url is None:
+            file = keras_hooks.file_not_downloaded(error)
+            if file is None:
                 raise
             raise OSError(
                 f"The ImageNet weights of {self} are not on this machine and could "
-                f"not be downloaded. Put the file {url.group(1)} into "
-                f"{_weights_folder()}, or give "
-                "weights=FILE (--weights FILE), or weights=None (--weights none) to "
-                "start from random weights."
+                f"not be downloaded. Put the file {file} into "
+                f"{_keras_folder() / 'models'}, or give weights=FILE (--weights FILE), "
+                "or weights=None (--weights none) to start from random weights."
             ) from error
-
-
-def _check_data_format() -> None:
-    """Refuses to build what expects images (n, 3, h, w), which are not had anywhere."""
-    if keras.config.image_data_format() != "channels_last":
-        raise ValueError(
-            "Keras is set to images with their channels first; expected "
-            'image_data_format="channels_last". Received: '
-            f'"{keras.config.image_data_format()}", from keras.json in the folder '
-            f"{_keras_folder()} or from the program. Change it there, or call "
-            'keras.config.set_image_data_format("channels_last") first.'
-        )
 
 
 def _keras_folder() -> Path:
     return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-
-
-def _weights_folder() -> Path:
-    return _keras_folder() / "models"
-
-
-def _parse_option(item: str, spec: str) -> tuple[str, object]:
-    option, separator, value = item.partition("=")
-    try:
-        if not separator:
-            raise ValueError("no '='")
-        return option.strip(), ast.literal_eval(value.strip())
-    except (ValueError, SyntaxError) as error:
-        raise ValueError(
-            "Unreadable options of a backbone; expected Name:option=value with "
-            f"numbers, True, False or quoted text. Received: {spec!r}. "
-            "Example: MobileNetV2:alpha=0.35"
-        ) from error
 
 
 @keras.saving.register_keras_serializable("egan_keras")
@@ -254,9 +218,6 @@ class BackbonePreprocessing(keras.layers.Layer):
     Args:
         backbone: Class name in `keras.applications`.
         **kwargs: Arguments of `keras.layers.Layer`.
-
-    Call arguments:
-        images: float tensor (n, height, width, 3), RGB pixels 0..255.
     """
 
     def __init__(self, backbone: str, **kwargs) -> None:
@@ -297,13 +258,12 @@ def cut(
     Raises:
         ValueError: If there is no such layer, or nothing would be left on one side.
     """
-    layers = backbone.layers
-    index = _first_trained_layer(layers, trained_layers)
+    first = backbone.layers[_first_trained_layer(backbone.layers, trained_layers)]
     operations = backbone.operations
-    before = set(operations[: operations.index(layers[index])])
+    before = set(operations[: operations.index(first)])
     # A layer's own `output` would not do: a nested model's is inside that model.
     produced, consumed = {}, set()
-    for node in itertools.chain(*backbone._nodes_by_depth.values()):
+    for node in keras_hooks.nodes(backbone):
         if node.operation in before:
             produced.update((id(tensor), tensor) for tensor in node.output_tensors)
         else:
@@ -317,22 +277,21 @@ def cut(
 
 
 def _first_trained_layer(layers: list, trained_layers: int | str) -> int:
-    if isinstance(trained_layers, str):
-        positions = {layer.name: index for index, layer in enumerate(layers)}
-        if trained_layers not in positions:
-            near = difflib.get_close_matches(trained_layers, positions, n=4, cutoff=0.3)
-            raise ValueError(
-                "No layer of that name to cut at; expected a layer of the backbone. "
-                f"Received: trained_layers={trained_layers!r}. "
-                f"Near matches: {', '.join(near) or 'none'}."
-            )
-        index = positions[trained_layers]
+    known = [layer.name for layer in layers]
+    if trained_layers in known:
+        index = known.index(trained_layers)
+    elif isinstance(trained_layers, str):
+        near = difflib.get_close_matches(trained_layers, known, n=4, cutoff=0.3)
+        raise ValueError(
+            "No layer of that name to cut at; expected a layer of the backbone. "
+            f"Received: trained_layers={trained_layers!r}. "
+            f"Near matches: {', '.join(near) or 'none'}."
+        )
     else:
-        index = len(layers) - trained_layers
-    if not 0 < index < len(layers):
+        index = len(known) - trained_layers
+    if not 0 < index < len(known):
         raise ValueError(
             "The cut must leave layers on both sides; expected between 1 and "
-            f"{len(layers) - 1} trained layers. "
-            f"Received: trained_layers={trained_layers!r}."
+            f"{len(known) - 1} trained layers. Received: {trained_layers=!r}."
         )
     return index

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras.src.backend.common import dtypes
 
-from egan_keras.model.step import Step, protocol
+from egan_keras.model import step
 
 BATCH = 16
 
@@ -72,7 +72,7 @@ def train(folder: Path, out: Path, case: str) -> None:
 
 def main() -> None:
     """Trains each saved model."""
-    assert issubclass(Step, protocol.Step)
+    assert issubclass(step.of_backend(), step.Step)
     folder = Path(sys.argv[1])
     compute_in(sys.argv[2])
     out = folder / keras.backend.backend()

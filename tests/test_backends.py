@@ -9,6 +9,7 @@ import pytest
 from on_backend import run_on
 
 import egan_keras as ek
+from egan_keras import keras_hooks
 
 pytestmark = pytest.mark.whole
 
@@ -79,7 +80,11 @@ def computing_in(policy):
 
 def round_numbers(model):
     """Makes numbers that TensorFlow rounds to 32 bits the same for all backends."""
-    parts = [*model._flatten_layers(), model.optimizer, model.generator_optimizer]
+    parts = [
+        *keras_hooks.every_layer(model),
+        model.optimizer,
+        model.generator_optimizer,
+    ]
     for part in parts:
         for name in NUMBERS:
             if isinstance(getattr(part, name, None), float):

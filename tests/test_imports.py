@@ -10,9 +10,9 @@ import egan_keras
 
 PACKAGE = Path(egan_keras.__file__).parent
 ROOMS = (
-    "version text files schemas backend logs accelerators losses thresholds metrics "
-    "backbones data networks features model devices evaluation baselines exporting "
-    "tuning experiments cli"
+    "version text files schemas backend keras_hooks logs accelerators losses "
+    "thresholds metrics backbones data networks features model devices evaluation "
+    "baselines exporting tuning experiments cli"
 ).split()
 MAY_IMPORT_TENSORFLOW = {
     "accelerators",

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,6 +9,8 @@ import egan_keras as ek
 from egan_keras.networks import RECIPES
 
 pytestmark = pytest.mark.whole
+
+OLD_FILE = Path(__file__).parent / "saved" / "egan_0.1.keras"
 
 
 def predict(model, images, **kwargs):
@@ -61,6 +64,20 @@ def test_loading_restores_scores_threshold_and_both_optimizers(
         assert after.iterations > 0
         for old, new in zip(before.variables, after.variables, strict=True):
             np.testing.assert_array_equal(np.asarray(old), np.asarray(new))
+
+
+def test_a_file_of_version_0_1_is_loaded():
+    # It holds every layer, loss and optimizer that the package registers but losses
+    # that are not the default. Saved in November 2026.
+    model = keras.saving.load_model(OLD_FILE)
+    images = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), "uint8")
+    images[:6, ..., 0] //= 4
+    expected = [-7.96452, -8.07909, -8.24402, -6.68762, -6.76346, -6.73998, 1.95397]
+    np.testing.assert_allclose(predict(model, images[:7])[:, 0], expected, atol=1e-4)
+    assert model.threshold == pytest.approx(-1.8236077)
+    assert model.optimizer.iterations == model.generator_optimizer.iterations == 80
+    with pytest.raises(ValueError, match="all of them trained on"):
+        model.calibrate(images[::2], np.arange(30) < 3, specificity=0.5)
 
 
 def test_a_loaded_model_trains_on_as_if_it_had_not_been_saved(

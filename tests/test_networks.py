@@ -8,7 +8,7 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
-from egan_keras import networks
+from egan_keras import keras_hooks, networks
 from egan_keras.backbones import Backbone
 
 pytestmark = pytest.mark.whole
@@ -40,7 +40,7 @@ def test_published_trains_the_last_five_layers_of_both_backbones():
     for network in (generator, discriminator):
         backbone_tail = next(
             layer
-            for layer in network.tail._flatten_layers(include_self=False)
+            for layer in keras_hooks.every_layer(network.tail)
             if layer.name.startswith("mobilenet") and layer.name.endswith("_tail")
         )
         assert [layer.name for layer in backbone_tail.layers][1:] == names

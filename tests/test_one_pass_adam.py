@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from egan_keras.model.one_pass_adam import OnePassAdam
+from egan_keras.model.compiling import OnePassAdam
 
 
 def updated(optimizer, gradients, shape=(5, 3)):

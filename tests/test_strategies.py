@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import egan_keras as ek
 from egan_keras import accelerators, features
-from egan_keras.devices import mirrored, parts
+from egan_keras.devices import mirrored
 
 pytestmark = pytest.mark.whole
 
@@ -182,17 +182,13 @@ def test_the_steps_of_replicas_are_those_of_one_device(
         np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_keras_has_what_is_put_aside(build_tiny):
-    model = build_tiny()
-    assert model._distribute_strategy is None
-    assert callable(model._maybe_symbolic_build)
-
-
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 7, 9])
 def test_parts_are_all_of_a_batch(rows):
-    every, few = (
-        [list(range(*map(int, bounds(rows, replica, 3)))) for replica in range(3)]
-        for bounds in (parts.share, parts.share_or_all)
-    )
-    assert sum(every, []) == list(range(rows))
-    assert few == ([list(range(rows))] * 3 if rows < 3 else every)
+    parts = [
+        list(range(*map(int, mirrored.share_or_all(rows, replica, 3))))
+        for replica in range(3)
+    ]
+    if rows < 3:
+        assert parts == [list(range(rows))] * 3
+    else:
+        assert sum(parts, []) == list(range(rows))

@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from egan_keras import data, features, networks
 from egan_keras.backbones import Backbone, BackbonePreprocessing
-from egan_keras.networks.layers import InferenceMode
+from egan_keras.networks import InferenceMode
 
 _BATCH_SIZE = 64
 _DROPOUT = 0.2

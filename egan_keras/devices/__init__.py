@@ -14,13 +14,9 @@ from egan_keras.model import EGAN
 
 
 def attach(model: EGAN) -> dict:
-    """Makes a model train on all devices that it was built for.
+    """Makes a model train on all devices that it was built for, and no other.
 
-    Args:
-        model: It stays as it is where it was built for one device.
-
-    Returns:
-        Options of `keras.Model.compile`.
+    Returns options of `keras.Model.compile`.
 
     Raises:
         ValueError: If it was built for devices that cannot train it.

@@ -1,19 +1,28 @@
-"""Several replicas of a model under a `tf.distribute.MirroredStrategy`."""
+"""Several replicas of a model under a `tf.distribute.MirroredStrategy`.
 
-import contextlib
+Every batch is divided among the replicas, also where their number does not divide it,
+and each puts its scores where they belong among those of the whole batch. So the losses
+are those of the whole batch, and the gradients, which Keras sums over replicas, add up
+to its gradient, whatever the loss does with the scores.
+"""
+
 import functools
-from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import tensorflow as tf
 
-from egan_keras.devices.parts import Part, share, share_or_all
-from egan_keras.model.step.forward import forward, with_losses
-from egan_keras.model.step.tensorflow import apply, updates
+from egan_keras import keras_hooks
+from egan_keras.model import step
+from egan_keras.model.step.tensorflow import update_both
 
 # TensorFlow starts the steps of several replicas one by one.
 _OPTIONS = {"steps_per_execution": 1}
 _BETWEEN_SEEDS = 15_485_863
+
+# Of which rows scores are, and penalties means over them: those of majority, minority
+# or known minority.
+_SCORES = {"majority_scores": 0, "fake_scores": 1, "known_scores": 2}
+_PENALTIES = {"discriminator_penalty": 0, "generator_penalty": 1}
 
 
 def attach(model: keras.Model) -> dict:
@@ -36,14 +45,11 @@ def attach(model: keras.Model) -> dict:
 
 
 class Replicas:
-    """Steps that run on all replicas, and what Keras takes for the model's strategy.
+    """A step that runs on all replicas, and what Keras takes for the model's strategy.
 
     Keras would divide each tensor of a batch as if all were of one length, and average
     what the replicas return. So it is shown one replica, which takes whole batches;
     each step divides its batch by itself, and returns what one device would.
-
-    Args:
-        strategy: Where training runs.
     """
 
     num_replicas_in_sync = 1
@@ -51,22 +57,19 @@ class Replicas:
     def __init__(self, strategy: tf.distribute.MirroredStrategy) -> None:
         self._strategy = strategy
 
-    def run(self, step: Callable, args: tuple = ()):
-        """Calls a step."""
-        return step(*args)
+    def run(self, function, args: tuple = ()):
+        """Calls what Keras would run on each replica."""
+        return function(*args)
 
     def experimental_distribute_dataset(self, dataset: tf.data.Dataset):
         """Returns the dataset, whose batches stay whole."""
         return dataset
 
     def carry(self, model: keras.Model) -> None:
-        """Puts the steps of all replicas in the place of the model's own."""
-        for network in (model, model.discriminator.tail):
-            network._distribute_strategy = self
-        # Keras would take a batch to build networks that are built.
-        model._maybe_symbolic_build = lambda *args, **kwargs: None
+        """Puts the step of all replicas in the place of the model's own."""
+        networks = [model, model.discriminator.tail]
+        keras_hooks.take_batches_whole(model, networks, self)
         model.train_step = functools.partial(self._train_step, model)
-        model.test_step = functools.partial(self._test_step, model)
         model.fit = functools.wraps(model.fit)(functools.partial(_fit, model))
 
     def _train_step(self, model: keras.Model, batch) -> dict:
@@ -78,57 +81,110 @@ class Replicas:
 
         def on_replica(own) -> dict:
             part = Part(sizes)
-            _draw_apart(seeds, first, part.replica)
-            with tf.GradientTape(persistent=True) as tape:
-                passed = forward(model, *model.step_inputs(own))
-                outcome = with_losses(model, part.joined(passed))
-                update = updates(model, outcome)
-            apply(update, tape)
+            # Keras gives all replicas the same random draws, so that the noise of
+            # several would be that of a smaller batch. Those of the first stay.
+            for seed, value in zip(seeds, first, strict=True):
+                between = tf.stack([part.replica * _BETWEEN_SEEDS, 0])
+                seed.assign(value + tf.cast(between, value.dtype))
+            inputs = model.step_inputs(own)
+            outcome = update_both(
+                model, lambda: part.joined(step.forward(model, *inputs))
+            )
             return model.update_training_metrics(outcome)
 
-        with statistics_of_all([model.generator.tail, model.discriminator.tail]):
-            return self._on_all(on_replica, rows, share_or_all)
-
-    def _test_step(self, model: keras.Model, batch) -> dict:
-        """Scores a batch of (features, labels)."""
-        own = self._on_all(model.update_validation_metrics, batch, share)
-        # Of the images of all replicas.
-        return {each.name: each.result() for each in model.metrics if each.name in own}
-
-    def _on_all(self, step: Callable, rows: tuple, bounds: Callable):
-        """Runs a step on each replica's part of some rows.
-
-        Args:
-            step: Function from a replica's rows to a dict.
-            rows: Tensors, or tuples of tensors, or `None`.
-            bounds: `share` or `share_or_all`.
-
-        Returns:
-            What the first replica returned.
-        """
-        count = self._strategy.num_replicas_in_sync
-
-        def part(context):
-            def cut(each):
-                begin, end = bounds(tf.shape(each)[0], replica, count)
-                return each[begin:end]
-
-            replica = context.replica_id_in_sync_group
-            return tuple(
-                None if each is None else tf.nest.map_structure(cut, each)
-                for each in rows
+        # Batch normalisation takes the statistics of the whole batch.
+        changed = [
+            layer
+            for network in (model.generator.tail, model.discriminator.tail)
+            for layer in keras_hooks.every_layer(network)
+            if isinstance(layer, keras.layers.BatchNormalization)
+            and not layer.synchronized
+        ]
+        for layer in changed:
+            layer.synchronized = True
+        try:
+            parts = self._strategy.experimental_distribute_values_from_function(
+                functools.partial(_part_of, rows)
             )
-
-        parts = self._strategy.experimental_distribute_values_from_function(part)
-        results = self._strategy.run(step, args=(parts,))
+            results = self._strategy.run(on_replica, args=(parts,))
+        finally:
+            for layer in changed:
+                layer.synchronized = False
         return {
             name: self._strategy.experimental_local_results(result)[0]
             for name, result in results.items()
         }
 
 
+class Part:
+    """A replica's part of a batch, within a step; `sizes` are those of the whole."""
+
+    def __init__(self, sizes: list) -> None:
+        self._sizes = sizes
+        self._context = tf.distribute.get_replica_context()
+        self.replica = tf.cast(self._context.replica_id_in_sync_group, tf.int32)
+        self._count = self._context.num_replicas_in_sync
+
+    def joined(self, passed: dict) -> dict:
+        """Returns `step.forward` of the whole batch, from that of the part.
+
+        Its values are those of all replicas, their gradients the replica's own.
+        """
+        own = {
+            name: self._in_the_whole(passed[name], self._sizes[kind])
+            for name, kind in _SCORES.items()
+            if passed[name] is not None
+        }
+        for name, kind in _PENALTIES.items():
+            own[name] = self._of_the_whole(passed[name], self._sizes[kind])
+        flat = tf.concat([tf.reshape(each, (-1,)) for each in own.values()], axis=0)
+        fixed = tf.stop_gradient(flat)
+        total = self._context.all_reduce(tf.distribute.ReduceOp.SUM, fixed)
+        # The difference is exactly 0, and has the gradient of the own values.
+        flat = total + (flat - fixed)
+        sizes = [tf.size(each) for each in own.values()]
+        sums = tf.split(flat, sizes, num=len(own))
+        shapes = [tf.shape(each) for each in own.values()]
+        return passed | dict(zip(own, map(tf.reshape, sums, shapes), strict=True))
+
+    def _in_the_whole(self, scores, size):
+        """Returns the scores where they stand in the whole batch, among zeros."""
+        begin, end = share_or_all(size, self.replica, self._count)
+        # Rows that all replicas take count once.
+        times = tf.cast(tf.where(size >= self._count, 1, self._count), scores.dtype)
+        return tf.pad(scores / times, [[begin, size - end], [0, 0]])
+
+    def _of_the_whole(self, mean, size):
+        """Returns what a mean over the replica's rows adds to that of all rows."""
+        begin, end = share_or_all(size, self.replica, self._count)
+        total = tf.where(size >= self._count, size, size * self._count)
+        mean = tf.convert_to_tensor(mean, keras.config.floatx())
+        return mean * tf.cast((end - begin) / total, mean.dtype)
+
+
+def share_or_all(rows, replica, count):
+    """Returns where a replica's part of some rows begins and ends.
+
+    Where there are fewer rows than replicas, each takes all.
+    """
+    enough = rows >= count
+    begin, end = replica * rows // count, (replica + 1) * rows // count
+    return tf.where(enough, begin, 0), tf.where(enough, end, rows)
+
+
 def _count(rows):
     return tf.shape(tf.nest.flatten(rows)[0])[0]
+
+
+def _part_of(rows: tuple, context) -> tuple:
+    """Returns a replica's part of tensors, or tuples of tensors, or `None`."""
+    replica, count = context.replica_id_in_sync_group, context.num_replicas_in_sync
+
+    def cut(each):
+        begin, end = share_or_all(tf.shape(each)[0], replica, count)
+        return each[begin:end]
+
+    return tuple(x if x is None else tf.nest.map_structure(cut, x) for x in rows)
 
 
 def _fit(model: keras.Model, *args, **kwargs) -> keras.callbacks.History:
@@ -136,49 +192,8 @@ def _fit(model: keras.Model, *args, **kwargs) -> keras.callbacks.History:
     return type(model).fit(model, *args, **kwargs)
 
 
-def _draw_apart(seeds: list, first: list, replica) -> None:
-    """Gives the layers of a replica random draws of their own.
-
-    Keras gives all replicas the same, so that the noise of several would be that of a
-    smaller batch. Those of the first are left as they are.
-
-    Args:
-        seeds: Variables.
-        first: Their values on the first replica.
-        replica: The number of this one.
-    """
-    for seed, value in zip(seeds, first, strict=True):
-        between = tf.stack([replica * _BETWEEN_SEEDS, 0])
-        seed.assign(value + tf.cast(between, value.dtype))
-
-
-@contextlib.contextmanager
-def statistics_of_all(networks: Sequence[keras.Model]) -> Iterator[None]:
-    """Makes batch normalisation take the statistics of the whole batch."""
-    found = [layer for each in networks for layer in _normalisations(each)]
-    changed = [layer for layer in found if not layer.synchronized]
-    for layer in changed:
-        layer.synchronized = True
-    try:
-        yield
-    finally:
-        for layer in changed:
-            layer.synchronized = False
-
-
-def _normalisations(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    if isinstance(layer, keras.layers.BatchNormalization):
-        yield layer
-    for inner in getattr(layer, "layers", []):
-        yield from _normalisations(inner)
-
-
 def check_strategy(strategy: tf.distribute.Strategy) -> None:
-    """Refuses strategies of which it is not known that replicas do what one does.
-
-    Raises:
-        ValueError: If it is one.
-    """
+    """Refuses strategies of which it is not known that replicas do what one does."""
     on_machines = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     mirrored = isinstance(strategy, tf.distribute.MirroredStrategy)
     if on_machines or (strategy.num_replicas_in_sync > 1 and not mirrored):
@@ -194,11 +209,7 @@ def check_strategy(strategy: tf.distribute.Strategy) -> None:
 
 
 def check_optimizers(*optimizers: keras.optimizers.Optimizer) -> None:
-    """Refuses optimizers that would not see the gradient of the whole batch.
-
-    Raises:
-        ValueError: If one clips gradients, or scales losses.
-    """
+    """Refuses optimizers that would not see the gradient of the whole batch."""
     for optimizer in optimizers:
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             raise ValueError(

@@ -1,6 +1,6 @@
 """EGAN: compile, fit, the adversarial step, calibration, saving."""
 
-from egan_keras.model.divergence import StopOnDivergence
 from egan_keras.model.egan import EGAN
+from egan_keras.model.trainer import StopOnDivergence
 
 __all__ = ["EGAN", "StopOnDivergence"]

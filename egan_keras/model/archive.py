@@ -1,4 +1,4 @@
-"""A .keras file is looked at before Keras unpacks it, which may not be its size."""
+"""What is refused of the files that models are saved to and loaded from."""
 
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -11,11 +11,10 @@ _MOST_TIMES_SMALLER = 100
 
 
 def check_archive(path: Path) -> None:
-    """Refuses a .keras file that unpacks to what no model is.
+    """Refuses a .keras file that unpacks to what no model is, with a ValueError.
 
-    Raises:
-        ValueError: if it is no whole zip file, or has too many, too large, or doubled
-            members, or one that lies outside it.
+    It is no whole zip file, or has too many, too large, or doubled members, or one that
+    lies outside it.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -36,16 +35,22 @@ def _reason(members: list[zipfile.ZipInfo]) -> str | None:
         return f"it has {len(names)} members, more than {_MOST_MEMBERS}"
     if len({*names}) < len(names):
         return "it has a member twice"
-    for member in members:
-        parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+    for name, member in zip(names, members, strict=True):
+        parts = PurePosixPath(name.replace("\\", "/")).parts
         if ".." in parts or parts[:1] == ("/",) or ":" in "".join(parts[:1]):
-            return f"its member {member.filename!r} lies outside it"
+            return f"its member {name!r} lies outside it"
         size, packed = member.file_size, member.compress_size
-        if member.filename.endswith(".json") and size > _MOST_JSON_BYTES:
-            return (
-                f"{member.filename!r} unpacks to {size:,} bytes, more than "
-                f"{_MOST_JSON_BYTES:,}"
-            )
+        if name.endswith(".json") and size > _MOST_JSON_BYTES:
+            return f"{name!r} unpacks to {size:,} bytes, more than {_MOST_JSON_BYTES:,}"
         if size > _MOST_TIMES_SMALLER * max(packed, 1024):
-            return f"{member.filename!r} unpacks from {packed:,} to {size:,} bytes"
+            return f"{name!r} unpacks from {packed:,} to {size:,} bytes"
     return None
+
+
+def refuse_hdf5(filepath) -> None:
+    """Says that a model is not saved as HDF5, which Keras itself could not load."""
+    raise ValueError(
+        "HDF5 files keep an EGAN's weights, but not the model; expected a file that "
+        f"ends in .keras. Received: {str(filepath)!r}. Use model.save('model.keras'), "
+        "or model.save_weights('model.weights.h5') for the weights alone."
+    )

@@ -31,9 +31,6 @@ class Calibrated(keras.Model):
 
     A subclass sets `discriminator` in its constructor, and has `_batches`, which gives
     checked batches of images and labels.
-
-    Args:
-        **kwargs: Arguments of `keras.Model`.
     """
 
     def __init__(self, **kwargs) -> None:
@@ -108,15 +105,11 @@ class Calibrated(keras.Model):
             f"{n_left_out} of {n_images} images were left out, because `fit` was given "
             "them and their scores flatter."
         )
+        wish = {"specificity": specificity, "sensitivity": sensitivity}
+        wish |= {"criterion": criterion, "confidence": confidence}
+        scores, labels = scores[~trained_on], labels[~trained_on]
         try:
-            self.calibration = thresholds.calibrate(
-                scores[~trained_on],
-                labels[~trained_on],
-                specificity=specificity,
-                sensitivity=sensitivity,
-                criterion=criterion,
-                confidence=confidence,
-            )
+            self.calibration = thresholds.calibrate(scores, labels, **wish)
         except ValueError as error:
             if not n_left_out:
                 raise
@@ -137,10 +130,6 @@ class Calibrated(keras.Model):
 
         Raises:
             ValueError: If images or labels are refused, or all images are the same.
-
-        Warns:
-            UserWarning: If the minority's scores are clearly higher than the
-                majority's.
         """
         parts = []
         for batch, batch_labels in self._batches(images, labels, batch_size):
@@ -152,11 +141,7 @@ class Calibrated(keras.Model):
         return Scored(scores, labels, np.isin(hashes, self._hashes_trained_on))
 
     def remember(self, hashes: np.ndarray) -> None:
-        """Takes in which images are trained on.
-
-        Args:
-            hashes: What `data.row_hashes` returned, uint64 (n,).
-        """
+        """Takes in which images are trained on, by their `data.row_hashes`."""
         self._hashes_trained_on = np.union1d(self._hashes_trained_on, hashes)
 
     def save_own_variables(self, store) -> None:

@@ -1,21 +1,29 @@
 """EGAN: an adversarial network that scores images, with Keras's own interface."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 import keras
 import numpy as np
 
-from egan_keras import accelerators, data, networks, thresholds
-from egan_keras.model import doors
-from egan_keras.model.fakes import check_fakes
+from egan_keras import accelerators, data, keras_hooks, networks, thresholds
+from egan_keras.model.archive import refuse_hdf5
 from egan_keras.model.trainer import AdversarialTrainer
 
 _BATCH_SIZE = 32
 
 
+def _refused(message: str) -> Callable:
+    def refuse(self, *args, **kwargs) -> NoReturn:
+        """Says what to call instead."""
+        raise ValueError(message)
+
+    return refuse
+
+
 @keras.saving.register_keras_serializable("egan_keras")
-class EGAN(doors.KerasDoors, AdversarialTrainer):
+class EGAN(AdversarialTrainer):
     """Finds the rare class: scores images, high for majority and low for minority.
 
     Okerinde et al., eGAN: Unsupervised approach to class imbalance using transfer
@@ -61,7 +69,7 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
         # === Layers ===
         self.generator = networks.as_cut(generator)
         self.discriminator = networks.as_cut(discriminator)
-        check_fakes(self.generator, self.discriminator)
+        _check_fit(self.generator, self.discriminator)
         self.built = True
         # === Config ===
         self.recipe = networks.get_recipe(recipe)
@@ -93,8 +101,8 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
                 `network_size=160` or `loss="hinge"`.
 
         Raises:
-            ValueError: If a backbone, the recipe or a choice is unknown, or the
-                images are too small.
+            ValueError: If a backbone, the recipe or a choice is unknown, choices
+                exclude each other, or the images are too small.
             FileNotFoundError: If `weights` names a file that does not exist.
             OSError: If ImageNet weights cannot be had.
         """
@@ -176,10 +184,10 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
             x: Images (n, h, w, 3), RGB pixels 0..255, uint8 or float: an array, a
                 tensor, `ImageFiles`; or batches of them, with labels or without, in a
                 dataset or from a generator.
-            batch_size: As in `keras.Model.predict`.
-            verbose: As in `keras.Model.predict`.
-            steps: As in `keras.Model.predict`.
-            callbacks: As in `keras.Model.predict`.
+            batch_size: As in `keras.Model.predict`, as are all that follow.
+            verbose: Whether progress is shown.
+            steps: How many batches are scored.
+            callbacks: Keras callbacks.
 
         Raises:
             ValueError: If they are not images as described.
@@ -188,30 +196,26 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
         images = data.images_or_batches(
             x, image_shape=self.image_shape, batch_size=size, must_end=steps is None
         )
-        options = {"verbose": verbose, "steps": steps, "callbacks": callbacks}
+        options = {"verbose": verbose, "callbacks": callbacks}
         if isinstance(images, np.ndarray):
-            return super().predict(images, batch_size, **options)
+            return super().predict(images, batch_size, steps=steps, **options)
         if isinstance(images, data.LazyRows):
-            options["steps"] = steps or -(-len(images) // size)
-            return self._predict_batches(images.batches(size), **options)
-        options["steps"] = steps or images.n_batches
-        return self._predict_batches(images, **options)
-
-    def _predict_batches(self, batches: Iterable[np.ndarray], **options) -> np.ndarray:
-        """Scores batches; errors in them are raised as they are, not TensorFlow's."""
+            n_batches, batches = -(-len(images) // size), images.batches(size)
+        else:
+            n_batches, batches = images.n_batches, images
         errors = []
 
         def read():
             try:
-                for batch in batches:
-                    yield (batch,)
+                yield from ((batch,) for batch in batches)
             except Exception as error:
                 errors.append(error)
                 raise
 
         try:
-            return super().predict(read(), **options)
+            return super().predict(read(), steps=steps or n_batches, **options)
         except Exception:
+            # Errors in batches are raised as they are, not as TensorFlow's.
             if errors:
                 raise errors[0] from None
             raise
@@ -243,14 +247,11 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
         super().load_weights(filepath, **kwargs)
 
     def get_config(self) -> dict:
-        """Returns the arguments of the constructor, serialised.
-
-        Raises:
-            ValueError: If Keras asks in order to write an HDF5 file.
-        """
+        """Returns the arguments of the constructor, serialised; not for HDF5."""
         calibration = self.calibration
         discriminator = keras.saving.serialize_keras_object(self.discriminator)
-        doors.check_not_hdf5(discriminator)
+        if keras_hooks.is_for_hdf5(discriminator["config"]["stem"]):
+            refuse_hdf5("the file to save")
         return {
             **super().get_config(),
             "discriminator": discriminator,
@@ -267,11 +268,8 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
     def from_config(cls, config: dict, custom_objects=None) -> "EGAN":
         """Returns the model that `get_config` described."""
         accelerators.share_accelerators()
-        config = dict(config)
-        for name in ("discriminator", "generator"):
-            config[name] = keras.saving.deserialize_keras_object(
-                config[name], custom_objects=custom_objects
-            )
+        parts = ("discriminator", "generator")
+        config = networks.deserialized(config, parts, custom_objects)
         config["generator"] = networks.share_again(
             config["generator"], config["discriminator"], config.pop("shared")
         )
@@ -284,3 +282,60 @@ class EGAN(doors.KerasDoors, AdversarialTrainer):
             model._calibration = thresholds.Calibration.from_dict(calibration)
             model._calibrated_weights = calibrated_weights
         return model
+
+    def save(self, filepath, *args, **kwargs) -> None:
+        """Saves as `keras.Model.save`, in Keras's own format alone.
+
+        Raises:
+            ValueError: If the file is of another format.
+        """
+        if str(filepath).endswith((".h5", ".hdf5", ".he5")):
+            refuse_hdf5(filepath)
+        super().save(filepath, *args, **kwargs)
+
+    def export(self, filepath, *args, **kwargs) -> None:
+        """Exports the scores as `keras.Model.export`, without the threshold.
+
+        `ek.export_saved_model` and `ek.export_tflite` export both, and compare the
+        scores with the model's.
+        """
+        # Keras asks a model of two networks to have been called, in vain.
+        self.discriminator.export(filepath, *args, **kwargs)
+
+    # What Keras would do there is not what they say.
+    quantize = _refused(
+        "An EGAN is made smaller when it is exported; expected ek.export_tflite(model, "
+        'path, quantize="int8", representative=...). Received: quantize(), which knows '
+        "few of its layers."
+    )
+    train_on_batch = _refused(
+        "An EGAN is trained by fit, which splits the classes and computes frozen "
+        "features first; expected model.fit(images, labels, epochs=1). Received: "
+        "train_on_batch()."
+    )
+    test_on_batch = _refused(
+        "An EGAN is tested by evaluate; expected model.evaluate(images, labels). "
+        "Received: test_on_batch()."
+    )
+
+
+def _check_fit(generator, discriminator) -> None:
+    """Refuses a generator whose fakes fit nowhere, and what puts out no score."""
+    images, features = discriminator.input_shape, discriminator.stem.output_shape
+    if generator.input_shape != images:
+        raise ValueError(
+            "Generator and discriminator must take the same images. Received: images "
+            f"of shape {generator.input_shape} and {images}."
+        )
+    if generator.output_shape not in (images, features):
+        raise ValueError(
+            "The generator's fakes do not fit the discriminator; expected its images "
+            f"{images} or the features of its stem {features}. "
+            f"Received: {generator.output_shape}."
+        )
+    if discriminator.output_shape != (None, 1):
+        raise ValueError(
+            "The discriminator must put out one score an image; expected an output "
+            f"of shape (None, 1). Received: {discriminator.output_shape}. End it with "
+            "keras.layers.Dense(1), without an activation."
+        )

@@ -1,43 +1,38 @@
 """Training two networks against each other with Keras's own interface."""
 
-import contextlib
+import itertools
 import os
-from collections.abc import Iterator
+import warnings
 
 import keras
 import numpy as np
 
 from egan_keras import data, features
-from egan_keras.model import preparation
+from egan_keras.model import preparation, step
 from egan_keras.model.calibrated import Calibrated
-from egan_keras.model.divergence import StopOnDivergence
-from egan_keras.model.step import Step
-from egan_keras.model.two_optimizers import TwoOptimizers
-from egan_keras.model.validation import ValidationMetrics
-from egan_keras.networks import in_full_precision
+from egan_keras.model.compiling import TwoOptimizers, ValidationMetrics
+
+_TRAINING_METRICS = {
+    # The name of each, and of what `both_losses` returns.
+    "discriminator_loss": "discriminator_loss",
+    "generator_loss": "generator_loss",
+    "majority_logit": "majority_scores",
+    "fake_logit": "fake_scores",
+}
 
 
-class AdversarialTrainer(Calibrated, Step, TwoOptimizers):
-    """What `compile`, `fit` and `evaluate` do for a generator and a discriminator.
+class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
+    """What `fit` and `evaluate` do for a generator and a discriminator.
 
     A subclass sets, in its constructor, `generator` and `discriminator` (see
     `CutNetwork`) and `recipe`.
-
-    Args:
-        **kwargs: Arguments of `keras.Model`.
     """
 
     def __init__(self, **kwargs) -> None:
         # Pixels stay as they are until a layer asks for fewer bits.
         super().__init__(autocast=False, **kwargs)
         self._training_metrics = {
-            name: keras.metrics.Mean(name=name)
-            for name in (
-                "discriminator_loss",
-                "generator_loss",
-                "majority_logit",
-                "fake_logit",
-            )
+            name: keras.metrics.Mean(name=name) for name in _TRAINING_METRICS
         }
         self._validation = ValidationMetrics()
         # What the compiled step has fixed.
@@ -50,49 +45,36 @@ class AdversarialTrainer(Calibrated, Step, TwoOptimizers):
         """(height, width, 3) of the images it takes."""
         return self.discriminator.input_shape[1:]
 
+    @property
+    def metrics(self) -> list:
+        """The metrics that Keras resets at the start of each epoch."""
+        return [*self._training_metrics.values(), *self._validation.for_both]
+
     def step_rows(self, batch) -> tuple:
         """Returns majority, minority and, where used, known minority of a batch.
 
-        Args:
-            batch: Majority, minority and known minority, as features or, without a
-                cache, images; or their numbers, where the device has them in tables.
+        They are features or, without a cache, images. A batch has them, or their
+        numbers where the device has them in tables.
         """
         majority, minority, known = self._tables.rows(batch) if self._tables else batch
         return majority, minority, None if self.fake_weight == 1.0 else known
 
     def step_inputs(self, rows: tuple) -> tuple:
         """Returns what both networks' tails read of what `step_rows` returned."""
-        majority, minority, known = rows
         if not self._features_cached:
             stem = self.discriminator.stem
-            majority = stem(majority, training=False)
-            minority = self.generator.stem(minority, training=False)
-            known = known if known is None else stem(known, training=False)
-        return tuple(map(preparation.as_input, (majority, minority, known)))
+            stems = stem, self.generator.stem, stem
+            rows = [
+                each if each is None else stem(each, training=False)
+                for stem, each in zip(stems, rows, strict=True)
+            ]
+        return tuple(list(x) if isinstance(x, tuple) else x for x in rows)
 
     def update_training_metrics(self, outcome: dict) -> dict:
-        """Takes in what `with_losses` returned, and returns the means so far."""
-        values = {
-            "discriminator_loss": outcome["discriminator_loss"],
-            "generator_loss": outcome["generator_loss"],
-            "majority_logit": outcome["majority_scores"],
-            "fake_logit": outcome["fake_scores"],
-        }
-        for name, value in values.items():
-            self._training_metrics[name].update_state(value)
+        """Takes in what `both_losses` returned, and returns the means so far."""
+        for name, value in _TRAINING_METRICS.items():
+            self._training_metrics[name].update_state(outcome[value])
         return {name: m.result() for name, m in self._training_metrics.items()}
-
-    def update_validation_metrics(self, batch) -> dict:
-        """Scores a batch of (features, labels), and returns the metrics so far."""
-        rows, labels = batch
-        inputs = preparation.as_input(rows)
-        scores = in_full_precision(self.discriminator.tail(inputs, training=False))
-        return self._validation.update(labels, scores)
-
-    @property
-    def metrics(self) -> list:
-        """The metrics that Keras resets at the start of each epoch."""
-        return [*self._training_metrics.values(), *self._validation.all]
 
     def fit(
         self,
@@ -150,7 +132,7 @@ class AdversarialTrainer(Calibrated, Step, TwoOptimizers):
                 missing, all images are the same, or an argument of Keras's has no
                 meaning here.
         """
-        self._assert_compile_called("fit")
+        self._check_compiled("fit")
         preparation.check_fit_options(kwargs, batch_size=batch_size, epochs=epochs)
         batches = self._batches(x, y)
         cache = preparation.feature_cache(
@@ -158,6 +140,7 @@ class AdversarialTrainer(Calibrated, Step, TwoOptimizers):
         )
         if validation_data is not None:
             validation_data = self._batches(*preparation.as_pair(validation_data))
+        batch_size = batch_size or self.recipe.batch_size
         dataset, tables, counts, hashes = preparation.training_dataset(
             self.generator,
             self.discriminator,
@@ -165,78 +148,42 @@ class AdversarialTrainer(Calibrated, Step, TwoOptimizers):
             cache=cache,
             mirrored_minority=self.recipe.mirrored_minority,
             verbose=verbose,
-            batch_size=batch_size or self.recipe.batch_size,
+            batch_size=batch_size,
             minority_batch_size=self.recipe.minority_batch_size,
             minimum_steps=self.recipe.minimum_steps,
             shuffle=shuffle,
         )
         if validation_data is not None:
-            validation_data = self._validation_dataset(
-                validation_data, batch_size, cache
+            validation_data, _ = preparation.validation_dataset(
+                self.discriminator, validation_data, batch_size=batch_size, cache=cache
             )
-        self._set_step(cache is not None, self.recipe.fake_weight(*counts))
+        self._fix_step(
+            _features_cached=cache is not None,
+            fake_weight=self.recipe.fake_weight(*counts),
+            _tables=tables,
+            _row_numbers=dataset if isinstance(dataset, features.RowNumbers) else None,
+        )
         self.calibration = None
         self.remember(hashes)
         dataset, steps_per_epoch = preparation.endless(
             dataset, self.steps_per_execution
         )
-        callbacks = [StopOnDivergence(), *keras.tree.flatten(callbacks or [])]
-        with self._reading(tables, dataset):
+        self._validation.dataset = validation_data
+        try:
             return super().fit(
                 dataset,
                 steps_per_epoch=steps_per_epoch,
                 epochs=self.recipe.epochs if epochs is None else epochs,
                 verbose=verbose,
-                callbacks=callbacks,
+                callbacks=[StopOnDivergence(), *keras.tree.flatten(callbacks or [])],
                 validation_data=validation_data,
                 shuffle=False,
                 **kwargs,
             )
-
-    def _set_step(self, features_cached: bool, fake_weight: float) -> None:
-        """Sets what the compiled step has fixed; compiles it anew if that changes."""
-        if (features_cached, fake_weight) != (self._features_cached, self.fake_weight):
-            self.train_function = None
-        self._features_cached, self.fake_weight = features_cached, fake_weight
-
-    @contextlib.contextmanager
-    def _reading(self, tables: features.Tables | None, dataset) -> Iterator[None]:
-        """Makes steps take rows of tables, which leave the device when training ends.
-
-        Compiled functions hold them, or the number of all variables.
-        """
-        if tables is None:
-            yield
-            return
-        self._tables = tables
-        if isinstance(dataset, features.RowNumbers):
-            self._row_numbers = dataset
-        self._forget_compiled_functions()
-        try:
-            yield
         finally:
-            self._tables = self._row_numbers = None
-            self._forget_compiled_functions()
-
-    def _forget_compiled_functions(self) -> None:
-        self.train_function = self.test_function = self.predict_function = None
-
-    def _batches(self, x, y, batch_size: int = 128):
-        return data.labelled_batches(
-            x, y, batch_size=batch_size, image_shape=self.image_shape
-        )
-
-    def _validation_dataset(self, batches, batch_size, cache=None):
-        dataset, classes = preparation.validation_dataset(
-            self.discriminator,
-            batches,
-            batch_size=batch_size or self.recipe.batch_size,
-            cache=cache,
-        )
-        if self._validation.classes != classes:
-            self._validation.classes = classes
-            self.test_function = None
-        return dataset
+            # They leave the device, and the files.
+            self._validation.dataset = None
+            self._fix_step(_tables=None, _row_numbers=None)
 
     def evaluate(
         self,
@@ -245,6 +192,9 @@ class AdversarialTrainer(Calibrated, Step, TwoOptimizers):
         batch_size: int | None = None,
         verbose="auto",
         return_dict: bool = False,
+        *,
+        steps: int | None = None,
+        callbacks=None,
         **kwargs,
     ):
         """Returns metrics of labelled images, like `keras.Model.evaluate`.
@@ -255,26 +205,108 @@ class AdversarialTrainer(Calibrated, Step, TwoOptimizers):
             batch_size: Images scored at once.
             verbose: As in Keras.
             return_dict: Whether the metrics come with their names.
-            **kwargs: Further arguments of `keras.Model.evaluate`.
+            steps: Batches that are scored; `None` scores all.
+            callbacks: Keras callbacks.
+            **kwargs: What Keras's `fit` gives beside these.
         """
-        # `fit` evaluates its own validation data; what it has prepared must outlive
-        # a callback that evaluates other data.
-        during_fit = "_use_cached_eval_dataset" in kwargs
-        prepared = self._validation.classes, self.test_function
-        if not during_fit:
-            x = self._validation_dataset(self._batches(x, y), batch_size)
-        results = super().evaluate(x, verbose=verbose, return_dict=True, **kwargs)
-        results.update(self._validation.exact(*self._scored(x)))
-        if not during_fit and prepared[0] != self._validation.classes:
-            self._validation.classes, self.test_function = prepared
+        self._check_compiled("evaluate")
+        # What `fit` watches is prepared already.
+        dataset = self._validation.dataset
+        if x is None or x is not dataset:
+            if any(value is not None for value in kwargs.values()):
+                raise ValueError(
+                    "evaluate takes the arguments that it documents, and images have "
+                    f"no weights. Received: {kwargs}. Leave them out."
+                )
+            dataset, _ = preparation.validation_dataset(
+                self.discriminator,
+                self._batches(x, y),
+                batch_size=batch_size or self.recipe.batch_size,
+            )
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = keras.callbacks.CallbackList(
+                callbacks,
+                add_progbar=verbose != 0,
+                verbose=verbose,
+                epochs=1,
+                steps=steps or int(dataset.cardinality()),
+                model=self,
+            )
+        all_labels = []
+
+        def batches():
+            found = itertools.islice(dataset.as_numpy_iterator(), steps)
+            for number, (rows, labels) in enumerate(found):
+                callbacks.on_test_batch_begin(number)
+                yield rows
+                all_labels.append(labels)
+                callbacks.on_test_batch_end(number)
+
+        callbacks.on_test_begin()
+        scores = self.discriminator.predict_tail(batches())
+        results = self._validation.results(np.concatenate(all_labels), scores)
+        callbacks.on_test_end(results)
         return results if return_dict else list(results.values())
 
-    def _scored(self, dataset) -> tuple[np.ndarray, np.ndarray]:
-        """Returns labels (n,) and scores (n, 1) of a validation dataset."""
-        scores, all_labels = [], []
-        tail = self.discriminator.tail
-        for rows, labels in dataset.as_numpy_iterator():
-            inputs = preparation.as_input(rows)
-            scores.append(tail.predict_on_batch(inputs))
-            all_labels.append(labels)
-        return np.concatenate(all_labels), np.concatenate(scores)
+    def _check_compiled(self, method: str) -> None:
+        if not self.compiled:
+            raise ValueError(f"You must call `compile()` before calling `{method}()`.")
+
+    def _fix_step(self, **values) -> None:
+        """Sets what compiled functions have fixed, and forgets these if it changes.
+
+        They hold tables, or the number of all variables.
+        """
+        if any(getattr(self, name) != value for name, value in values.items()):
+            self.train_function = self.predict_function = None
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def _batches(self, x, y, batch_size: int = 128):
+        return data.labelled_batches(
+            x, y, batch_size=batch_size, image_shape=self.image_shape
+        )
+
+
+class StopOnDivergence(keras.callbacks.Callback):
+    """Stops training at the first epoch that is not finite, and goes back.
+
+    The weights of the last epoch whose losses and weights were all finite are put
+    back; `keras.callbacks.TerminateOnNaN` would leave the broken ones.
+    """
+
+    def on_train_begin(self, logs=None):
+        """Forgets an earlier training."""
+        self._good_epoch = self._good_values = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Keeps what training starts from, once a backup has been restored."""
+        if self._good_values is None:
+            self._good_values, _ = self.model.copies(self._variables())
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Keeps the epoch's weights, or stops and goes back to the last good ones."""
+        values, finite = self.model.copies(self._variables())
+        if finite and all(np.isfinite(v).all() for v in (logs or {}).values()):
+            self._good_epoch, self._good_values = epoch, values
+            return
+        for variable, value in zip(self._variables(), self._good_values, strict=True):
+            variable.assign(value)
+        self.model.stop_training = True
+        kept = "that training started from"
+        if self._good_epoch is not None:
+            kept = f"of epoch {self._good_epoch + 1}"
+        warnings.warn(
+            f"Training diverged to NaN or infinity in epoch {epoch + 1} and was "
+            f"stopped; the model keeps the weights {kept}. Lower the learning rate "
+            "(model.compile(discriminator_optimizer=..., generator_optimizer=...)) "
+            "or look for corrupt images.",
+            stacklevel=2,
+        )
+
+    def _variables(self) -> list:
+        """Returns all that training changes, of both networks and optimizers."""
+        model = self.model
+        owners = (model.discriminator.tail, model.generator.tail)
+        optimizers = (model.optimizer, model.generator_optimizer)
+        return [v for owner in (*owners, *optimizers) for v in owner.variables]

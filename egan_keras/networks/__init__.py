@@ -1,54 +1,25 @@
 """The discriminator and the generators, built from backbones."""
 
-from egan_keras.networks.builders import (
-    Weights,
-    build,
-    build_discriminator,
-    build_generator,
-    network_size,
-    pooled_features,
+from egan_keras.networks.builders import build as build
+from egan_keras.networks.builders import build_on_features as build_on_features
+from egan_keras.networks.cut_network import CutNetwork as CutNetwork
+from egan_keras.networks.cut_network import Weights as Weights
+from egan_keras.networks.cut_network import as_cut as as_cut
+from egan_keras.networks.cut_network import feature_maps as feature_maps
+from egan_keras.networks.cut_network import network_size as network_size
+from egan_keras.networks.cut_network import pooled_features as pooled_features
+from egan_keras.networks.cut_network import share_again as share_again
+from egan_keras.networks.cut_network import shared_names as shared_names
+from egan_keras.networks.head import MajorityAwareScore as MajorityAwareScore
+from egan_keras.networks.layers import InferenceMode as InferenceMode
+from egan_keras.networks.layers import (
+    MajorityStandardization as MajorityStandardization,
 )
-from egan_keras.networks.cut_network import (
-    CutNetwork,
-    as_cut,
-    share_again,
-    shared_names,
-)
-from egan_keras.networks.depths import feature_maps
-from egan_keras.networks.head import MajorityAwareScore
-from egan_keras.networks.layers import MajorityStandardization, UnitLength
-from egan_keras.networks.on_features import build_on_features
-from egan_keras.networks.precision import (
-    config_in_float32,
-    in_full_precision,
-    is_mixed,
-)
-from egan_keras.networks.recipes import (
-    RECIPES,
-    Recipe,
-    get_recipe,
-)
-
-__all__ = [
-    "RECIPES",
-    "CutNetwork",
-    "MajorityAwareScore",
-    "MajorityStandardization",
-    "Recipe",
-    "UnitLength",
-    "Weights",
-    "as_cut",
-    "build",
-    "build_discriminator",
-    "build_generator",
-    "build_on_features",
-    "config_in_float32",
-    "feature_maps",
-    "get_recipe",
-    "in_full_precision",
-    "is_mixed",
-    "network_size",
-    "pooled_features",
-    "share_again",
-    "shared_names",
-]
+from egan_keras.networks.layers import UnitLength as UnitLength
+from egan_keras.networks.layers import config_in_float32 as config_in_float32
+from egan_keras.networks.layers import deserialized as deserialized
+from egan_keras.networks.layers import in_full_precision as in_full_precision
+from egan_keras.networks.layers import is_mixed as is_mixed
+from egan_keras.networks.recipes import RECIPES as RECIPES
+from egan_keras.networks.recipes import Recipe as Recipe
+from egan_keras.networks.recipes import get_recipe as get_recipe

@@ -1,8 +1,23 @@
-"""A network in two parts: a frozen stem and a trained tail."""
+"""A network in two parts, a frozen stem and a trained tail, and backbones cut so."""
+
+import os
+from collections.abc import Iterable
 
 import keras
+import numpy as np
+from keras import layers
+from keras.random import SeedGenerator
 
 from egan_keras import backbones
+from egan_keras.backbones import Backbone
+from egan_keras.networks.layers import InferenceMode, deserialized, full_precision
+from egan_keras.networks.recipes import Recipe
+
+Weights = str | os.PathLike | None
+
+_ENLARGEMENT = 4
+# A map counts as twice as large from here on: odd sides do not halve exactly.
+_LARGER = 1.5
 
 
 @keras.saving.register_keras_serializable("egan_keras")
@@ -30,6 +45,20 @@ class CutNetwork(keras.Model):
         """Returns the tail's output; `training` concerns the tail alone."""
         return self.tail(self.stem(inputs, training=False), training=training)
 
+    def predict_tail(self, batches: Iterable) -> np.ndarray:
+        """Returns what the tail puts out in inference, (n, ...).
+
+        Args:
+            batches: What the stem puts out, batch by batch: an array, or a tuple or
+                list of several.
+        """
+        outputs = []
+        for batch in batches:
+            features = keras.tree.flatten(batch)
+            features = features[0] if len(features) == 1 else features
+            outputs.append(self.tail.predict_on_batch(features))
+        return np.concatenate(outputs)
+
     def get_config(self) -> dict:
         """Returns the stem and the tail, serialised."""
         return {
@@ -41,48 +70,35 @@ class CutNetwork(keras.Model):
     @classmethod
     def from_config(cls, config: dict, custom_objects=None) -> "CutNetwork":
         """Returns the network that `get_config` described."""
-        config = dict(config)
-        for part in ("stem", "tail"):
-            config[part] = keras.saving.deserialize_keras_object(
-                config[part], custom_objects=custom_objects
-            )
-        return cls(**config)
+        return cls(**deserialized(config, ("stem", "tail"), custom_objects))
 
 
 def shared_names(generator: CutNetwork, discriminator: CutNetwork) -> list[str]:
     """Returns the names of frozen networks and layers that stand in both stems."""
-    ours, theirs = (_stem_and_layers(each) for each in (generator, discriminator))
-    return [
-        name
-        for name, layer in theirs.items()
-        if layer.weights and ours.get(name) is layer
-    ]
+    ours, theirs = _stem_and_layers(generator), _stem_and_layers(discriminator)
+    return [name for name, x in theirs.items() if x.weights and ours.get(name) is x]
 
 
 def share_again(
     generator: CutNetwork, discriminator: CutNetwork, names: list[str]
 ) -> CutNetwork:
-    """Puts the discriminator's layers into the generator's stem again.
+    """Puts the discriminator's layers of some names into the generator's stem again.
 
     Keras shares a layer in a saved model's weights, but makes two of it when it loads
     one that stands in two nested models.
-
-    Args:
-        generator: The network whose stem has copies.
-        discriminator: The network to share with.
-        names: What `shared_names` returned before saving.
     """
-    originals = _stem_and_layers(discriminator)
-    if discriminator.stem.name in names and generator.stem.name in names:
-        stem = discriminator.stem
-    else:
+    if not names:
+        return generator
+    stem = discriminator.stem
+    if not {stem.name, generator.stem.name} <= {*names}:
+        originals = _stem_and_layers(discriminator)
         stem = keras.models.clone_model(
             generator.stem,
             clone_function=lambda layer: (
                 originals[layer.name] if layer.name in names else layer
             ),
         )
-    return CutNetwork(stem, generator.tail, name=generator.name) if names else generator
+    return CutNetwork(stem, generator.tail, name=generator.name)
 
 
 def _stem_and_layers(network: CutNetwork) -> dict[str, keras.layers.Layer]:
@@ -90,15 +106,12 @@ def _stem_and_layers(network: CutNetwork) -> dict[str, keras.layers.Layer]:
 
 
 def as_cut(network: keras.Model) -> CutNetwork:
-    """Returns a network as stem and tail, without a stem where it has none.
+    """Returns a functional or Sequential model with one image input as stem and tail.
 
-    A functional model whose first layers are frozen is cut behind them.
-
-    Args:
-        network: Functional or Sequential Keras model with one image input.
+    It is cut behind its first frozen layers; where it has none, the stem is empty.
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If the model is of another kind.
     """
     if isinstance(network, CutNetwork):
         return network
@@ -111,26 +124,132 @@ def as_cut(network: keras.Model) -> CutNetwork:
         )
     if isinstance(network, keras.Sequential):
         network = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
-    leading = _count_frozen_layers(network)
-    if leading:
+    leading = 0
+    for number, layer in enumerate(network.layers, 1):
+        # What draws anew at each step: augmentation, dropout, noise.
+        seeds = [x for x in vars(layer).values() if isinstance(x, SeedGenerator)]
+        if layer.trainable_weights or seeds:
+            break
+        leading = number if layer.weights else leading
+    if 0 < leading < len(network.layers):
         stem, tail = backbones.cut(network, len(network.layers) - leading)
         return CutNetwork(stem, tail, name=network.name)
     inputs = keras.Input(network.input_shape[1:])
     return CutNetwork(keras.Model(inputs, inputs), network, name=f"cut_{network.name}")
 
 
-def _count_frozen_layers(network: keras.Model) -> int:
-    leading = 0
-    for index, layer in enumerate(network.layers):
-        if layer.trainable_weights or _is_random(layer):
+def network_size(backbone: Backbone, image_shape: tuple[int, int, int]) -> int:
+    """Returns the side to which images are resized where a recipe names none.
+
+    Small images are enlarged four times at most, and never beyond the size that the
+    backbone was trained for: larger features cost time and add nothing.
+
+    Example:
+        >>> network_size(Backbone("MobileNetV2"), (32, 32, 3))
+        128
+        >>> network_size(Backbone("MobileNetV2"), (600, 400, 3))
+        224
+    """
+    side = _ENLARGEMENT * max(image_shape[:2])
+    return max(backbone.minimum_size, min(backbone.native_size, side))
+
+
+def pooled_features(
+    backbone: Backbone,
+    recipe: Recipe,
+    image_shape: tuple[int, int, int],
+    weights: Weights = "imagenet",
+    *,
+    role: str = "frozen",
+) -> tuple[keras.Model, list[int]]:
+    """Builds a frozen backbone from images, pixels 0..255, to pooled features.
+
+    Args:
+        backbone: The backbone.
+        recipe: The choices.
+        image_shape: (height, width, 3) of the images.
+        weights: As in `Backbone.build`.
+        role: What the model's name begins with.
+
+    Returns:
+        The model, which puts out a vector for each depth of the recipe side by side,
+        and the vectors' sizes.
+    """
+    base, images, x = _backbone_on_images(backbone, recipe, image_shape, weights)
+    maps = feature_maps(base, recipe.depths)
+    frozen = keras.Model(base.input, maps, name=base.name)
+    frozen.trainable = False
+    dtype = full_precision()
+    vectors = [
+        layers.GlobalAveragePooling2D(dtype=dtype)(each)
+        for each in keras.tree.flatten(frozen(x, training=False))
+    ]
+    joined = vectors[0]
+    if len(vectors) > 1:
+        joined = layers.Concatenate(name="depths", dtype=dtype)(vectors)
+    sizes = [vector.shape[-1] for vector in vectors]
+    return keras.Model(images, joined, name=f"{role}_stem"), sizes
+
+
+def feature_maps(backbone: keras.Model, depths: int) -> list[keras.KerasTensor]:
+    """Returns outputs of a backbone's layers from the last backwards, of growing size.
+
+    They are as many as `depths`: each is the last whose maps are about twice as high as
+    the one before.
+
+    Raises:
+        ValueError: If the backbone has not that many sizes of maps.
+    """
+    maps = [backbone.output]
+    # Padding is no feature, and its maps are larger than those of its layer.
+    passed_over = layers.ZeroPadding2D | layers.InputLayer
+    for layer in reversed(backbone.layers):
+        if len(maps) == depths:
             break
-        if layer.weights:
-            leading = index + 1
-    return leading if leading < len(network.layers) else 0
+        output = None if isinstance(layer, passed_over) else layer.output
+        if isinstance(output, keras.KerasTensor) and len(output.shape) == 4:
+            if (output.shape[1] or 0) >= _LARGER * maps[-1].shape[1]:
+                maps.append(output)
+    if len(maps) < depths:
+        raise ValueError(
+            f"The backbone {backbone.name} has feature maps of {len(maps)} sizes; "
+            f"expected {depths}. Received: depths={depths}. Choose fewer depths, or a "
+            "larger network_size."
+        )
+    return maps
 
 
-def _is_random(layer: keras.layers.Layer) -> bool:
-    """Whether a layer draws anew at each step (augmentation, dropout, noise)."""
-    return any(
-        isinstance(value, keras.random.SeedGenerator) for value in vars(layer).values()
+def stem_and_tail(backbone, recipe, image_shape, weights, role):
+    """Returns models from images to features, and from features to one vector."""
+    base, images, x = _backbone_on_images(backbone, recipe, image_shape, weights)
+    pool = layers.GlobalAveragePooling2D(name="pool", dtype=full_precision())
+    base_stem, base_tail = backbones.cut(base, recipe.trained_layers)
+    frontier = inputs_like(base_tail.input)
+    vector = pool(InferenceMode(base_tail, name=f"{role}_trained_layers")(frontier))
+    return (
+        keras.Model(images, base_stem(x, training=False), name=f"{role}_stem"),
+        keras.Model(frontier, vector, name=f"{role}_backbone_tail"),
     )
+
+
+def inputs_like(structure):
+    """Returns inputs of the same shapes as tensors, or as one shape tuple."""
+    if isinstance(structure, tuple):
+        return keras.Input(structure[1:])
+    return keras.tree.map_structure(lambda x: keras.Input(x.shape[1:]), structure)
+
+
+def _backbone_on_images(backbone, recipe, image_shape, weights):
+    """Returns a backbone, an input for images, and these as the backbone takes them."""
+    size = recipe.network_size or network_size(backbone, image_shape)
+    base = backbone.build(size, weights=weights)
+    images, dtype = keras.Input(image_shape, name="images"), full_precision()
+    x = images
+    if image_shape[:2] != (size, size):
+        x = layers.Resizing(size, size, name="resizing", dtype=dtype)(x)
+    if recipe.own_preprocessing:
+        preprocessing = backbones.BackbonePreprocessing
+        x = preprocessing(backbone.name, name="preprocessing", dtype=dtype)(x)
+    else:
+        x = layers.Rescaling(1 / 255, name="rescaling", dtype=dtype)(x)
+    return base, images, x

@@ -6,8 +6,6 @@ import scipy.linalg
 from keras import layers, ops
 from sklearn.model_selection import KFold
 
-from egan_keras.data.lazy import in_batches
-
 # The score below which 5 % of a normal distribution with deviation 1 lie.
 _FIVE_PERCENT_POINT = 1.645
 
@@ -16,7 +14,6 @@ _COVARIANCE_ROWS = 20_000
 
 _ROWS_AT_ONCE = 1024
 _FOLDS = 5
-
 _SMALL = 1e-6
 
 
@@ -32,8 +29,7 @@ class MajorityAwareScore(layers.Layer):
     eigenvectors of its Ledoit-Wolf covariance, and mean and sd are over the majority.
     The weight c of the distance falls with the number m of minority images, mirrored
     ones counted, as distance_weight / (1 + m / 4): many of them tell more than the
-    distance does.
-    The last term puts about 5 % of the majority below 0.
+    distance does. The last term puts about 5 % of the majority below 0.
 
     Features must be standardised by the majority.
 
@@ -59,18 +55,16 @@ class MajorityAwareScore(layers.Layer):
         # From zero, the first steps go along the difference of the class means.
         self.kernel = self.add_weight(shape=(size, 1), initializer="zeros", name="w")
         self.bias = self.add_weight(shape=(1,), initializer="zeros", name="b")
-
-        def statistic(name, shape, initializer):
-            return self.add_weight(
-                shape=shape, initializer=initializer, trainable=False, name=name
-            )
-
-        self.components = statistic("components", (size, rank), "zeros")
-        self.variances = statistic("variances", (rank,), "ones")
-        self.other_variance = statistic("other_variance", (), "ones")
-        self.distance_mean = statistic("distance_mean", (), "zeros")
-        self.distance_deviation = statistic("distance_deviation", (), "ones")
-        self.weight = statistic("weight", (), "zeros")
+        for name, shape, initializer in (
+            ("components", (size, rank), "zeros"),
+            ("variances", (rank,), "ones"),
+            ("other_variance", (), "ones"),
+            ("distance_mean", (), "zeros"),
+            ("distance_deviation", (), "ones"),
+            ("weight", (), "zeros"),
+        ):
+            statistic = self.add_weight(shape, initializer, trainable=False, name=name)
+            setattr(self, name, statistic)
 
     @property
     def statistics(self) -> list:
@@ -88,55 +82,47 @@ class MajorityAwareScore(layers.Layer):
         self.weight.assign(self.distance_weight / (1 + minority_count / 4))
 
     def adapt(self, features: np.ndarray) -> None:
-        """Takes the majority's statistics.
+        """Takes the statistics of standardised majority features (n, d), lazy or not.
 
-        Args:
-            features: Standardised features of majority images, float (n, d), lazy or
-                not.
+        Distances of the few rows that a covariance was fitted on are too small; they
+        are those of rows held out then.
         """
         sample = features[:: -(-len(features) // _COVARIANCE_ROWS)].astype("float64")
-        held_out = None
-        # Distances of the few rows that a covariance was fitted on are too small.
-        if 2 <= len(sample) < sample.shape[1]:
-            held_out = self._held_out_distances(sample)
-        self._fit_directions(sample)
-        if held_out is None:
-            held_out = self._distances(sample)
-        self.distance_mean.assign(held_out.mean())
-        self.distance_deviation.assign(held_out.std() + _SMALL)
-
-    def _held_out_distances(self, sample: np.ndarray) -> np.ndarray:
-        # Shuffled, since images of several classes often come class by class.
-        folds = KFold(min(_FOLDS, len(sample)), shuffle=True, random_state=0)
         distances = []
-        for fitted, others in folds.split(sample):
-            self._fit_directions(sample[fitted])
-            distances.append(self._distances(sample[others]))
-        return np.concatenate(distances)
+        if 2 <= len(sample) < sample.shape[1]:
+            # Shuffled, since images of several classes often come class by class.
+            folds = KFold(min(_FOLDS, len(sample)), shuffle=True, random_state=0)
+            for fitted, others in folds.split(sample):
+                self._fit_directions(sample[fitted])
+                distances += self._distances(sample[others])
+        self._fit_directions(sample)
+        distances = np.concatenate(distances or self._distances(sample))
+        self.distance_mean.assign(distances.mean())
+        self.distance_deviation.assign(distances.std() + _SMALL)
 
-    def _distances(self, sample: np.ndarray) -> np.ndarray:
-        dtype = self.variable_dtype
-        parts = (part.astype(dtype) for part in in_batches(sample, _ROWS_AT_ONCE))
-        return np.concatenate(
-            [ops.convert_to_numpy(self._distance(part)) for part in parts]
-        )
+    def _distances(self, sample: np.ndarray) -> list[np.ndarray]:
+        rows = sample.astype(self.variable_dtype)
+        return [
+            ops.convert_to_numpy(self._distance(rows[start : start + _ROWS_AT_ONCE]))
+            for start in range(0, len(rows), _ROWS_AT_ONCE)
+        ]
 
     def _fit_directions(self, sample: np.ndarray) -> None:
         """Takes the leading eigenvectors of the shrunk covariance of features."""
-        rank, size = self.components.shape[1], sample.shape[1]
-        if len(sample) > size:
-            products = sample.T @ sample / len(sample)
+        rank, (count, size) = self.components.shape[1], sample.shape
+        if count > size:
+            products = sample.T @ sample / count
             variances, vectors = scipy.linalg.eigh(
                 products, subset_by_index=[size - rank, size - 1]
             )
         else:
-            products = sample @ sample.T / len(sample)
+            products = sample @ sample.T / count
             _, singular, rows = np.linalg.svd(sample, full_matrices=False)
             variances, vectors = np.zeros(rank), np.zeros((size, rank))
             found = min(rank, len(singular))
-            variances[:found] = np.square(singular[:found]) / len(sample)
+            variances[:found] = np.square(singular[:found]) / count
             vectors[:, :found] = rows[:found].T
-        total = np.vdot(sample, sample) / len(sample)
+        total = np.vdot(sample, sample) / count
         shrinkage = _ledoit_wolf_shrinkage(sample, products, total)
         other = (total - variances.sum()) / max(size - rank, 1)
         variances, other = (
@@ -158,26 +144,21 @@ class MajorityAwareScore(layers.Layer):
 
     def _linear_deviation(self):
         """Returns the deviation of w.z over the majority."""
-        projections = ops.square(
-            ops.matmul(ops.transpose(self.kernel), self.components)
-        )
-        leading = ops.sum(projections * (self.variances - self.other_variance))
-        return ops.sqrt(
-            ops.relu(leading + ops.sum(ops.square(self.kernel)) * self.other_variance)
-        )
+        along = ops.square(ops.matmul(ops.transpose(self.kernel), self.components))
+        leading = ops.sum(along * (self.variances - self.other_variance))
+        whole = ops.sum(ops.square(self.kernel)) * self.other_variance
+        return ops.sqrt(ops.relu(leading + whole))
 
     def call(self, features, training=False):
         """Returns the scores, (n, 1)."""
         linear = ops.matmul(features, self.kernel)
         if training:
             return linear + self.bias
-        unlike = (self._distance(features) - self.distance_mean) / (
-            self.distance_deviation
-        )
+        unlike = self._distance(features) - self.distance_mean
+        unlike = unlike / self.distance_deviation
         centre = _FIVE_PERCENT_POINT * ops.sqrt(1 + ops.square(self.weight))
-        return (
-            linear / (self._linear_deviation() + _SMALL) - self.weight * unlike + centre
-        )
+        like = linear / (self._linear_deviation() + _SMALL)
+        return like - self.weight * unlike + centre
 
     def compute_output_shape(self, features_shape):
         """Returns (n, 1)."""
@@ -185,26 +166,16 @@ class MajorityAwareScore(layers.Layer):
 
     def get_config(self) -> dict:
         """Returns the arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "distance_weight": self.distance_weight,
-            "rank": self.rank,
-        }
+        own = {"distance_weight": self.distance_weight, "rank": self.rank}
+        return {**super().get_config(), **own}
 
 
-def _ledoit_wolf_shrinkage(
-    sample: np.ndarray, products: np.ndarray, total: float
-) -> float:
+def _ledoit_wolf_shrinkage(sample, products, total) -> float:
     """Returns the shrinkage of Ledoit and Wolf (2004) for centred rows, 0..1.
 
-    It is that of `sklearn.covariance.ledoit_wolf_shrinkage`, from products that are
-    there already, in a tenth of the time and without copies of the sample.
-
-    Args:
-        sample: float array (n, d), of mean 0.
-        products: `sample.T @ sample / n` or, with the same squares,
-            `sample @ sample.T / n`.
-        total: The sum of the variances.
+    It is that of `sklearn.covariance.ledoit_wolf_shrinkage`, in a tenth of the time,
+    from the mean outer (or, with the same squares, inner) products of the rows and the
+    sum of the variances, which are there already.
     """
     count, size = sample.shape
     squares = np.vdot(products, products)

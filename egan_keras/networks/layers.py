@@ -1,15 +1,75 @@
-"""Layers that the recipes need beyond Keras's own."""
+"""Layers that the recipes need beyond Keras's own, and what stays in 32 bits.
 
-from collections.abc import Iterable, Sequence
+Where Keras's policy has layers compute in 16 bits, backbones, encoders and decoders
+follow it. Pixels on their way into a network, pooled features, fakes, scores and losses
+do not: sums over many features overflow float16, and in bfloat16 scores differ by a
+hundredth.
+"""
+
+import json
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from egan_keras import data
+from egan_keras import data, keras_hooks
 
 _DEVIATION_FLOOR = 0.3
 _ROWS_AT_ONCE = 1024
+
+_FULL = ("float32", "float64")
+_MIXED = ("mixed_bfloat16", "mixed_float16")
+
+
+def full_precision() -> str:
+    """Returns the type of weights under Keras's policy, float32 where it is mixed."""
+    policy = keras.config.dtype_policy()
+    if policy.variable_dtype not in _FULL or policy.quantization_mode is not None:
+        raise ValueError(
+            "Weights are trained in 32 or 64 bits; expected a policy such as float32 "
+            f"or, for layers that compute in 16, {_MIXED[0]}. Received: the policy "
+            f"{policy.name!r}. Call keras.mixed_precision.set_dtype_policy("
+            f'"{_MIXED[0]}").'
+        )
+    return policy.variable_dtype
+
+
+def in_full_precision(tensor):
+    """Returns a tensor of 16 bits in float32, and any other as it is."""
+    if keras.backend.standardize_dtype(tensor.dtype) in ("bfloat16", "float16"):
+        return ops.cast(tensor, "float32")
+    return tensor
+
+
+def is_mixed(network: keras.Model) -> bool:
+    """Whether layers of a network compute in fewer bits than their weights have."""
+    # These take the policy of the place where they are made, and compute nothing.
+    idle = (keras.Model, layers.InputLayer)
+    return any(
+        layer.dtype_policy.name in _MIXED
+        for layer in keras_hooks.every_layer(network)
+        if not isinstance(layer, idle)
+    )
+
+
+def config_in_float32(config: dict) -> dict:
+    """Returns a serialised configuration with float32 in place of mixed policies."""
+    text = json.dumps(config)
+    for name in _MIXED:
+        text = text.replace(json.dumps(name), '"float32"')
+    return json.loads(text)
+
+
+def deserialized(config: dict, names: Sequence[str], custom_objects=None) -> dict:
+    """Returns a layer's configuration with its networks of some names made again."""
+    networks = {
+        name: keras.saving.deserialize_keras_object(
+            config[name], custom_objects=custom_objects
+        )
+        for name in names
+    }
+    return {**config, **networks}
 
 
 @keras.saving.register_keras_serializable("egan_keras")
@@ -18,19 +78,14 @@ class MajorityStandardization(layers.Layer):
 
     Unlike those of `keras.layers.Normalization`, its statistics are weights that a
     compiled graph reads anew, so that adapting it never leaves a stale graph behind.
-
-    Call arguments:
-        features: float tensor (n, d).
     """
 
     def build(self, input_shape):
         """Creates the statistics: mean 0 and deviation 1 until adapted."""
-        size = input_shape[-1]
-        self.mean = self.add_weight(
-            shape=(size,), initializer="zeros", trainable=False, name="mean"
-        )
+        weights = {"shape": (input_shape[-1],), "trainable": False}
+        self.mean = self.add_weight(name="mean", initializer="zeros", **weights)
         self.deviation = self.add_weight(
-            shape=(size,), initializer="ones", trainable=False, name="deviation"
+            name="deviation", initializer="ones", **weights
         )
 
     @property
@@ -49,7 +104,18 @@ class MajorityStandardization(layers.Layer):
         Deviations are combined with three tenths of their mean, in squares, so that a
         feature that hardly varies in the majority does not outweigh all others.
         """
-        mean, deviation = _statistics(data.lazy.in_batches(features, _ROWS_AT_ONCE))
+        # Sums of squares about the batches' own means are joined (Chan, Golub and
+        # LeVeque, 1983), which loses nothing to rounding where the mean is large.
+        count, mean, squares = 0, 0.0, 0.0
+        for batch in data.lazy.in_batches(features, _ROWS_AT_ONCE):
+            rows = batch.astype("float64")
+            own_mean = rows.mean(axis=0)
+            difference, total = own_mean - mean, count + len(rows)
+            squares += np.square(rows - own_mean).sum(axis=0)
+            squares += np.square(difference) * (count * len(rows) / total)
+            mean += difference * (len(rows) / total)
+            count = total
+        deviation = np.sqrt(squares / count)
         self.mean.assign(mean)
         floor = _DEVIATION_FLOOR * deviation.mean()
         deviation = np.sqrt(np.square(deviation) + np.square(floor))
@@ -60,37 +126,12 @@ class MajorityStandardization(layers.Layer):
         return (features - self.mean) / self.deviation
 
 
-def _statistics(batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and deviation over all batches, float64 (d,), in one pass.
-
-    Sums of squares about the batches' own means are joined (Chan, Golub and LeVeque,
-    1983), which loses nothing to rounding where the mean is large.
-    """
-    count, mean, squares = 0, 0.0, 0.0
-    for batch in batches:
-        rows = batch.astype("float64")
-        own_mean = rows.mean(axis=0)
-        difference, total = own_mean - mean, count + len(rows)
-        squares += np.square(rows - own_mean).sum(axis=0)
-        squares += np.square(difference) * (count * len(rows) / total)
-        mean += difference * (len(rows) / total)
-        count = total
-    return mean, np.sqrt(squares / count)
-
-
 @keras.saving.register_keras_serializable("egan_keras")
 class UnitLength(layers.Layer):
     """Scales vectors that stand side by side to length 1, each by itself.
 
     The length of a pooled feature vector tells more of an image's contrast than of
-    what it shows.
-
-    Args:
-        sizes: The number of features of each vector.
-        **kwargs: Arguments of `keras.layers.Layer`.
-
-    Call arguments:
-        features: float tensor (n, sum of sizes).
+    what it shows. `sizes` are the numbers of features of each.
     """
 
     def __init__(self, sizes: Sequence[int], **kwargs) -> None:
@@ -98,7 +139,7 @@ class UnitLength(layers.Layer):
         self.sizes = tuple(sizes)
 
     def call(self, features):
-        """Returns the scaled vectors, of the same shape."""
+        """Returns the scaled vectors, (n, sum of sizes)."""
         ends = np.cumsum(self.sizes)[:-1].tolist()
         vectors = ops.split(features, ends, axis=-1) if ends else [features]
         return ops.concatenate([ops.normalize(vector) for vector in vectors], axis=-1)
@@ -110,14 +151,10 @@ class UnitLength(layers.Layer):
 
 @keras.saving.register_keras_serializable("egan_keras")
 class MeanSquarePenalty(layers.Layer):
-    """Passes its input on and adds its mean square to the losses.
+    """Passes its input on and adds its mean square, times `weight`, to the losses.
 
     On the residual between a fake and the minority image that it was made from, this
     is the reconstruction term of the generator's loss.
-
-    Args:
-        weight: Weight of the mean square. Non-negative float.
-        **kwargs: Arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, weight: float, **kwargs) -> None:
@@ -142,9 +179,6 @@ class InferenceMode(layers.Layer):
     call a network with `training=False` inside a functional model does not suffice:
     in Keras 3 a `training=True` of the outer model overrides it.
 
-    Args:
-        network: The Keras model to run.
-        **kwargs: Arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, network: keras.Model, **kwargs) -> None:
@@ -164,6 +198,4 @@ class InferenceMode(layers.Layer):
     @classmethod
     def from_config(cls, config: dict) -> "InferenceMode":
         """Returns the layer that `get_config` described."""
-        config = dict(config)
-        config["network"] = keras.saving.deserialize_keras_object(config["network"])
-        return cls(**config)
+        return cls(**deserialized(config, ["network"]))

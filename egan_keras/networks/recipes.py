@@ -16,21 +16,19 @@ class Recipe:
             beyond the size the backbone was trained for.
         own_preprocessing: Whether pixels go through the backbone's own preprocessing;
             otherwise they are divided by 255.
-        trained_layers: How many last layers of the backbones are trained. 0 trains
+        trained_layers: How many last layers of the backbones are trained; 0 trains
             only what stands behind the pooled features.
         depths: From how many depths of the frozen backbones features are taken: 1 is
             the last layer's; each further one is that of the last layer whose maps
             are twice as large.
-        unit_length: Whether the discriminator sees feature vectors, one for each
-            depth, scaled to length 1.
-        standardize: Whether the discriminator sees features standardised by the
-            majority's mean and deviation.
+        unit_length: Whether feature vectors, one for each depth, have length 1.
+        standardize: Whether features are standardised by the majority.
         latent_size: Width of the generator's latent vector.
         decoder_channels: Channels of the 8x8 map that images are decoded from.
         latent_noise: Standard deviation of the Gaussian noise added to the latent.
         dropout: Share of the discriminator's features dropped in training.
         loss: Name of the adversarial loss.
-        adversarial: Weight, in the generator's loss, of the adversarial term; at 0
+        adversarial: Weight of the adversarial term in the generator's loss; at 0
             nothing drives the fakes to be taken for majority.
         reconstruction: Weight, in the generator's loss, of the mean squared
             difference between a fake and the minority image it was made from.
@@ -39,14 +37,12 @@ class Recipe:
         real_minority: How fast real minority images take over from fakes in the
             discriminator's loss as there are more of them: with m minority images,
             mirrored ones counted, and n majority images the fakes weigh
-            1 / (1 + real_minority * m / n) and the real ones the rest. 0 leaves
-            everything to the fakes.
+            1 / (1 + real_minority * m / n) and the real ones the rest.
         discriminator_learning_rate: Learning rate of its Adam optimizer.
         generator_learning_rate: Learning rate of its Adam optimizer.
         batch_size: Majority images a step.
-        mirrored_minority: Whether the mirror image of each minority image is trained on
-            as one more minority image; not where rows of features take the place of
-            images.
+        mirrored_minority: Whether the mirror image of each minority image is one more
+            minority image; not where rows of features take the place of images.
         minority_batch_size: Minority images a step, drawn again and again where
             there are fewer; `None` takes each of them once, as published.
         epochs: Passes over the majority images when `fit` is told no other number.
@@ -86,14 +82,8 @@ class Recipe:
             >>> print(get_recipe("published", loss="hinge"))
             published (loss=hinge)
         """
-        if self.name not in RECIPES:
-            return self.name
-        original = dataclasses.asdict(RECIPES[self.name])
-        changes = [
-            f"{choice}={value}"
-            for choice, value in dataclasses.asdict(self).items()
-            if value != original[choice]
-        ]
+        original = vars(RECIPES.get(self.name, self))
+        changes = [f"{k}={v}" for k, v in vars(self).items() if v != original[k]]
         return f"{self.name} ({', '.join(changes)})" if changes else self.name
 
     def fake_weight(self, majority_count: int, minority_count: int) -> float:
@@ -108,60 +98,36 @@ class Recipe:
         return 1 / (1 + self.real_minority * minority_count / majority_count)
 
 
+# Published: Okerinde et al., arXiv 2104.04162, and its authors' notebooks.
+_CHOICES = {
+    # name of the choice: (published, default)
+    "generates": ("images", "features"),
+    "network_size": (32, None),
+    "own_preprocessing": (False, True),
+    "trained_layers": (5, 0),
+    "depths": (1, 2),
+    "unit_length": (False, True),
+    "standardize": (False, True),
+    "latent_size": (128, 128),
+    "decoder_channels": (32, 32),
+    "latent_noise": (0.0, 1.0),
+    "dropout": (0.2, 0.0),
+    "loss": ("non_saturating", "non_saturating"),
+    "adversarial": (1.0, 1.0),
+    "reconstruction": (0.0, 1.0),
+    "distance_weight": (0.0, 1.5),
+    "real_minority": (0.0, 500.0),
+    "discriminator_learning_rate": (1e-4, 3e-4),
+    "generator_learning_rate": (1e-4, 1e-3),
+    "batch_size": (128, 128),
+    "mirrored_minority": (False, True),
+    "minority_batch_size": (None, 32),
+    "epochs": (100, 20),
+    "minimum_steps": (1, 40),
+}
 RECIPES = {
-    # Okerinde et al., arXiv 2104.04162, and its authors' notebooks.
-    "published": Recipe(
-        name="published",
-        generates="images",
-        network_size=32,
-        own_preprocessing=False,
-        trained_layers=5,
-        depths=1,
-        unit_length=False,
-        standardize=False,
-        latent_size=128,
-        decoder_channels=32,
-        latent_noise=0.0,
-        dropout=0.2,
-        loss="non_saturating",
-        adversarial=1.0,
-        reconstruction=0.0,
-        distance_weight=0.0,
-        real_minority=0.0,
-        discriminator_learning_rate=1e-4,
-        generator_learning_rate=1e-4,
-        batch_size=128,
-        mirrored_minority=False,
-        minority_batch_size=None,
-        epochs=100,
-        minimum_steps=1,
-    ),
-    "default": Recipe(
-        name="default",
-        generates="features",
-        network_size=None,
-        own_preprocessing=True,
-        trained_layers=0,
-        depths=2,
-        unit_length=True,
-        standardize=True,
-        latent_size=128,
-        decoder_channels=32,
-        latent_noise=1.0,
-        dropout=0.0,
-        loss="non_saturating",
-        adversarial=1.0,
-        reconstruction=1.0,
-        distance_weight=1.5,
-        real_minority=500.0,
-        discriminator_learning_rate=3e-4,
-        generator_learning_rate=1e-3,
-        batch_size=128,
-        mirrored_minority=True,
-        minority_batch_size=32,
-        epochs=20,
-        minimum_steps=40,
-    ),
+    name: Recipe(name, **{choice: values[n] for choice, values in _CHOICES.items()})
+    for n, name in enumerate(("published", "default"))
 }
 
 
@@ -187,10 +153,9 @@ def get_recipe(recipe: str | Recipe, **choices) -> Recipe:
             )
         recipe = RECIPES[recipe]
     known = [field.name for field in dataclasses.fields(Recipe)]
-    for choice, value in choices.items():
-        if choice not in known:
-            raise ValueError(
-                f"A recipe has no such choice; expected one of {', '.join(known)}. "
-                f"Received: {choice}={value!r}."
-            )
+    for choice in choices.keys() - known:
+        raise ValueError(
+            f"A recipe has no such choice; expected one of {', '.join(known)}. "
+            f"Received: {choice}={choices[choice]!r}."
+        )
     return dataclasses.replace(recipe, **choices)

@@ -12,35 +12,32 @@ import keras
 import numpy as np
 from jax import numpy as jnp
 
-from egan_keras import accelerators, losses
-from egan_keras.model.step.forward import forward, points_between, with_losses
-from egan_keras.networks import in_full_precision
+from egan_keras import accelerators
+from egan_keras.model import step
 
 
-class Step:
-    """The step of JAX, from state to state, see `protocol.Step`."""
+class Step(step.Step):
+    """The step of JAX, from state to state."""
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
         self._penalty_seeds = keras.random.SeedGenerator()
 
     @staticmethod
-    def execution_options() -> dict:
-        """Returns how `keras.Model.compile` is told to run steps, where not told."""
+    def _execution_options() -> dict:
         return {"jit_compile": True, "steps_per_execution": 8}
 
     @property
     def non_trainable_variables(self) -> list:
-        """The state that no gradient changes, the second optimizer's included.
+        """The state that no gradient changes, and what Keras's state has no room for.
 
-        Keras's state has room for one optimizer. What is not in the state would be
-        compiled into the step, such as the tables that training reads.
+        That is the second optimizer, and the tables that training reads: what is not in
+        the state would be compiled into the step.
         """
         variables = list(super().non_trainable_variables)
-        if tables := getattr(self, "_tables", None):
-            variables += tables.variables
-        if optimizer := getattr(self, "generator_optimizer", None):
-            variables += optimizer.variables
+        for owner in ("_tables", "generator_optimizer"):
+            if found := getattr(self, owner, None):
+                variables += found.variables
         return variables
 
     def make_train_function(self, force: bool = False) -> None:
@@ -49,6 +46,9 @@ class Step:
         Keras starts each by itself, which on a GPU takes several times as long as the
         step. So start those at an epoch's end that are too few or differ in shape. On
         processors XLA's loops take half as long again where they hold convolutions.
+
+        A later Keras scans the steps of an execution by itself and its iterator yields
+        their batches joined: then this method goes, and `_steps_in_turn` with it.
         """
         if self.train_function is not None and not force:
             return
@@ -66,7 +66,10 @@ class Step:
 
         def execute(state: tuple, iterator: Iterator) -> tuple:
             # Keras would send each batch of numbers to the device by itself.
-            batches = _next(iterator, count) if numbers is None else numbers.take(count)
+            if numbers is not None:
+                batches = numbers.take(count)
+            else:
+                batches = [next(iterator), *itertools.islice(iterator, count - 1)]
             shapes = {tuple(x.shape for x in jax.tree.leaves(b)) for b in batches}
             if len(batches) == count and len(shapes) == 1:
                 return compiled(state, jax.tree.map(_stacked, *batches))
@@ -77,108 +80,55 @@ class Step:
     def _steps_in_turn(self, state: tuple, batches) -> tuple:
         """Returns the metrics after the last of several steps, and the state."""
 
-        def step(state, batch):
-            logs, state = self.train_step(state, batch)
-            return state, logs
+        def one_step(state, batch):
+            return self.train_step(state, batch)[::-1]
 
-        state, logs = jax.lax.scan(step, state, batches)
+        state, logs = jax.lax.scan(one_step, state, batches)
         return jax.tree.map(lambda values: values[-1], logs), state
 
     def train_step(self, state: tuple, batch) -> tuple:
-        """Carries out one step on (majority, minority, known minority).
-
-        Returns:
-            The metrics, and the state after the step.
-        """
+        """Carries out one step; returns the metrics, and the state after it."""
         trainable, other, optimizer_values, metric_values = state
+        known = [*self.trainable_variables, *self.non_trainable_variables]
+        known += self.optimizer.variables
 
         def both_losses(trainable):
-            known = [*self.trainable_variables, *self.non_trainable_variables]
-            mapping = zip(
-                [*known, *self.optimizer.variables],
-                [*trainable, *other, *optimizer_values],
-                strict=True,
-            )
+            mapping = zip(known, [*trainable, *other, *optimizer_values], strict=True)
             with keras.StatelessScope(mapping, collect_losses=True) as scope:
                 inputs = self.step_inputs(self.step_rows(batch))
-                outcome = with_losses(self, forward(self, *inputs))
-                # In float16, gradients of losses as they are would vanish.
-                scaled = (
-                    self.optimizer.scale_loss(outcome["discriminator_loss"]),
-                    self.generator_optimizer.scale_loss(outcome["generator_loss"]),
-                )
+                outcome = step.both_losses(self, step.forward(self, *inputs))
+                scaled = [loss for *_, loss in step.updates(self, outcome)]
             return scaled, (outcome, _values(scope, self.non_trainable_variables))
 
         scaled, pull_back, (outcome, other) = jax.vjp(
             both_losses, trainable, has_aux=True
         )
         one, zero = jnp.ones_like(scaled[0]), jnp.zeros_like(scaled[0])
+        # The second optimizer's state comes last, see `non_trainable_variables`.
         count = len(other) - len(self.generator_optimizer.variables)
-        generator_values = other[count:]
-        trainable, optimizer_values = self._apply(
-            self.optimizer,
-            optimizer_values,
-            pull_back((one, zero))[0],
-            trainable,
-            self.discriminator.tail,
-        )
-        trainable, generator_values = self._apply(
-            self.generator_optimizer,
-            generator_values,
-            pull_back((zero, one))[0],
-            trainable,
-            self.generator.tail,
-        )
+        both = [
+            (self.optimizer, self.discriminator.tail, optimizer_values, [one, zero]),
+            (self.generator_optimizer, self.generator.tail, other[count:], [zero, one]),
+        ]
+        after = []
+        for optimizer, tail, values, seeds in both:
+            trainable, values = self._applied(
+                optimizer, values, pull_back(seeds)[0], trainable, tail
+            )
+            after.append(values)
         mapping = zip(self.metrics_variables, metric_values, strict=True)
         with keras.StatelessScope(mapping) as scope:
             logs = self.update_training_metrics(outcome)
         metric_values = _values(scope, self.metrics_variables)
-        other = [*other[:count], *generator_values]
-        return logs, (trainable, other, optimizer_values, metric_values)
+        other = [*other[:count], *after[1]]
+        return logs, (trainable, other, after[0], metric_values)
 
-    def gradient_penalty(self, majority, fakes):
-        """Returns the gradient penalty at random points between majority and fakes."""
-        tail, seeds = self.discriminator.tail, self._penalty_seeds
-        real = [in_full_precision(each) for each in keras.tree.flatten(majority)]
-        share = keras.random.uniform((len(real[0]),), dtype=real[0].dtype, seed=seeds)
-        between = points_between(real, keras.tree.flatten(fakes), share)
+    def _random_shares(self, rows) -> jax.Array:
+        seeds = self._penalty_seeds
+        return keras.random.uniform((len(rows),), dtype=rows.dtype, seed=seeds)
 
-        def total_score(points):
-            inputs = keras.tree.pack_sequence_as(tail.input, points)
-            return jnp.sum(in_full_precision(tail(inputs, training=True)))
-
-        return losses.gradient_norm_penalty(jax.grad(total_score)(between))
-
-    def _apply(self, optimizer, optimizer_values, gradients, trainable, tail) -> tuple:
-        """Returns all trained values after one optimizer's step, and its own."""
-        places = {id(v): i for i, v in enumerate(self.trainable_variables)}
-        own = [places[id(variable)] for variable in tail.trainable_variables]
-        after, optimizer_values = optimizer.stateless_apply(
-            optimizer_values,
-            [gradients[place] for place in own],
-            [trainable[place] for place in own],
-        )
-        trainable = list(trainable)
-        for place, value in zip(own, after, strict=True):
-            trainable[place] = value
-        return trainable, optimizer_values
-
-    def test_step(self, state: tuple, batch) -> tuple:
-        """Scores a batch of (features, labels).
-
-        Returns:
-            The metrics, and the state after the step.
-        """
-        trainable, other, metric_values = state
-        known = [*self.trainable_variables, *self.non_trainable_variables]
-        mapping = zip(
-            [*known, *self.metrics_variables],
-            [*trainable, *other, *metric_values],
-            strict=True,
-        )
-        with keras.StatelessScope(mapping) as scope:
-            logs = self.update_validation_metrics(batch)
-        return logs, (trainable, other, _values(scope, self.metrics_variables))
+    def _score_gradients(self, scores_of, points: list) -> list:
+        return jax.grad(lambda points: jnp.sum(scores_of(points)))(points)
 
     @staticmethod
     def copies(variables: list[keras.Variable]) -> tuple[list, bool]:
@@ -186,9 +136,19 @@ class Step:
         values, finite = _copies([variable.value for variable in variables])
         return values, bool(finite)
 
-
-def _next(iterator: Iterator, count: int) -> list:
-    return [next(iterator), *itertools.islice(iterator, count - 1)]
+    def _applied(self, optimizer, values, gradients, trainable, tail) -> tuple:
+        """Returns all trained values after one optimizer's step, and its own."""
+        places = {id(v): i for i, v in enumerate(self.trainable_variables)}
+        own = [places[id(variable)] for variable in tail.trainable_variables]
+        after, values = optimizer.stateless_apply(
+            values,
+            [gradients[place] for place in own],
+            [trainable[place] for place in own],
+        )
+        trainable = list(trainable)
+        for place, value in zip(own, after, strict=True):
+            trainable[place] = value
+        return trainable, values
 
 
 def _stacked(*arrays):
