@@ -11,44 +11,40 @@ from typing import Any, NamedTuple
 
 import keras
 
+from egan_keras import networks
 from egan_keras.backbones import Backbone
 from egan_keras.data.decoding import check_gray_range
 from egan_keras.data.images import check_image_size
 from egan_keras.data.roles import ClassRoles
 from egan_keras.data.splits import SplitRules
-from egan_keras.experiments.methods import Method
 from egan_keras.files import content_hash
 from egan_keras.text import printable
 from egan_keras.version import __version__
 
+REFERENCE = "default"
 VALIDATION_FRACTION = 0.2
 
 _LONGEST_NAME = 150
+# The choices of a recipe that decide what its frozen features are.
+_FEATURE_CHOICES = ("network_size", "own_preprocessing", "depths")
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
     """Images, and which classes of them are the majority and the minority.
 
-    Attributes:
-        data: the folder, as for `egan_keras.load_folder`.
-        label: how tables call the folder.
-        majority: names of the common classes.
-        minority: names of the rare classes.
-        test_fraction: part held out as test split where the folder has none.
-        image_size: side to which images are stretched; None as for `load_folder`.
-        gray_range: as for `load_folder`.
-        duplicates: as for `load_folder`.
+    Options that are not told here are those of `egan_keras.load_folder`.
     """
 
     data: Path
-    label: str
+    label: str  # how tables call the folder
     majority: tuple[str, ...]
     minority: tuple[str, ...]
     test_fraction: float = 0.2
     image_size: int | None = None
     gray_range: tuple[float, float] | None = None
     duplicates: str | None = None
+    skip_unreadable: bool = False
 
     def __post_init__(self) -> None:
         """Check what can be checked without the images."""
@@ -72,26 +68,17 @@ class Task:
 
     def rules(self, count: int, seed: int) -> SplitRules:
         """Returns how its images are split, which is `load_folder`'s way."""
-        return SplitRules(
-            minority_count=count,
-            seed=seed,
-            validation_fraction=VALIDATION_FRACTION,
-            test_fraction=self.test_fraction,
-        )
+        return SplitRules(count, None, seed, VALIDATION_FRACTION, self.test_fraction)
 
     def definition(self) -> dict[str, Any]:
-        """Returns what it is, for JSON."""
-        definition = {
-            "data": self.label,
-            "majority": list(self.majority),
-            "minority": list(self.minority),
-            "test_fraction": self.test_fraction,
-            "image_size": self.image_size,
-            "duplicates": self.duplicates,
-        }
-        if self.gray_range is not None:
-            definition["gray_range"] = list(self.gray_range)
-        return definition
+        """Returns what it is, as JSON holds it."""
+        values = dataclasses.asdict(self)
+        values["data"] = values.pop("label")
+        # So that results of versions that did not have them stay.
+        for name in ("gray_range", "skip_unreadable"):
+            if not values[name]:
+                del values[name]
+        return json.loads(json.dumps(values))
 
 
 class Pairing(NamedTuple):
@@ -104,12 +91,9 @@ class Pairing(NamedTuple):
     def parse(cls, text: str) -> "Pairing":
         """Reads `A->B`, or `A` for the same backbone twice.
 
-        Raises:
-            ValueError: if a backbone is unknown.
-
         Example:
-            >>> Pairing.parse("MobileNet -> MobileNetV2:alpha=0.35")
-            Pairing(encoder='MobileNet', discriminator='MobileNetV2:alpha=0.35')
+            >>> str(Pairing.parse("MobileNet"))
+            'MobileNet->MobileNet'
         """
         encoder, _, discriminator = (part.strip() for part in text.partition("->"))
         specs = (encoder, discriminator or encoder)
@@ -117,7 +101,31 @@ class Pairing(NamedTuple):
 
     def __str__(self) -> str:
         """Returns `A->B`."""
-        return f"{self.encoder}->{self.discriminator}"
+        return "->".join(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """One way to score images: an eGAN, or a baseline, which has no recipe."""
+
+    name: str
+    recipe: networks.Recipe | None = None
+    needs_images: bool = False  # reads pixels instead of frozen features
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is something to compare eGAN with."""
+        return self.recipe is None
+
+    def definition(self) -> dict[str, Any]:
+        """Returns what decides its scores, beside images and backbones, for JSON."""
+        # Baselines read the features of the default recipe.
+        choices = dataclasses.asdict(self.recipe or networks.get_recipe(REFERENCE))
+        if not self.is_baseline:
+            return {"name": self.name, "recipe": choices}
+        features = {name: choices[name] for name in _FEATURE_CHOICES}
+        read = {} if self.needs_images else {"features": features}
+        return {"name": self.name, "baseline": self.name, **read}
 
 
 class Cell(NamedTuple):
@@ -134,23 +142,14 @@ class Cell(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One method on one cell with one seed.
-
-    Attributes:
-        cell: the cell.
-        seed: decides splits, minority images kept and training.
-        method: the method.
-        weights: of the backbones, as for `Backbone.build`.
-        network_size: as in `Grid`.
-        files: fingerprint of the task's image files.
-    """
+    """One method on one cell with one seed."""
 
     cell: Cell
     seed: int
     method: Method
     weights: str | None
     network_size: int | None
-    files: str
+    files: str  # a fingerprint of the task's images
 
     @property
     def backbones(self) -> tuple[str, ...]:
@@ -159,8 +158,8 @@ class Run:
         return (pairing.discriminator,) if self.method.is_baseline else tuple(pairing)
 
     def definition(self) -> dict[str, Any]:
-        """Returns all that decides the result, for JSON."""
-        return {
+        """Returns all that decides the result, as JSON holds it."""
+        definition = {
             "task": self.cell.task.definition(),
             "files": self.files,
             "count": self.cell.count,
@@ -168,10 +167,11 @@ class Run:
             "backbones": "->".join(self.backbones),
             "weights": describe_weights(self.weights),
             "network_size": self.network_size,
-            "method": {"name": self.method.name, **self.method.definition()},
+            "method": self.method.definition(),
             "egan_keras": __version__,
             "backend": keras.backend.backend(),
         }
+        return json.loads(json.dumps(definition))
 
     @property
     def id(self) -> str:
@@ -189,15 +189,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What is asked of one task; a grid may ask one task for several parts.
-
-    Attributes:
-        task: the task.
-        counts: numbers of minority training images.
-        seeds: one run for each.
-        pairings: the backbones.
-        methods: what is compared.
-    """
+    """What is asked of one task; a grid may ask one task for several parts."""
 
     task: Task
     counts: tuple[int, ...]
@@ -226,7 +218,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         """Check that names tell tasks and methods apart."""
-        _check_distinct("tasks", [part.task for part in self.parts])
+        _check_distinct("tasks", self.tasks)
         methods = [method for part in self.parts for method in part.methods]
         _check_distinct("methods", methods)
         describe_weights(self.weights)
@@ -236,25 +228,11 @@ class Grid:
         """Every task once."""
         return tuple(dict.fromkeys(part.task for part in self.parts))
 
-    def highest_count(self, task: Task) -> int:
-        """Returns the largest minority count asked of a task."""
-        return max(max(part.counts) for part in self.parts if part.task == task)
-
     def runs(self, files: dict[Task, str]) -> list[Run]:
-        """Returns every run once, those that read pixels last.
-
-        Args:
-            files: fingerprint of each task's image files.
-        """
+        """Returns every run once, those on pixels last; `files` as in `Run`."""
+        same = self.weights, self.network_size
         runs = [
-            Run(
-                Cell(part.task, count, pairing),
-                seed,
-                method,
-                self.weights,
-                self.network_size,
-                files[part.task],
-            )
+            Run(Cell(part.task, count, pairing), seed, method, *same, files[part.task])
             for part in self.parts
             for pairing in part.pairings
             for count in part.counts
@@ -280,11 +258,7 @@ def fingerprint(definition: Any) -> str:
 
 
 def describe_weights(weights: str | None) -> str:
-    """Returns `imagenet`, `none`, or a file's name with a fingerprint of its content.
-
-    Raises:
-        FileNotFoundError: if the file does not exist.
-    """
+    """Returns `imagenet`, `none`, or a file's name with a mark of its content."""
     if weights in (None, "none", "imagenet"):
         return weights or "none"
     path = Path(weights)
