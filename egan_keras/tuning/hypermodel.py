@@ -1,20 +1,100 @@
 """`EGANHyperModel`: the models that a search chooses among."""
 
+import dataclasses
+import math
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import keras_tuner
 import numpy as np
 
-from egan_keras import data, networks
+from egan_keras import data, losses, networks
 from egan_keras.backbones import Backbone
 from egan_keras.data.roles import MAJORITY
 from egan_keras.model import EGAN
 from egan_keras.tuning.fits import judge
-from egan_keras.tuning.folds import make_folds
-from egan_keras.tuning.objective import ERROR_NAME, NAME
-from egan_keras.tuning.space import Configuration, Space
+from egan_keras.tuning.held_out import ERROR_NAME, NAME, make_folds
+
+# Of the recipe's own size, to see whether smaller images, which cost less, suffice.
+_SMALLER = 3 / 4
+_MULTIPLE = 32
+
+
+class Configuration(NamedTuple):
+    """One point of a space: backbones as `Backbone.parse` reads them, and a recipe."""
+
+    encoder: str
+    discriminator: str
+    recipe: networks.Recipe
+
+
+class Space:
+    """Pairings and choices of the recipe, each with the values to choose among.
+
+    Attributes:
+        encoders: Backbones to choose the encoder among.
+        discriminators: Backbones to choose the discriminator among.
+        recipe: All that is not chosen.
+        searched: Values of the choices that have several, the recipe's own first.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        encoders: Sequence[str],
+        discriminators: Sequence[str],
+        recipe: str | networks.Recipe,
+        choices: dict[str, Any],
+    ) -> None:
+        self.encoders = _backbones(encoders, "encoders")
+        self.discriminators = _backbones(discriminators, "discriminators")
+        own = networks.get_recipe(recipe)
+        given = {name: v for name, v in choices.items() if not _is_list(v)}
+        backbone = Backbone.parse(self.discriminators[0])
+        own_size = networks.network_size(backbone, tuple(image_shape))
+        defaults = _default_choices(
+            networks.get_recipe(own, **given), own_size, backbone.minimum_size
+        )
+        self.searched, fixed = {}, {}
+        for name, value in {**defaults, **choices}.items():
+            values = list(dict.fromkeys(value)) if _is_list(value) else [value]
+            _check_values(own, name, values)
+            # What the recipe says comes first, as that is what a search starts from.
+            first = getattr(own, name)
+            if name == "network_size" and first not in values:
+                first = own_size
+            values.sort(key=lambda each: each != first)
+            if len(values) > 1:
+                self.searched[name] = values
+            else:
+                fixed[name] = values[0]
+        self.recipe = networks.get_recipe(own, **fixed)
+
+    @property
+    def size(self) -> int:
+        """Number of configurations."""
+        values = self.encoders, self.discriminators, *self.searched.values()
+        return math.prod(map(len, values))
+
+    def choose(self, hp: keras_tuner.HyperParameters) -> Configuration:
+        """Declares what there is to choose, and returns what is chosen."""
+        encoder = hp.Choice("encoder", self.encoders)
+        discriminator = hp.Choice("discriminator", self.discriminators)
+        chosen = {}
+        for name, values in self.searched.items():
+            # KerasTuner takes values of one type, none of them None.
+            kinds = set(map(type, values))
+            is_taken = len(kinds) == 1 and kinds <= {bool, int, float, str}
+            told = values if is_taken else list(map(str, values))
+            chosen[name] = values[told.index(hp.Choice(name, told))]
+        recipe = networks.get_recipe(self.recipe, **chosen)
+        return Configuration(encoder, discriminator, recipe)
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the space as values that JSON can hold."""
+        return {**vars(self), "recipe": dataclasses.asdict(self.recipe)}
 
 
 class EGANHyperModel(keras_tuner.HyperModel):
@@ -69,13 +149,9 @@ class EGANHyperModel(keras_tuner.HyperModel):
         self.image_shape = tuple(image_shape)
         self.weights = weights
         self.seed = seed
-        self.space = Space(
-            self.image_shape,
-            encoders,
-            encoders if discriminators is None else discriminators,
-            recipe,
-            choices,
-        )
+        discriminators = encoders if discriminators is None else discriminators
+        pairings = encoders, discriminators
+        self.space = Space(self.image_shape, *pairings, recipe, choices)
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
         """Declares all that is searched, without building anything."""
@@ -88,7 +164,10 @@ class EGANHyperModel(keras_tuner.HyperModel):
             ValueError: If the choices exclude each other.
             OSError: If ImageNet weights cannot be had.
         """
-        chosen = self.space.choose(hp)
+        return self.build_chosen(self.space.choose(hp))
+
+    def build_chosen(self, chosen: Configuration) -> EGAN:
+        """Builds and compiles the model of a configuration, by the seed."""
         keras.utils.set_random_seed(self.seed)
         model = EGAN.from_backbones(
             chosen.encoder,
@@ -150,23 +229,17 @@ class EGANHyperModel(keras_tuner.HyperModel):
             DivergedError: If training diverges.
         """
         train = data.LabelledImages(x, np.asarray(y))
-        validation = data.LabelledImages(*validation_data)
-        majority = validation_majority(validation)
+        majority = validation_majority(data.LabelledImages(*validation_data))
         folds = make_folds(train.minority_count, self.seed)
         if initial_epoch:
             model = self.build(hp)
+        options = {"epochs": epochs, "cache_features": cache_features}
         held_out, _ = judge(
             model, train, majority, folds, place=cache_features, epochs=epochs
         )
         if callbacks:
-            self.build(hp).fit(
-                x,
-                y,
-                epochs=epochs,
-                cache_features=cache_features,
-                callbacks=callbacks,
-                verbose=verbose,
-            )
+            options |= {"callbacks": callbacks, "verbose": verbose}
+            self.build(hp).fit(x, y, **options)
         return {NAME: held_out.mean, ERROR_NAME: held_out.standard_error}
 
 
@@ -182,9 +255,52 @@ def validation_majority(validation: data.LabelledImages):
             f"expected some. Received: {len(validation)} validation images, none of "
             "them majority. Hold some out, as ek.load_folder does."
         )
+    images = validation.images
     if validation.majority_count == len(validation):
-        return validation.images
+        return images
     rows = np.flatnonzero(np.asarray(validation.labels) == MAJORITY)
-    if isinstance(validation.images, data.LazyRows):
-        return validation.images.select(rows)
-    return validation.images[rows]
+    return images.select(rows) if isinstance(images, data.LazyRows) else images[rows]
+
+
+def _default_choices(
+    recipe: networks.Recipe, own_size: int, minimum: int
+) -> dict[str, list]:
+    """Returns what is searched where nothing else is said: the cut and the size.
+
+    A recipe that freezes whole backbones is searched for 1 to 3 depths of features,
+    another one for the number of layers trained; both for the recipe's own size of
+    images in the network and three quarters of it.
+    """
+    size, trained = recipe.network_size, recipe.trained_layers
+    smaller = int(_SMALLER * (size or own_size)) // _MULTIPLE * _MULTIPLE
+    sizes = [size, smaller] if smaller >= minimum else [size]
+    if trained:
+        return {"network_size": sizes, "trained_layers": [trained, 2 * trained]}
+    return {"network_size": sizes, "depths": [1, 2, 3]}
+
+
+def _backbones(specs: Sequence[str], name: str) -> list[str]:
+    """Returns backbones as written, each once."""
+    if isinstance(specs, str) or not specs:
+        raise ValueError(
+            "A search needs backbones to choose among; expected a list of them. "
+            f"Received: {name}={specs!r}. For example {name}=['MobileNetV2']."
+        )
+    return list(dict.fromkeys(str(Backbone.parse(spec)) for spec in specs))
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _check_values(recipe: networks.Recipe, name: str, values: list) -> None:
+    """Refuses names and values that a recipe cannot have."""
+    if not values:
+        raise ValueError(
+            "A choice needs values to choose among; expected a value or a list of "
+            f"values. Received: {name}=[]. Leave it out to keep the recipe's."
+        )
+    for value in values:
+        networks.get_recipe(recipe, **{name: value})
+        if name == "loss":
+            losses.get(value)
