@@ -6,14 +6,14 @@ from sklearn.metrics import roc_auc_score
 
 import egan_keras as ek
 from egan_keras.model import EGAN
-from egan_keras.tuning.fits import DivergedError, judge
-from egan_keras.tuning.held_out import (
+from egan_keras.tuning.choosing import (
     Fold,
     HeldOut,
     join_fits,
     make_folds,
     shares_above,
 )
+from egan_keras.tuning.fits import DivergedError, judge
 
 pytestmark = pytest.mark.whole
 

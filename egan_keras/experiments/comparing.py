@@ -1,6 +1,7 @@
 """Running a grid: what has run is kept, what fails is told, nothing stops the rest."""
 
 import contextlib
+import hashlib
 import json
 import logging
 import math
@@ -10,20 +11,40 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
+from sklearn.metrics import f1_score, roc_auc_score
+
+from egan_keras import baselines, features, thresholds
 from egan_keras.backbones import Backbone
 from egan_keras.evaluation.markdown import short
 from egan_keras.experiments import frozen
 from egan_keras.experiments.comparison_report import write_tables
 from egan_keras.experiments.frozen import FolderFeatures
 from egan_keras.experiments.grid import Grid, Run
-from egan_keras.experiments.judging import NotPossibleError, Samples, train_and_judge
-from egan_keras.experiments.outcomes import RUNS, Outcomes, Records
-from egan_keras.experiments.task_images import TaskImages
+from egan_keras.experiments.outcomes import (
+    CONFIDENCE,
+    RUNS,
+    SPECIFICITY,
+    Outcomes,
+    Records,
+)
+from egan_keras.experiments.task_images import Sample, Samples, TaskImages
 from egan_keras.files import write_atomically
+from egan_keras.metrics import score_metrics
+from egan_keras.model import EGAN
 
 IMAGES = "images.json"
 
 _LONGEST_REASON = 400
+_BATCH_SIZE = 512
+_WANTED = ("auroc", "average_precision", "f1", "sensitivity", "specificity")
+
+_one_class_scores: dict[tuple, tuple[np.ndarray, float]] = {}
+
+
+class NotPossibleError(Exception):
+    """A baseline cannot work on what it is given, such as a single minority image."""
 
 
 def compare(
@@ -184,3 +205,138 @@ def _without_advice_on_tracing() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(is_other)
+
+
+def train_and_judge(run: Run, sample: Sample) -> dict[str, Any]:
+    """Trains a method, scores the test split, and measures; values are JSON's.
+
+    The threshold is set on validation majority images, without a guarantee, and with
+    None for `threshold_confidence`, where these are too few for one. What an eGAN does
+    by epoch on the test split is for tables of stability and of oracle numbers alone.
+
+    Raises:
+        NotPossibleError: if a baseline cannot work on what it is given.
+    """
+    judged = _score_egan if run.method.recipe else _score_baseline
+    validation, test, measured = judged(run, sample)
+    n = len(validation)
+    enough = n >= thresholds.images_needed(SPECIFICITY, CONFIDENCE)
+    confidence = CONFIDENCE if enough else None
+    threshold = thresholds.calibrate(
+        validation, np.zeros(n), specificity=SPECIFICITY, confidence=confidence
+    ).threshold
+    metrics = score_metrics(test, sample.test_labels, threshold)
+    return {
+        "n_train_majority": int(np.sum(sample.train_labels == 0)),
+        "n_train_minority": run.cell.count,
+        "n_validation": n,
+        "n_test": len(sample.test),
+        **{name: metrics[name] for name in _WANTED},
+        "threshold": threshold,
+        "threshold_confidence": confidence,
+        **measured,
+    }
+
+
+def _score_baseline(run: Run, sample: Sample) -> tuple:
+    """Returns scores of validation and test, and the seconds; one-class ones are kept.
+
+    These do not see the minority, so that all its counts have the same scores.
+    """
+    train, labels, name = sample.train, sample.train_labels, run.method.name
+    inputs = np.concatenate([sample.validation, sample.test])
+    key = None
+    if name in baselines.ONE_CLASS_BASELINES:
+        seen = (train[labels == 0], inputs)
+        hashes = [hashlib.blake2b(np.ascontiguousarray(each)).digest() for each in seen]
+        key = name, run.seed, *hashes
+    found = _one_class_scores.get(key)
+    if found is None:
+        options = {"seed": run.seed}
+        if run.method.needs_images:
+            options |= {"backbone": run.cell.pairing.discriminator}
+            options |= {"weights": run.weights, "network_size": run.network_size}
+        known = baselines.FEATURE_BASELINES | baselines.IMAGE_BASELINES
+        started = time.perf_counter()
+        try:
+            scores = known[name](train, labels, inputs, **options)
+        except (ValueError, ImportError) as error:
+            raise NotPossibleError(str(error)) from error
+        found = np.ravel(scores), time.perf_counter() - started
+        if key:
+            _one_class_scores[key] = found
+    scores, seconds = found
+    n = len(sample.validation)
+    return scores[:n], scores[n:], {"seconds": seconds}
+
+
+def _score_egan(run: Run, sample: Sample) -> tuple:
+    """Trains an eGAN; returns scores of validation and test, and what was measured."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(run.seed)
+    model = _build(run, sample)
+    model.compile()
+    watch = _Watch(sample.test, sample.test_labels)
+    started = time.perf_counter()
+    model.fit(sample.train, sample.train_labels, verbose=0, callbacks=[watch])
+    seconds = time.perf_counter() - started - watch.seconds
+    validation, test = (
+        model.predict(rows, batch_size=_BATCH_SIZE, verbose=0)[:, 0]
+        for rows in (sample.validation, sample.test)
+    )
+    at_zero = score_metrics(test, sample.test_labels, 0.0)
+    measured = {
+        "sensitivity_at_zero": at_zero["sensitivity"],
+        "specificity_at_zero": at_zero["specificity"],
+        "seconds": seconds,
+        "diverged": bool(model.stop_training),
+        "auroc_by_epoch": watch.aurocs,
+        "f1_at_zero_by_epoch": watch.f1s_at_zero,
+    }
+    return validation, test, measured
+
+
+def _build(run: Run, sample: Sample) -> EGAN:
+    recipe, pairing = run.method.recipe, run.cell.pairing
+    if not run.method.needs_images:
+        sizes = sample.encoder_size, sample.discriminator_sizes
+        return EGAN.from_features(*sizes, recipe=recipe, pairing=str(pairing))
+    own = recipe.network_size or run.network_size
+    return EGAN.from_backbones(
+        *pairing,
+        image_shape=sample.train.shape[1:],
+        recipe=recipe,
+        weights=run.weights,
+        **({"network_size": own} if own else {}),
+    )
+
+
+class _Watch(keras.callbacks.Callback):
+    """Judges the test split after each epoch; nothing depends on it."""
+
+    def __init__(self, inputs: np.ndarray, labels: np.ndarray) -> None:
+        super().__init__()
+        self._inputs, self._labels = inputs, labels
+        self.aurocs: list[float] = []
+        self.f1s_at_zero: list[float] = []
+        self.seconds = 0.0  # that all this took
+
+    def on_train_begin(self, logs=None):
+        """Runs the stem, whose statistics of the majority are there by now."""
+        started = time.perf_counter()
+        stem = features.StemFunction(self.model.discriminator.stem)
+        self._features = features.in_batches(stem, self._inputs)
+        self.seconds += time.perf_counter() - started
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Scores the test split."""
+        started = time.perf_counter()
+        tail = self.model.discriminator.tail
+        scores = []
+        for start in range(0, len(self._inputs), _BATCH_SIZE):
+            rows = [array[start : start + _BATCH_SIZE] for array in self._features]
+            scores.append(tail.predict_on_batch(rows[0] if len(rows) == 1 else rows))
+        scores = np.concatenate(scores)[:, 0]
+        self.aurocs.append(float(roc_auc_score(self._labels, -scores)))
+        self.f1s_at_zero.append(float(f1_score(self._labels, scores < 0)))
+        self.seconds += time.perf_counter() - started

@@ -20,12 +20,13 @@ from egan_keras.experiments.grid import (
     describe_weights,
     fingerprint,
 )
-from egan_keras.experiments.judging import CONFIDENCE, SPECIFICITY
 from egan_keras.experiments.outcomes import (
     CELL,
     CELL_COLUMNS,
+    CONFIDENCE,
     LAST_EPOCHS,
     RUN_COLUMNS,
+    SPECIFICITY,
     Outcomes,
     by_cell,
     by_method,
@@ -255,37 +256,38 @@ def _mean_and_highest(values: pd.Series) -> str:
 
 def _listed(reasons: Mapping[Run, str], marks: Mapping[str, str]) -> str:
     """Lists runs, those with one reason in one line."""
-    seeds: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for run, reason in reasons.items():
-        cell = f"{run.cell}{marks[str(run.cell.pairing)]}"
-        cells = seeds.setdefault((run.method.name, reason), {})
-        cells.setdefault(for_markdown(cell), []).append(str(run.seed))
+    told = [
+        (run.method.name, reason, f"{run.cell}{marks[str(run.cell.pairing)]}", run.seed)
+        for run, reason in reasons.items()
+    ]
+    frame = pd.DataFrame(told, columns=["method", "reason", "cell", "seed"])
     lines = []
-    for (method, reason), cells in seeds.items():
+    for (method, reason), own in frame.groupby(["method", "reason"], sort=False):
+        cells = own.groupby("cell", sort=False)["seed"].agg(list)
         where = "; ".join(
-            f"{cell} (seed{'s' * (len(own) > 1)} {', '.join(own)})"
-            for cell, own in cells.items()
+            f"{for_markdown(cell)} (seed{'s'[: len(seeds) - 1]} "
+            f"{', '.join(map(str, seeds))})"
+            for cell, seeds in cells.items()
         )
-        told = f": {for_markdown(reason)}" if reason else ""
-        lines.append(f"- {for_markdown(method)}: {where}{told}")
+        why = f": {for_markdown(reason)}" if reason else ""
+        lines.append(f"- {for_markdown(method)}: {where}{why}")
     return "\n".join(lines)
 
 
 def _draw_all(folder: Path, runs: pd.DataFrame, cells: pd.DataFrame) -> dict[str, str]:
     """Draws what there is something for; returns paths, by a title or `"gaps"`."""
-    figures = {"gaps": functools.partial(plot_gaps, runs, cells)}
-    names = {"gaps": "gaps"} if len(_gaps(cells)) else {}
+    drawn, gaps = {}, functools.partial(plot_gaps, runs, cells)
+    if len(_gaps(cells)) and style.save(folder / "gaps.png", gaps):
+        drawn["gaps"] = f"{folder.name}/gaps.png"
     for title in cells["title"].unique():
-        figures[title] = functools.partial(plot_aurocs, cells, title)
         name = as_file_name(f"auroc_{title}")
         # Of names in other letters than ASCII's there may be nothing left.
-        is_other = name in names.values()
-        names[title] = f"{name}-{fingerprint(title)}" if is_other else name
-    return {
-        key: f"{folder.name}/{name}.png"
-        for key, name in names.items()
-        if style.save(folder / f"{name}.png", figures[key])
-    }
+        if f"{folder.name}/{name}.png" in drawn.values():
+            name = f"{name}-{fingerprint(title)}"
+        draw = functools.partial(plot_aurocs, cells, title)
+        if style.save(folder / f"{name}.png", draw):
+            drawn[title] = f"{folder.name}/{name}.png"
+    return drawn
 
 
 def plot_aurocs(cells: pd.DataFrame, title: str) -> Figure:

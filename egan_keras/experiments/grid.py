@@ -13,16 +13,13 @@ import keras
 
 from egan_keras import networks
 from egan_keras.backbones import Backbone
-from egan_keras.data.decoding import check_gray_range
-from egan_keras.data.images import check_image_size
+from egan_keras.data.contents import content_hashes
 from egan_keras.data.roles import ClassRoles
-from egan_keras.data.splits import SplitRules
 from egan_keras.files import content_hash
 from egan_keras.text import printable
 from egan_keras.version import __version__
 
 REFERENCE = "default"
-VALIDATION_FRACTION = 0.2
 
 _LONGEST_NAME = 150
 # The choices of a recipe that decide what its frozen features are.
@@ -31,9 +28,9 @@ _FEATURE_CHOICES = ("network_size", "own_preprocessing", "depths")
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Images, and which classes of them are the majority and the minority.
+    """Images, and which classes are the majority and the minority.
 
-    Options that are not told here are those of `egan_keras.load_folder`.
+    The other options are those of `egan_keras.load_folder`.
     """
 
     data: Path
@@ -45,14 +42,6 @@ class Task:
     gray_range: tuple[float, float] | None = None
     duplicates: str | None = None
     skip_unreadable: bool = False
-
-    def __post_init__(self) -> None:
-        """Check what can be checked without the images."""
-        self.rules(1, 0)
-        check_image_size(self.image_size)
-        object.__setattr__(self, "majority", self.roles.majority)
-        object.__setattr__(self, "minority", self.roles.minority)
-        object.__setattr__(self, "gray_range", check_gray_range(self.gray_range))
 
     @property
     def roles(self) -> ClassRoles:
@@ -66,10 +55,6 @@ class Task:
         classes = f"{'+'.join(self.majority)}/{'+'.join(self.minority)}"
         return printable(f"{self.label} {classes}{size}")
 
-    def rules(self, count: int, seed: int) -> SplitRules:
-        """Returns how its images are split, which is `load_folder`'s way."""
-        return SplitRules(count, None, seed, VALIDATION_FRACTION, self.test_fraction)
-
     def definition(self) -> dict[str, Any]:
         """Returns what it is, as JSON holds it."""
         values = dataclasses.asdict(self)
@@ -79,6 +64,26 @@ class Task:
             if not values[name]:
                 del values[name]
         return json.loads(json.dumps(values))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassFolder:
+    """The images of one class of one split, called as `cifar10/train/airplane`."""
+
+    name: str
+    paths: tuple[Path, ...]
+    gray_range: tuple[float, float] | None = None
+
+    def fingerprint(self) -> str:
+        """Returns a fingerprint of its files' contents, in their order."""
+        return fingerprint(content_hashes(self.paths))
+
+
+class Place(NamedTuple):
+    """Where an image stands: the row among the files of a class folder."""
+
+    folder: ClassFolder
+    row: int
 
 
 class Pairing(NamedTuple):
@@ -202,19 +207,14 @@ class Part:
 class Grid:
     """All that is to be run.
 
-    Attributes:
-        parts: what is asked of each task.
-        weights: of the backbones: `"imagenet"`, None or a file.
-        network_size: side to which networks resize images, unless a recipe names
-            one; None leaves it to them.
-
     Raises:
-        ValueError: if different tasks or methods have one name, or weights are unknown.
+        ValueError: if different tasks or methods have one name.
+        FileNotFoundError: if there is no such file of weights.
     """
 
     parts: tuple[Part, ...]
-    weights: str | None = "imagenet"
-    network_size: int | None = None
+    weights: str | None = "imagenet"  # None is random
+    network_size: int | None = None  # side in networks, unless a recipe names one
 
     def __post_init__(self) -> None:
         """Check that names tell tasks and methods apart."""

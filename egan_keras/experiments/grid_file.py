@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from egan_keras import baselines, networks
+from egan_keras.data.decoding import check_gray_range
+from egan_keras.data.images import check_image_size
+from egan_keras.data.roles import ClassRoles
 from egan_keras.experiments.grid import Grid, Method, Pairing, Part, Task
+from egan_keras.experiments.task_images import rules
 
 DEFAULT_SEEDS = 5
 ALL = "all"
@@ -27,7 +31,7 @@ def read_grid(path: Path, base: Path, options: Mapping[str, Any]) -> Grid:
 
     Args:
         path: the file.
-        base: the folder that each task's `data` is below.
+        base: as for `make_grid`.
         options: as for `make_grid`.
 
     Raises:
@@ -108,14 +112,13 @@ def _part(table: Mapping[str, Any], base: Path, known: Mapping[str, Method]) -> 
     if not isinstance(seeds, list | tuple):
         seeds = range(_listed("seeds", seeds, int, 1)[0])
     pairings = _listed("pairings", table.get("pairings", ()))
+    rules(own.get("test_fraction", 0.2))
+    check_image_size(own.get("image_size"))
+    own["gray_range"] = check_gray_range(own.get("gray_range"))
+    names_of = (_listed(role, table[role]) for role in ("majority", "minority"))
+    roles = ClassRoles.from_names(*names_of)
     return Part(
-        Task(
-            base / label,
-            label,
-            _listed("majority", table["majority"]),
-            _listed("minority", table["minority"]),
-            **own,
-        ),
+        Task(base / label, label, roles.majority, roles.minority, **own),
         _listed("counts", table["counts"], int, 1),
         _listed("seeds", tuple(seeds), int),
         tuple(Pairing.parse(text) for text in pairings),

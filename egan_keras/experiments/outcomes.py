@@ -19,6 +19,9 @@ from egan_keras.experiments.grid import REFERENCE, Run, Task
 from egan_keras.files import write_atomically
 
 RUNS = "runs"
+# The threshold of a run is set for this specificity, guaranteed so confidently.
+SPECIFICITY = 0.95
+CONFIDENCE = 0.95
 LAST_EPOCHS = 5
 
 CELL = ["task", "pairing", "minority_count"]
@@ -76,11 +79,7 @@ class Records:
         return self._folder / f"{run.id}.json"
 
     def read(self, run: Run) -> Record | None:
-        """Returns the record of a run, or None if it has not been run.
-
-        Raises:
-            ValueError: if the file cannot be read or is another run's.
-        """
+        """Returns the record of a run, or None if it has not been run."""
         path = self.path(run)
         try:
             values = schemas.read(path, _SCHEMA)
@@ -124,7 +123,7 @@ class Outcomes:
     Attributes:
         runs: what each measured; None for one without a result.
         failed: why some of those without failed.
-        not_possible: why baselines among them could not work on what they were given.
+        not_possible: why baselines could not work on what they were given.
     """
 
     runs: dict[Run, Record | None] = dataclasses.field(default_factory=dict)
@@ -154,21 +153,16 @@ class Outcomes:
 
         Groups by `task`, `pairing` and `method` come in the order of the tables.
         """
-        marks = self.marks
-        rows = [
-            {
-                "task": run.cell.task.name,
-                "pairing": str(run.cell.pairing),
-                "minority_count": run.cell.count,
-                "method": run.method.name,
-                "seed": run.seed,
-                "title": f"{run.cell.task.name}{marks[str(run.cell.pairing)]}",
-                "cell": f"{run.cell}{marks[str(run.cell.pairing)]}",
-                "is_baseline": run.method.is_baseline,
-                **record.results,
-            }
-            for run, record in self.records.items()
-        ]
+        marks, rows = self.marks, []
+        for run, record in self.records.items():
+            task, pairing = run.cell.task.name, str(run.cell.pairing)
+            names = {"task": task, "pairing": pairing, "method": run.method.name}
+            names |= {"minority_count": run.cell.count, "seed": run.seed}
+            names |= {"title": f"{task}{marks[pairing]}"}
+            names |= {"cell": f"{run.cell}{marks[pairing]}"}
+            rows.append(
+                {"is_baseline": run.method.is_baseline} | names | record.results
+            )
         by_epoch = ["auroc_by_epoch", "f1_at_zero_by_epoch"]
         runs = pd.DataFrame(rows, columns=[*_MEASURED, *_LABELS, *by_epoch])
         for name in ("auroc", "f1_at_zero"):

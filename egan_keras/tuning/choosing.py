@@ -1,63 +1,148 @@
-"""What is kept of each trial, and which one wins."""
+"""How a trial is judged, what is kept of it, and which one wins.
+
+Minority images are held out in turn, so that a trial is judged by what it did not see:
+the same images in the same fits with the same seeds in every trial of a search, so that
+trials differ by their choices alone.
+"""
 
 import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import scipy.stats
 
 from egan_keras import schemas
 from egan_keras.files import write_atomically
-from egan_keras.tuning.held_out import HeldOut
 
 FOLDER = "trials"
+# The objective of a search, which is maximised, and its standard error.
+NAME = "held_out_auroc"
+ERROR_NAME = f"{NAME}_error"
 
+_MOST_GROUPS = 5
+# Fewer fits than that are repeated with other seeds.
+_FEWEST_FITS = 5
 _LEVEL = 0.025
+
+
+class Fold(NamedTuple):
+    """One fit of a trial: the minority images it does not see, and its seed."""
+
+    held_out: np.ndarray
+    seed: int
+
+
+def make_folds(minority_count: int, seed: int = 0) -> list[Fold]:
+    """Returns the fits of a trial: each minority image is held out equally often.
+
+    Up to five images are held out one by one, more of them in five groups. Where that
+    makes fewer than five fits, all are repeated with other seeds.
+
+    Raises:
+        ValueError: If there are fewer than two minority images.
+
+    Example:
+        >>> [fold.held_out.tolist() for fold in make_folds(3)]
+        [[2], [0], [1], [2], [0], [1]]
+    """
+    if minority_count < 2:
+        raise ValueError(
+            "Pairings cannot be compared with so few minority images: one that "
+            "training did not see must judge, and one must be left to train on; "
+            f"expected 2 minority images or more. Received: {minority_count}. Add a "
+            "second one, or train the pairing of your choice without a search."
+        )
+    order = np.random.default_rng(seed).permutation(minority_count)
+    groups = np.array_split(order, min(minority_count, _MOST_GROUPS))
+    n_fits = len(groups) * -(-_FEWEST_FITS // len(groups))
+    return [Fold(np.sort(groups[n % len(groups)]), seed + n) for n in range(n_fits)]
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """How a trial ranks minority images that its training did not see."""
+
+    # For each, the share of validation majority images that score above it, 0..1, a tie
+    # counting half; the mean over the fits that held it out.
+    shares: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The area under the ROC curve of held-out images, 0..1."""
+        return float(np.mean(self.shares))
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean, from how much the images differ."""
+        return _standard_error(self.shares)
+
+    @property
+    def text(self) -> str:
+        """The mean and its standard error, for people."""
+        return f"{self.mean:.3f} ± {self.standard_error:.3f}"
+
+    def lead(self, other: "HeldOut") -> tuple[float, float]:
+        """Returns how much better it is than another trial, and the standard error.
+
+        Images are compared one by one: what makes one hard for both is no uncertainty.
+        """
+        differences = np.subtract(self.shares, other.shares)
+        return float(np.mean(differences)), _standard_error(differences)
+
+
+def shares_above(scores: np.ndarray, majority_scores: np.ndarray) -> np.ndarray:
+    """Returns, for each score, the share of majority scores above it, float64 (n,).
+
+    The mean of the result is the area under the ROC curve. A tie counts half.
+
+    Example:
+        >>> shares_above(np.array([0.5, 2.0]), np.array([1.0, 2.0, 3.0, 4.0]))
+        array([1.   , 0.625])
+    """
+    ordered = np.sort(majority_scores)
+    below = np.searchsorted(ordered, scores, "left")
+    not_above = np.searchsorted(ordered, scores, "right")
+    return 1 - (below + not_above) / (2 * len(ordered))
+
+
+def join_fits(
+    minority_count: int, fits: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> HeldOut:
+    """Returns what several fits say, each by the images held out and their shares."""
+    sums, counts = np.zeros(minority_count), np.zeros(minority_count)
+    for held_out, shares in fits:
+        sums[held_out] += shares
+        counts[held_out] += 1
+    return HeldOut(tuple((sums / counts).tolist()))
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 @dataclasses.dataclass(frozen=True)
 class TrialRecord:
-    """A trial that has ended.
+    """A trial that has ended."""
 
-    Attributes:
-        number: Counted from 1.
-        encoder: Its backbone.
-        discriminator: Its backbone.
-        choices: What was searched beside the pairing, and chosen.
-        recipe: Every choice of the recipe.
-        network_size: Side, in pixels, of the images in the discriminator's backbone.
-        epochs: Of each fit.
-        seconds: Of the whole trial.
-        failure: Why it failed; `None` if it did not.
-        is_run_again: Whether it failed by its surroundings, such as a full disk, so
-            that it is run again when the search goes on.
-        shares: As in `HeldOut`; empty if it failed.
-        trained_parameters: Numbers that training changes.
-        features_size: Numbers that the discriminator's frozen part puts out an image.
-        training_seconds: Of one fit, features not counted.
-        int8_kb: Size of the discriminator as int8 TFLite, in 1000 bytes; `None` if it
-            cannot be converted.
-        latency_ms: Milliseconds that this takes for an image, on one thread here.
-    """
-
-    number: int
+    number: int  # from 1
     encoder: str
     discriminator: str
-    choices: dict
+    choices: dict  # what was searched beside the pairing, and chosen
     recipe: dict
-    network_size: int | None = None
-    epochs: int = 0
-    seconds: float = 0.0
+    network_size: int | None = None  # pixels in the discriminator's backbone
+    epochs: int = 0  # of each fit
+    seconds: float = 0.0  # of the whole trial
     failure: str | None = None
-    is_run_again: bool = False
-    shares: tuple[float, ...] = ()
+    is_run_again: bool = False  # failed by its surroundings, such as a full disk
+    shares: tuple[float, ...] = ()  # as in `HeldOut`; empty if it failed
     trained_parameters: int | None = None
-    features_size: int | None = None
-    training_seconds: float | None = None
-    int8_kb: float | None = None
-    latency_ms: float | None = None
+    features_size: int | None = None  # numbers of an image that the stem puts out
+    training_seconds: float | None = None  # of one fit, features not counted
+    int8_kb: float | None = None  # the discriminator as int8 TFLite, in 1000 bytes
+    latency_ms: float | None = None  # of an image by that, on one thread here
 
     @property
     def held_out(self) -> HeldOut:
@@ -149,16 +234,14 @@ def completed(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """
     done = [record for record in records if record.failure is None]
     if not done:
-        reasons = dict.fromkeys(record.failure for record in records)
+        reasons = "; ".join(dict.fromkeys(record.failure for record in records))
+        mended = any(record.is_run_again for record in records)
         raise ValueError(
             "No trial has completed, so there is nothing to choose; expected one at "
             f"least. Received: {len(records)} trials, "
-            + ("which failed: " + "; ".join(reasons) if records else "none begun")
-            + (
-                ". The same call or command runs them again, once that is mended."
-                if any(record.is_run_again for record in records)
-                else ". Run the search for longer, or choose other backbones."
-            )
+            f"{f'which failed: {reasons}' if records else 'none begun'}. "
+            + "The same call or command runs them again, once that is mended." * mended
+            + "Run it for longer, or choose other backbones." * (not mended)
         )
     whole = [record for record in done if record.is_whole]
     most = max(record.epochs for record in done)
@@ -167,11 +250,9 @@ def completed(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 def comparable(one: TrialRecord, other: TrialRecord) -> bool:
     """Whether both have completed, neither cut shorter by Hyperband."""
-    if one.failure is not None or other.failure is not None:
-        return False
-    return one.is_whole is other.is_whole and (
-        one.is_whole or one.epochs == other.epochs
-    )
+    is_cut_alike = (one.is_whole and other.is_whole) or one.epochs == other.epochs
+    is_done = one.failure is None and other.failure is None
+    return is_done and one.is_whole is other.is_whole and is_cut_alike
 
 
 def default_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
@@ -217,21 +298,21 @@ def choose(
     best = max(records, key=lambda record: (record.held_out.mean, -record.number))
     if default is None or default not in records:
         return best
-    return best if is_clear(best, default) else default
+    lead, error = best.held_out.lead(default.held_out)
+    needed = error * scipy.stats.t.ppf(1 - _LEVEL, len(best.shares) - 1)
+    return best if lead > 0 and lead >= needed else default
 
 
 def explain(
     best: TrialRecord, records: Sequence[TrialRecord], default: TrialRecord | None
 ) -> str:
     """Returns in a sentence why `choose` chose a trial."""
+    if best != default and default not in records:
+        return "It has the highest figure; the default, trial 1, could not be chosen."
     if best != default:
-        if default not in records:
-            return (
-                "It has the highest figure; the default, trial 1, could not be chosen."
-            )
+        lead = _lead(best, default)
         return (
-            f"Its lead over the default, trial 1, is {_lead(best, default)}, more than "
-            "chance explains."
+            f"Its lead over the default, trial 1, is {lead}, more than chance explains."
         )
     others = [record for record in records if record != default]
     top = max(others, key=lambda record: record.held_out.mean, default=default)
@@ -246,10 +327,3 @@ def explain(
 def _lead(record: TrialRecord, default: TrialRecord) -> str:
     lead, error = record.held_out.lead(default.held_out)
     return f"{lead:+.3f} ± {error:.3f}"
-
-
-def is_clear(record: TrialRecord, default: TrialRecord) -> bool:
-    """Whether a trial is better than the default by more than chance explains."""
-    lead, error = record.held_out.lead(default.held_out)
-    freedom = len(record.shares) - 1
-    return lead > 0 and lead >= error * scipy.stats.t.ppf(1 - _LEVEL, freedom)

@@ -14,8 +14,8 @@ from egan_keras import data, losses, networks
 from egan_keras.backbones import Backbone
 from egan_keras.data.roles import MAJORITY
 from egan_keras.model import EGAN
+from egan_keras.tuning.choosing import ERROR_NAME, NAME, make_folds
 from egan_keras.tuning.fits import judge
-from egan_keras.tuning.held_out import ERROR_NAME, NAME, make_folds
 
 # Of the recipe's own size, to see whether smaller images, which cost less, suffice.
 _SMALLER = 3 / 4
@@ -31,14 +31,7 @@ class Configuration(NamedTuple):
 
 
 class Space:
-    """Pairings and choices of the recipe, each with the values to choose among.
-
-    Attributes:
-        encoders: Backbones to choose the encoder among.
-        discriminators: Backbones to choose the discriminator among.
-        recipe: All that is not chosen.
-        searched: Values of the choices that have several, the recipe's own first.
-    """
+    """Pairings and choices of the recipe, each with the values to choose among."""
 
     def __init__(
         self,
@@ -54,10 +47,20 @@ class Space:
         given = {name: v for name, v in choices.items() if not _is_list(v)}
         backbone = Backbone.parse(self.discriminators[0])
         own_size = networks.network_size(backbone, tuple(image_shape))
-        defaults = _default_choices(
-            networks.get_recipe(own, **given), own_size, backbone.minimum_size
+        kept = networks.get_recipe(own, **given)
+        # Where nothing is said: the cut, and the recipe's size with a smaller one.
+        sizes = [kept.network_size]
+        smaller = int(_SMALLER * (sizes[0] or own_size)) // _MULTIPLE * _MULTIPLE
+        if smaller >= backbone.minimum_size:
+            sizes.append(smaller)
+        trained = kept.trained_layers
+        cut = (
+            {"trained_layers": [trained, 2 * trained]}
+            if trained
+            else {"depths": [1, 2, 3]}
         )
-        self.searched, fixed = {}, {}
+        defaults = {"network_size": sizes, **cut}
+        self.searched, fixed = {}, {}  # several values of a choice, and one
         for name, value in {**defaults, **choices}.items():
             values = list(dict.fromkeys(value)) if _is_list(value) else [value]
             _check_values(own, name, values)
@@ -149,8 +152,7 @@ class EGANHyperModel(keras_tuner.HyperModel):
         self.image_shape = tuple(image_shape)
         self.weights = weights
         self.seed = seed
-        discriminators = encoders if discriminators is None else discriminators
-        pairings = encoders, discriminators
+        pairings = encoders, encoders if discriminators is None else discriminators
         self.space = Space(self.image_shape, *pairings, recipe, choices)
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
@@ -158,16 +160,16 @@ class EGANHyperModel(keras_tuner.HyperModel):
         self.space.choose(hp)
 
     def build(self, hp: keras_tuner.HyperParameters) -> EGAN:
-        """Builds and compiles the model that is chosen.
+        """Builds and compiles the model that is chosen."""
+        return self.build_chosen(self.space.choose(hp))
+
+    def build_chosen(self, chosen: Configuration) -> EGAN:
+        """Builds and compiles the model of a configuration.
 
         Raises:
             ValueError: If the choices exclude each other.
             OSError: If ImageNet weights cannot be had.
         """
-        return self.build_chosen(self.space.choose(hp))
-
-    def build_chosen(self, chosen: Configuration) -> EGAN:
-        """Builds and compiles the model of a configuration, by the seed."""
         keras.utils.set_random_seed(self.seed)
         model = EGAN.from_backbones(
             chosen.encoder,
@@ -205,18 +207,15 @@ class EGANHyperModel(keras_tuner.HyperModel):
         Args:
             hp: The choices.
             model: What `build` returned.
-            x: Training images (n, h, w, 3), RGB pixels 0..255, an array or
-                `ImageFiles`.
+            x: Training images (n, h, w, 3), RGB pixels 0..255, or `ImageFiles`.
             y: Labels (n,), 0 majority and 1 minority.
-            validation_data: (images, labels) that are not trained on; the majority
-                images among them are what held-out images are compared with.
+            validation_data: (images, labels), whose majority images are what held-out
+                images are compared with.
             epochs: Of each training; `None` takes the recipe's.
             initial_epoch: Not 0 where Hyperband goes on with an earlier model. That
                 one has seen all images, so a new one is trained.
-            cache_features: Where features go, as in `EGAN.fit`. In one folder for all
-                trials, those with the same backbone, cut and size share them.
-            callbacks: Of a last training, on all images; without callbacks, such as
-                KerasTuner's own that save the model, there is none.
+            cache_features: As in `EGAN.fit`; trials share what is in one folder.
+            callbacks: Of a last training, on all images, which there is with them only.
             verbose: Of that training.
 
         Returns:
@@ -233,13 +232,11 @@ class EGANHyperModel(keras_tuner.HyperModel):
         folds = make_folds(train.minority_count, self.seed)
         if initial_epoch:
             model = self.build(hp)
-        options = {"epochs": epochs, "cache_features": cache_features}
-        held_out, _ = judge(
-            model, train, majority, folds, place=cache_features, epochs=epochs
-        )
+        of_all = {"epochs": epochs, "callbacks": callbacks, "verbose": verbose}
+        place = cache_features
+        held_out, _ = judge(model, train, majority, folds, place=place, epochs=epochs)
         if callbacks:
-            options |= {"callbacks": callbacks, "verbose": verbose}
-            self.build(hp).fit(x, y, **options)
+            self.build(hp).fit(x, y, cache_features=place, **of_all)
         return {NAME: held_out.mean, ERROR_NAME: held_out.standard_error}
 
 
@@ -260,23 +257,6 @@ def validation_majority(validation: data.LabelledImages):
         return images
     rows = np.flatnonzero(np.asarray(validation.labels) == MAJORITY)
     return images.select(rows) if isinstance(images, data.LazyRows) else images[rows]
-
-
-def _default_choices(
-    recipe: networks.Recipe, own_size: int, minimum: int
-) -> dict[str, list]:
-    """Returns what is searched where nothing else is said: the cut and the size.
-
-    A recipe that freezes whole backbones is searched for 1 to 3 depths of features,
-    another one for the number of layers trained; both for the recipe's own size of
-    images in the network and three quarters of it.
-    """
-    size, trained = recipe.network_size, recipe.trained_layers
-    smaller = int(_SMALLER * (size or own_size)) // _MULTIPLE * _MULTIPLE
-    sizes = [size, smaller] if smaller >= minimum else [size]
-    if trained:
-        return {"network_size": sizes, "trained_layers": [trained, 2 * trained]}
-    return {"network_size": sizes, "depths": [1, 2, 3]}
 
 
 def _backbones(specs: Sequence[str], name: str) -> list[str]:

@@ -4,6 +4,7 @@
 `heatmap.png` the best trial of each encoder and discriminator.
 """
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,13 @@ from matplotlib.patches import Rectangle
 from egan_keras.evaluation.markdown import table
 from egan_keras.evaluation.style import new_figure, save
 from egan_keras.files import write_atomically
-from egan_keras.tuning.choosing import TrialRecord, comparable, default_of
-from egan_keras.tuning.held_out import ERROR_NAME, NAME
+from egan_keras.tuning.choosing import (
+    ERROR_NAME,
+    NAME,
+    TrialRecord,
+    comparable,
+    default_of,
+)
 
 CSV = "leaderboard.csv"
 MARKDOWN = "leaderboard.md"
@@ -44,7 +50,10 @@ _COLUMNS = {
     "scoring ms an image": "{latency_ms:.2f}",
     "int8 kB": "{int8_kb:.1f}",
 }
-_FAILED = "- trial {trial}, {encoder}->{discriminator}, {network_size} pixels, {cut}: "
+_FAILED = (
+    "- trial {trial}, {encoder}->{discriminator}, {network_size} pixels, {cut}: "
+    "{failure}"
+)
 _EXPLANATION = """\
 Held-out AUROC is the objective: the mean, over the minority images, of the share of
 validation majority images that score above one when training did not see it; ± one
@@ -65,29 +74,24 @@ class LiveTable:
     """Prints trials as they end, in columns that are wide enough for the backbones."""
 
     def __init__(self, backbones: Sequence[str]) -> None:
-        width = max(13, *map(len, backbones))
-        columns = f"{{:>5}}  {{:<{width}}}  {{:<{width}}}  {{:>4}}  {{:<10}}  "
-        self._line = f"{columns}{{:<14}}  {{:>7}}  {{}}"
-
-    def head(self) -> None:
-        """Prints the names of the columns."""
-        names = ["trial", "encoder", "discriminator", "size", "cut", "held-out AUROC"]
-        print(self._line.format(*names, "seconds", "").rstrip(), flush=True)
+        wide = f"{{:<{max(13, *map(len, backbones))}}}"
+        self._line = (
+            f"{{:>5}}  {wide}  {wide}  {{:>4}}  {{:<10}}  {{:<14}}  {{:>7}}  {{}}"
+        )
+        names = "trial,encoder,discriminator,size,cut,held-out AUROC,seconds,"
+        self.head = functools.partial(self._print, *names.split(","))
 
     def add(self, record: TrialRecord) -> None:
         """Prints a trial."""
-        is_done = record.failure is None
-        line = self._line.format(
-            record.number,
-            record.encoder,
-            record.discriminator,
-            str(record.network_size),
-            record.cut,
-            record.held_out.text if is_done else "failed",
-            f"{record.seconds:.1f}",
-            record.others if is_done else record.failure,
-        )
-        print(line.rstrip(), flush=True)
+        result, rest = "failed", record.failure
+        if record.failure is None:
+            result, rest = record.held_out.text, record.others
+        backbones, size = (record.encoder, record.discriminator), record.network_size
+        told = str(size), record.cut, result, f"{record.seconds:.1f}", rest
+        self._print(record.number, *backbones, *told)
+
+    def _print(self, *cells: object) -> None:
+        print(self._line.format(*cells).rstrip(), flush=True)
 
 
 def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -121,23 +125,20 @@ def write_leaderboard(
         folder / CSV,
         lambda path: frame.to_csv(path, index=False, lineterminator="\r\n"),
     )
-    done = [row for row in rows if NAME in row]
     columns = dict(_COLUMNS)
     if not any(row["others"] for row in rows):
         del columns["other choices"]
     text = f"# Leaderboard\n\n{_EXPLANATION}\n"
     if chosen:
         text += f"Chosen: trial {chosen.number}, {chosen.pairing}. {reason}\n\n"
+    done = [row for row in rows if NAME in row]
     if done:
         shown = [{k: _cell(v, row) for k, v in columns.items()} for row in done]
         for row, cells in zip(done, shown, strict=True):
-            if row["chosen"]:
-                cells["rank"] = f"**{cells['rank']}**"
+            cells["rank"] = f"**{row['rank']}**" if row["chosen"] else cells["rank"]
         text += f"{table(shown)}\n"
-    failed = [row for row in rows if NAME not in row]
-    if failed:
-        lines = [f"{_FAILED.format_map(row)}{row['failure']}" for row in failed]
-        text += "\nFailed:\n\n" + "\n".join(lines) + "\n"
+    failed = [_FAILED.format_map(row) for row in rows if NAME not in row]
+    text += "\n".join(["\nFailed:\n", *failed, ""]) if failed else ""
     write_atomically(folder / MARKDOWN, lambda path: path.write_text(text, "utf-8"))
     completed = [record for record in records if record.failure is None]
     if completed:
@@ -192,10 +193,9 @@ def plot_heatmap(
     ends = {"vmin": middle - half, "vmax": middle + half}
     image = axes.imshow(values, _COLOURS, aspect="auto", **ends)
     for (row, column), value in np.ndenumerate(values):
-        colour = "white" if value <= middle else "black"
-        axes.text(
-            column, row, texts.iat[row, column], ha="center", va="center", color=colour
-        )
+        look = {"color": "white" if value <= middle else "black"}
+        look |= {"ha": "center", "va": "center"}
+        axes.text(column, row, texts.iat[row, column], **look)
     axes.set_xticks(range(len(discriminators)), discriminators, rotation=15, ha="right")
     axes.set_yticks(range(len(encoders)), encoders)
     axes.set_xlabel("discriminator")

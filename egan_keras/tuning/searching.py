@@ -16,8 +16,7 @@ from egan_keras.data.lazy import SelectedRows, fingerprint
 from egan_keras.files import content_hash, telling_full_disk, write_atomically
 from egan_keras.model import EGAN
 from egan_keras.tuning import choosing, footprint
-from egan_keras.tuning.choosing import TrialRecord, load_records
-from egan_keras.tuning.held_out import make_folds
+from egan_keras.tuning.choosing import TrialRecord, load_records, make_folds
 from egan_keras.tuning.hypermodel import (
     Configuration,
     EGANHyperModel,
@@ -141,7 +140,7 @@ def search_pairings(
     )
     space = hypermodel.space
     oracle = make_oracle(tuner, hypermodel, folder, trials=trials)
-    _enter(folder, _describe(hypermodel, train, validation, tuner))
+    _enter(folder, hypermodel, (train, validation), tuner)
     table = LiveTable([*space.encoders, *space.discriminators])
     worker = is_worker()
     with contextlib.nullcontext() if worker else alone(folder):
@@ -242,31 +241,28 @@ def _check_measurable(budget: dict[str, float | None]) -> None:
         )
 
 
-def _describe(
+def _enter(
+    folder: Path,
     hypermodel: EGANHyperModel,
-    train: data.LabelledImages,
-    validation: data.LabelledImages,
+    images: Sequence[data.LabelledImages],
     tuner: str,
-) -> dict[str, Any]:
-    """Returns what decides the results of trials, as JSON holds it."""
-    described = {
-        "train": _mark(train),
-        "validation": _mark(validation),
-        "space": hypermodel.space.describe(),
-        "weights": _describe_weights(hypermodel.weights),
-        "tuner": tuner,
-        "seed": hypermodel.seed,
-    }
-    return json.loads(json.dumps(described))
-
-
-def _enter(folder: Path, described: dict[str, Any]) -> None:
-    """Makes the folder of a search, or takes up the one that is there.
+) -> None:
+    """Makes the folder of a search, or takes up that of the same one.
 
     Raises:
         FileExistsError: If what is there is no search, or another one.
         ValueError: If the file that tells cannot be read.
     """
+    train, validation = map(_mark, images)
+    described = {
+        "train": train,
+        "validation": validation,
+        "space": hypermodel.space.describe(),
+        "weights": _describe_weights(hypermodel.weights),
+        "tuner": tuner,
+        "seed": hypermodel.seed,
+    }
+    text = json.dumps(described, indent=2) + "\n"
     path = folder / FILE
     if path.is_file():
         try:
@@ -277,7 +273,8 @@ def _enter(folder: Path, described: dict[str, Any]) -> None:
                 f"wrote. Received: {str(path)!r} ({error}). Delete the folder, or name "
                 "another one."
             ) from error
-        other = [_WORDS[name] for name in _WORDS if kept[name] != described[name]]
+        now = json.loads(text)
+        other = [_WORDS[name] for name in _WORDS if kept[name] != now[name]]
         if other:
             raise FileExistsError(
                 "The folder holds another search, which is not mixed with this one; "
@@ -293,7 +290,6 @@ def _enter(folder: Path, described: dict[str, Any]) -> None:
             f"empty one. Received: {str(folder)!r}. Name another folder."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(described, indent=2) + "\n"
     write_atomically(path, lambda target: target.write_text(text, "utf-8"))
 
 

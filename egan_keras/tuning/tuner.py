@@ -3,9 +3,10 @@
 import gc
 import itertools
 import json
+import math
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import keras
@@ -17,11 +18,9 @@ from keras_tuner.engine.trial import Trial
 from egan_keras import data
 from egan_keras.files import write_atomically
 from egan_keras.logs import without_warnings
-from egan_keras.model import EGAN
 from egan_keras.tuning import footprint
-from egan_keras.tuning.choosing import TrialRecord
+from egan_keras.tuning.choosing import ERROR_NAME, NAME, Fold, TrialRecord
 from egan_keras.tuning.fits import judge
-from egan_keras.tuning.held_out import ERROR_NAME, NAME, Fold
 from egan_keras.tuning.hypermodel import EGANHyperModel
 
 FEATURES = "features"
@@ -86,20 +85,8 @@ class _Resumable:
         self.set_state(state | queue | {"end_order": ended})
 
 
-class _Random(_Resumable, oracles.RandomSearchOracle):
-    pass
-
-
-class _Bayesian(_Resumable, oracles.BayesianOptimizationOracle):
-    pass
-
-
-class _Hyperband(_Resumable, oracles.HyperbandOracle):
-    pass
-
-
-class _Grid(_Resumable, oracles.GridSearchOracle):
-    """KerasTuner's own grid forgets where it was when it is reloaded."""
+class _Grid(keras_tuner.Oracle):
+    """All configurations in turn; KerasTuner's own forgets where it was when read."""
 
     def populate_space(self, trial_id: str) -> dict:
         """Returns the first values that were not tried."""
@@ -113,9 +100,9 @@ class _Grid(_Resumable, oracles.GridSearchOracle):
 
 
 _ORACLES = {
-    "random": _Random,
-    "hyperband": _Hyperband,
-    "bayesian": _Bayesian,
+    "random": oracles.RandomSearchOracle,
+    "hyperband": oracles.HyperbandOracle,
+    "bayesian": oracles.BayesianOptimizationOracle,
     "grid": _Grid,
 }
 
@@ -135,33 +122,24 @@ def make_oracle(
         )
     space = keras_tuner.HyperParameters()
     hypermodel.declare_hyperparameters(space)
-    epochs = {"max_epochs": hypermodel.space.recipe.epochs}
-    oracle = _ORACLES[strategy](
+    options = {"objective": keras_tuner.Objective(NAME, "max")}
+    if strategy == "hyperband":
+        options["max_epochs"] = hypermodel.space.recipe.epochs
+    oracle = type("Oracle", (_Resumable, _ORACLES[strategy]), {})(
         folder,
-        objective=keras_tuner.Objective(NAME, "max"),
         hyperparameters=space,
         # KerasTuner takes 0 for no seed.
         seed=hypermodel.seed + 1,
         # A search goes on after any number of failures.
         max_consecutive_failed_trials=trials + 1,
-        **(epochs if strategy == "hyperband" else {}),
+        **options,
     )
     oracle.max_trials = trials
     return oracle
 
 
 class PairingTuner(keras_tuner.Tuner):
-    """Runs trials, each judged by minority images that its training did not see.
-
-    Args:
-        oracle: What decides which configuration is tried next.
-        hypermodel: The configurations.
-        folder: Of the search.
-        train: Training images of both classes.
-        majority: Validation majority images, (n, h, w, 3).
-        folds: The fits of each trial.
-        on_trial: Called with the record of each trial that ends.
-    """
+    """Runs trials, each judged by minority images that its training did not see."""
 
     def __init__(
         self,
@@ -240,8 +218,15 @@ class PairingTuner(keras_tuner.Tuner):
         return record.with_values(
             shares=held_out.shares,
             training_seconds=seconds,
-            trained_parameters=_trained_parameters(model),
-            features_size=_features_size(model),
+            trained_parameters=_numbers(
+                each.shape
+                for network in (model.generator, model.discriminator)
+                for each in network.tail.trainable_variables
+            ),
+            features_size=_numbers(
+                each.shape[1:]
+                for each in keras.tree.flatten(model.discriminator.stem.outputs)
+            ),
             int8_kb=cost.int8_kb,
             latency_ms=cost.latency_ms,
         )
@@ -269,12 +254,5 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return type(error).__name__ in _OUT_OF_MEMORY or "RESOURCE_EXHAUSTED" in str(error)
 
 
-def _trained_parameters(model: EGAN) -> int:
-    tails = model.generator.tail, model.discriminator.tail
-    shapes = (each.shape for tail in tails for each in tail.trainable_variables)
-    return sum(int(np.prod(shape)) for shape in shapes)
-
-
-def _features_size(model: EGAN) -> int:
-    outputs = keras.tree.flatten(model.discriminator.stem.outputs)
-    return sum(int(np.prod(output.shape[1:])) for output in outputs)
+def _numbers(shapes: Iterable[tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in shapes)
