@@ -4,22 +4,20 @@
 
 A score is high for the majority and low for the minority; an image is called minority
 when its score is below the model's threshold.
+
+Names are imported when they are first used, since Keras and TensorFlow take seconds to
+start. `keras.saving.load_model` knows a saved model once `EGAN` has been used, or where
+Keras was imported before this package.
 """
 
+import importlib
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from egan_keras.backend import import_keras
 from egan_keras.version import __version__ as __version__
 
-# The command line imports what it needs by itself, after it has read its arguments:
-# `egan-keras --help` would take ten seconds otherwise.
-_PROGRAM = Path(*sys.argv[:1]).name in ("egan-keras", "egan-keras.exe")
-_MODULE = ("-m", "egan_keras") in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
-if not (_PROGRAM or (_MODULE and sys.argv[:1] == ["-m"])):
-    import_keras()
-
-    from egan_keras import devices as devices  # attaches itself to EGAN
+if TYPE_CHECKING:
     from egan_keras.backbones import Backbone, cut
     from egan_keras.data import (
         ImageFiles,
@@ -30,6 +28,7 @@ if not (_PROGRAM or (_MODULE and sys.argv[:1] == ["-m"])):
         read_images,
         subsample_minority,
     )
+    from egan_keras.devices import EGAN
     from egan_keras.evaluation import Report, evaluate, save_plots
     from egan_keras.exporting import (
         Export,
@@ -46,41 +45,58 @@ if not (_PROGRAM or (_MODULE and sys.argv[:1] == ["-m"])):
         NonSaturating,
         Wasserstein,
     )
-    from egan_keras.model import EGAN
     from egan_keras.networks import RECIPES, Recipe
     from egan_keras.thresholds import Calibration, images_needed
     from egan_keras.tuning import EGANHyperModel, Search, search_pairings
 
-__all__ = [
-    "EGAN",
-    "EGANHyperModel",
-    "RECIPES",
-    "AdversarialLoss",
-    "Backbone",
-    "Calibration",
-    "Export",
-    "Hinge",
-    "ImageFiles",
-    "LabelledImages",
-    "LeastSquares",
-    "NonSaturating",
-    "Provenance",
-    "Recipe",
-    "Report",
-    "Search",
-    "Splits",
-    "TFLiteModel",
-    "Wasserstein",
-    "cut",
-    "evaluate",
-    "export_saved_model",
-    "export_tflite",
-    "images_needed",
-    "load_folder",
-    "load_tflite",
-    "load_tfds",
-    "read_images",
-    "save_plots",
-    "search_pairings",
-    "subsample_minority",
-]
+_NAMES = {
+    "backbones": ["Backbone", "cut"],
+    "data": [
+        "ImageFiles",
+        "LabelledImages",
+        "Splits",
+        "load_folder",
+        "load_tfds",
+        "read_images",
+        "subsample_minority",
+    ],
+    "devices": ["EGAN"],
+    "evaluation": ["Report", "evaluate", "save_plots"],
+    "exporting": [
+        "Export",
+        "Provenance",
+        "TFLiteModel",
+        "export_saved_model",
+        "export_tflite",
+        "load_tflite",
+    ],
+    "losses": "AdversarialLoss Hinge LeastSquares NonSaturating Wasserstein".split(),
+    "networks": ["RECIPES", "Recipe"],
+    "thresholds": ["Calibration", "images_needed"],
+    "tuning": ["EGANHyperModel", "Search", "search_pairings"],
+}
+_ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
+__all__ = sorted(_ROOM_OF)
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name, or a room, when it is first used (PEP 562)."""
+    if name in _ROOM_OF:
+        import_keras()
+        value = getattr(importlib.import_module(f"egan_keras.{_ROOM_OF[name]}"), name)
+    elif name in _NAMES:
+        value = importlib.import_module(f"egan_keras.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Returns the public names, as if all were imported."""
+    return sorted({*globals(), *__all__})
+
+
+if "keras" in sys.modules:
+    # So that Keras knows the layers of saved models.
+    importlib.import_module("egan_keras.devices")

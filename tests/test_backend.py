@@ -9,7 +9,9 @@ import pytest
 pytestmark = pytest.mark.whole
 
 
-@pytest.mark.parametrize("arguments", [["-c", "import egan_keras"], None])
+@pytest.mark.parametrize(
+    "arguments", [["-c", "import egan_keras; egan_keras.EGAN"], None]
+)
 def test_an_absent_backend_is_told_of(arguments, tmp_path):
     (tmp_path / "keras.json").write_text('{"backend": "none_such"}')
     train = ["-m", "egan_keras", "train", "--majority", "a", "--minority", "b"]

@@ -1,4 +1,7 @@
 import ast
+import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,53 @@ def test_imports_point_downward_only(path):
         parts = name.split(".")
         if parts[0] == "egan_keras" and len(parts) > 1 and parts[1] in ROOMS:
             assert ROOMS.index(parts[1]) <= ROOMS.index(room), f"{room} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_file_imports_the_face(path):
+    faces = {"egan_keras", *(f"egan_keras.{name}" for name in egan_keras.__all__)}
+    faces |= {"egan_keras.__all__", "egan_keras.__version__"}
+    rooms = {f"egan_keras.{room}" for room in ROOMS}
+    used = {name for name in imported(path) if name != "egan_keras"} - rooms
+    whole = [
+        alias
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name == "egan_keras"
+    ]
+    assert not (used & faces) and not whole
+
+
+def test_the_face_is_lazy_and_has_no_side_effects():
+    program = (
+        "import sys, threading; before = list(sys.meta_path), sys.argv[:]\n"
+        "import egan_keras\n"
+        "slow = {'keras', 'tensorflow', 'numpy', 'sklearn', 'PIL'} & set(sys.modules)\n"
+        "assert not slow, slow\n"
+        "assert before == (list(sys.meta_path), sys.argv[:])\n"
+        "assert set(egan_keras.__all__) <= set(dir(egan_keras))\n"
+        "try: egan_keras.none_such\n"
+        "except AttributeError as error: print(error)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert ended.returncode == 0, ended.stderr
+    assert b"'egan_keras' has no attribute 'none_such'" in ended.stdout
+
+
+def test_type_checkers_see_the_names_that_are_imported_when_used():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+    )
+    seen = {a.name: node.module for node in block.body for a in node.names}
+    assert set(seen) == set(egan_keras.__all__)
+    for name, module in seen.items():
+        assert getattr(importlib.import_module(module), name) is getattr(
+            egan_keras, name
+        )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

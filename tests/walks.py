@@ -3,8 +3,9 @@
     python tests/walks.py
 
 Three walks on tiny images and random weights: from `egan-keras train` to the first
-gradient, from `egan-keras export` to a .tflite file, and from `egan-keras score` to
-the CSV. A file counts when one of its functions runs; what runs at import does not.
+gradient; in `exporting/`, from a model to a .tflite file; and, once the model has
+scored a first batch, from further images to the CSV of `egan-keras score`. A file
+counts when one of its functions runs; what runs at import does not.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import io
 import sys
 import tempfile
 import threading
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,39 +25,50 @@ from egan_keras.cli import main
 
 PACKAGE = Path(egan_keras.__file__).parent
 TINY = "MobileNet:alpha=0.25"
-# The function that takes a step, with which the walk to the gradient ends.
-FIRST_STEP = "train_step"
+# The function that takes a step, with which the walk to the gradient ends, and the one
+# behind whose first call, when the layers have run, the walk to the CSV begins.
+FIRST_STEP, SCORED = "train_step", "predict_on_batch"
 
 
 class Walk:
     """Notes the files of the package whose functions run.
 
+    Args:
+        since: a function behind whose end it begins; None is the start.
+        until: a function with which it ends.
+
     Attributes:
         files: their paths below the package, in the order of entry.
     """
 
-    def __init__(self, until: str | None = None) -> None:
+    def __init__(self, since: str | None = None, until: str | None = None) -> None:
         self.files: list[str] = []
-        self._until = until
+        self._since, self._until = since, until
         self._known: dict[str, str | None] = {}
 
     def _note(self, frame, event, argument) -> None:
-        if event != "call" or self._until is False:
-            return
         code = frame.f_code
-        if code.co_filename not in self._known:
-            path = Path(code.co_filename)
-            inside = PACKAGE in path.parents
-            name = path.relative_to(PACKAGE).as_posix() if inside else None
-            self._known[code.co_filename] = name
-        name = self._known[code.co_filename]
+        if event == "return" and code.co_name == self._since and self._file(code):
+            self._since = None
+        if event != "call" or self._since or self._until is False:
+            return
+        name = self._file(code)
         if name and code.co_name != "<module>" and name not in self.files:
             self.files.append(name)
         if name and code.co_name == self._until:
             self._until = False
 
+    def _file(self, code: types.CodeType) -> str | None:
+        """Returns the file of a function; None of one of another package."""
+        if code.co_filename not in self._known:
+            path = Path(code.co_filename)
+            inside = PACKAGE in path.parents
+            name = path.relative_to(PACKAGE).as_posix() if inside else None
+            self._known[code.co_filename] = name
+        return self._known[code.co_filename]
+
     @contextlib.contextmanager
-    def taken(self) -> Iterator["Walk"]:
+    def traced(self) -> Iterator["Walk"]:
         """Notes what runs inside, in all threads that start there."""
         threading.setprofile(self._note)
         sys.setprofile(self._note)
@@ -69,7 +82,10 @@ class Walk:
 def make_images(root: Path) -> None:
     """Writes folders of red and blue noise."""
     random = np.random.default_rng(0)
-    for name, colour, count in (("red", (200, 40, 40), 90), ("blue", (40, 40, 200), 9)):
+    for name, colour, count in (
+        ("red", (200, 40, 40), 256),
+        ("blue", (40, 40, 200), 9),
+    ):
         (root / name).mkdir(parents=True)
         for number in range(count):
             pixels = random.integers(-40, 40, (32, 32, 3)) + np.array(colour)
@@ -77,13 +93,13 @@ def make_images(root: Path) -> None:
             image.save(root / name / f"{number:02}.png")
 
 
-def walk(*arguments: object, until: str | None = None) -> list[str]:
+def walk(*arguments: object, **ends: str) -> list[str]:
     """Runs a command and returns the files it passed."""
-    with contextlib.redirect_stdout(io.StringIO()), Walk(until).taken() as taken:
+    with contextlib.redirect_stdout(io.StringIO()), Walk(**ends).traced() as traced:
         code = main([str(each) for each in arguments])
     if code:
         raise SystemExit(f"{arguments[0]} ended with exit code {code}")
-    return taken.files
+    return traced.files
 
 
 def walks(folder: Path) -> dict[str, list[str]]:
@@ -96,11 +112,14 @@ def walks(folder: Path) -> dict[str, list[str]]:
     to_gradient = walk("train", *given, "--out", run, until=FIRST_STEP)
     tflite = folder / "egan.tflite"
     to_tflite = walk("export", run, "--format", "tflite", "--out", tflite)
-    to_csv = walk("score", run, images / "blue", "--csv", folder / "scores.csv")
+    scores = ["--csv", folder / "scores.csv"]
+    to_csv = walk("score", run, images / "red", *scores, since=SCORED)
     return {
         "train, to the first gradient": to_gradient,
-        "export, to a .tflite file": to_tflite,
-        "score, to the CSV": to_csv,
+        "export, to a .tflite file": [
+            file for file in to_tflite if file.startswith("exporting/")
+        ],
+        "score, from images to the CSV": to_csv,
     }
 
 

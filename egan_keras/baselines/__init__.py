@@ -9,20 +9,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from egan_keras.baselines.distances import class_mean_scores, nearest_neighbour_scores
 from egan_keras.baselines.fine_tuned import fine_tuned_classifier_scores
-from egan_keras.baselines.logistic import (
+from egan_keras.baselines.on_features import (
+    class_mean_scores,
+    isolation_forest_scores,
     logistic_regression_scores,
+    mahalanobis_scores,
+    nearest_neighbour_scores,
+    one_class_svm_scores,
     smote_scores,
     tuned_logistic_regression_scores,
 )
-from egan_keras.baselines.one_class import (
-    isolation_forest_scores,
-    mahalanobis_scores,
-    one_class_svm_scores,
-)
 
-# Each takes train_features (n, d), train_labels (n,), test_features (m, d) and seed.
+# Each takes what `on_features` says.
 FEATURE_BASELINES: dict[str, Callable[..., np.ndarray]] = {
     "logistic regression": tuned_logistic_regression_scores,
     "class means": class_mean_scores,

@@ -36,3 +36,5 @@ def attach(model: EGAN) -> dict:
 
 
 EGAN.attachments.append(attach)
+
+__all__ = ["EGAN", "attach"]
