@@ -200,6 +200,24 @@ def test_an_unreadable_image_is_named(base, grid):
         first_run(grid("flat"), base)
 
 
+def test_unreadable_images_are_left_out_where_a_task_says_so(
+    base, grid, monkeypatch, capsys
+):
+    fake(monkeypatch, column=column)
+    (base / "flat" / "red" / "003.png").write_bytes(b"torn")
+    of = grid("flat", methods=["column"])
+    with pytest.raises(ValueError, match="cannot be read"):
+        compare(of, base / "out")
+    task = dataclasses.replace(of.tasks[0], skip_unreadable=True)
+    assert task.definition() == of.tasks[0].definition() | {"skip_unreadable": True}
+    part = dataclasses.replace(of.parts[0], task=task)
+    outcomes = compare(dataclasses.replace(of, parts=(part,)), base / "out")
+    assert "Skipped in flat: 1 that cannot be read" in capsys.readouterr().out
+    (record,) = outcomes.records.values()
+    counts = [f"n_{name}" for name in ("train_majority", "validation", "test")]
+    assert sum(record.results[name] for name in counts) == 39 + 4
+
+
 def test_watching_the_test_split_changes_nothing(base, grid):
     run, sample = first_run(grid(), base)
     results = train_and_judge(run, sample)

@@ -1,6 +1,7 @@
 """Running a grid: what has run is kept, what fails is told, nothing stops the rest."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -301,13 +302,12 @@ def _build(run: Run, sample: Sample) -> EGAN:
     if not run.method.needs_images:
         sizes = sample.encoder_size, sample.discriminator_sizes
         return EGAN.from_features(*sizes, recipe=recipe, pairing=str(pairing))
-    own = recipe.network_size or run.network_size
+    size = recipe.network_size or run.network_size
     return EGAN.from_backbones(
         *pairing,
         image_shape=sample.train.shape[1:],
-        recipe=recipe,
+        recipe=dataclasses.replace(recipe, network_size=size),
         weights=run.weights,
-        **({"network_size": own} if own else {}),
     )
 
 

@@ -146,9 +146,9 @@ def search_pairings(
     with contextlib.nullcontext() if worker else alone(folder):
         if not worker:
             again = [each for each in load_records(folder) if each.is_run_again]
+            oracle.go_on({record.number for record in again})
             for record in again:
                 record.path(folder).unlink()
-            oracle.go_on({record.number for record in again})
         running = PairingTuner(
             oracle,
             hypermodel,

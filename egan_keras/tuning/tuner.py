@@ -83,6 +83,7 @@ class _Resumable:
         # The last one of the queue is the first one to be run.
         queue = {"ongoing_trials": {}, "retry_queue": waiting[::-1]}
         self.set_state(state | queue | {"end_order": ended})
+        self.save()
 
 
 class _Grid(keras_tuner.Oracle):
