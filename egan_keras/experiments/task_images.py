@@ -93,15 +93,16 @@ class TaskImages:
 
     def _readable(self, listing):
         """Returns a listing without the files that cannot be read, and counts them."""
-        kept, n_skipped = {}, 0
+        n_skipped = 0
         for part in ("pool", "validation", "test"):
-            kept[part] = found = getattr(listing, part) and {}
+            kept = {}
             for name, paths in (getattr(listing, part) or {}).items():
-                found[name], skipped = decodable(paths, self.task.gray_range)
+                kept[name], skipped = decodable(paths, self.task.gray_range)
                 n_skipped += len(skipped)
+            listing = listing._replace(**{part: kept or None})
         if n_skipped:
             print(f"Skipped in {self.task.label}: {n_skipped} that cannot be read")
-        return listing._replace(**kept)
+        return listing
 
     def _read_contents(self) -> dict[str, str | None]:
         names = [path.relative_to(self.task.data).as_posix() for path in self.places]
