@@ -13,11 +13,10 @@ from PIL import Image
 import egan_keras as ek
 from egan_keras import baselines, data, features, networks
 from egan_keras.experiments import compare, make_grid
-from egan_keras.experiments.files import TaskFiles
+from egan_keras.experiments.comparing import train_and_judge
 from egan_keras.experiments.frozen import FolderFeatures
-from egan_keras.experiments.records import Records
-from egan_keras.experiments.samples import Samples
-from egan_keras.experiments.training import train_and_judge
+from egan_keras.experiments.outcomes import Records
+from egan_keras.experiments.task_images import Samples, TaskImages
 from egan_keras.metrics import score_metrics
 from egan_keras.thresholds import calibrate
 
@@ -62,7 +61,7 @@ def grid(base, tiny_weights):
 
 def first_run(grid, base):
     """Returns the first run of a grid, and what it reads."""
-    files = {task: TaskFiles(task) for task in grid.tasks}
+    files = {task: TaskImages(task) for task in grid.tasks}
     run = grid.runs(dict.fromkeys(grid.tasks, "files"))[0]
     store = FolderFeatures(base / "features", grid.weights)
     return run, Samples(store, files).of(run)
@@ -92,12 +91,10 @@ def test_splits_are_those_of_load_folder(base, grid, folder, seed, count):
         (base / "parted").rename(base / folder)
         shutil.rmtree(base / folder / "train" / "blue")
     of = grid(folder, counts=count)
-    files = TaskFiles(of.tasks[0])
-    division, splits = files.divide(count, seed), loaded(of, seed, count)
-    for name in ("train", "validation", "test"):
-        split, images = getattr(division, name), getattr(splits, name)
-        assert [str(path) for path, _ in split] == list(images.paths)
-        np.testing.assert_array_equal(files.labels(split), images.labels)
+    found = TaskImages(of.tasks[0]).splits(count, seed)
+    for split, images in zip(found, loaded(of, seed, count), strict=True):
+        assert split.paths == images.paths
+        np.testing.assert_array_equal(split.labels, images.labels)
 
 
 @pytest.mark.filterwarnings("ignore:.*different sizes")
@@ -107,11 +104,9 @@ def test_image_size_is_that_of_load_folder(base, grid, size):
     for path in (base / "flat" / "more").iterdir():
         path.rename(base / "flat" / "blue" / f"more_{path.name}")
     of = grid("flat", counts=18)
-    files = TaskFiles(of.tasks[0])
-    division = files.divide(18, 0)
-    expected = loaded(of, count=18).train.images.shape[1:3]
-    assert files.image_size(division) == expected
-    assert expected == ((32, 32) if size == (32, 32) else (224, 224))
+    found = TaskImages(of.tasks[0]).splits(18, 0).train.images.shape[1:3]
+    assert found == loaded(of, count=18).train.images.shape[1:3]
+    assert found == ((32, 32) if size == (32, 32) else (224, 224))
 
 
 def test_features_are_what_training_on_images_sees(base, grid, tiny_weights):
@@ -203,6 +198,24 @@ def test_an_unreadable_image_is_named(base, grid):
     (base / "flat" / "red" / "003.png").write_bytes(b"torn")
     with pytest.raises(ValueError, match="cannot be read.*003.png"):
         first_run(grid("flat"), base)
+
+
+def test_unreadable_images_are_left_out_where_a_task_says_so(
+    base, grid, monkeypatch, capsys
+):
+    fake(monkeypatch, column=column)
+    (base / "flat" / "red" / "003.png").write_bytes(b"torn")
+    of = grid("flat", methods=["column"])
+    with pytest.raises(ValueError, match="cannot be read"):
+        compare(of, base / "out")
+    task = dataclasses.replace(of.tasks[0], skip_unreadable=True)
+    assert task.definition() == of.tasks[0].definition() | {"skip_unreadable": True}
+    part = dataclasses.replace(of.parts[0], task=task)
+    outcomes = compare(dataclasses.replace(of, parts=(part,)), base / "out")
+    assert "Skipped in flat: 1 that cannot be read" in capsys.readouterr().out
+    (record,) = outcomes.records.values()
+    counts = [f"n_{name}" for name in ("train_majority", "validation", "test")]
+    assert sum(record.results[name] for name in counts) == 39 + 4
 
 
 def test_watching_the_test_split_changes_nothing(base, grid):

@@ -5,11 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from egan_keras.experiments import Outcomes, make_grid, plots
-from egan_keras.experiments.outcomes import by_cell, by_method, clustered_interval
-from egan_keras.experiments.plots import plot_aurocs, plot_gaps
-from egan_keras.experiments.records import Record
-from egan_keras.experiments.report import write_tables
+from egan_keras.experiments import Outcomes, comparison_report, make_grid
+from egan_keras.experiments.comparison_report import (
+    plot_aurocs,
+    plot_gaps,
+    write_tables,
+)
+from egan_keras.experiments.outcomes import (
+    Record,
+    by_cell,
+    by_method,
+    clustered_interval,
+)
 
 pytestmark = pytest.mark.whole
 
@@ -232,7 +239,7 @@ def test_names_in_plots_are_no_formulas(make, recwarn, tmp_path):
 
 
 def test_a_plot_that_cannot_be_made_is_left_out(make, monkeypatch, tmp_path):
-    monkeypatch.setattr(plots, "_looks", lambda cells: {})
+    monkeypatch.setattr(comparison_report, "_looks", lambda cells: {})
     with pytest.warns(match="auroc_tiles-good-bad.png could not be made"):
         write_tables(tmp_path, make())
     assert "](plots/gaps.png)" in read(tmp_path) and "(plots/a" not in read(tmp_path)

@@ -6,9 +6,14 @@ from sklearn.metrics import roc_auc_score
 
 import egan_keras as ek
 from egan_keras.model import EGAN
+from egan_keras.tuning.choosing import (
+    Fold,
+    HeldOut,
+    join_fits,
+    make_folds,
+    shares_above,
+)
 from egan_keras.tuning.fits import DivergedError, judge
-from egan_keras.tuning.folds import Fold, make_folds
-from egan_keras.tuning.objective import HeldOut, join_fits, shares_above
 
 pytestmark = pytest.mark.whole
 

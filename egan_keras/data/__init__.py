@@ -19,7 +19,7 @@ from egan_keras.data.folders import (
     list_images,
     load_folder,
 )
-from egan_keras.data.images import ImageFiles, LabelledImages, Splits, read_images
+from egan_keras.data.images import ImageFiles, read_images
 from egan_keras.data.input_checks import (
     as_array,
     as_column,
@@ -31,6 +31,7 @@ from egan_keras.data.input_checks import (
     row_hashes,
     warn_if_reversed,
 )
+from egan_keras.data.labelled_images import LabelledImages, Splits
 from egan_keras.data.lazy import LazyRows, MappedRows, WithMirrorImages
 from egan_keras.data.splits import ClassRoles, warn_if_swapped
 from egan_keras.data.tfds import load_tfds

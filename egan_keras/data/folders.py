@@ -9,7 +9,8 @@ from pathlib import Path
 
 from egan_keras.data.decoding import check_gray_range
 from egan_keras.data.finding import ARCHIVES, HIDDEN, FoundImages, find_images
-from egan_keras.data.images import ImageSize, Splits, check_image_size, load_listing
+from egan_keras.data.images import ImageSize, check_image_size
+from egan_keras.data.labelled_images import Splits, load_listing
 from egan_keras.data.splits import ClassRoles, Listing, SplitRules
 
 AnyPath = str | PathLike[str]

@@ -5,7 +5,7 @@ import operator
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.pool import ThreadPool
 from os import PathLike
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from egan_keras.data.contents import THREADS, Duplicates, content_hashes
+from egan_keras.data.contents import THREADS, content_hashes
 from egan_keras.data.decoding import (
     Decoded,
     GrayRange,
@@ -28,7 +28,6 @@ from egan_keras.data.decoding import (
     read_header,
 )
 from egan_keras.data.lazy import LazyRows
-from egan_keras.data.splits import MAJORITY, MINORITY, ClassRoles, Listing, SplitRules
 from egan_keras.text import first_few
 
 DEFAULT_SIZE = (224, 224)
@@ -136,66 +135,6 @@ class ImageFiles(LazyRows):
         return decode_batch(paths, self._size, self._gray_range)[0]
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledImages:
-    """Images and their labels.
-
-    Attributes:
-        images: RGB pixels 0..255, uint8 (n, height, width, 3): an array, or
-            `ImageFiles` that are decoded when they are read.
-        labels: 0 = majority, 1 = minority, int32 (n,).
-        paths: the file of each image; empty where images do not come from files.
-        class_names: the source class of each image; may be empty.
-        skipped: the files left out because they cannot be read, or are of one colour.
-        passed_over: number of other files and folders where the images lie, by reason;
-            those of a folder that was split stand in the training images'.
-        duplicates: the files among these that equal an earlier one.
-        dropped_duplicates: the files left out because they equal another one.
-    """
-
-    images: Rows
-    labels: np.ndarray
-    paths: tuple[str, ...] = ()
-    class_names: tuple[str, ...] = ()
-    skipped: tuple[str, ...] = ()
-    passed_over: Mapping[str, int] = field(default_factory=dict)
-    duplicates: tuple[str, ...] = ()
-    dropped_duplicates: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Check that everything told about each image has the same length."""
-        for name in ("labels", "paths", "class_names"):
-            length = len(getattr(self, name))
-            if length != len(self.images) and (length or name == "labels"):
-                raise ValueError(
-                    f"`{name}` must hold one entry for each of the "
-                    f"{len(self.images)} images. Received: len({name})={length}. "
-                    "Pass as many as there are images."
-                )
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.images)
-
-    @property
-    def majority_count(self) -> int:
-        """Number of majority images."""
-        return int(np.count_nonzero(self.labels == MAJORITY))
-
-    @property
-    def minority_count(self) -> int:
-        """Number of minority images."""
-        return int(np.count_nonzero(self.labels == MINORITY))
-
-
-class Splits(NamedTuple):
-    """Images to train on, to choose and calibrate with, and to judge by."""
-
-    train: LabelledImages
-    validation: LabelledImages
-    test: LabelledImages
-
-
 def read_images(
     paths: Sequence[str | PathLike[str]],
     *,
@@ -255,79 +194,6 @@ def read_images(
             f"paths[0]={str(sources[0])!r}. Check the files."
         )
     return images, kept, headers.unreadable + damaged
-
-
-def load_listing(
-    listing: Listing,
-    roles: ClassRoles,
-    rules: SplitRules,
-    *,
-    image_size: ImageSize | None,
-    gray_range: GrayRange | None = None,
-    skip_unreadable: bool = False,
-    lazy: bool = False,
-    duplicates: str | None = None,
-) -> Splits:
-    """Split the images of a listing as `load_folder` says, and decode them."""
-    equal = Duplicates(listing, roles, duplicates)
-
-    def is_usable(source: Source) -> bool:
-        return not skip_unreadable or bool(decodable([source], gray_range)[0])
-
-    *divided, unusable = equal.divide(rules, is_usable=is_usable)
-    headers = check_headers(
-        [source for split in divided for source, _ in split],
-        image_size=image_size,
-        skip_unreadable=skip_unreadable,
-        # Test images have no say in the size that others are trained at.
-        without_say=[source for source, _ in divided[2]],
-    )
-    readable, deep, later = map(set, (headers.readable, headers.deep, equal.later))
-    # Each class and purpose on its own: a few would hide among many of another kind.
-    groups: dict[str, list[Source]] = {}
-    for split, purpose in zip(divided, ("training", "training", "test"), strict=True):
-        for source, name in split:
-            if source in deep:
-                groups.setdefault(f"{purpose} class {name!r}", []).append(source)
-    check_depths(groups, gray_range)
-    size = headers.size
-
-    def read(part: int) -> LabelledImages:
-        class_of = dict(divided[part])
-        kept = [source for source in class_of if source in readable]
-        skipped = [source for source in class_of if source not in readable]
-        if not lazy:
-            images, kept, damaged = decode_batch(
-                kept, size, gray_range, skip_unreadable=skip_unreadable, in_threads=True
-            )
-        else:
-            damaged = []
-            if skip_unreadable:
-                kept, damaged = decodable(kept, gray_range)
-            images = ImageFiles(kept, size, gray_range, _depths_are_checked=True)
-        told = {
-            "paths": [source for source in kept if isinstance(source, Path)],
-            "class_names": [class_of[source] for source in kept],
-            "skipped": skipped + damaged + (unusable if part == 0 else []),
-            "duplicates": [source for source in class_of if source in later],
-            "dropped_duplicates": [i.source for i in equal.dropped if i.part == part],
-        }
-        return LabelledImages(
-            images,
-            np.array([roles.label(name) for name in told["class_names"]], np.int32),
-            passed_over=dict(listing.passed_over_in(Listing._fields[part])),
-            **{name: tuple(map(str, each)) for name, each in told.items()},
-        )
-
-    splits = Splits(*map(read, range(3)))
-    n_majority, n_minority = splits.train.majority_count, splits.train.minority_count
-    if not (n_majority and n_minority):
-        raise ValueError(
-            "No training image of one class can be read; expected images of both. "
-            f"Received: {n_majority} majority and {n_minority} minority images, "
-            f"skipped {first_few(splits.train.skipped)}. Repair these files."
-        )
-    return splits
 
 
 def check_headers(

@@ -10,7 +10,8 @@ from urllib.error import URLError
 import numpy as np
 
 from egan_keras.data.decoding import EncodedImage, check_gray_range
-from egan_keras.data.images import ImageSize, Splits, check_image_size, load_listing
+from egan_keras.data.images import ImageSize, check_image_size
+from egan_keras.data.labelled_images import Splits, load_listing
 from egan_keras.data.splits import ClassRoles, Listing, SplitRules
 
 

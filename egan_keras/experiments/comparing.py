@@ -1,6 +1,8 @@
 """Running a grid: what has run is kept, what fails is told, nothing stops the rest."""
 
 import contextlib
+import dataclasses
+import hashlib
 import json
 import logging
 import math
@@ -10,23 +12,40 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
+from sklearn.metrics import f1_score, roc_auc_score
+
+from egan_keras import baselines, features, thresholds
 from egan_keras.backbones import Backbone
-from egan_keras.data.finding import in_words
 from egan_keras.evaluation.markdown import short
-from egan_keras.experiments import frozen, records
-from egan_keras.experiments.files import TaskFiles
+from egan_keras.experiments import frozen
+from egan_keras.experiments.comparison_report import write_tables
 from egan_keras.experiments.frozen import FolderFeatures
-from egan_keras.experiments.grid import Grid, Run, Task
-from egan_keras.experiments.outcomes import Outcomes
-from egan_keras.experiments.records import Records
-from egan_keras.experiments.report import write_tables
-from egan_keras.experiments.samples import Samples
-from egan_keras.experiments.training import NotPossibleError, train_and_judge
+from egan_keras.experiments.grid import Grid, Run
+from egan_keras.experiments.outcomes import (
+    CONFIDENCE,
+    RUNS,
+    SPECIFICITY,
+    Outcomes,
+    Records,
+)
+from egan_keras.experiments.task_images import Sample, Samples, TaskImages
 from egan_keras.files import write_atomically
+from egan_keras.metrics import score_metrics
+from egan_keras.model import EGAN
 
 IMAGES = "images.json"
 
 _LONGEST_REASON = 400
+_BATCH_SIZE = 512
+_WANTED = ("auroc", "average_precision", "f1", "sensitivity", "specificity")
+
+_one_class_scores: dict[tuple, tuple[np.ndarray, float]] = {}
+
+
+class NotPossibleError(Exception):
+    """A baseline cannot work on what it is given, such as a single minority image."""
 
 
 def compare(
@@ -47,66 +66,51 @@ def compare(
     Raises:
         FileExistsError: if `out` is something else than a comparison.
         FileNotFoundError: if a folder of images is missing or empty.
-        ValueError: for an unknown class, fewer minority images than asked for, or a
-            result that cannot be read.
+        ValueError: for an unknown class, fewer minority images than asked for, an image
+            or a result that cannot be read.
         OSError: if ImageNet weights cannot be had.
         KeyboardInterrupt: on Ctrl-C, after the tables were written.
     """
-    files = _check_tasks(grid)
-    _check_folder(out)
-    runs = grid.runs({task: each.fingerprint() for task, each in files.items()})
-    kept = Records(out / records.FOLDER)
-    _tell_changes(out, files, kept)
-    outcomes = Outcomes()
-    try:
-        if not tables_only:
-            samples = Samples(FolderFeatures(out / frozen.FOLDER, grid.weights), files)
-            with _without_advice_on_tracing():
-                _run_all(runs, kept, samples, outcomes)
-    finally:
-        # On Ctrl-C, too.
-        outcomes.runs = {run: kept.read(run) for run in runs}
-        if outcomes.records:
-            _note_images(out, files)
-        write_tables(out, outcomes, command=command)
-    return outcomes
-
-
-def _check_tasks(grid: Grid) -> dict[Task, TaskFiles]:
-    """Finds every task's files, and refuses what cannot be split as wished."""
-    files = {task: TaskFiles(task) for task in grid.tasks}
-    for task, each in files.items():
-        if each.passed_over:
-            print(f"Passed over in {task.label}: {in_words(each.passed_over)}")
-        each.check_depths()
-        each.divide(grid.highest_count(task), 0)
-    return files
-
-
-def _tell_changes(out: Path, files: dict[Task, TaskFiles], kept: Records) -> None:
-    """Says where results are of other images, and what these are now."""
-    before = _noted(out)
-    for task, each in files.items():
-        n_others = kept.n_of_other_images(task, each.fingerprint())
+    images = {task: TaskImages(task) for task in grid.tasks}
+    for part in grid.parts:
+        images[part.task].splits(max(part.counts), 0)
+    is_new = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    if not is_new and not (out / RUNS).is_dir():
+        raise FileExistsError(
+            "What is there is not a comparison, so nothing is written; expected a "
+            f"folder with {RUNS}/ in it, an empty one or none. Received: "
+            f"out={str(out)!r}. Name another folder."
+        )
+    marks = {task: each.fingerprint() for task, each in images.items()}
+    runs = grid.runs(marks)
+    kept, before = Records(out / RUNS), _noted_images(out)
+    for task, each in images.items():
+        n_others = kept.n_of_other_images(task, marks[task])
         if n_others:
             print(
                 f"{task.name}: {n_others} earlier results are left aside, since their "
                 f"images were others{_changes(before.get(task.name), each.contents)}",
                 flush=True,
             )
+    outcomes = Outcomes()
+    try:
+        if not tables_only:
+            samples = Samples(FolderFeatures(out / frozen.FOLDER, grid.weights), images)
+            with _without_advice_on_tracing():
+                _run_all(runs, kept, samples, outcomes)
+    finally:
+        # On Ctrl-C, too.
+        outcomes.runs = {run: kept.read(run) for run in runs}
+        now = before | {task.name: each.contents for task, each in images.items()}
+        if outcomes.records and now != before:
+            text = json.dumps(now)
+            write_atomically(out / IMAGES, lambda path: path.write_text(text, "utf-8"))
+        write_tables(out, outcomes, command=command)
+    return outcomes
 
 
-def _note_images(out: Path, files: dict[Task, TaskFiles]) -> None:
-    """Keeps which images results are of."""
-    before = _noted(out)
-    now = before | {task.name: each.contents for task, each in files.items()}
-    if now != before:
-        text = json.dumps(now)
-        write_atomically(out / IMAGES, lambda target: target.write_text(text, "utf-8"))
-
-
-def _noted(out: Path) -> dict[str, Any]:
-    """Returns what was kept; nothing if it is damaged, as it serves to tell only."""
+def _noted_images(out: Path) -> dict[str, Any]:
+    """Returns what earlier results are of; nothing if damaged, as it only tells."""
     with contextlib.suppress(OSError, ValueError):
         noted = json.loads((out / IMAGES).read_text("utf-8"))
         if isinstance(noted, dict):
@@ -123,17 +127,6 @@ def _changes(before: Any, now: dict[str, str | None]) -> str:
     return f": {len(changed)} have other contents, {len(gone)} are gone, {len(new)} new"
 
 
-def _check_folder(out: Path) -> None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not (out / records.FOLDER).is_dir():
-        raise FileExistsError(
-            "What is there is not a comparison, so nothing is written; expected a "
-            f"folder with {records.FOLDER}/ in it, an empty one or none. Received: "
-            f"out={str(out)!r}. Name another folder."
-        )
-
-
 def _run_all(
     runs: Sequence[Run], kept: Records, samples: Samples, outcomes: Outcomes
 ) -> None:
@@ -143,12 +136,13 @@ def _run_all(
     for run in runs:
         alike.setdefault(run.id, []).append(run)
     waiting = [each for each in alike.values() if kept.read(each[0]) is None]
+    names = [run.method.name for run, *_ in waiting]
     _check_backbones([run for run, *_ in waiting])
-    clock = _Clock([run for run, *_ in waiting])
     done = len(alike) - len(waiting)
     print(f"{len(alike)} runs, {done} of them done before", flush=True)
-    for number, (run, *others) in enumerate(waiting, done + 1):
-        started = time.perf_counter()
+    spent: dict[str, list[float]] = {}
+    for number, same in enumerate(waiting, 1):
+        run, started = same[0], time.perf_counter()
         try:
             # Another process may have run it meanwhile.
             record = kept.read(run)
@@ -156,22 +150,32 @@ def _run_all(
                 sample = samples.of(run)
                 # Features are computed once: they tell nothing of runs to come.
                 started = time.perf_counter()
-                results = train_and_judge(run, sample) | samples.counts(run)
-                record = kept.write(run, results)
+                results = train_and_judge(run, sample)
+                record = kept.write(run, results | samples.counts(run))
             results = record.results
             outcome = f"AUROC {short(results['auroc'])} ({results['seconds']:.1f} s)"
         except NotPossibleError as error:
-            reason = _in_one_line(error)
-            outcomes.not_possible |= dict.fromkeys([run, *others], reason)
-            outcome = f"not possible: {reason}"
+            outcomes.not_possible |= dict.fromkeys(same, _in_one_line(error))
+            outcome = f"not possible: {_in_one_line(error)}"
         # Whatever a library raises, the other runs go on.
         except Exception as error:
             reason = f"{type(error).__name__}: {_in_one_line(error)}"
-            outcomes.failed |= dict.fromkeys([run, *others], reason)
+            outcomes.failed |= dict.fromkeys(same, reason)
             outcome = f"FAILED: {reason}"
-        clock.count(run, time.perf_counter() - started)
-        head = f"[{number:>4}/{len(alike):>4}] {run}"
-        print(f"{head} {outcome}{clock.left()}", flush=True)
+        spent.setdefault(run.method.name, []).append(time.perf_counter() - started)
+        head = f"[{done + number:>4}/{len(alike):>4}] {run}"
+        print(f"{head} {outcome}{_time_left(names[number:], spent)}", flush=True)
+
+
+def _time_left(names: Sequence[str], spent: dict[str, list[float]]) -> str:
+    """Estimates it from how long each method has taken so far; nothing at the end."""
+    if not names:
+        return ""
+    means = {name: sum(seconds) / len(seconds) for name, seconds in spent.items()}
+    typical = sum(means.values()) / len(means)
+    minutes = math.ceil(sum(means.get(name, typical) for name in names) / 60)
+    hours = f"{minutes // 60} h {minutes % 60:02} min"
+    return f", {hours if minutes >= 60 else f'{minutes} min'} left"
 
 
 def _in_one_line(error: Exception) -> str:
@@ -204,25 +208,135 @@ def _without_advice_on_tracing() -> Iterator[None]:
         logger.removeFilter(is_other)
 
 
-class _Clock:
-    """Estimates the time left from how long each method has taken so far."""
+def train_and_judge(run: Run, sample: Sample) -> dict[str, Any]:
+    """Trains a method, scores the test split, and measures; values are JSON's.
 
-    def __init__(self, waiting: Sequence[Run]) -> None:
-        self._waiting = [run.method.name for run in waiting]
-        self._spent: dict[str, list[float]] = {}
+    The threshold is set on validation majority images, without a guarantee, and with
+    None for `threshold_confidence`, where these are too few for one. What an eGAN does
+    by epoch on the test split is for tables of stability and of oracle numbers alone.
 
-    def count(self, run: Run, seconds: float) -> None:
-        """Takes in how long the next run has taken."""
-        self._waiting.pop(0)
-        self._spent.setdefault(run.method.name, []).append(seconds)
+    Raises:
+        NotPossibleError: if a baseline cannot work on what it is given.
+    """
+    judged = _score_egan if run.method.recipe else _score_baseline
+    validation, test, measured = judged(run, sample)
+    n = len(validation)
+    enough = n >= thresholds.images_needed(SPECIFICITY, CONFIDENCE)
+    confidence = CONFIDENCE if enough else None
+    threshold = thresholds.calibrate(
+        validation, np.zeros(n), specificity=SPECIFICITY, confidence=confidence
+    ).threshold
+    metrics = score_metrics(test, sample.test_labels, threshold)
+    return {
+        "n_train_majority": int(np.sum(sample.train_labels == 0)),
+        "n_train_minority": run.cell.count,
+        "n_validation": n,
+        "n_test": len(sample.test),
+        **{name: metrics[name] for name in _WANTED},
+        "threshold": threshold,
+        "threshold_confidence": confidence,
+        **measured,
+    }
 
-    def left(self) -> str:
-        """Returns the time left in words; nothing at the end."""
-        if not self._waiting:
-            return ""
-        means = {name: sum(s) / len(s) for name, s in self._spent.items()}
-        typical = sum(means.values()) / len(means)
-        seconds = sum(means.get(name, typical) for name in self._waiting)
-        minutes = math.ceil(seconds / 60)
-        hours = f"{minutes // 60} h {minutes % 60:02} min"
-        return f", {hours if minutes >= 60 else f'{minutes} min'} left"
+
+def _score_baseline(run: Run, sample: Sample) -> tuple:
+    """Returns scores of validation and test, and the seconds; one-class ones are kept.
+
+    These do not see the minority, so that all its counts have the same scores.
+    """
+    train, labels, name = sample.train, sample.train_labels, run.method.name
+    inputs = np.concatenate([sample.validation, sample.test])
+    key = None
+    if name in baselines.ONE_CLASS_BASELINES:
+        seen = (train[labels == 0], inputs)
+        hashes = [hashlib.blake2b(np.ascontiguousarray(each)).digest() for each in seen]
+        key = name, run.seed, *hashes
+    found = _one_class_scores.get(key)
+    if found is None:
+        options = {"seed": run.seed}
+        if run.method.needs_images:
+            options |= {"backbone": run.cell.pairing.discriminator}
+            options |= {"weights": run.weights, "network_size": run.network_size}
+        known = baselines.FEATURE_BASELINES | baselines.IMAGE_BASELINES
+        started = time.perf_counter()
+        try:
+            scores = known[name](train, labels, inputs, **options)
+        except (ValueError, ImportError) as error:
+            raise NotPossibleError(str(error)) from error
+        found = np.ravel(scores), time.perf_counter() - started
+        if key:
+            _one_class_scores[key] = found
+    scores, seconds = found
+    n = len(sample.validation)
+    return scores[:n], scores[n:], {"seconds": seconds}
+
+
+def _score_egan(run: Run, sample: Sample) -> tuple:
+    """Trains an eGAN; returns scores of validation and test, and what was measured."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(run.seed)
+    model = _build(run, sample)
+    model.compile()
+    watch = _Watch(sample.test, sample.test_labels)
+    started = time.perf_counter()
+    model.fit(sample.train, sample.train_labels, verbose=0, callbacks=[watch])
+    seconds = time.perf_counter() - started - watch.seconds
+    validation, test = (
+        model.predict(rows, batch_size=_BATCH_SIZE, verbose=0)[:, 0]
+        for rows in (sample.validation, sample.test)
+    )
+    at_zero = score_metrics(test, sample.test_labels, 0.0)
+    measured = {
+        "sensitivity_at_zero": at_zero["sensitivity"],
+        "specificity_at_zero": at_zero["specificity"],
+        "seconds": seconds,
+        "diverged": bool(model.stop_training),
+        "auroc_by_epoch": watch.aurocs,
+        "f1_at_zero_by_epoch": watch.f1s_at_zero,
+    }
+    return validation, test, measured
+
+
+def _build(run: Run, sample: Sample) -> EGAN:
+    recipe, pairing = run.method.recipe, run.cell.pairing
+    if not run.method.needs_images:
+        sizes = sample.encoder_size, sample.discriminator_sizes
+        return EGAN.from_features(*sizes, recipe=recipe, pairing=str(pairing))
+    size = recipe.network_size or run.network_size
+    return EGAN.from_backbones(
+        *pairing,
+        image_shape=sample.train.shape[1:],
+        recipe=dataclasses.replace(recipe, network_size=size),
+        weights=run.weights,
+    )
+
+
+class _Watch(keras.callbacks.Callback):
+    """Judges the test split after each epoch; nothing depends on it."""
+
+    def __init__(self, inputs: np.ndarray, labels: np.ndarray) -> None:
+        super().__init__()
+        self._inputs, self._labels = inputs, labels
+        self.aurocs: list[float] = []
+        self.f1s_at_zero: list[float] = []
+        self.seconds = 0.0  # that all this took
+
+    def on_train_begin(self, logs=None):
+        """Runs the stem, whose statistics of the majority are there by now."""
+        started = time.perf_counter()
+        stem = self.model.discriminator.stem
+        self._features = features.stem_features(stem, self._inputs)
+        self.seconds += time.perf_counter() - started
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Scores the test split."""
+        started = time.perf_counter()
+        tail = self.model.discriminator.tail
+        scores = []
+        for start in range(0, len(self._inputs), _BATCH_SIZE):
+            rows = [array[start : start + _BATCH_SIZE] for array in self._features]
+            scores.append(tail.predict_on_batch(rows[0] if len(rows) == 1 else rows))
+        scores = np.concatenate(scores)[:, 0]
+        self.aurocs.append(float(roc_auc_score(self._labels, -scores)))
+        self.f1s_at_zero.append(float(f1_score(self._labels, scores < 0)))
+        self.seconds += time.perf_counter() - started

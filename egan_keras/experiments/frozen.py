@@ -12,8 +12,13 @@ import numpy as np
 from egan_keras import features, networks
 from egan_keras.backbones import Backbone
 from egan_keras.data import ImageFiles, WithMirrorImages
-from egan_keras.experiments.files import ClassFolder, Place
-from egan_keras.experiments.grid import as_file_name, describe_weights, fingerprint
+from egan_keras.experiments.grid import (
+    ClassFolder,
+    Place,
+    as_file_name,
+    describe_weights,
+    fingerprint,
+)
 from egan_keras.files import write_atomically
 
 FOLDER = "features"

@@ -11,51 +11,37 @@ from typing import Any, NamedTuple
 
 import keras
 
+from egan_keras import networks
 from egan_keras.backbones import Backbone
-from egan_keras.data.decoding import check_gray_range
-from egan_keras.data.images import check_image_size
-from egan_keras.data.splits import ClassRoles, SplitRules
-from egan_keras.experiments.methods import Method
+from egan_keras.data.contents import content_hashes
+from egan_keras.data.splits import ClassRoles
 from egan_keras.files import content_hash
 from egan_keras.text import printable
 from egan_keras.version import __version__
 
-VALIDATION_FRACTION = 0.2
+REFERENCE = "default"
 
 _LONGEST_NAME = 150
+# The choices of a recipe that decide what its frozen features are.
+_FEATURE_CHOICES = ("network_size", "own_preprocessing", "depths")
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Images, and which classes of them are the majority and the minority.
+    """Images, and which classes are the majority and the minority.
 
-    Attributes:
-        data: the folder, as for `egan_keras.load_folder`.
-        label: how tables call the folder.
-        majority: names of the common classes.
-        minority: names of the rare classes.
-        test_fraction: part held out as test split where the folder has none.
-        image_size: side to which images are stretched; None as for `load_folder`.
-        gray_range: as for `load_folder`.
-        duplicates: as for `load_folder`.
+    The other options are those of `egan_keras.load_folder`.
     """
 
     data: Path
-    label: str
+    label: str  # how tables call the folder
     majority: tuple[str, ...]
     minority: tuple[str, ...]
     test_fraction: float = 0.2
     image_size: int | None = None
     gray_range: tuple[float, float] | None = None
     duplicates: str | None = None
-
-    def __post_init__(self) -> None:
-        """Check what can be checked without the images."""
-        self.rules(1, 0)
-        check_image_size(self.image_size)
-        object.__setattr__(self, "majority", self.roles.majority)
-        object.__setattr__(self, "minority", self.roles.minority)
-        object.__setattr__(self, "gray_range", check_gray_range(self.gray_range))
+    skip_unreadable: bool = False
 
     @property
     def roles(self) -> ClassRoles:
@@ -69,28 +55,35 @@ class Task:
         classes = f"{'+'.join(self.majority)}/{'+'.join(self.minority)}"
         return printable(f"{self.label} {classes}{size}")
 
-    def rules(self, count: int, seed: int) -> SplitRules:
-        """Returns how its images are split, which is `load_folder`'s way."""
-        return SplitRules(
-            minority_count=count,
-            seed=seed,
-            validation_fraction=VALIDATION_FRACTION,
-            test_fraction=self.test_fraction,
-        )
-
     def definition(self) -> dict[str, Any]:
-        """Returns what it is, for JSON."""
-        definition = {
-            "data": self.label,
-            "majority": list(self.majority),
-            "minority": list(self.minority),
-            "test_fraction": self.test_fraction,
-            "image_size": self.image_size,
-            "duplicates": self.duplicates,
-        }
-        if self.gray_range is not None:
-            definition["gray_range"] = list(self.gray_range)
-        return definition
+        """Returns what it is, as JSON holds it."""
+        values = dataclasses.asdict(self)
+        values["data"] = values.pop("label")
+        # So that results of versions that did not have them stay.
+        for name in ("gray_range", "skip_unreadable"):
+            if not values[name]:
+                del values[name]
+        return json.loads(json.dumps(values))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassFolder:
+    """The images of one class of one split, called as `cifar10/train/airplane`."""
+
+    name: str
+    paths: tuple[Path, ...]
+    gray_range: tuple[float, float] | None = None
+
+    def fingerprint(self) -> str:
+        """Returns a fingerprint of its files' contents, in their order."""
+        return fingerprint(content_hashes(self.paths))
+
+
+class Place(NamedTuple):
+    """Where an image stands: the row among the files of a class folder."""
+
+    folder: ClassFolder
+    row: int
 
 
 class Pairing(NamedTuple):
@@ -103,12 +96,9 @@ class Pairing(NamedTuple):
     def parse(cls, text: str) -> "Pairing":
         """Reads `A->B`, or `A` for the same backbone twice.
 
-        Raises:
-            ValueError: if a backbone is unknown.
-
         Example:
-            >>> Pairing.parse("MobileNet -> MobileNetV2:alpha=0.35")
-            Pairing(encoder='MobileNet', discriminator='MobileNetV2:alpha=0.35')
+            >>> str(Pairing.parse("MobileNet"))
+            'MobileNet->MobileNet'
         """
         encoder, _, discriminator = (part.strip() for part in text.partition("->"))
         specs = (encoder, discriminator or encoder)
@@ -116,7 +106,31 @@ class Pairing(NamedTuple):
 
     def __str__(self) -> str:
         """Returns `A->B`."""
-        return f"{self.encoder}->{self.discriminator}"
+        return "->".join(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """One way to score images: an eGAN, or a baseline, which has no recipe."""
+
+    name: str
+    recipe: networks.Recipe | None = None
+    needs_images: bool = False  # reads pixels instead of frozen features
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is something to compare eGAN with."""
+        return self.recipe is None
+
+    def definition(self) -> dict[str, Any]:
+        """Returns what decides its scores, beside images and backbones, for JSON."""
+        # Baselines read the features of the default recipe.
+        choices = dataclasses.asdict(self.recipe or networks.get_recipe(REFERENCE))
+        if not self.is_baseline:
+            return {"name": self.name, "recipe": choices}
+        features = {name: choices[name] for name in _FEATURE_CHOICES}
+        read = {} if self.needs_images else {"features": features}
+        return {"name": self.name, "baseline": self.name, **read}
 
 
 class Cell(NamedTuple):
@@ -133,23 +147,14 @@ class Cell(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One method on one cell with one seed.
-
-    Attributes:
-        cell: the cell.
-        seed: decides splits, minority images kept and training.
-        method: the method.
-        weights: of the backbones, as for `Backbone.build`.
-        network_size: as in `Grid`.
-        files: fingerprint of the task's image files.
-    """
+    """One method on one cell with one seed."""
 
     cell: Cell
     seed: int
     method: Method
     weights: str | None
     network_size: int | None
-    files: str
+    files: str  # a fingerprint of the task's images
 
     @property
     def backbones(self) -> tuple[str, ...]:
@@ -158,8 +163,8 @@ class Run:
         return (pairing.discriminator,) if self.method.is_baseline else tuple(pairing)
 
     def definition(self) -> dict[str, Any]:
-        """Returns all that decides the result, for JSON."""
-        return {
+        """Returns all that decides the result, as JSON holds it."""
+        definition = {
             "task": self.cell.task.definition(),
             "files": self.files,
             "count": self.cell.count,
@@ -167,10 +172,11 @@ class Run:
             "backbones": "->".join(self.backbones),
             "weights": describe_weights(self.weights),
             "network_size": self.network_size,
-            "method": {"name": self.method.name, **self.method.definition()},
+            "method": self.method.definition(),
             "egan_keras": __version__,
             "backend": keras.backend.backend(),
         }
+        return json.loads(json.dumps(definition))
 
     @property
     def id(self) -> str:
@@ -188,15 +194,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What is asked of one task; a grid may ask one task for several parts.
-
-    Attributes:
-        task: the task.
-        counts: numbers of minority training images.
-        seeds: one run for each.
-        pairings: the backbones.
-        methods: what is compared.
-    """
+    """What is asked of one task; a grid may ask one task for several parts."""
 
     task: Task
     counts: tuple[int, ...]
@@ -209,23 +207,18 @@ class Part:
 class Grid:
     """All that is to be run.
 
-    Attributes:
-        parts: what is asked of each task.
-        weights: of the backbones: `"imagenet"`, None or a file.
-        network_size: side to which networks resize images, unless a recipe names
-            one; None leaves it to them.
-
     Raises:
-        ValueError: if different tasks or methods have one name, or weights are unknown.
+        ValueError: if different tasks or methods have one name.
+        FileNotFoundError: if there is no such file of weights.
     """
 
     parts: tuple[Part, ...]
-    weights: str | None = "imagenet"
-    network_size: int | None = None
+    weights: str | None = "imagenet"  # None is random
+    network_size: int | None = None  # side in networks, unless a recipe names one
 
     def __post_init__(self) -> None:
         """Check that names tell tasks and methods apart."""
-        _check_distinct("tasks", [part.task for part in self.parts])
+        _check_distinct("tasks", self.tasks)
         methods = [method for part in self.parts for method in part.methods]
         _check_distinct("methods", methods)
         describe_weights(self.weights)
@@ -235,25 +228,11 @@ class Grid:
         """Every task once."""
         return tuple(dict.fromkeys(part.task for part in self.parts))
 
-    def highest_count(self, task: Task) -> int:
-        """Returns the largest minority count asked of a task."""
-        return max(max(part.counts) for part in self.parts if part.task == task)
-
     def runs(self, files: dict[Task, str]) -> list[Run]:
-        """Returns every run once, those that read pixels last.
-
-        Args:
-            files: fingerprint of each task's image files.
-        """
+        """Returns every run once, those on pixels last; `files` as in `Run`."""
+        same = self.weights, self.network_size
         runs = [
-            Run(
-                Cell(part.task, count, pairing),
-                seed,
-                method,
-                self.weights,
-                self.network_size,
-                files[part.task],
-            )
+            Run(Cell(part.task, count, pairing), seed, method, *same, files[part.task])
             for part in self.parts
             for pairing in part.pairings
             for count in part.counts
@@ -279,11 +258,7 @@ def fingerprint(definition: Any) -> str:
 
 
 def describe_weights(weights: str | None) -> str:
-    """Returns `imagenet`, `none`, or a file's name with a fingerprint of its content.
-
-    Raises:
-        FileNotFoundError: if the file does not exist.
-    """
+    """Returns `imagenet`, `none`, or a file's name with a mark of its content."""
     if weights in (None, "none", "imagenet"):
         return weights or "none"
     path = Path(weights)

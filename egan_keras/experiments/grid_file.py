@@ -1,28 +1,28 @@
 """A grid from a TOML file, or from values named as in one."""
 
 import difflib
+import importlib.util
 import tomllib
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from egan_keras.experiments.grid import Grid, Pairing, Part, Task
-from egan_keras.experiments.methods import Method, choose_methods, egan, known_methods
+from egan_keras import baselines, networks
+from egan_keras.data.decoding import check_gray_range
+from egan_keras.data.images import check_image_size
+from egan_keras.data.splits import ClassRoles
+from egan_keras.experiments.grid import Grid, Method, Pairing, Part, Task
+from egan_keras.experiments.task_images import rules
 
 DEFAULT_SEEDS = 5
+ALL = "all"
 
 # What a task may say for itself, in place of the whole grid.
 _SHARED = {"seeds", "pairings", "methods"}
 _GRID = _SHARED | {"weights", "network_size", "task", "variant"}
-_TASK_OWN = {
-    "majority",
-    "minority",
-    "test_fraction",
-    "image_size",
-    "gray_range",
-    "duplicates",
-}
-_TASK = _SHARED | _TASK_OWN | {"data", "counts"}
+_OF_TASK = set("test_fraction image_size gray_range duplicates skip_unreadable".split())
+_NEEDED = {"data", "majority", "minority", "counts"}
 _VARIANT = {"name", "recipe", "choices"}
 
 
@@ -31,7 +31,7 @@ def read_grid(path: Path, base: Path, options: Mapping[str, Any]) -> Grid:
 
     Args:
         path: the file.
-        base: the folder that each task's `data` is below.
+        base: as for `make_grid`.
         options: as for `make_grid`.
 
     Raises:
@@ -71,24 +71,26 @@ def make_grid(
     """
     forced = {name: value for name, value in options.items() if value is not None}
     _check_keys("the grid", values, _GRID, {"task"})
-    known = known_methods([_variant(each) for each in _tables(values, "variant")])
-    if not _tables(values, "task"):
+    tasks, variants = values["task"], values.get("variant", [])
+    for key, tables in (("task", tasks), ("variant", variants)):
+        if not isinstance(tables, list) or not all(isinstance(x, dict) for x in tables):
+            raise _wrong(key, f"tables, each below a line [[{key}]]", tables)
+    if not tasks:
         raise _wrong("task", "at least one table, below a line [[task]]", [])
-    shared = {name: values[name] for name in _SHARED & set(values)}
-    parts = tuple(
-        _part(shared | each | forced, base, known) for each in _tables(values, "task")
-    )
+    known = known_methods([_variant(each) for each in variants])
     settings = values | forced
-    weights = settings.get("weights", "imagenet")
-    size = settings.get("network_size")
-    if size is not None:
-        size = _numbers("network_size", size, 1)[0]
-    return Grid(parts, None if weights == "none" else weights, size)
+    weights, size = settings.get("weights", "imagenet"), settings.get("network_size")
+    shared = {name: values[name] for name in _SHARED & set(values)}
+    return Grid(
+        tuple(_part(shared | each | forced, base, known) for each in tasks),
+        None if weights == "none" else weights,
+        None if size is None else _listed("network_size", size, int, 1)[0],
+    )
 
 
 def _variant(table: Mapping[str, Any]) -> Method:
     _check_keys("a [[variant]]", table, _VARIANT, {"name"})
-    (name,) = _texts("name", table["name"])
+    (name,) = _listed("name", table["name"])
     choices = table.get("choices", {})
     if not isinstance(choices, dict):
         raise _wrong("choices", "a table such as {real_minority = 0.0}", choices)
@@ -96,41 +98,82 @@ def _variant(table: Mapping[str, Any]) -> Method:
 
 
 def _part(table: Mapping[str, Any], base: Path, known: Mapping[str, Method]) -> Part:
-    forced = {"weights", "network_size"}
-    _check_keys(
-        "a [[task]]", table, _TASK | forced, {"data", "majority", "minority", "counts"}
-    )
-    seeds = table.get("seeds", DEFAULT_SEEDS)
+    allowed = _SHARED | _NEEDED | _OF_TASK | {"weights", "network_size"}
+    _check_keys("a [[task]]", table, allowed, _NEEDED)
+    (label,) = _listed("data", table["data"])
+    own = {name: table[name] for name in _OF_TASK & set(table)}
+    for name, kinds, said in (
+        ("test_fraction", int | float, "a number"),
+        ("skip_unreadable", bool, "true or false"),
+    ):
+        if name in own and not isinstance(own[name], kinds):
+            raise _wrong(name, said, own[name])
+    seeds, names = table.get("seeds", DEFAULT_SEEDS), table.get("methods")
     if not isinstance(seeds, list | tuple):
-        seeds = range(_numbers("seeds", seeds, 1)[0])
-    names = table.get("methods")
-    pairings = _texts("pairings", table.get("pairings", ()))
+        seeds = range(_listed("seeds", seeds, int, 1)[0])
+    pairings = _listed("pairings", table.get("pairings", ()))
+    rules(own.get("test_fraction", 0.2))
+    check_image_size(own.get("image_size"))
+    own["gray_range"] = check_gray_range(own.get("gray_range"))
+    names_of = (_listed(role, table[role]) for role in ("majority", "minority"))
+    roles = ClassRoles.from_names(*names_of)
     return Part(
-        task=_task(table, base),
-        counts=_numbers("counts", table["counts"], 1),
-        seeds=_numbers("seeds", tuple(seeds), 0),
-        pairings=tuple(Pairing.parse(text) for text in pairings),
-        methods=choose_methods(
-            None if names is None else _texts("methods", names), known
-        ),
+        Task(base / label, label, roles.majority, roles.minority, **own),
+        _listed("counts", table["counts"], int, 1),
+        _listed("seeds", tuple(seeds), int),
+        tuple(Pairing.parse(text) for text in pairings),
+        choose_methods(None if names is None else _listed("methods", names), known),
     )
 
 
-def _task(table: Mapping[str, Any], base: Path) -> Task:
-    (label,) = _texts("data", table["data"])
-    own = {name: table[name] for name in _TASK_OWN & set(table)}
-    for role in ("majority", "minority"):
-        own[role] = _texts(role, own[role])
-    if "test_fraction" in own and not isinstance(own["test_fraction"], int | float):
-        raise _wrong("test_fraction", "a number", own["test_fraction"])
-    return Task(data=base / label, label=label, **own)
+def egan(name: str, recipe: str = "default", **choices: Any) -> Method:
+    """Returns an eGAN by a recipe, with other choices where they are given."""
+    chosen = networks.get_recipe(recipe, **choices)
+    needs_images = bool(chosen.trained_layers) or chosen.generates != "features"
+    return Method(name, chosen, needs_images)
 
 
-def _tables(values: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    tables = values.get(key, [])
-    if not isinstance(tables, list) or not all(isinstance(x, dict) for x in tables):
-        raise _wrong(key, f"tables, each below a line [[{key}]]", tables)
-    return tables
+def known_methods(variants: Sequence[Method] = ()) -> dict[str, Method]:
+    """Returns every method by its name, in the order of the tables."""
+    methods = [egan(name, name) for name in sorted(networks.RECIPES)] + list(variants)
+    methods += [Method(name) for name in baselines.FEATURE_BASELINES]
+    methods += [Method(name, needs_images=True) for name in baselines.IMAGE_BASELINES]
+    names = [ALL, *(method.name for method in methods)]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(
+            "Two methods have one name; expected a name of its own for each variant. "
+            f"Received: {', '.join(map(repr, repeated))}. Rename the variant."
+        )
+    return {method.name: method for method in methods}
+
+
+def choose_methods(
+    names: Sequence[str] | None, known: Mapping[str, Method]
+) -> tuple[Method, ...]:
+    """Returns methods by name, or all, in the order of `known`.
+
+    Without names these are the default recipe, variants that train on features and
+    baselines on features, but for those whose packages are not installed.
+    """
+    if names is None:
+        names = [name for name, method in known.items() if not method.needs_images]
+        lacking = [name for name in names if "SMOTE" in name]
+        if lacking and importlib.util.find_spec("imblearn") is None:
+            warnings.warn(
+                f"{', '.join(map(repr, lacking))} is left out: it needs imbalanced-"
+                "learn, which is not installed: pip install imbalanced-learn",
+                stacklevel=2,
+            )
+            names = [name for name in names if name not in lacking]
+    unknown = [name for name in names if name not in known and name != ALL]
+    if unknown:
+        raise ValueError(
+            f"Unknown method; expected {ALL}, or some of {', '.join(known)}. "
+            f"Received: methods={list(names)!r}.{_near(unknown[0], known)}"
+        )
+    chosen = known if ALL in names else names
+    return tuple(method for name, method in known.items() if name in chosen)
 
 
 def _check_keys(
@@ -138,11 +181,10 @@ def _check_keys(
 ) -> None:
     unknown, missing = sorted(set(table) - known), sorted(required - set(table))
     if unknown:
-        near = difflib.get_close_matches(unknown[0], known, n=1)
         raise ValueError(
             f"Unknown key in {what}; expected some of {', '.join(sorted(known))}. "
             f"Received: {', '.join(map(repr, unknown))}."
-            + (f" Did you mean {near[0]!r}?" if near else " Remove it.")
+            f"{_near(unknown[0], known) or ' Remove it.'}"
         )
     if missing:
         raise ValueError(
@@ -152,31 +194,22 @@ def _check_keys(
         )
 
 
-def _texts(key: str, value: Any) -> tuple[str, ...]:
-    """Returns one text or several as a tuple."""
-    texts = (value,) if isinstance(value, str) else value
-    if not _are(texts, str) or not all(texts):
-        raise _wrong(key, "a text, or several in a list", value)
-    return tuple(dict.fromkeys(texts))
+def _near(name: str, known: Sequence[str] | set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def _numbers(key: str, value: Any, lowest: int) -> tuple[int, ...]:
-    """Returns one whole number or several as a tuple."""
-    numbers = (value,) if isinstance(value, int) else value
-    if not _are(numbers, int) or any(
-        isinstance(number, bool) or number < lowest for number in numbers
+def _listed(key: str, value: Any, kind: type = str, lowest: int = 0) -> tuple:
+    """Returns one text or whole number, or several, as a tuple."""
+    found = (value,) if isinstance(value, kind) else value
+    if not (
+        isinstance(found, Sequence)
+        and found
+        and all(type(x) is kind and (x if kind is str else x >= lowest) for x in found)
     ):
-        expected = f"a whole number of {lowest} or more, or several in a list"
-        raise _wrong(key, expected, value)
-    return tuple(dict.fromkeys(numbers))
-
-
-def _are(values: Any, kind: type) -> bool:
-    return (
-        isinstance(values, Sequence)
-        and len(values) > 0
-        and all(isinstance(value, kind) for value in values)
-    )
+        expected = "a text" if kind is str else f"a whole number of {lowest} or more"
+        raise _wrong(key, f"{expected}, or several in a list", value)
+    return tuple(dict.fromkeys(found))
 
 
 def _wrong(key: str, expected: str, received: Any) -> ValueError:

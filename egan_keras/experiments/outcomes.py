@@ -1,15 +1,27 @@
-"""What a grid measured, and what follows from it: means, gaps, ranks, intervals."""
+"""What a grid measured, kept in files, and what follows: means, gaps, ranks, leads."""
 
+import contextlib
 import dataclasses
+import datetime
+import json
+import os
+import platform
 import string
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from egan_keras.experiments.grid import Run
-from egan_keras.experiments.methods import REFERENCE
-from egan_keras.experiments.records import Record
+from egan_keras import schemas
+from egan_keras.evaluation import versions
+from egan_keras.experiments.grid import REFERENCE, Run, Task
+from egan_keras.files import write_atomically
 
+RUNS = "runs"
+# The threshold of a run is set for this specificity, guaranteed so confidently.
+SPECIFICITY = 0.95
+CONFIDENCE = 0.95
 LAST_EPOCHS = 5
 
 CELL = ["task", "pairing", "minority_count"]
@@ -35,6 +47,73 @@ _AVERAGED = (
 ).split()
 _RESAMPLES = 10_000
 _TAIL = 0.025
+_TEXT = schemas.TEXT
+_SCHEMA = schemas.record(
+    dict.fromkeys(["run", "results"], schemas.ANYTHING)
+    | {"versions": schemas.mapped(_TEXT), "machine": _TEXT, "finished": _TEXT}
+)
+
+
+class Record(NamedTuple):
+    """What a run measured, see `train_and_judge`, with what, where and when."""
+
+    results: dict[str, Any]
+    versions: dict[str, str]
+    machine: str
+    finished: str
+
+
+class Records:
+    """The results in a folder, which is made, each in a file named by its run.
+
+    A run's name ends with a fingerprint of all that decides its result, so a run whose
+    definition has changed is another run. Code counts by the version of the package.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+
+    def path(self, run: Run) -> Path:
+        """Returns the file of a run."""
+        return self._folder / f"{run.id}.json"
+
+    def read(self, run: Run) -> Record | None:
+        """Returns the record of a run, or None if it has not been run."""
+        path = self.path(run)
+        try:
+            values = schemas.read(path, _SCHEMA)
+            if values.pop("run") != run.definition():
+                raise ValueError("it is the result of another run")
+            return Record(**values)
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                "A result cannot be read; expected what `egan-keras compare` wrote. "
+                f"Received: {str(path)!r} ({error}). Remove it to run it again."
+            ) from error
+
+    def write(self, run: Run, results: dict[str, Any]) -> Record:
+        """Writes what a run measured, with what it was and where it ran."""
+        now = datetime.datetime.now().astimezone().isoformat("T", "seconds")
+        machine = f"{platform.machine()}, {os.cpu_count()} cores"
+        record = Record(results, versions(), machine, now)
+        values = {"run": run.definition(), **record._asdict()}
+        text = json.dumps(values, indent=1, allow_nan=False) + "\n"
+        write_atomically(self.path(run), lambda path: path.write_text(text, "utf-8"))
+        return record
+
+    def n_of_other_images(self, task: Task, files: str) -> int:
+        """Returns how many results of a task are of images with other fingerprints."""
+        count = 0
+        for path in self._folder.glob("[!.]*.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                of = json.loads(path.read_text("utf-8"))["run"]
+                # Earlier versions knew no duplicates.
+                is_of_task = {"duplicates": None, **of["task"]} == task.definition()
+                count += is_of_task and of["files"] != files
+        return count
 
 
 @dataclasses.dataclass
@@ -44,7 +123,7 @@ class Outcomes:
     Attributes:
         runs: what each measured; None for one without a result.
         failed: why some of those without failed.
-        not_possible: why baselines among them could not work on what they were given.
+        not_possible: why baselines could not work on what they were given.
     """
 
     runs: dict[Run, Record | None] = dataclasses.field(default_factory=dict)
@@ -74,21 +153,16 @@ class Outcomes:
 
         Groups by `task`, `pairing` and `method` come in the order of the tables.
         """
-        marks = self.marks
-        rows = [
-            {
-                "task": run.cell.task.name,
-                "pairing": str(run.cell.pairing),
-                "minority_count": run.cell.count,
-                "method": run.method.name,
-                "seed": run.seed,
-                "title": f"{run.cell.task.name}{marks[str(run.cell.pairing)]}",
-                "cell": f"{run.cell}{marks[str(run.cell.pairing)]}",
-                "is_baseline": run.method.is_baseline,
-                **record.results,
-            }
-            for run, record in self.records.items()
-        ]
+        marks, rows = self.marks, []
+        for run, record in self.records.items():
+            task, pairing = run.cell.task.name, str(run.cell.pairing)
+            names = {"task": task, "pairing": pairing, "method": run.method.name}
+            names |= {"minority_count": run.cell.count, "seed": run.seed}
+            names |= {"title": f"{task}{marks[pairing]}"}
+            names |= {"cell": f"{run.cell}{marks[pairing]}"}
+            rows.append(
+                {"is_baseline": run.method.is_baseline} | names | record.results
+            )
         by_epoch = ["auroc_by_epoch", "f1_at_zero_by_epoch"]
         runs = pd.DataFrame(rows, columns=[*_MEASURED, *_LABELS, *by_epoch])
         for name in ("auroc", "f1_at_zero"):
@@ -174,12 +248,8 @@ def by_method(runs: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 def clustered_interval(sums: np.ndarray, sizes: np.ndarray) -> tuple[float, float]:
     """Returns a 95% bootstrap interval of a mean, drawing clusters as a whole.
 
-    Args:
-        sums: sum of each cluster's values, (n,).
-        sizes: number of each cluster's values, (n,).
-
-    Returns:
-        (low, high), which are NaN for fewer than two clusters.
+    Clusters are given as sums and numbers of their values, each (n,); of fewer than
+    two, (low, high) are NaN.
     """
     if len(sums) < 2:
         return np.nan, np.nan

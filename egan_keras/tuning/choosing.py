@@ -1,12 +1,226 @@
-"""Which trial wins."""
+"""How a trial is judged, what is kept of it, and which one wins.
 
+Minority images are held out in turn, so that a trial is judged by what it did not see:
+the same images in the same fits with the same seeds in every trial of a search, so that
+trials differ by their choices alone.
+"""
+
+import dataclasses
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import scipy.stats
 
-from egan_keras.tuning.records import TrialRecord
+from egan_keras import schemas
+from egan_keras.files import write_atomically
 
+FOLDER = "trials"
+# The objective of a search, which is maximised, and its standard error.
+NAME = "held_out_auroc"
+ERROR_NAME = f"{NAME}_error"
+
+_MOST_GROUPS = 5
+# Fewer fits than that are repeated with other seeds.
+_FEWEST_FITS = 5
 _LEVEL = 0.025
+
+
+class Fold(NamedTuple):
+    """One fit of a trial: the minority images it does not see, and its seed."""
+
+    held_out: np.ndarray
+    seed: int
+
+
+def make_folds(minority_count: int, seed: int = 0) -> list[Fold]:
+    """Returns the fits of a trial: each minority image is held out equally often.
+
+    Up to five images are held out one by one, more of them in five groups. Where that
+    makes fewer than five fits, all are repeated with other seeds.
+
+    Raises:
+        ValueError: If there are fewer than two minority images.
+
+    Example:
+        >>> [fold.held_out.tolist() for fold in make_folds(3)]
+        [[2], [0], [1], [2], [0], [1]]
+    """
+    if minority_count < 2:
+        raise ValueError(
+            "Pairings cannot be compared with so few minority images: one that "
+            "training did not see must judge, and one must be left to train on; "
+            f"expected 2 minority images or more. Received: {minority_count}. Add a "
+            "second one, or train the pairing of your choice without a search."
+        )
+    order = np.random.default_rng(seed).permutation(minority_count)
+    groups = np.array_split(order, min(minority_count, _MOST_GROUPS))
+    n_fits = len(groups) * -(-_FEWEST_FITS // len(groups))
+    return [Fold(np.sort(groups[n % len(groups)]), seed + n) for n in range(n_fits)]
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """How a trial ranks minority images that its training did not see."""
+
+    # For each, the share of validation majority images that score above it, 0..1, a tie
+    # counting half; the mean over the fits that held it out.
+    shares: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The area under the ROC curve of held-out images, 0..1."""
+        return float(np.mean(self.shares))
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean, from how much the images differ."""
+        return _standard_error(self.shares)
+
+    @property
+    def text(self) -> str:
+        """The mean and its standard error, for people."""
+        return f"{self.mean:.3f} ± {self.standard_error:.3f}"
+
+    def lead(self, other: "HeldOut") -> tuple[float, float]:
+        """Returns how much better it is than another trial, and the standard error.
+
+        Images are compared one by one: what makes one hard for both is no uncertainty.
+        """
+        differences = np.subtract(self.shares, other.shares)
+        return float(np.mean(differences)), _standard_error(differences)
+
+
+def shares_above(scores: np.ndarray, majority_scores: np.ndarray) -> np.ndarray:
+    """Returns, for each score, the share of majority scores above it, float64 (n,).
+
+    The mean of the result is the area under the ROC curve. A tie counts half.
+
+    Example:
+        >>> shares_above(np.array([0.5, 2.0]), np.array([1.0, 2.0, 3.0, 4.0]))
+        array([1.   , 0.625])
+    """
+    ordered = np.sort(majority_scores)
+    below = np.searchsorted(ordered, scores, "left")
+    not_above = np.searchsorted(ordered, scores, "right")
+    return 1 - (below + not_above) / (2 * len(ordered))
+
+
+def join_fits(
+    minority_count: int, fits: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> HeldOut:
+    """Returns what several fits say, each by the images held out and their shares."""
+    sums, counts = np.zeros(minority_count), np.zeros(minority_count)
+    for held_out, shares in fits:
+        sums[held_out] += shares
+        counts[held_out] += 1
+    return HeldOut(tuple((sums / counts).tolist()))
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialRecord:
+    """A trial that has ended."""
+
+    number: int  # from 1
+    encoder: str
+    discriminator: str
+    choices: dict  # what was searched beside the pairing, and chosen
+    recipe: dict
+    network_size: int | None = None  # pixels in the discriminator's backbone
+    epochs: int = 0  # of each fit
+    seconds: float = 0.0  # of the whole trial
+    failure: str | None = None
+    is_run_again: bool = False  # failed by its surroundings, such as a full disk
+    shares: tuple[float, ...] = ()  # as in `HeldOut`; empty if it failed
+    trained_parameters: int | None = None
+    features_size: int | None = None  # numbers of an image that the stem puts out
+    training_seconds: float | None = None  # of one fit, features not counted
+    int8_kb: float | None = None  # the discriminator as int8 TFLite, in 1000 bytes
+    latency_ms: float | None = None  # of an image by that, on one thread here
+
+    @property
+    def held_out(self) -> HeldOut:
+        """How it ranks held-out minority images."""
+        return HeldOut(tuple(self.shares))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was trained as long as its recipe says; Hyperband stops most."""
+        return self.epochs >= self.recipe["epochs"]
+
+    @property
+    def pairing(self) -> str:
+        """The two backbones, as in `DenseNet121->VGG19`."""
+        return f"{self.encoder}->{self.discriminator}"
+
+    @property
+    def cut(self) -> str:
+        """In words, where backbones are cut."""
+        trained, depths = self.recipe["trained_layers"], self.recipe["depths"]
+        if trained:
+            return f"{trained} layers trained"
+        return f"{depths} depth{'s' * (depths > 1)}"
+
+    @property
+    def others(self) -> str:
+        """The choices that no other property tells."""
+        told = ("network_size", "depths", "trained_layers")
+        left = {name: value for name, value in self.choices.items() if name not in told}
+        return ", ".join(f"{name}={value}" for name, value in left.items())
+
+    def with_values(self, **values: Any) -> "TrialRecord":
+        """Returns a record with some values changed."""
+        return dataclasses.replace(self, **values)
+
+    def path(self, folder: Path) -> Path:
+        """Returns its file in the folder of a search."""
+        return folder / FOLDER / f"{self.number:04}.json"
+
+    def save(self, folder: Path) -> None:
+        """Writes it into the folder of a search."""
+        path = self.path(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+
+
+_KINDS = {
+    int: schemas.COUNT,
+    float: schemas.NOT_NEGATIVE,
+    str: schemas.TEXT,
+    bool: schemas.BOOLEAN,
+    dict: schemas.ANYTHING,
+    tuple[float, ...]: schemas.listed(schemas.SHARE),
+}
+_KINDS |= {kind | None: schemas.optional(_KINDS[kind]) for kind in (int, float, str)}
+_FIELDS = {field.name: _KINDS[field.type] for field in dataclasses.fields(TrialRecord)}
+_NEEDED = ("number", "encoder", "discriminator", "choices", "recipe")
+_SCHEMA = schemas.record({name: _FIELDS[name] for name in _NEEDED}, _FIELDS)
+
+
+def load_records(folder: Path) -> list[TrialRecord]:
+    """Reads the trials that have ended, in their order.
+
+    Raises:
+        ValueError: If a file is not what `TrialRecord.save` wrote.
+    """
+    records = []
+    for path in sorted((folder / FOLDER).glob("[0-9]*.json")):
+        try:
+            records.append(TrialRecord(**schemas.read(path, _SCHEMA)))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                "The record of a trial cannot be read; expected what `egan-keras tune` "
+                f"wrote. Received: {str(path)!r} ({error}). Remove it: that trial is "
+                "then missing from the table."
+            ) from error
+    return records
 
 
 def completed(records: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -20,16 +234,14 @@ def completed(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """
     done = [record for record in records if record.failure is None]
     if not done:
-        reasons = dict.fromkeys(record.failure for record in records)
+        reasons = "; ".join(dict.fromkeys(record.failure for record in records))
+        mended = any(record.is_run_again for record in records)
         raise ValueError(
             "No trial has completed, so there is nothing to choose; expected one at "
             f"least. Received: {len(records)} trials, "
-            + ("which failed: " + "; ".join(reasons) if records else "none begun")
-            + (
-                ". The same call or command runs them again, once that is mended."
-                if any(record.is_run_again for record in records)
-                else ". Run the search for longer, or choose other backbones."
-            )
+            f"{f'which failed: {reasons}' if records else 'none begun'}. "
+            + "The same call or command runs them again, once that is mended." * mended
+            + "Run it for longer, or choose other backbones." * (not mended)
         )
     whole = [record for record in done if record.is_whole]
     most = max(record.epochs for record in done)
@@ -38,11 +250,9 @@ def completed(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 def comparable(one: TrialRecord, other: TrialRecord) -> bool:
     """Whether both have completed, neither cut shorter by Hyperband."""
-    if one.failure is not None or other.failure is not None:
-        return False
-    return one.is_whole is other.is_whole and (
-        one.is_whole or one.epochs == other.epochs
-    )
+    is_cut_alike = (one.is_whole and other.is_whole) or one.epochs == other.epochs
+    is_done = one.failure is None and other.failure is None
+    return is_done and one.is_whole is other.is_whole and is_cut_alike
 
 
 def default_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
@@ -50,37 +260,27 @@ def default_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
     return next((record for record in records if record.number == 1), None)
 
 
-def within(
-    records: Sequence[TrialRecord],
-    *,
-    max_int8_kb: float | None,
-    max_latency_ms: float | None,
-) -> list[TrialRecord]:
-    """Returns the trials within a budget.
-
-    Args:
-        records: Completed trials.
-        max_int8_kb: Largest int8 TFLite file, in 1000 bytes.
-        max_latency_ms: Longest time for an image.
+def within(records: Sequence[TrialRecord], **most: float | None) -> list[TrialRecord]:
+    """Returns the trials within a budget: `max_int8_kb`, `max_latency_ms`, or neither.
 
     Raises:
         ValueError: If none is.
     """
-    budgets = {"int8_kb": max_int8_kb, "latency_ms": max_latency_ms}
-    budgets = {name: limit for name, limit in budgets.items() if limit is not None}
-    kept = [
-        record
-        for record in records
-        if all(_at_most(getattr(record, name), budgets[name]) for name in budgets)
-    ]
-    if not kept:
-        least = ", ".join(
-            f"{name} {_least(records, name)} at least (max_{name}={limit:g})"
-            for name, limit in budgets.items()
+    limits = {name: limit for name, limit in most.items() if limit is not None}
+    kept, least = list(records), []
+    for name, limit in limits.items():
+        costs = {r.number: getattr(r, name.removeprefix("max_")) for r in records}
+        known = {n: cost for n, cost in costs.items() if cost is not None}
+        kept = [r for r in kept if r.number in known and known[r.number] <= limit]
+        lowest = f"{min(known.values()):.3g}" if known else "unknown"
+        least.append(
+            f"{name.removeprefix('max_')} {lowest} at least ({name}={limit:g})"
         )
+    if not kept:
         raise ValueError(
             "No trial is within the budget; expected one at least. Received: "
-            f"{least}. Allow more, or search smaller backbones and network sizes."
+            f"{', '.join(least)}. Allow more, or search smaller backbones and network "
+            "sizes."
         )
     return kept
 
@@ -94,36 +294,25 @@ def choose(
     images, a search that takes it is worse than none. So the trial with the highest
     objective wins where its lead over the default, image by image, is significant
     (one-sided t-test at 2.5 %); and where the default is not to be had.
-
-    Args:
-        records: Trials that can be compared, and may be chosen.
-        default: The recipe as it is, with the first pairing; `None` if it failed or
-            is not known.
     """
     best = max(records, key=lambda record: (record.held_out.mean, -record.number))
     if default is None or default not in records:
         return best
-    return best if is_clear(best, default) else default
+    lead, error = best.held_out.lead(default.held_out)
+    needed = error * scipy.stats.t.ppf(1 - _LEVEL, len(best.shares) - 1)
+    return best if lead > 0 and lead >= needed else default
 
 
 def explain(
     best: TrialRecord, records: Sequence[TrialRecord], default: TrialRecord | None
 ) -> str:
-    """Returns in a sentence why a trial was chosen.
-
-    Args:
-        best: What `choose` returned.
-        records: What it chose among.
-        default: As of `choose`.
-    """
+    """Returns in a sentence why `choose` chose a trial."""
+    if best != default and default not in records:
+        return "It has the highest figure; the default, trial 1, could not be chosen."
     if best != default:
-        if default not in records:
-            return (
-                "It has the highest figure; the default, trial 1, could not be chosen."
-            )
+        lead = _lead(best, default)
         return (
-            f"Its lead over the default, trial 1, is {_lead(best, default)}, more than "
-            "chance explains."
+            f"Its lead over the default, trial 1, is {lead}, more than chance explains."
         )
     others = [record for record in records if record != default]
     top = max(others, key=lambda record: record.held_out.mean, default=default)
@@ -138,20 +327,3 @@ def explain(
 def _lead(record: TrialRecord, default: TrialRecord) -> str:
     lead, error = record.held_out.lead(default.held_out)
     return f"{lead:+.3f} ± {error:.3f}"
-
-
-def is_clear(record: TrialRecord, default: TrialRecord) -> bool:
-    """Whether a trial is better than the default by more than chance explains."""
-    lead, error = record.held_out.lead(default.held_out)
-    freedom = len(record.shares) - 1
-    return lead > 0 and lead >= error * scipy.stats.t.ppf(1 - _LEVEL, freedom)
-
-
-def _at_most(value: float | None, limit: float) -> bool:
-    return value is not None and value <= limit
-
-
-def _least(records: Sequence[TrialRecord], name: str) -> str:
-    values = [getattr(record, name) for record in records]
-    values = [value for value in values if value is not None]
-    return f"{min(values):.3g}" if values else "unknown"

@@ -8,8 +8,7 @@ import numpy as np
 
 from egan_keras import data, features
 from egan_keras.model import EGAN
-from egan_keras.tuning.folds import Fold
-from egan_keras.tuning.objective import HeldOut, join_fits, shares_above
+from egan_keras.tuning.choosing import Fold, HeldOut, join_fits, shares_above
 
 _BATCH_SIZE = 512
 

@@ -8,6 +8,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -31,14 +32,12 @@ _SHAPING = (
 ).split()
 
 
-@dataclasses.dataclass(frozen=True)
-class Footprint:
-    """What a discriminator costs.
+class Footprint(NamedTuple):
+    """What a discriminator costs; `None` if it cannot be converted.
 
     Attributes:
-        int8_kb: Size of its int8 TFLite file, in 1000 bytes; `None` if it cannot be
-            converted, as on JAX and PyTorch.
-        latency_ms: Milliseconds an image, on one thread of this machine; `None` too.
+        int8_kb: Size of its int8 TFLite file, in 1000 bytes.
+        latency_ms: Milliseconds an image, on one thread of this machine.
     """
 
     int8_kb: float | None = None
@@ -57,31 +56,33 @@ def measure(
     train: data.LabelledImages,
     folder: Path,
 ) -> Footprint:
-    """Converts a discriminator, or reads what an earlier trial found.
+    """Converts a discriminator, or reads what an earlier trial of the folder found.
 
-    Args:
-        model: Its weights decide nothing but must be there.
-        discriminator: Its backbone.
-        network_size: Side of the images in it.
-        train: Training images, of which some set the ranges of int8.
-        folder: Of the search, where results are kept.
+    Training images set the ranges of int8; the weights decide nothing.
     """
     if not can_measure():
         return Footprint()
-    path = folder / FOLDER / f"{_mark(model, discriminator, network_size)}.json"
+    choices = dataclasses.asdict(model.recipe)
+    shaping = [discriminator, network_size, *(choices[name] for name in _SHAPING)]
+    mark = hashlib.blake2b(json.dumps(shaping).encode(), digest_size=8).hexdigest()
+    path = folder / FOLDER / f"{mark}.json"
     if path.is_file():
         # What is broken is measured again.
         with contextlib.suppress(ValueError, TypeError):
             return Footprint(**schemas.read(path, _SCHEMA))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with without_stderr():
+        with without_stderr(), tempfile.TemporaryDirectory() as made:
             images, labels = _representatives(train)
-            content = _converted(model, images, labels)
+            saved = Path(made) / "saved_model"
+            options = {"threshold": 0.0, "input_dtype": "uint8", "batch_size": 1}
+            graph.write_saved_model(model, saved, **options)
+            few = {"representative": images, "labels": labels}
+            content = conversion.convert(saved, "int8", **few)
             found = Footprint(len(content) / 1000, _latency(content, images[0]))
     except ValueError:  # TFLite has no operator for a part of it
         found = Footprint()
-    text = json.dumps(dataclasses.asdict(found))
+    text = json.dumps(found._asdict())
     write_atomically(path, lambda target: target.write_text(text + "\n", "utf-8"))
     return found
 
@@ -95,21 +96,6 @@ def _representatives(train: data.LabelledImages) -> tuple[np.ndarray, np.ndarray
     rows = np.concatenate(rows)
     pixels = np.clip(np.rint(train.images[rows]), 0, 255).astype("uint8")
     return pixels, np.asarray(train.labels)[rows]
-
-
-def _mark(model: EGAN, discriminator: str, network_size: int) -> str:
-    choices = dataclasses.asdict(model.recipe)
-    shaping = [discriminator, network_size, *(choices[name] for name in _SHAPING)]
-    return hashlib.blake2b(json.dumps(shaping).encode(), digest_size=8).hexdigest()
-
-
-def _converted(model: EGAN, images: np.ndarray, labels: np.ndarray) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        saved = Path(folder) / "saved_model"
-        graph.write_saved_model(
-            model, saved, threshold=0.0, input_dtype="uint8", batch_size=1
-        )
-        return conversion.convert(saved, "int8", representative=images, labels=labels)
 
 
 def _latency(content: bytes, image: np.ndarray) -> float:

@@ -1,20 +1,103 @@
 """`EGANHyperModel`: the models that a search chooses among."""
 
+import dataclasses
+import math
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import keras_tuner
 import numpy as np
 
-from egan_keras import data, networks
+from egan_keras import data, losses, networks
 from egan_keras.backbones import Backbone
 from egan_keras.data.splits import MAJORITY
 from egan_keras.model import EGAN
+from egan_keras.tuning.choosing import ERROR_NAME, NAME, make_folds
 from egan_keras.tuning.fits import judge
-from egan_keras.tuning.folds import make_folds
-from egan_keras.tuning.objective import ERROR_NAME, NAME
-from egan_keras.tuning.space import Configuration, Space
+
+# Of the recipe's own size, to see whether smaller images, which cost less, suffice.
+_SMALLER = 3 / 4
+_MULTIPLE = 32
+
+
+class Configuration(NamedTuple):
+    """One point of a space: backbones as `Backbone.parse` reads them, and a recipe."""
+
+    encoder: str
+    discriminator: str
+    recipe: networks.Recipe
+
+
+class Space:
+    """Pairings and choices of the recipe, each with the values to choose among."""
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        encoders: Sequence[str],
+        discriminators: Sequence[str],
+        recipe: str | networks.Recipe,
+        choices: dict[str, Any],
+    ) -> None:
+        self.encoders = _backbones(encoders, "encoders")
+        self.discriminators = _backbones(discriminators, "discriminators")
+        own = networks.get_recipe(recipe)
+        given = {name: v for name, v in choices.items() if not _is_list(v)}
+        backbone = Backbone.parse(self.discriminators[0])
+        own_size = networks.network_size(backbone, tuple(image_shape))
+        kept = networks.get_recipe(own, **given)
+        # Where nothing is said: the cut, and the recipe's size with a smaller one.
+        sizes = [kept.network_size]
+        smaller = int(_SMALLER * (sizes[0] or own_size)) // _MULTIPLE * _MULTIPLE
+        if smaller >= backbone.minimum_size:
+            sizes.append(smaller)
+        trained = kept.trained_layers
+        cut = (
+            {"trained_layers": [trained, 2 * trained]}
+            if trained
+            else {"depths": [1, 2, 3]}
+        )
+        defaults = {"network_size": sizes, **cut}
+        self.searched, fixed = {}, {}  # several values of a choice, and one
+        for name, value in {**defaults, **choices}.items():
+            values = list(dict.fromkeys(value)) if _is_list(value) else [value]
+            _check_values(own, name, values)
+            # What the recipe says comes first, as that is what a search starts from.
+            first = getattr(own, name)
+            if name == "network_size" and first not in values:
+                first = own_size
+            values.sort(key=lambda each: each != first)
+            if len(values) > 1:
+                self.searched[name] = values
+            else:
+                fixed[name] = values[0]
+        self.recipe = networks.get_recipe(own, **fixed)
+
+    @property
+    def size(self) -> int:
+        """Number of configurations."""
+        values = self.encoders, self.discriminators, *self.searched.values()
+        return math.prod(map(len, values))
+
+    def choose(self, hp: keras_tuner.HyperParameters) -> Configuration:
+        """Declares what there is to choose, and returns what is chosen."""
+        encoder = hp.Choice("encoder", self.encoders)
+        discriminator = hp.Choice("discriminator", self.discriminators)
+        chosen = {}
+        for name, values in self.searched.items():
+            # KerasTuner takes values of one type, none of them None.
+            kinds = set(map(type, values))
+            is_taken = len(kinds) == 1 and kinds <= {bool, int, float, str}
+            told = values if is_taken else list(map(str, values))
+            chosen[name] = values[told.index(hp.Choice(name, told))]
+        recipe = networks.get_recipe(self.recipe, **chosen)
+        return Configuration(encoder, discriminator, recipe)
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the space as values that JSON can hold."""
+        return {**vars(self), "recipe": dataclasses.asdict(self.recipe)}
 
 
 class EGANHyperModel(keras_tuner.HyperModel):
@@ -69,26 +152,24 @@ class EGANHyperModel(keras_tuner.HyperModel):
         self.image_shape = tuple(image_shape)
         self.weights = weights
         self.seed = seed
-        self.space = Space(
-            self.image_shape,
-            encoders,
-            encoders if discriminators is None else discriminators,
-            recipe,
-            choices,
-        )
+        pairings = encoders, encoders if discriminators is None else discriminators
+        self.space = Space(self.image_shape, *pairings, recipe, choices)
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
         """Declares all that is searched, without building anything."""
         self.space.choose(hp)
 
     def build(self, hp: keras_tuner.HyperParameters) -> EGAN:
-        """Builds and compiles the model that is chosen.
+        """Builds and compiles the model that is chosen."""
+        return self.build_chosen(self.space.choose(hp))
+
+    def build_chosen(self, chosen: Configuration) -> EGAN:
+        """Builds and compiles the model of a configuration.
 
         Raises:
             ValueError: If the choices exclude each other.
             OSError: If ImageNet weights cannot be had.
         """
-        chosen = self.space.choose(hp)
         keras.utils.set_random_seed(self.seed)
         model = EGAN.from_backbones(
             chosen.encoder,
@@ -126,18 +207,15 @@ class EGANHyperModel(keras_tuner.HyperModel):
         Args:
             hp: The choices.
             model: What `build` returned.
-            x: Training images (n, h, w, 3), RGB pixels 0..255, an array or
-                `ImageFiles`.
+            x: Training images (n, h, w, 3), RGB pixels 0..255, or `ImageFiles`.
             y: Labels (n,), 0 majority and 1 minority.
-            validation_data: (images, labels) that are not trained on; the majority
-                images among them are what held-out images are compared with.
+            validation_data: (images, labels), whose majority images are what held-out
+                images are compared with.
             epochs: Of each training; `None` takes the recipe's.
             initial_epoch: Not 0 where Hyperband goes on with an earlier model. That
                 one has seen all images, so a new one is trained.
-            cache_features: Where features go, as in `EGAN.fit`. In one folder for all
-                trials, those with the same backbone, cut and size share them.
-            callbacks: Of a last training, on all images; without callbacks, such as
-                KerasTuner's own that save the model, there is none.
+            cache_features: As in `EGAN.fit`; trials share what is in one folder.
+            callbacks: Of a last training, on all images, which there is with them only.
             verbose: Of that training.
 
         Returns:
@@ -150,23 +228,15 @@ class EGANHyperModel(keras_tuner.HyperModel):
             DivergedError: If training diverges.
         """
         train = data.LabelledImages(x, np.asarray(y))
-        validation = data.LabelledImages(*validation_data)
-        majority = validation_majority(validation)
+        majority = validation_majority(data.LabelledImages(*validation_data))
         folds = make_folds(train.minority_count, self.seed)
         if initial_epoch:
             model = self.build(hp)
-        held_out, _ = judge(
-            model, train, majority, folds, place=cache_features, epochs=epochs
-        )
+        of_all = {"epochs": epochs, "callbacks": callbacks, "verbose": verbose}
+        place = cache_features
+        held_out, _ = judge(model, train, majority, folds, place=place, epochs=epochs)
         if callbacks:
-            self.build(hp).fit(
-                x,
-                y,
-                epochs=epochs,
-                cache_features=cache_features,
-                callbacks=callbacks,
-                verbose=verbose,
-            )
+            self.build(hp).fit(x, y, cache_features=place, **of_all)
         return {NAME: held_out.mean, ERROR_NAME: held_out.standard_error}
 
 
@@ -182,9 +252,35 @@ def validation_majority(validation: data.LabelledImages):
             f"expected some. Received: {len(validation)} validation images, none of "
             "them majority. Hold some out, as ek.load_folder does."
         )
+    images = validation.images
     if validation.majority_count == len(validation):
-        return validation.images
+        return images
     rows = np.flatnonzero(np.asarray(validation.labels) == MAJORITY)
-    if isinstance(validation.images, data.LazyRows):
-        return validation.images.select(rows)
-    return validation.images[rows]
+    return images.select(rows) if isinstance(images, data.LazyRows) else images[rows]
+
+
+def _backbones(specs: Sequence[str], name: str) -> list[str]:
+    """Returns backbones as written, each once."""
+    if isinstance(specs, str) or not specs:
+        raise ValueError(
+            "A search needs backbones to choose among; expected a list of them. "
+            f"Received: {name}={specs!r}. For example {name}=['MobileNetV2']."
+        )
+    return list(dict.fromkeys(str(Backbone.parse(spec)) for spec in specs))
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _check_values(recipe: networks.Recipe, name: str, values: list) -> None:
+    """Refuses names and values that a recipe cannot have."""
+    if not values:
+        raise ValueError(
+            "A choice needs values to choose among; expected a value or a list of "
+            f"values. Received: {name}=[]. Leave it out to keep the recipe's."
+        )
+    for value in values:
+        networks.get_recipe(recipe, **{name: value})
+        if name == "loss":
+            losses.get(value)

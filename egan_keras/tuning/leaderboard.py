@@ -1,16 +1,29 @@
-"""The leaderboard: all trials of a search with what they cost."""
+"""The leaderboard: all trials of a search with what they cost, as they end and after.
 
-import csv
+`leaderboard.csv` has everything, `leaderboard.md` the table for people, and
+`heatmap.png` the best trial of each encoder and discriminator.
+"""
+
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from egan_keras.evaluation.style import save
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from egan_keras.evaluation.markdown import table
+from egan_keras.evaluation.style import new_figure, save
 from egan_keras.files import write_atomically
-from egan_keras.tuning.choosing import comparable, default_of
-from egan_keras.tuning.heatmap import plot_heatmap
-from egan_keras.tuning.objective import ERROR_NAME, NAME
-from egan_keras.tuning.records import TrialRecord
+from egan_keras.tuning.choosing import (
+    ERROR_NAME,
+    NAME,
+    TrialRecord,
+    comparable,
+    default_of,
+)
 
 CSV = "leaderboard.csv"
 MARKDOWN = "leaderboard.md"
@@ -20,22 +33,27 @@ FILES = (CSV, MARKDOWN, HEATMAP)
 _COSTS = (
     "trained_parameters features_size training_seconds latency_ms int8_kb seconds"
 ).split()
-_TITLES = {
-    "rank": "rank",
-    "trial": "trial",
-    "encoder": "encoder",
-    "discriminator": "discriminator",
-    "network_size": "size",
-    "cut": "cut",
-    "others": "other choices",
-    NAME: "held-out AUROC",
-    "lead": "lead over trial 1",
-    "trained_parameters": "trained parameters",
-    "features_size": "features an image",
-    "training_seconds": "training s",
-    "latency_ms": "scoring ms an image",
-    "int8_kb": "int8 kB",
+# Columns for people; what a trial lacks a number for stays empty.
+_COLUMNS = {
+    "rank": "{rank}",
+    "trial": "{trial}",
+    "encoder": "{encoder}",
+    "discriminator": "{discriminator}",
+    "size": "{network_size}",
+    "cut": "{cut}",
+    "other choices": "{others}",
+    "held-out AUROC": f"{{{NAME}:.3f}} ± {{{ERROR_NAME}:.3f}}",
+    "lead over trial 1": "{lead:+.3f} ± {lead_error:.3f}",
+    "trained parameters": "{trained_parameters:,}",
+    "features an image": "{features_size:,}",
+    "training s": "{training_seconds:.1f}",
+    "scoring ms an image": "{latency_ms:.2f}",
+    "int8 kB": "{int8_kb:.1f}",
 }
+_FAILED = (
+    "- trial {trial}, {encoder}->{discriminator}, {network_size} pixels, {cut}: "
+    "{failure}"
+)
 _EXPLANATION = """\
 Held-out AUROC is the objective: the mean, over the minority images, of the share of
 validation majority images that score above one when training did not see it; ± one
@@ -47,6 +65,33 @@ explains (t-test at 2.5 %), or trial 1 is over the budget. Training is that of o
 model, its features computed before; scoring is the int8 TFLite model's, on one thread
 of this machine.
 """
+_COLOURS = "cividis"  # even in lightness, for colour-blind readers and in print too
+# So that colours do not make much of differences that mean nothing.
+_LEAST_RANGE = 0.02
+
+
+class LiveTable:
+    """Prints trials as they end, in columns that are wide enough for the backbones."""
+
+    def __init__(self, backbones: Sequence[str]) -> None:
+        wide = f"{{:<{max(13, *map(len, backbones))}}}"
+        self._line = (
+            f"{{:>5}}  {wide}  {wide}  {{:>4}}  {{:<10}}  {{:<14}}  {{:>7}}  {{}}"
+        )
+        names = "trial,encoder,discriminator,size,cut,held-out AUROC,seconds,"
+        self.head = functools.partial(self._print, *names.split(","))
+
+    def add(self, record: TrialRecord) -> None:
+        """Prints a trial."""
+        result, rest = "failed", record.failure
+        if record.failure is None:
+            result, rest = record.held_out.text, record.others
+        backbones, size = (record.encoder, record.discriminator), record.network_size
+        told = str(size), record.cut, result, f"{record.seconds:.1f}", rest
+        self._print(record.number, *backbones, *told)
+
+    def _print(self, *cells: object) -> None:
+        print(self._line.format(*cells).rstrip(), flush=True)
 
 
 def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -54,16 +99,14 @@ def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
     Those that Hyperband has not cut short come first.
     """
-    return sorted(
-        records,
-        key=lambda record: (
-            record.failure is not None,
-            not record.is_whole,
-            0 if record.is_whole else -record.epochs,
-            -record.held_out.mean if record.failure is None else 0,
-            record.number,
-        ),
-    )
+
+    def place(record: TrialRecord) -> tuple:
+        is_failed = record.failure is not None
+        least = 0 if record.is_whole else -record.epochs
+        worth = 0 if is_failed else -record.held_out.mean
+        return is_failed, not record.is_whole, least, worth, record.number
+
+    return sorted(records, key=place)
 
 
 def write_leaderboard(
@@ -72,102 +115,110 @@ def write_leaderboard(
     chosen: TrialRecord | None,
     reason: str = "",
 ) -> None:
-    """Writes leaderboard.csv, leaderboard.md and heatmap.png.
-
-    Args:
-        folder: Where to; it exists.
-        records: Trials that have ended.
-        chosen: The winner; `None` if there is none.
-        reason: Why it is the winner.
-    """
-    rows = [
-        _row(rank, record, records, chosen)
-        for rank, record in enumerate(ranked(records), 1)
-    ]
-    write_atomically(folder / CSV, lambda path: _write_csv(path, rows))
-    text = _markdown(rows, chosen, reason)
-    write_atomically(folder / MARKDOWN, lambda path: path.write_text(text, "utf-8"))
-    done = [record for record in records if record.failure is None]
+    """Writes leaderboard.csv, leaderboard.md and heatmap.png into a folder."""
+    first = default_of(records)
+    rows = [_row(record, first, chosen) for record in ranked(records)]
+    rows = [{"rank": rank, **row} for rank, row in enumerate(rows, 1)]
+    # As they are: of whole numbers and missing ones it would make floats.
+    frame = pd.DataFrame(rows, dtype=object)
+    write_atomically(
+        folder / CSV,
+        lambda path: frame.to_csv(path, index=False, lineterminator="\r\n"),
+    )
+    columns = dict(_COLUMNS)
+    if not any(row["others"] for row in rows):
+        del columns["other choices"]
+    text = f"# Leaderboard\n\n{_EXPLANATION}\n"
+    if chosen:
+        text += f"Chosen: trial {chosen.number}, {chosen.pairing}. {reason}\n\n"
+    done = [row for row in rows if NAME in row]
     if done:
-        save(folder / HEATMAP, lambda: plot_heatmap(done, chosen))
+        shown = [{k: _cell(v, row) for k, v in columns.items()} for row in done]
+        for row, cells in zip(done, shown, strict=True):
+            cells["rank"] = f"**{row['rank']}**" if row["chosen"] else cells["rank"]
+        text += f"{table(shown)}\n"
+    failed = [_FAILED.format_map(row) for row in rows if NAME not in row]
+    text += "\n".join(["\nFailed:\n", *failed, ""]) if failed else ""
+    write_atomically(folder / MARKDOWN, lambda path: path.write_text(text, "utf-8"))
+    completed = [record for record in records if record.failure is None]
+    if completed:
+        save(folder / HEATMAP, lambda: plot_heatmap(completed, chosen))
 
 
 def _row(
-    rank: int,
-    record: TrialRecord,
-    records: Sequence[TrialRecord],
-    chosen: TrialRecord | None,
+    record: TrialRecord, first: TrialRecord | None, chosen: TrialRecord | None
 ) -> dict[str, Any]:
-    row = {
-        "rank": rank,
-        "trial": record.number,
-        "chosen": record is chosen,
-        "encoder": record.encoder,
-        "discriminator": record.discriminator,
-        "network_size": record.network_size,
-        "cut": record.cut,
-        "others": ", ".join(
-            f"{name}={value}"
-            for name, value in record.choices.items()
-            if name not in ("network_size", "depths", "trained_layers")
-        ),
-        "epochs": record.epochs,
-    }
+    row = {"trial": record.number, "chosen": record is chosen}
+    told = "encoder discriminator network_size cut others epochs".split()
+    row |= {name: getattr(record, name) for name in told}
     if record.failure is not None:
         return row | {"seconds": record.seconds, "failure": record.failure}
     held_out = record.held_out
     row |= {NAME: held_out.mean, ERROR_NAME: held_out.standard_error}
-    first = default_of(records)
     if first not in (None, record) and comparable(first, record):
         row["lead"], row["lead_error"] = held_out.lead(first.held_out)
     return row | {name: getattr(record, name) for name in _COSTS}
 
 
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _markdown(
-    rows: list[dict[str, Any]], chosen: TrialRecord | None, reason: str
-) -> str:
-    titles = dict(_TITLES)
-    if not any(row["others"] for row in rows):
-        del titles["others"]
-    lines = ["# Leaderboard", "", _EXPLANATION]
-    if chosen:
-        lines += [f"Chosen: trial {chosen.number}, {chosen.pairing}. {reason}", ""]
-    lines += ["| " + " | ".join(titles.values()) + " |", "|---" * len(titles) + "|"]
-    done = [row for row in rows if NAME in row]
-    for row in done:
-        cells = [_cell(name, row) for name in titles]
-        if row["chosen"]:
-            cells[0] = f"**{cells[0]}**"
-        lines.append("| " + " | ".join(cells) + " |")
-    failed = [row for row in rows if NAME not in row]
-    if failed:
-        lines += ["", "Failed:", ""]
-    lines += [
-        f"- trial {row['trial']}, {row['encoder']}->{row['discriminator']}, "
-        f"{row['network_size']} pixels, {row['cut']}: {row['failure']}"
-        for row in failed
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _cell(name: str, row: dict[str, Any]) -> str:
-    value = row.get(name)
-    if value is None:
+def _cell(template: str, row: dict[str, Any]) -> str:
+    try:
+        return template.format_map(row)
+    except (KeyError, TypeError):
         return ""
-    if name == NAME:
-        return f"{value:.3f} ± {row[ERROR_NAME]:.3f}"
-    if name == "lead":
-        return f"{value:+.3f} ± {row['lead_error']:.3f}"
-    if name in ("trained_parameters", "features_size"):
-        return f"{value:,}"
-    if name == "latency_ms":
-        return f"{value:.2f}"
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def plot_heatmap(
+    records: Sequence[TrialRecord], chosen: TrialRecord | None = None
+) -> Figure:
+    """Draws the best objective of each pairing, of trials that have completed.
+
+    A frame marks the one chosen, which need not be the best of its pairing.
+    """
+    best = sorted(records, key=lambda record: -record.held_out.mean)
+    frame = pd.DataFrame(
+        {
+            "encoder": [record.encoder for record in best],
+            "discriminator": [record.discriminator for record in best],
+            "auroc": [record.held_out.mean for record in best],
+            "text": [_label(record, chosen) for record in best],
+        }
+    ).drop_duplicates(["encoder", "discriminator"])
+    wide = frame.pivot(index="encoder", columns="discriminator")
+    values, texts = wide["auroc"], wide["text"].fillna("not tried")
+    encoders, discriminators = list(values.index), list(values.columns)
+    figure = new_figure(3.2 + 1.8 * len(discriminators), 2.2 + 0.9 * len(encoders))
+    axes = figure.subplots()
+    low, high = frame["auroc"].min(), frame["auroc"].max()
+    middle, half = (low + high) / 2, max(high - low, _LEAST_RANGE) / 2
+    ends = {"vmin": middle - half, "vmax": middle + half}
+    image = axes.imshow(values, _COLOURS, aspect="auto", **ends)
+    for (row, column), value in np.ndenumerate(values):
+        look = {"color": "white" if value <= middle else "black"}
+        look |= {"ha": "center", "va": "center"}
+        axes.text(column, row, texts.iat[row, column], **look)
+    axes.set_xticks(range(len(discriminators)), discriminators, rotation=15, ha="right")
+    axes.set_yticks(range(len(encoders)), encoders)
+    axes.set_xlabel("discriminator")
+    axes.set_ylabel("encoder")
+    title = "Best held-out AUROC of each pairing"
+    if chosen is not None:
+        title += "\nIn the frame: the one chosen"
+        column = discriminators.index(chosen.discriminator) - 0.47
+        corner = column, encoders.index(chosen.encoder) - 0.46
+        # Dark and light, so that it shows on any colour.
+        for colour, width in (("black", 5), ("white", 2)):
+            look = {"fill": False, "edgecolor": colour, "linewidth": width}
+            axes.add_patch(Rectangle(corner, 0.94, 0.92, **look))
+    axes.set_title(title, loc="left", fontsize="medium")
+    figure.colorbar(image, ax=axes, label="held-out AUROC")
+    return figure
+
+
+def _label(record: TrialRecord, chosen: TrialRecord | None) -> str:
+    """Returns what the field of a pairing says, whose best trial it is."""
+    figures = f"{record.held_out.text}\n{record.network_size} px, {record.cut}"
+    if chosen is None or chosen.pairing != record.pairing:
+        return figures
+    if chosen.number == record.number:
+        return f"{figures}\nchosen"
+    return f"{figures}\nchosen: {_label(chosen, None)}"

@@ -2,24 +2,45 @@
 
 import contextlib
 import dataclasses
-import io
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 
-from egan_keras import data, networks
-from egan_keras.files import telling_full_disk, write_atomically
+from egan_keras import data, networks, schemas
+from egan_keras.data.lazy import SelectedRows, fingerprint
+from egan_keras.files import content_hash, telling_full_disk, write_atomically
 from egan_keras.model import EGAN
-from egan_keras.tuning import choosing, footprint, guard
-from egan_keras.tuning.folds import make_folds
-from egan_keras.tuning.hypermodel import EGANHyperModel, validation_majority
-from egan_keras.tuning.leaderboard import CSV, write_leaderboard
-from egan_keras.tuning.oracles import make_oracle
-from egan_keras.tuning.records import TrialRecord, load_records
-from egan_keras.tuning.table import LiveTable
-from egan_keras.tuning.tuner import FEATURES, PROJECT, PairingTuner
+from egan_keras.tuning import choosing, footprint
+from egan_keras.tuning.choosing import TrialRecord, load_records, make_folds
+from egan_keras.tuning.hypermodel import (
+    Configuration,
+    EGANHyperModel,
+    validation_majority,
+)
+from egan_keras.tuning.leaderboard import CSV, LiveTable, write_leaderboard
+from egan_keras.tuning.tuner import FEATURES, PairingTuner, make_oracle
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
+FILE = "search.json"
+
+_LOCK = ".lock"
+_WORDS = {
+    "train": "training images",
+    "validation": "validation images",
+    "space": "encoders, discriminators, recipe or choices",
+    "weights": "weights",
+    "tuner": "tuner",
+    "seed": "seed",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,15 +68,10 @@ class Search:
 
     def build(self) -> EGAN:
         """Returns the best configuration, compiled, not trained yet."""
-        model = EGAN.from_backbones(
-            self.best.encoder,
-            self.best.discriminator,
-            image_shape=self.hypermodel.image_shape,
-            recipe=networks.Recipe(**self.best.recipe),
-            weights=self.hypermodel.weights,
-        )
-        model.compile()
-        return model
+        best = self.best
+        recipe = networks.Recipe(**best.recipe)
+        chosen = Configuration(best.encoder, best.discriminator, recipe)
+        return self.hypermodel.build_chosen(chosen)
 
 
 def search_pairings(
@@ -122,42 +138,98 @@ def search_pairings(
         seed=seed,
         **choices,
     )
-    epochs = hypermodel.space.recipe.epochs
-    oracle = make_oracle(tuner, trials=trials, seed=seed, epochs=epochs)
-    guard.enter(folder, guard.describe(hypermodel, train, validation, tuner))
-    table = LiveTable([*hypermodel.space.encoders, *hypermodel.space.discriminators])
-    with contextlib.nullcontext() if is_worker() else guard.alone(folder):
-        again = [] if is_worker() else _take_up(folder)
-        # KerasTuner tells which file it reads.
-        with contextlib.redirect_stdout(io.StringIO()):
-            running = PairingTuner(
-                oracle,
-                hypermodel,
-                folder=folder,
-                train=train,
-                majority=majority,
-                folds=folds,
-                on_trial=table.add if verbose else lambda record: None,
-            )
-        oracle.run_again(again)
+    space = hypermodel.space
+    oracle = make_oracle(tuner, hypermodel, folder, trials=trials)
+    _enter(folder, hypermodel, (train, validation), tuner)
+    table = LiveTable([*space.encoders, *space.discriminators])
+    worker = is_worker()
+    with contextlib.nullcontext() if worker else alone(folder):
+        if not worker:
+            again = [each for each in load_records(folder) if each.is_run_again]
+            oracle.go_on({record.number for record in again})
+            for record in again:
+                record.path(folder).unlink()
+        running = PairingTuner(
+            oracle,
+            hypermodel,
+            folder=folder,
+            train=train,
+            majority=majority,
+            folds=folds,
+            on_trial=table.add if verbose else lambda record: None,
+        )
         if verbose:
-            _announce(hypermodel.space.size, trials, len(folds), load_records(folder))
+            n_done = len(load_records(folder))
+            done = f", {n_done} of them done before" if n_done else ""
+            print(
+                f"Searching {space.size:,} configurations: up to {trials} trials of "
+                f"{len(folds)} fits{done}.",
+                flush=True,
+            )
             table.head()
         try:
             with telling_full_disk(folder):
                 running.search(verbose=0)
         except KeyboardInterrupt:
-            _keep(folder, budget, verbose)
+            records = load_records(folder)
+            if records and not worker:
+                with contextlib.suppress(ValueError):
+                    _chosen(folder, records, budget)
+                if verbose:
+                    print(
+                        f"\nInterrupted after {len(records)} trials. The leaderboard "
+                        f"so far: {folder / CSV}. The same call or command goes on.",
+                        flush=True,
+                    )
             raise
-        return _finished(folder, hypermodel, budget)
+        records = load_records(folder)
+        best, reason = (None, "") if worker else _chosen(folder, records, budget)
+        return Search(folder, tuple(records), best, hypermodel, reason)
 
 
-def _check_measurable(budget: dict) -> None:
-    """Refuses a budget where nothing tells what a configuration costs.
+def is_worker() -> bool:
+    """Whether this process runs trials for a chief elsewhere."""
+    is_chief = "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")
+    return "KERASTUNER_ORACLE_IP" in os.environ and not is_chief
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes from running the same search; a kill leaves no lock.
 
     Raises:
-        ValueError: If there is one.
+        FileExistsError: If another process runs it.
     """
+    with (folder / _LOCK).open("w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FileExistsError(
+                    "Another process runs this search; expected one at a time, or a "
+                    f"chief and its workers. Received: {str(folder)!r}. Wait for it, "
+                    "stop it, or see `egan-keras tune --help` on several processes."
+                ) from None
+        yield
+
+
+def _chosen(
+    folder: Path, records: Sequence[TrialRecord], budget: dict[str, float | None]
+) -> tuple[TrialRecord, str]:
+    """Writes the leaderboard; returns the winner, if there is one, and why it is."""
+    best, reason = None, ""
+    try:
+        eligible = choosing.within(choosing.completed(records), **budget)
+        default = choosing.default_of(records)
+        best = choosing.choose(eligible, default)
+        reason = choosing.explain(best, eligible, default)
+    finally:
+        write_leaderboard(folder, records, best, reason)
+    return best, reason
+
+
+def _check_measurable(budget: dict[str, float | None]) -> None:
+    """Refuses a budget where nothing tells what a configuration costs."""
     asked = {name: limit for name, limit in budget.items() if limit is not None}
     if asked and not footprint.can_measure():
         given = ", ".join(f"{name}={limit!r}" for name, limit in asked.items())
@@ -169,78 +241,71 @@ def _check_measurable(budget: dict) -> None:
         )
 
 
-def is_worker() -> bool:
-    """Whether this process runs trials for a chief elsewhere."""
-    is_chief = "chief" in os.environ.get("KERASTUNER_TUNER_ID", "")
-    return "KERASTUNER_ORACLE_IP" in os.environ and not is_chief
-
-
-def _take_up(folder: Path) -> list[int]:
-    """Lets KerasTuner see the trials that another process began.
-
-    It looks for a file with its own name, not for the search: it would begin anew after
-    a kill in the first trial, or where a chief began what one process goes on with.
-
-    Returns:
-        The numbers of trials to run again, whose surroundings failed.
-    """
-    project = folder / PROJECT
-    identity = os.environ.get("KERASTUNER_TUNER_ID", "tuner0")
-    if (project / "oracle.json").is_file():
-        path = project / f"{identity}.json"
-        write_atomically(path, lambda target: target.write_text("{}", "utf-8"))
-    again = [record for record in load_records(folder) if record.is_run_again]
-    for record in again:
-        record.path(folder).unlink()
-    return [record.number for record in again]
-
-
-def _announce(
-    size: int, trials: int, n_fits: int, records: Sequence[TrialRecord]
+def _enter(
+    folder: Path,
+    hypermodel: EGANHyperModel,
+    images: Sequence[data.LabelledImages],
+    tuner: str,
 ) -> None:
-    done = f", {len(records)} of them done before" if records else ""
-    print(
-        f"Searching {size:,} configurations: up to {trials} trials of {n_fits} fits"
-        f"{done}.",
-        flush=True,
-    )
+    """Makes the folder of a search, or takes up that of the same one.
 
-
-def _chosen(records: Sequence[TrialRecord], budget: dict) -> tuple[TrialRecord, str]:
-    """Returns the winner, and why it is."""
-    eligible = choosing.within(choosing.completed(records), **budget)
-    default = choosing.default_of(records)
-    best = choosing.choose(eligible, default)
-    return best, choosing.explain(best, eligible, default)
-
-
-def _keep(folder: Path, budget: dict, verbose: bool) -> None:
-    """Writes the leaderboard of what has ended when the search is interrupted."""
-    records = load_records(folder)
-    if not records or is_worker():
+    Raises:
+        FileExistsError: If what is there is no search, or another one.
+        ValueError: If the file that tells cannot be read.
+    """
+    train, validation = map(_mark, images)
+    described = {
+        "train": train,
+        "validation": validation,
+        "space": hypermodel.space.describe(),
+        "weights": _describe_weights(hypermodel.weights),
+        "tuner": tuner,
+        "seed": hypermodel.seed,
+    }
+    text = json.dumps(described, indent=2) + "\n"
+    path = folder / FILE
+    if path.is_file():
+        try:
+            kept = schemas.read(path, schemas.record(dict.fromkeys(_WORDS, {})))
+        except ValueError as error:
+            raise ValueError(
+                "What a search is of cannot be read; expected what `egan-keras tune` "
+                f"wrote. Received: {str(path)!r} ({error}). Delete the folder, or name "
+                "another one."
+            ) from error
+        now = json.loads(text)
+        other = [_WORDS[name] for name in _WORDS if kept[name] != now[name]]
+        if other:
+            raise FileExistsError(
+                "The folder holds another search, which is not mixed with this one; "
+                f"expected the same images and options. Received: {str(folder)!r} with "
+                f"other {', '.join(other)}. Name another folder, delete this one, or "
+                "run the command that began it."
+            )
         return
-    try:
-        best, reason = _chosen(records, budget)
-    except ValueError:
-        best, reason = None, ""
-    write_leaderboard(folder, records, best, reason)
-    if verbose:
-        print(
-            f"\nInterrupted after {len(records)} trials. The leaderboard so far: "
-            f"{folder / CSV}. The same call or command goes on.",
-            flush=True,
+    # Another process of a distributed search may be writing the file just now.
+    if folder.exists() and (not folder.is_dir() or any(folder.glob("[!.]*"))):
+        raise FileExistsError(
+            "The folder of the search holds something else; expected a new or an "
+            f"empty one. Received: {str(folder)!r}. Name another folder."
         )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda target: target.write_text(text, "utf-8"))
 
 
-def _finished(folder: Path, hypermodel: EGANHyperModel, budget: dict) -> Search:
-    """Writes the leaderboard, unless another process does."""
-    records = load_records(folder)
-    if is_worker():
-        return Search(folder, tuple(records), None, hypermodel)
-    try:
-        best, reason = _chosen(records, budget)
-    except ValueError:
-        write_leaderboard(folder, records, None)
-        raise
-    write_leaderboard(folder, records, best, reason)
-    return Search(folder, tuple(records), best, hypermodel, reason)
+def _describe_weights(weights: Any) -> Any:
+    """Returns what weights are, of files a hash of their contents."""
+    if isinstance(weights, Mapping):
+        return {str(name): _describe_weights(each) for name, each in weights.items()}
+    if weights is not None and Path(weights).is_file():
+        return content_hash(weights)
+    return str(weights)
+
+
+def _mark(images: data.LabelledImages) -> str:
+    """Returns a fingerprint of the contents of images and labels."""
+    pixels = images.images
+    if not isinstance(pixels, data.LazyRows):
+        pixels = SelectedRows(pixels, np.arange(len(pixels)))
+    labels = np.asarray(images.labels, np.int32)
+    return fingerprint(pixels.identity(), iter([labels.tobytes()]))

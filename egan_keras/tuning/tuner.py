@@ -1,45 +1,146 @@
-"""The tuner: it runs trials as KerasTuner asks for them, and keeps what came out."""
+"""KerasTuner's strategies and its tuner, made safe to kill and to go on with."""
 
 import gc
+import itertools
 import json
+import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import keras
 import keras_tuner
 import numpy as np
+from keras_tuner import oracles
+from keras_tuner.engine.trial import Trial
 
 from egan_keras import data
 from egan_keras.files import write_atomically
 from egan_keras.logs import without_warnings
-from egan_keras.model import EGAN
 from egan_keras.tuning import footprint
+from egan_keras.tuning.choosing import ERROR_NAME, NAME, Fold, TrialRecord
 from egan_keras.tuning.fits import judge
-from egan_keras.tuning.folds import Fold
 from egan_keras.tuning.hypermodel import EGANHyperModel
-from egan_keras.tuning.objective import ERROR_NAME, NAME
-from egan_keras.tuning.records import TrialRecord
 
 FEATURES = "features"
-PROJECT = "tuner"
 
+_PROJECT = "tuner"
 _EPOCHS = "tuner/epochs"
 _REASON_LENGTH = 300
+_OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
+
+
+class _Resumable:
+    """What all strategies do alike.
+
+    The first trial is the first value of every choice: the recipe as it is. The state,
+    trials and all, is one file that is written as a whole.
+    """
+
+    def __init__(self, folder: Path, **options) -> None:
+        super().__init__(**options)
+        self.state_file = folder / _PROJECT / "oracle.json"
+
+    def populate_space(self, trial_id: str) -> dict:
+        """Returns the values of the next trial."""
+        is_first = not self.trials
+        response = super().populate_space(trial_id)
+        if is_first:
+            defaults = {hp.name: hp.default for hp in self.get_space().space}
+            response["values"] = {**response["values"], **defaults}
+        return response
+
+    def save(self) -> None:
+        """Writes the state."""
+        trials = {name: trial.get_state() for name, trial in self.trials.items()}
+        text = json.dumps(self.get_state() | {"trials": trials})
+        write_atomically(self.state_file, lambda path: path.write_text(text, "utf-8"))
+
+    def go_on(self, again: Collection[int]) -> None:
+        """Takes up the state that there is, to run trials that were under way again.
+
+        So are those of the given numbers, which have failed.
+        """
+        if not self.state_file.is_file():
+            return
+        state = json.loads(self.state_file.read_text("utf-8"))
+        # Earlier versions kept trials in files of their own.
+        files = self.state_file.parent.glob("trial_*/trial.json")
+        trials = state.get("trials") or {
+            file.parent.name.removeprefix("trial_"): json.loads(file.read_text("utf-8"))
+            for file in files
+        }
+        waiting = []
+        for name in sorted(trials, key=int):
+            trial = Trial.from_state(trials[name])
+            if trial.status == "RUNNING" or int(name) + 1 in again:
+                # Without what it has reported.
+                trial = Trial(trial.hyperparameters, name)
+                waiting.append(name)
+            self.trials[name] = trial
+        ended = [name for name in state["end_order"] if name not in waiting]
+        # The last one of the queue is the first one to be run.
+        queue = {"ongoing_trials": {}, "retry_queue": waiting[::-1]}
+        self.set_state(state | queue | {"end_order": ended})
+        self.save()
+
+
+class _Grid(keras_tuner.Oracle):
+    """All configurations in turn; KerasTuner's own forgets where it was when read."""
+
+    def populate_space(self, trial_id: str) -> dict:
+        """Returns the first values that were not tried."""
+        space = self.get_space().space
+        known = [trial.hyperparameters.values for trial in self.trials.values()]
+        for values in itertools.product(*(hp.values for hp in space)):
+            chosen = dict(zip((hp.name for hp in space), values, strict=True))
+            if chosen not in known:
+                return {"status": "RUNNING", "values": chosen}
+        return {"status": "STOPPED"}
+
+
+_ORACLES = {
+    "random": oracles.RandomSearchOracle,
+    "hyperband": oracles.HyperbandOracle,
+    "bayesian": oracles.BayesianOptimizationOracle,
+    "grid": _Grid,
+}
+
+
+def make_oracle(
+    strategy: str, hypermodel: EGANHyperModel, folder: Path, *, trials: int
+) -> keras_tuner.Oracle:
+    """Returns what decides which configuration is tried next, `trials` at most.
+
+    Raises:
+        ValueError: If there is no such strategy.
+    """
+    if strategy not in _ORACLES:
+        raise ValueError(
+            f"Unknown strategy; expected one of {', '.join(_ORACLES)}. Received: "
+            f"tuner={strategy!r}."
+        )
+    space = keras_tuner.HyperParameters()
+    hypermodel.declare_hyperparameters(space)
+    options = {"objective": keras_tuner.Objective(NAME, "max")}
+    if strategy == "hyperband":
+        options["max_epochs"] = hypermodel.space.recipe.epochs
+    oracle = type("Oracle", (_Resumable, _ORACLES[strategy]), {})(
+        folder,
+        hyperparameters=space,
+        # KerasTuner takes 0 for no seed.
+        seed=hypermodel.seed + 1,
+        # A search goes on after any number of failures.
+        max_consecutive_failed_trials=trials + 1,
+        **options,
+    )
+    oracle.max_trials = trials
+    return oracle
 
 
 class PairingTuner(keras_tuner.Tuner):
-    """Runs trials, each judged by minority images that its training did not see.
-
-    Args:
-        oracle: What decides which configuration is tried next.
-        hypermodel: The configurations.
-        folder: Of the search; earlier trials in it are taken up.
-        train: Training images of both classes.
-        majority: Validation majority images, (n, h, w, 3).
-        folds: The fits of each trial.
-        on_trial: Called with the record of each trial that ends.
-    """
+    """Runs trials, each judged by minority images that its training did not see."""
 
     def __init__(
         self,
@@ -53,43 +154,23 @@ class PairingTuner(keras_tuner.Tuner):
         on_trial: Callable[[TrialRecord], None],
     ) -> None:
         self._folder = folder
-        self._train = train
-        self._majority = majority
+        self._images = train, majority
         self._folds = folds
         self._on_trial = on_trial
-        super().__init__(
-            oracle, hypermodel, directory=str(folder), project_name=PROJECT
-        )
-
-    def _populate_initial_space(self) -> None:
-        """Declares what is searched; KerasTuner's own would build a model."""
-        space = self.oracle.get_space()
-        self.hypermodel.declare_hyperparameters(space)
-        self.oracle.update_space(space)
-
-    def _try_run_and_update_trial(self, trial, *arguments, **options) -> None:
-        """Marks a trial that fails, without KerasTuner's printing of the traceback."""
-        try:
-            self._run_and_update_trial(trial, *arguments, **options)
-            trial.status = "COMPLETED"
-        except keras_tuner.errors.FailedTrialError as error:
-            trial.status, trial.message = "FAILED", str(error)
+        self._record: TrialRecord | None = None
+        # Earlier versions had it read again by this file, which KerasTuner tells.
+        name = os.environ.get("KERASTUNER_TUNER_ID", "tuner0")
+        (folder / _PROJECT / f"{name}.json").unlink(missing_ok=True)
+        # Given the hypermodel, it would build one to learn what the oracle knows.
+        super().__init__(oracle, directory=str(folder), project_name=_PROJECT)
+        self.hypermodel = hypermodel
 
     def save(self) -> None:
-        """Writes the state, as a whole or not at all."""
-        if not self._is_worker():
-            self.oracle.save()
-        text = json.dumps(self.get_state())
-        path = Path(self._get_tuner_fname())
-        write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+        """Writes nothing: the oracle has all there is to go on with, and saves it."""
 
-    def run_trial(self, trial, *arguments, **options) -> dict[str, float]:
-        """Trains and judges one configuration, and keeps the record.
-
-        Raises:
-            FailedTrialError: If anything fails: memory, numbers, missing weights.
-        """
-        started = time.perf_counter()
+    def run_trial(self, trial: Trial, **options) -> dict[str, float]:
+        """Trains and judges one configuration; one that fails has figures of 0."""
+        started, self._record = time.perf_counter(), None
         # What the trial before used would still fill the memory.
         keras.backend.clear_session()
         gc.collect()
@@ -97,62 +178,59 @@ class PairingTuner(keras_tuner.Tuner):
         try:
             with without_warnings():
                 record = self._judged(trial, record)
+            held_out = record.held_out
+            figures = held_out.mean, held_out.standard_error
         # Whatever stops one configuration need not stop the others.
         except Exception as error:
-            reason = _reason(error)
-            again = _is_of_surroundings(error)
-            self._end(record, started, failure=reason, is_run_again=again)
-            raise keras_tuner.errors.FailedTrialError(reason) from error
-        self._end(record, started)
-        held_out = record.held_out
-        return {NAME: held_out.mean, ERROR_NAME: held_out.standard_error}
+            again, figures = _is_of_surroundings(error), (0.0, 0.0)
+            record = record.with_values(failure=_reason(error), is_run_again=again)
+        self._record = record.with_values(seconds=time.perf_counter() - started)
+        return dict(zip((NAME, ERROR_NAME), figures, strict=True))
 
-    def _begun(self, trial) -> TrialRecord:
+    def on_trial_end(self, trial: Trial) -> None:
+        """Keeps the record, and has the oracle know of a failure."""
+        self._record.save(self._folder)
+        self._on_trial(self._record)
+        if self._record.failure is not None:
+            trial.status, trial.message = "FAILED", self._record.failure
+        super().on_trial_end(trial)
+
+    def _begun(self, trial: Trial) -> TrialRecord:
         chosen = self.hypermodel.space.choose(trial.hyperparameters)
-        recipe = chosen.recipe
+        recipe, searched = chosen.recipe, self.hypermodel.space.searched
         return TrialRecord(
             number=int(trial.trial_id) + 1,
             encoder=chosen.encoder,
             discriminator=chosen.discriminator,
-            choices={
-                name: getattr(recipe, name) for name in self.hypermodel.space.searched
-            },
+            choices={name: getattr(recipe, name) for name in searched},
             recipe=vars(recipe),
             network_size=self.hypermodel.network_size(chosen),
             epochs=trial.hyperparameters.values.get(_EPOCHS, recipe.epochs),
         )
 
-    def _judged(self, trial, record: TrialRecord) -> TrialRecord:
+    def _judged(self, trial: Trial, record: TrialRecord) -> TrialRecord:
+        train, majority = self._images
         model = self.hypermodel.build(trial.hyperparameters)
-        held_out, seconds = judge(
-            model,
-            self._train,
-            self._majority,
-            self._folds,
-            place=self._folder / FEATURES,
-            epochs=record.epochs,
-        )
+        options = {"place": self._folder / FEATURES, "epochs": record.epochs}
+        held_out, seconds = judge(model, train, majority, self._folds, **options)
         cost = footprint.measure(
-            model,
-            record.discriminator,
-            record.network_size,
-            self._train,
-            self._folder,
+            model, record.discriminator, record.network_size, train, self._folder
         )
         return record.with_values(
             shares=held_out.shares,
             training_seconds=seconds,
-            trained_parameters=_trained_parameters(model),
-            features_size=_features_size(model),
+            trained_parameters=_numbers(
+                each.shape
+                for network in (model.generator, model.discriminator)
+                for each in network.tail.trainable_variables
+            ),
+            features_size=_numbers(
+                each.shape[1:]
+                for each in keras.tree.flatten(model.discriminator.stem.outputs)
+            ),
             int8_kb=cost.int8_kb,
             latency_ms=cost.latency_ms,
         )
-
-    def _end(self, record: TrialRecord, started: float, **values) -> None:
-        seconds = time.perf_counter() - started
-        record = record.with_values(seconds=seconds, **values)
-        record.save(self._folder)
-        self._on_trial(record)
 
 
 def _reason(error: Exception) -> str:
@@ -174,18 +252,8 @@ def _is_of_surroundings(error: BaseException | None) -> bool:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    names = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
-    return type(error).__name__ in names or "RESOURCE_EXHAUSTED" in str(error)
+    return type(error).__name__ in _OUT_OF_MEMORY or "RESOURCE_EXHAUSTED" in str(error)
 
 
-def _trained_parameters(model: EGAN) -> int:
-    return sum(
-        int(np.prod(variable.shape))
-        for network in (model.generator, model.discriminator)
-        for variable in network.tail.trainable_variables
-    )
-
-
-def _features_size(model: EGAN) -> int:
-    outputs = keras.tree.flatten(model.discriminator.stem.outputs)
-    return sum(int(np.prod(output.shape[1:])) for output in outputs)
+def _numbers(shapes: Iterable[tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in shapes)

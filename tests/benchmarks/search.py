@@ -28,7 +28,7 @@ import egan_keras as ek
 from egan_keras import features
 from egan_keras.evaluation.report import write_atomically
 from egan_keras.tuning import choosing
-from egan_keras.tuning.records import TrialRecord, load_records
+from egan_keras.tuning.choosing import TrialRecord, load_records
 
 BACKBONES = ["MobileNetV2:alpha=0.35", "MobileNet:alpha=0.25"]
 CHOICES = {"network_size": [64, 96, 128], "depths": [1, 2, 3]}

@@ -1,27 +1,43 @@
 """The files of a comparison: two CSV files, plots, and a report in Markdown."""
 
 import functools
+import types
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
 
+from egan_keras.evaluation import style
 from egan_keras.evaluation.markdown import NONE, short, table
-from egan_keras.experiments.grid import Run, describe_weights
-from egan_keras.experiments.methods import REFERENCE
+from egan_keras.experiments.grid import (
+    REFERENCE,
+    Run,
+    as_file_name,
+    describe_weights,
+    fingerprint,
+)
 from egan_keras.experiments.outcomes import (
+    CELL,
     CELL_COLUMNS,
+    CONFIDENCE,
     LAST_EPOCHS,
     RUN_COLUMNS,
+    SPECIFICITY,
     Outcomes,
     by_cell,
     by_method,
+    by_seed,
 )
-from egan_keras.experiments.plots import draw_all
-from egan_keras.experiments.training import CONFIDENCE, SPECIFICITY
 from egan_keras.files import write_atomically
 from egan_keras.text import for_markdown, printable
 
+_COLOURS = (style.MAJORITY, style.MINORITY, *style.LINES[:4], "#999933", "#882255")
+_DASHES = ("-", "--", ":", "-.")
+_MARKERS = "osv^DPX<>*"
 _SUMMARY = """\
 ## Summary
 
@@ -75,20 +91,14 @@ others compute their own in this time."""
 
 
 def write_tables(out: Path, outcomes: Outcomes, *, command: str = "") -> None:
-    """Writes all tables and plots of what there is, each file replaced as a whole.
-
-    Args:
-        out: the folder, which exists.
-        outcomes: what was measured.
-        command: the command to name in the report.
-    """
+    """Writes all tables and plots of what there is, each file replaced as a whole."""
     runs = outcomes.by_run()
     cells = by_cell(runs)
     files = {"results.csv": runs[RUN_COLUMNS], "cells.csv": cells[CELL_COLUMNS]}
     for name, frame in files.items():
         write = functools.partial(frame.to_csv, index=False, lineterminator="\r\n")
         write_atomically(out / name, write)
-    plots = draw_all(out / "plots", runs, cells)
+    plots = _draw_all(out / "plots", runs, cells)
     sections = [_origin(outcomes, runs, command)]
     if len(runs):
         sections += _results(runs, cells, outcomes.marks, plots)
@@ -157,13 +167,16 @@ def _results(
     names = sorted(runs.loc[runs["threshold_confidence"].isna(), "task"].unique())
     without = _NO_GUARANTEE.format(for_markdown(", ".join(names))) if names else ""
     calibrated = _CALIBRATED.format(SPECIFICITY, CONFIDENCE, without)
+    seconds = runs.groupby("method", observed=True)["seconds"]
+    times = seconds.agg(median="median", longest="max").map("{:.1f}".format)
+    times.insert(0, "method", times.index.map(for_markdown))
     for explanation, tables in (
         (_AUROC, _by_task(cells, texts, "{auroc_mean}", plots)),
         (calibrated, _by_task(cells, texts, _RATES)),
         (_AT_ZERO, _by_task(cells, egans, _RATES_AT_ZERO)),
         (_STABILITY, [_stability(runs, cells)]),
         (_EPOCHS, _by_task(cells, egans, _LAST_AND_BEST)),
-        (_SECONDS, [_seconds(runs)]),
+        (_SECONDS, [table(times.to_dict("records"))]),
     ):
         sections += [explanation, *tables] if tables else []
     return sections
@@ -173,15 +186,12 @@ def _by_task(
     cells: pd.DataFrame,
     texts: pd.DataFrame,
     template: str,
-    plots: Mapping[str, str] | None = None,
+    plots: Mapping[str, str] = types.MappingProxyType({}),
 ) -> list[str]:
-    """Returns a table for each task and pairing, of methods by minority counts.
+    """Returns tables of methods by minority counts, with what a template shows.
 
-    Args:
-        cells: what `by_cell` returned.
-        texts: the numbers of those of its rows that are to be shown.
-        template: what is shown of each.
-        plots: by title, the path of a plot to stand below the table.
+    There is one for each task and pairing, with its plot below it; `texts` are the
+    numbers of those rows of `cells` that are to be shown.
     """
     sections = []
     written = [template.format_map(row) for row in texts.to_dict("records")]
@@ -193,7 +203,7 @@ def _by_task(
         if len(wide):
             rows = wide.to_dict("records")
             sections += [f"### {for_markdown(title)}", table(rows)]
-        if title in (plots or ()):
+        if title in plots:
             sections.append(f"![AUROC of {for_markdown(title)}]({plots[title]})")
     return sections
 
@@ -244,27 +254,118 @@ def _mean_and_highest(values: pd.Series) -> str:
     return short(values.mean()) + highest
 
 
-def _seconds(runs: pd.DataFrame) -> str:
-    """Returns the table of training times."""
-    seconds = runs.groupby("method", observed=True)["seconds"]
-    found = seconds.agg(median="median", longest="max").map("{:.1f}".format)
-    found.insert(0, "method", found.index.map(for_markdown))
-    return table(found.to_dict("records"))
-
-
 def _listed(reasons: Mapping[Run, str], marks: Mapping[str, str]) -> str:
     """Lists runs, those with one reason in one line."""
-    seeds: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for run, reason in reasons.items():
-        cell = f"{run.cell}{marks[str(run.cell.pairing)]}"
-        cells = seeds.setdefault((run.method.name, reason), {})
-        cells.setdefault(for_markdown(cell), []).append(str(run.seed))
+    told = [
+        (run.method.name, reason, f"{run.cell}{marks[str(run.cell.pairing)]}", run.seed)
+        for run, reason in reasons.items()
+    ]
+    frame = pd.DataFrame(told, columns=["method", "reason", "cell", "seed"])
     lines = []
-    for (method, reason), cells in seeds.items():
+    for (method, reason), own in frame.groupby(["method", "reason"], sort=False):
+        cells = own.groupby("cell", sort=False)["seed"].agg(list)
         where = "; ".join(
-            f"{cell} (seed{'s' * (len(own) > 1)} {', '.join(own)})"
-            for cell, own in cells.items()
+            f"{for_markdown(cell)} (seed{'s'[: len(seeds) - 1]} "
+            f"{', '.join(map(str, seeds))})"
+            for cell, seeds in cells.items()
         )
-        told = f": {for_markdown(reason)}" if reason else ""
-        lines.append(f"- {for_markdown(method)}: {where}{told}")
+        why = f": {for_markdown(reason)}" if reason else ""
+        lines.append(f"- {for_markdown(method)}: {where}{why}")
     return "\n".join(lines)
+
+
+def _draw_all(folder: Path, runs: pd.DataFrame, cells: pd.DataFrame) -> dict[str, str]:
+    """Draws what there is something for; returns paths, by a title or `"gaps"`."""
+    drawn, gaps = {}, functools.partial(plot_gaps, runs, cells)
+    if len(_gaps(cells)) and style.save(folder / "gaps.png", gaps):
+        drawn["gaps"] = f"{folder.name}/gaps.png"
+    for title in cells["title"].unique():
+        name = as_file_name(f"auroc_{title}")
+        # Of names in other letters than ASCII's there may be nothing left.
+        if f"{folder.name}/{name}.png" in drawn.values():
+            name = f"{name}-{fingerprint(title)}"
+        draw = functools.partial(plot_aurocs, cells, title)
+        if style.save(folder / f"{name}.png", draw):
+            drawn[title] = f"{folder.name}/{name}.png"
+    return drawn
+
+
+def plot_aurocs(cells: pd.DataFrame, title: str) -> Figure:
+    """Draws a task's AUROC by minority count: a line and a band of spread a method."""
+    figure = style.new_figure(8, 4.6)
+    axes = figure.subplots()
+    looks, own = _looks(cells), cells[cells["title"] == title]
+    for method, line in own.groupby("method", observed=True):
+        counts, means = line["minority_count"], line["auroc_mean"]
+        axes.plot(counts, means, **looks[method])
+        deviations, colour = line["auroc_sd"].fillna(0), looks[method]["color"]
+        low, high = means - deviations, (means + deviations).clip(upper=1)
+        if len(counts) > 1:
+            axes.fill_between(counts, low, high, color=colour, alpha=0.1, lw=0)
+        else:
+            axes.vlines(counts, low, high, color=colour, linewidth=1)
+    quantity = "AUROC on the test split, mean ± sd over seeds"
+    style.tidy(axes, "minority training images", quantity, style.plain(title))
+    counts = own["minority_count"].unique()
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(min(counts) / 1.15, max(counts) * 1.15)
+    figure.legend(frameon=False, loc="outside right upper", fontsize="small")
+    return figure
+
+
+def _looks(cells: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Returns how each method is drawn: eGAN black and strong, baselines coloured."""
+    looks = {}
+    for is_baseline, own in cells.groupby("is_baseline"):
+        names = own["method"].sort_values().unique()
+        for number, name in enumerate(names):
+            turn, place = divmod(number, len(_COLOURS)) if is_baseline else (number, 0)
+            look = {"color": "#000000", "linewidth": 2.4, "markersize": 5, "zorder": 3}
+            if is_baseline:
+                look = {"color": _COLOURS[place], "linewidth": 1.4, "markersize": 4}
+            looks[name] = look | {
+                "label": style.plain(name if is_baseline else f"eGAN, {name}"),
+                "linestyle": _DASHES[turn % len(_DASHES)],
+                "marker": _MARKERS[number % len(_MARKERS)],
+            }
+    return looks
+
+
+def plot_gaps(runs: pd.DataFrame, cells: pd.DataFrame) -> Figure:
+    """Draws, for each cell, the reference's AUROC less the best baseline's."""
+    gaps, aurocs = _gaps(cells), by_seed(runs)
+    figure = style.new_figure(8, 1.4 + 0.21 * len(gaps))
+    axes = figure.subplots()
+    axes.axvline(0, color=style.REFERENCE, linewidth=1)
+    places, values = -np.arange(len(gaps)), gaps["gap_to_best_baseline"]
+    for place, (*cell, best) in zip(
+        places, gaps[[*CELL, "best_baseline"]].values, strict=True
+    ):
+        own = aurocs.loc[tuple(cell)]
+        seeds = own[REFERENCE] - own[best]
+        axes.plot(seeds, [place] * len(seeds), "|", color="0.65", zorder=1)
+    colours = np.where(values >= 0, style.MAJORITY, style.MINORITY)
+    axes.scatter(values, places, c=colours, s=30, zorder=3, label="mean over seeds")
+    axes.plot([], [], "|", color="0.65", label="a seed")
+    mean = values.mean()
+    label = f"mean gap {short(mean, '+')}"
+    axes.axvline(mean, color="black", ls=":", lw=1, label=label)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    title = f"eGAN, {REFERENCE}: gap to the best baseline of each cell, at the right"
+    style.tidy(axes, "difference in AUROC", "", title)
+    axes.set_yticks(places, gaps["cell"].map(style.plain))
+    axes.set_ylim(0.5 - len(gaps), 0.5)
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(places, gaps["best_baseline"])
+    right.spines["right"].set_visible(False)
+    for side in (axes.yaxis, right.yaxis):
+        side.set_tick_params(length=0, labelsize="small")
+    figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize="small")
+    return figure
+
+
+def _gaps(cells: pd.DataFrame) -> pd.DataFrame:
+    own = cells[cells["method"] == REFERENCE]
+    return own.dropna(subset="gap_to_best_baseline")
