@@ -9,6 +9,7 @@ counts when one of its functions runs; what runs at import does not.
 """
 
 import contextlib
+import importlib
 import io
 import sys
 import tempfile
@@ -102,8 +103,17 @@ def walk(*arguments: object, **ends: str) -> list[str]:
     return traced.files
 
 
+def import_all() -> None:
+    """Imports what commands import when they need it, which is no part of a walk."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        if path.stem not in ("__init__", "__main__", "jax", "torch"):
+            importlib.import_module(name)
+
+
 def walks(folder: Path) -> dict[str, list[str]]:
     """Returns the files of each walk, by its name."""
+    import_all()
     images, run = folder / "images", folder / "run"
     make_images(images)
     given = ["--data", images, "--majority", "red", "--minority", "blue"]

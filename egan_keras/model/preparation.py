@@ -143,11 +143,6 @@ def endless(dataset, steps_per_execution: int) -> tuple:
     return (dataset.repeat(), steps) if is_even else (dataset, None)
 
 
-def as_input(batch):
-    """Returns several tensors as the list that a Keras model expects."""
-    return list(batch) if isinstance(batch, tuple) else batch
-
-
 def as_pair(labelled) -> tuple:
     """Returns `validation_data` as (images, labels); labels are None for a dataset."""
     if data.is_dataset(labelled):

@@ -16,7 +16,6 @@ from ai_edge_litert.interpreter import Interpreter
 
 from egan_keras import data, schemas
 from egan_keras.exporting import conversion
-from egan_keras.exporting import conversion as graph
 from egan_keras.files import write_atomically
 from egan_keras.logs import without_stderr
 from egan_keras.model import EGAN
@@ -76,7 +75,7 @@ def measure(
             images, labels = _representatives(train)
             saved = Path(made) / "saved_model"
             options = {"threshold": 0.0, "input_dtype": "uint8", "batch_size": 1}
-            graph.write_saved_model(model, saved, **options)
+            conversion.write_saved_model(model, saved, **options)
             few = {"representative": images, "labels": labels}
             content = conversion.convert(saved, "int8", **few)
             found = Footprint(len(content) / 1000, _latency(content, images[0]))
@@ -101,7 +100,7 @@ def _representatives(train: data.LabelledImages) -> tuple[np.ndarray, np.ndarray
 def _latency(content: bytes, image: np.ndarray) -> float:
     """Returns the median milliseconds of scoring one image on one thread."""
     interpreter = Interpreter(model_content=content, num_threads=1)
-    runner = interpreter.get_signature_runner(graph.SIGNATURE)
+    runner = interpreter.get_signature_runner(conversion.SIGNATURE)
     times = []
     for _ in range(_RUNS):
         started = time.perf_counter()
