@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from egan_keras import thresholds
+from egan_keras import digits, thresholds
 from egan_keras.cli import demo as command
 from egan_keras.cli import main, runs, train
-from egan_keras.data import digits
 
 pytestmark = pytest.mark.whole
 

@@ -11,8 +11,8 @@ import egan_keras
 PACKAGE = Path(egan_keras.__file__).parent
 ROOMS = (
     "version text files schemas backend keras_hooks logs accelerators losses "
-    "thresholds metrics backbones data networks features model devices evaluation "
-    "baselines exporting tuning experiments cli"
+    "thresholds metrics data backbones digits networks features model devices "
+    "evaluation baselines exporting tuning experiments cli"
 ).split()
 MAY_IMPORT_TENSORFLOW = {
     "accelerators",

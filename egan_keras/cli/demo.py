@@ -47,7 +47,7 @@ def run(given: Options) -> int:
     runs.check_free(given.out, overwrite=given.overwrite)
     start_keras()
 
-    from egan_keras.data import digits
+    from egan_keras import digits
 
     with runs.writing(given.out, overwrite=given.overwrite) as folder:
         _say(
@@ -93,7 +93,7 @@ def run(given: Options) -> int:
 
 def training_options(folder: Path, given: Options) -> train.Options:
     """Returns the options of `train` for what the demo has written into a folder."""
-    from egan_keras.data import digits
+    from egan_keras import digits
 
     return train.Options(
         data=folder / IMAGES,
