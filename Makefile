@@ -66,11 +66,11 @@ test-edge: named-model $(EDGE)/installed
 	$(EDGE)/bin/python export/score.py $(MODEL) --verify
 
 test-arm: named-model
-	PYTHON=$(PYTHON) tests/arm_emulation.sh $(MODEL) $(ARM)
+	PYTHON=$(PYTHON) tests/helpers/arm_emulation.sh $(MODEL) $(ARM)
 
 test-web: $(BIN)/egan-keras
 	cd export/web && npm ci
-	$(BIN)/python -m pytest tests/test_export_web.py
+	$(BIN)/python -m pytest tests/test_edge_web.py
 
 bench: $(BIN)/egan-keras
 	$(BIN)/python tests/benchmarks/speed.py

@@ -51,7 +51,7 @@ def run(image_file, tiny_weights, tmp_path):
         finished = subprocess.run(
             [
                 sys.executable,
-                HERE / "strategy_run.py",
+                HERE / "helpers" / "strategy_run.py",
                 tiny_weights,
                 image_file,
                 out,

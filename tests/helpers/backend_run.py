@@ -1,6 +1,6 @@
 """What one backend makes of saved models: run by tests/test_backends.py.
 
-    KERAS_BACKEND=jax python tests/backend_run.py FOLDER float64
+    KERAS_BACKEND=jax python tests/helpers/backend_run.py FOLDER float64
 
 The second argument is Keras's policy of types. FOLDER holds `images.npz` and, for each
 case, `<case>.keras`, untrained. Below FOLDER/<backend> it leaves `<case>.keras`, after

@@ -1,6 +1,6 @@
 """Training with features kept on the device, run by tests/test_backends.py.
 
-    KERAS_BACKEND=jax python tests/backend_tables.py MODEL.keras IMAGES.npz
+    KERAS_BACKEND=jax python tests/helpers/backend_tables.py MODEL.keras IMAGES.npz
 
 trains a saved model twice: with rows that come with each batch, and with rows that
 steps take of tables, whether or not the backend is faster with them. The latter are

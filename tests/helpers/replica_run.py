@@ -1,6 +1,6 @@
 """Training on JAX's devices, run by tests/test_replicas.py.
 
-    KERAS_BACKEND=jax python tests/replica_run.py MODEL.keras IMAGES.npz OUT.npz
+    KERAS_BACKEND=jax python tests/helpers/replica_run.py MODEL.keras IMAGES.npz OUT.npz
 
 Where there are several devices, each takes its share of every batch.
 """

@@ -278,7 +278,13 @@ def test_what_only_the_runtime_can_find_is_told_in_words(changed, tmp_path):
 def test_no_damaged_copy_crashes_the_caller(exported):
     count = 500
     done = subprocess.run(
-        [sys.executable, TESTS / "damage_models.py", exported, str(count), "0"],
+        [
+            sys.executable,
+            TESTS / "helpers" / "damage_models.py",
+            exported,
+            str(count),
+            "0",
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

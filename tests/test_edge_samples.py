@@ -65,7 +65,9 @@ def run(command, folder, environment=None):
 
 @pytest.mark.parametrize("file", pixel_vectors.FILES, ids=["android", "ios"])
 def test_the_pixels_expected_of_the_phones_are_pythons(file):
-    assert file.read_text() == pixel_vectors.text(), "run tests/pixel_vectors.py"
+    assert file.read_text() == pixel_vectors.text(), (
+        "run tests/helpers/pixel_vectors.py"
+    )
 
 
 def test_both_samples_read_the_same_example():

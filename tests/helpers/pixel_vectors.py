@@ -1,7 +1,7 @@
 """The pixels that the phone samples' unit tests expect: small images through Pillow.
 
-`python tests/pixel_vectors.py` writes them beside the tests of both samples. A line is
-`kind width height new_width new_height RGBA RGB`, the pixels in hexadecimal; the kind
+`python tests/helpers/pixel_vectors.py` writes them beside the tests of both samples. A
+line is `kind width height new_width new_height RGBA RGB`, the pixels in hexadecimal; the kind
 is `stretch` (opaque pixels), `alpha` (translucent ones) or `turn` and an EXIF
 orientation.
 """
@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 from egan_keras.data.decoding import EncodedImage, decode
 
-EXPORT = Path(__file__).parents[1] / "export"
+EXPORT = Path(__file__).parents[2] / "export"
 FILES = (
     EXPORT / "android/app/src/test/resources/pixel_vectors.txt",
     EXPORT / "ios/EganSampleTests/pixel_vectors.txt",
@@ -39,7 +39,7 @@ def text() -> str:
     """Return the lines, made anew; the images are random and always the same."""
     random = np.random.default_rng(0)
     lines = [
-        "# Made by tests/pixel_vectors.py with Pillow:",
+        "# Made by tests/helpers/pixel_vectors.py with Pillow:",
         "# kind width height new_width new_height RGBA RGB",
     ]
     for size, target in _SIZES:

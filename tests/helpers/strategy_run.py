@@ -1,6 +1,6 @@
 """Training on several replicas that share a processor, run by tests/test_strategies.py.
 
-    python tests/strategy_run.py WEIGHTS IMAGES.npz OUT.npz CASE
+    python tests/helpers/strategy_run.py WEIGHTS IMAGES.npz OUT.npz CASE
 
 CASE is JSON: `replicas`, 0 for no strategy at all, and arguments of `from_backbones`,
 `compile` and `fit`.

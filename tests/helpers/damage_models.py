@@ -1,6 +1,6 @@
 """Damages a model in many ways and tells what the edge kit does with each copy.
 
-    python tests/damage_models.py MODEL.tflite COUNT SEED
+    python tests/helpers/damage_models.py MODEL.tflite COUNT SEED
 
 Each copy is checked, loaded and run as `export/trial.py` does, in a forked process, and
 where that succeeds once more in another, which stands for the user's program. Prints
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-KIT = Path(__file__).parent.parent / "export"
+KIT = Path(__file__).parents[2] / "export"
 _SECONDS = 20
 _LOADED, _REFUSED_EARLY, _REFUSED_BY_RUNTIME = 0, 2, 3
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks a model's golden samples with the edge kit on an emulated 64-bit Arm processor.
 #
-#   tests/arm_emulation.sh MODEL.tflite [FOLDER]
+#   tests/helpers/arm_emulation.sh MODEL.tflite [FOLDER]
 #
 # Fetches Debian's arm64 Python and the emulator by apt, from the Debian archive this
 # machine's apt uses, and the Arm builds of what export/requirements.txt names by pip.
@@ -19,10 +19,10 @@ fail() {
     exit 2
 }
 
-[ $# -ge 1 ] || fail "expected a model. Call it as: tests/arm_emulation.sh MODEL.tflite"
+[ $# -ge 1 ] || fail "expected a model. Call it as: tests/helpers/arm_emulation.sh MODEL.tflite"
 [ -f "$1" ] || fail "there is no such model. Received: MODEL=$1. Export one first."
 model=$(realpath "$1")
-kit=$(realpath "$(dirname "$0")/../export")
+kit=$(realpath "$(dirname "$0")/../../export")
 mkdir -p "${2:-.arm}"
 folder=$(realpath "${2:-.arm}")
 root=$folder/root

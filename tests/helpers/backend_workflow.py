@@ -1,6 +1,6 @@
 """A user's workflow on one backend, run by tests/test_backends.py.
 
-    KERAS_BACKEND=jax python tests/backend_workflow.py IMAGES.npz WEIGHTS FOLDER
+    KERAS_BACKEND=jax python tests/helpers/backend_workflow.py IMAGES.npz WEIGHTS FOLDER
 
 Leaves FOLDER/trained_<backend>.keras, calibrated, and FOLDER/scores_<backend>.npy, its
 scores.

@@ -1,6 +1,6 @@
 """Prints which files of the package a command passes through, in the order of entry.
 
-    python tests/walks.py
+    python tests/helpers/walks.py
 
 Three walks on tiny images and random weights: from `egan-keras train` to the first
 gradient; in `exporting/`, from a model to a .tflite file; and, once the model has
