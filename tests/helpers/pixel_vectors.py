@@ -1,8 +1,8 @@
 """The pixels that the phone samples' unit tests expect: small images through Pillow.
 
 `python tests/helpers/pixel_vectors.py` writes them beside the tests of both samples. A
-line is `kind width height new_width new_height RGBA RGB`, the pixels in hexadecimal; the kind
-is `stretch` (opaque pixels), `alpha` (translucent ones) or `turn` and an EXIF
+line is `kind width height new_width new_height RGBA RGB`, the pixels in hexadecimal;
+the kind is `stretch` (opaque pixels), `alpha` (translucent ones) or `turn` and an EXIF
 orientation.
 """
 
