@@ -28,7 +28,7 @@ setup(
         "fastjsonschema>=2.21",
         # tensorflow-datasets imports it without declaring it.
         "importlib-resources>=6",
-        "keras>=3.15.1",
+        "keras>=3.15.1,<4",
         "keras-tuner>=1.4.8",
         "matplotlib>=3.9",
         "numpy>=1.26",
