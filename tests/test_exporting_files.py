@@ -1,6 +1,7 @@
 """What an exported file tells is believed only where its network and JSON agree."""
 
 import json
+import os
 import sys
 import threading
 
@@ -14,6 +15,7 @@ from tiny_export import (
     THRESHOLD,
     WIDTH,
     export_tiny,
+    tiny_model,
     with_description,
 )
 
@@ -165,3 +167,16 @@ def test_a_trial_without_an_end_is_told_in_words(exported, monkeypatch):
     monkeypatch.setattr(tflite_model, "_LOADING_SECONDS", 0.5)
     with pytest.raises(ValueError, match="did not end in 0.5 seconds"):
         ek.load_tflite(exported)
+
+
+def test_class_names_that_are_no_text_travel_with_a_file(tmp_path):
+    names = os.fsdecode(b"gut\xe9"), os.fsdecode(b"<b>\xff\n|")
+    provenance = ek.Provenance(names[:1], names[1:])
+    path = tmp_path / "odd.tflite"
+    images = np.random.default_rng(0).integers(0, 256, (8, HEIGHT, WIDTH, 3), "uint8")
+    ek.export_tflite(tiny_model(), path, representative=images, provenance=provenance)
+    beside = json.loads(path.with_suffix(".json").read_text("utf-8"))
+    assert beside["classes"] == {"majority": [names[0]], "minority": [names[1]]}
+    assert ek.load_tflite(path).metadata["classes"] == beside["classes"]
+    card = path.with_suffix(".md").read_text("utf-8")
+    assert "udce9" in card and "<b>" not in card
