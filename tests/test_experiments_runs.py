@@ -212,7 +212,8 @@ def test_unreadable_images_are_left_out_where_a_task_says_so(
     assert task.definition() == of.tasks[0].definition() | {"skip_unreadable": True}
     part = dataclasses.replace(of.parts[0], task=task)
     outcomes = compare(dataclasses.replace(of, parts=(part,)), base / "out")
-    assert "Skipped in flat: 1 that cannot be read" in capsys.readouterr().out
+    told = "Skipped in flat 1 unreadable files or images of a single colour: "
+    assert f"{told}{base / 'flat' / 'red' / '003.png'}" in capsys.readouterr().out
     (record,) = outcomes.records.values()
     counts = [f"n_{name}" for name in ("train_majority", "validation", "test")]
     assert sum(record.results[name] for name in counts) == 39 + 4
