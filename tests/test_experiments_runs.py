@@ -141,6 +141,13 @@ def test_features_are_computed_once_for_files_that_stay_the_same(base, grid, cap
     again = first_run(grid(), base)[1]
     assert capsys.readouterr().out == ""
     np.testing.assert_array_equal(again.train, first.train)
+    damaged = sorted((base / "features").iterdir())[:2]
+    damaged[0].write_bytes(b"")
+    damaged[1].write_bytes(damaged[1].read_bytes()[:-1])
+    again = first_run(grid(), base)[1]
+    printed = capsys.readouterr().out
+    assert all(f"again: {path} is damaged" in printed for path in damaged)
+    np.testing.assert_array_equal(again.train, first.train)
     replace(base / "parted" / "train" / "red" / "000.png")
     os.utime(base / "parted" / "train" / "pink" / "000.png")
     first_run(grid(), base)
