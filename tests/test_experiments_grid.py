@@ -84,6 +84,7 @@ def test_options_take_the_place_of_the_grid_and_its_tasks(tmp_path):
         ({"task": [TASK | {"majority": ["truck"]}]}, "may be named once only"),
         ({"task": [TASK | {"test_fraction": 1}]}, "must lie in"),
         ({"task": [TASK | {"test_fraction": "a"}]}, "test_fraction to be a number"),
+        ({"task": [TASK | {"image_size": [32, 32]}]}, "image_size to be a whole"),
         ({"task": [TASK | {"skip_unreadable": 1}]}, "skip_unreadable to be true or"),
         ({"task": [TASK, TASK | {"test_fraction": 0.5}]}, "Different tasks have one"),
         ({"seeds": 0}, "seeds to be a whole number of 1"),

@@ -141,6 +141,13 @@ def test_features_are_computed_once_for_files_that_stay_the_same(base, grid, cap
     again = first_run(grid(), base)[1]
     assert capsys.readouterr().out == ""
     np.testing.assert_array_equal(again.train, first.train)
+    damaged = sorted((base / "features").iterdir())[:2]
+    damaged[0].write_bytes(b"")
+    damaged[1].write_bytes(damaged[1].read_bytes()[:-1])
+    again = first_run(grid(), base)[1]
+    printed = capsys.readouterr().out
+    assert all(f"again: {path} is damaged" in printed for path in damaged)
+    np.testing.assert_array_equal(again.train, first.train)
     replace(base / "parted" / "train" / "red" / "000.png")
     os.utime(base / "parted" / "train" / "pink" / "000.png")
     first_run(grid(), base)
@@ -212,7 +219,8 @@ def test_unreadable_images_are_left_out_where_a_task_says_so(
     assert task.definition() == of.tasks[0].definition() | {"skip_unreadable": True}
     part = dataclasses.replace(of.parts[0], task=task)
     outcomes = compare(dataclasses.replace(of, parts=(part,)), base / "out")
-    assert "Skipped in flat: 1 that cannot be read" in capsys.readouterr().out
+    told = "Skipped in flat 1 unreadable files or images of a single colour: "
+    assert f"{told}{base / 'flat' / 'red' / '003.png'}" in capsys.readouterr().out
     (record,) = outcomes.records.values()
     counts = [f"n_{name}" for name in ("train_majority", "validation", "test")]
     assert sum(record.results[name] for name in counts) == 39 + 4

@@ -151,7 +151,7 @@ def _check(given: Options) -> None:
         raise ValueError(
             "The grid names classes and counts itself; expected --grid alone, or "
             f"--majority and --minority without it. Received: --grid and "
-            f"{', '.join(named)}. Leave one out."
+            f"{', '.join(named)}. Write these into the grid, or leave one out."
         )
     if not given.grid and not (given.majority and given.minority):
         raise ValueError(

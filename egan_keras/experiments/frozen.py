@@ -20,6 +20,7 @@ from egan_keras.experiments.grid import (
     fingerprint,
 )
 from egan_keras.files import write_atomically
+from egan_keras.text import printable
 
 FOLDER = "features"
 
@@ -85,9 +86,11 @@ class FolderFeatures:
         for folder in dict.fromkeys(place.folder for place in places):
             if (folder, extractor) not in self._kept:
                 path = self._path(folder, extractor)
-                if not path.is_file():
+                try:
+                    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+                except (OSError, ValueError, EOFError):  # not there, or damaged
                     self._compute(folder, extractor, path)
-                mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+                    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
                 self._kept[folder, extractor] = mapped.view(np.ndarray)
         rows = [self._kept[place.folder, extractor][place.row] for place in places]
         return np.stack(rows, dtype=np.float32)
@@ -105,8 +108,9 @@ class FolderFeatures:
             # So that random weights are the same for all folders, in every process.
             keras.utils.set_random_seed(0)
             self._latest = extractor, extractor.build(self._weights)[0]
-        mirrored = ", mirrored" if extractor.mirrored else ""
-        print(f"{extractor.backbone} at {extractor.network_size} pixels{mirrored}")
+        how = ", mirrored" if extractor.mirrored else ""
+        how += f", again: {printable(path)} is damaged" if path.exists() else ""
+        print(f"{extractor.backbone} at {extractor.network_size} pixels{how}")
         images = ImageFiles(folder.paths, extractor.image_size, folder.gray_range)
         if extractor.mirrored:
             count = len(images)

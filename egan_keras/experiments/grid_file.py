@@ -104,6 +104,7 @@ def _part(table: Mapping[str, Any], base: Path, known: Mapping[str, Method]) -> 
     own = {name: table[name] for name in _OF_TASK & set(table)}
     for name, kinds, said in (
         ("test_fraction", int | float, "a number"),
+        ("image_size", int, "a whole number"),
         ("skip_unreadable", bool, "true or false"),
     ):
         if name in own and not isinstance(own[name], kinds):

@@ -21,6 +21,7 @@ from egan_keras.experiments.grid import (
     Task,
     fingerprint,
 )
+from egan_keras.text import first_few
 
 
 def rules(test_fraction: float, count: int = 1, seed: int = 0) -> SplitRules:
@@ -91,16 +92,17 @@ class TaskImages:
         return splits
 
     def _readable(self, listing):
-        """Returns a listing without the files that cannot be read, and counts them."""
-        n_skipped = 0
+        """Returns a listing without what `load_folder` skips, and names some of it."""
+        skipped = []
         for part in ("pool", "validation", "test"):
             kept = {}
             for name, paths in (getattr(listing, part) or {}).items():
-                kept[name], skipped = decodable(paths, self.task.gray_range)
-                n_skipped += len(skipped)
+                kept[name], damaged = decodable(paths, self.task.gray_range)
+                skipped += damaged
             listing = listing._replace(**{part: kept or None})
-        if n_skipped:
-            print(f"Skipped in {self.task.label}: {n_skipped} that cannot be read")
+        if skipped:
+            what = f"{len(skipped)} unreadable files or images of a single colour"
+            print(f"Skipped in {self.task.label} {what}: {first_few(skipped)}")
         return listing
 
     def _read_contents(self) -> dict[str, str | None]:
