@@ -81,13 +81,12 @@ __all__ = sorted(_ROOM_OF)
 
 def __getattr__(name: str) -> Any:
     """Imports a public name, or a room, when it is first used (PEP 562)."""
-    if name in _ROOM_OF:
-        import_keras()
-        value = getattr(importlib.import_module(f"egan_keras.{_ROOM_OF[name]}"), name)
-    elif name in _NAMES:
-        value = importlib.import_module(f"egan_keras.{name}")
-    else:
+    if name not in _ROOM_OF and name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_keras()
+    value = importlib.import_module(f"egan_keras.{_ROOM_OF.get(name, name)}")
+    if name in _ROOM_OF:
+        value = getattr(value, name)
     globals()[name] = value
     return value
 

@@ -10,7 +10,12 @@ pytestmark = pytest.mark.whole
 
 
 @pytest.mark.parametrize(
-    "arguments", [["-c", "import egan_keras; egan_keras.EGAN"], None]
+    "arguments",
+    [
+        ["-c", "import egan_keras; egan_keras.EGAN"],
+        ["-c", "from egan_keras import losses"],
+        None,
+    ],
 )
 def test_an_absent_backend_is_told_of(arguments, tmp_path):
     (tmp_path / "keras.json").write_text('{"backend": "none_such"}')
