@@ -147,9 +147,13 @@ class FeatureStore:
                     stacklevel=3,
                 )
         if folder is None:
-            none = [np.empty((0, *shape), dtype) for shape, dtype in layout.row_types]
-            parts = zip(none, *computed(), strict=True)
-            features = [np.concatenate(batches) for batches in parts]
+            # Filled in place: to join batches would take the memory twice.
+            features = [np.empty((layout.count, *x), t) for x, t in layout.row_types]
+            start = 0
+            for batch in computed():
+                for array, rows in zip(features, batch, strict=True):
+                    array[start : start + len(rows)] = rows
+                start += len(batch[0])
         how, advice = f"computed once in {time.perf_counter() - started:.1f} s", ""
         if folder and self._verbose:
             verbose = self._verbose
