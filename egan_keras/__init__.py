@@ -6,8 +6,8 @@ A score is high for the majority and low for the minority; an image is called mi
 when its score is below the model's threshold.
 
 Names are imported when they are first used, since Keras and TensorFlow take seconds to
-start. `keras.saving.load_model` knows a saved model once `EGAN` has been used, or where
-Keras was imported before this package.
+start. `keras.saving.load_model` knows a saved model once one of them has been used, or
+where Keras was imported before this package.
 """
 
 import importlib
@@ -86,6 +86,7 @@ def __getattr__(name: str) -> Any:
     import_keras()
     value = importlib.import_module(f"egan_keras.{_ROOM_OF.get(name, name)}")
     if name in _ROOM_OF:
+        _attach_and_register()
         value = getattr(value, name)
     globals()[name] = value
     return value
@@ -96,6 +97,10 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-if "keras" in sys.modules:
-    # So that Keras knows the layers of saved models.
+def _attach_and_register() -> None:
+    """Lets models train on several devices, and Keras know those that were saved."""
     importlib.import_module("egan_keras.devices")
+
+
+if "keras" in sys.modules:
+    _attach_and_register()
