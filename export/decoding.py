@@ -377,7 +377,7 @@ def _tell_narrow(
         if largest > 1:
             # What a camera of so many bits gives.
             white = 2 ** math.ceil(math.log2(white + 1)) - 1
-    advice = f"Say which values are black and white: {_option(black, white)}."
+    advice = f"Say which values are black and white, such as {_option(black, white)}."
     if any(each.is_colour for each in narrow):
         advice = (
             "Colour of 16 bits is read by its upper 8 alone: save such images with 8 "
