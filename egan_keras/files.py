@@ -53,6 +53,18 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> P
         OSError: if it cannot be written, such as for want of space; the message names
             the target.
     """
+    with whole_file(path) as temporary:
+        write(temporary)
+    return Path(path)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Gives a temporary path; what is written there becomes the file in the end.
+
+    Args:
+        path: as of `write_atomically`, which says what is raised.
+    """
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(
@@ -62,12 +74,11 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> P
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         with telling_full_disk(path):
-            write(temporary)
+            yield temporary
             sync(temporary)
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    return path
 
 
 @contextlib.contextmanager

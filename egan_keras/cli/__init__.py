@@ -177,7 +177,10 @@ class Stopped(KeyboardInterrupt):
 class _Signals:
     """What signals have come, and what is being saved, if anything."""
 
-    def __init__(self, name: str = "") -> None:
+    def __init__(self) -> None:
+        self.begin("")
+
+    def begin(self, name: str) -> None:
         self.name = name
         self.received: list[int] = []
         self.is_stopping = False
@@ -214,7 +217,7 @@ def signals(name: str) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         if threading.current_thread() is threading.main_thread():
-            _signals.__init__(name)
+            _signals.begin(name)
             for number in [getattr(signal, each, None) for each in _STOPPING]:
                 if number and signal.getsignal(number) is not signal.SIG_IGN:
                     before = signal.signal(number, _signals.receive)

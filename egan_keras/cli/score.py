@@ -132,13 +132,13 @@ def _csv_rows(path: Path | None) -> Iterator[Callable[[Sequence[Any]], Any]]:
     if path is None:
         yield lambda row: None
         return
-    with files.telling_full_disk(path), files.workplace(path) as folder:
-        made = folder / path.name
-        # Names whose bytes are no text keep their bytes.
-        encoding = {"encoding": "utf-8", "errors": "surrogateescape"}
-        with made.open("w", newline="", **encoding) as file:
-            rows = csv.writer(file)
-            rows.writerow(_COLUMNS)
-            yield rows.writerow
-        files.sync(made)
-        files.put_in_place(made, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Names whose bytes are no text keep their bytes.
+    encoding = {"encoding": "utf-8", "errors": "surrogateescape"}
+    with (
+        files.whole_file(path) as temporary,
+        temporary.open("w", newline="", **encoding) as file,
+    ):
+        rows = csv.writer(file)
+        rows.writerow(_COLUMNS)
+        yield rows.writerow

@@ -111,7 +111,8 @@ class FeatureStore:
         of = f"features of {layout.count:,} {printable(what)} images"
         verbose = self._verbose if show else 0
         started, mark, folder = time.perf_counter(), None, None
-        if isinstance(images, np.ndarray):
+        may_change = not isinstance(images, np.ndarray)
+        if not may_change:
             images = SelectedRows(images, np.arange(len(images)))
 
         def computed(start: int = 0) -> Iterator[list[np.ndarray]]:
@@ -122,7 +123,7 @@ class FeatureStore:
             for batch in _shown(batches, doing, verbose, *counts):
                 yield compute(batch)
             # What was read need not be what was recognised before.
-            if mark and mark != fingerprint(images.identity()):
+            if mark and may_change and mark != fingerprint(images.identity()):
                 shutil.rmtree(f"{folder}.partial", ignore_errors=True)
                 raise ValueError(
                     f"Files of {printable(what)} images changed while they were read, "
