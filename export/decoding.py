@@ -161,8 +161,7 @@ def check_gray_range(gray_range: Sequence[float] | None) -> GrayRange | None:
     if not (math.isfinite(black) and math.isfinite(white) and black < white):
         raise ValueError(
             "`gray_range` must be two numbers, the values that are black and white, "
-            f"the smaller one first. Received: gray_range={gray_range!r}. Pass, for "
-            "example, (0, 4095) for cameras of 12 bits."
+            f"smaller first. Received: gray_range={gray_range!r}. Pass, say, (0, 4095)."
         )
     return black, white
 
@@ -178,7 +177,7 @@ def check_depths(
     outside `gray_range`.
     """
     black, white = gray_range or (-math.inf, math.inf)
-    scaled: list[_ValueRange] = []
+    scaled = []
     for name, sources in groups.items():
         values = _values(sources)
         # Those that are read by the whole range of their type, unasked.
@@ -193,8 +192,8 @@ def check_depths(
         low, high = _extremes(clipped)
         warnings.warn(
             f"{len(clipped)} of {len(scaled)} images looked at have values outside "
-            f"gray_range={_pair(black, white)}, from {low:.10g} to {high:.10g}; they "
-            "are clipped to black and white.",
+            f"gray_range=({black:.10g}, {white:.10g}), from {low:.10g} to {high:.10g}; "
+            "they are clipped to black and white.",
             stacklevel=3,
         )
 
@@ -222,19 +221,16 @@ def _opened(source: Source) -> Iterator[Image.Image]:
     Pillow's readers answer damaged files with nearly any type of exception.
     """
     try:
-        file = _checked(source)
-        try:
-            image = Image.open(file, formats=FORMATS)
-        except UnidentifiedImageError as error:
-            kinds = ", ".join(FORMATS)
-            raise UnreadableError(f"not an image of type {kinds}") from error
-        with image:
+        with Image.open(_checked(source), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width} x {image.height} pixels"
                 raise UnreadableError(f"{size}, more than the {MAX_PIXELS} allowed")
             yield image
     except UnreadableError:
         raise
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(FORMATS)
+        raise UnreadableError(f"not an image of type {kinds}") from error
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableError(said) from error
@@ -253,9 +249,8 @@ def _checked(source: Source) -> Path | io.BytesIO:
     if not n_bytes:
         raise UnreadableError("an empty file")
     if n_bytes > MAX_FILE_BYTES:
-        raise UnreadableError(
-            f"{n_bytes} bytes, more than the {MAX_FILE_BYTES} allowed"
-        )
+        said = f"{n_bytes} bytes, more than the {MAX_FILE_BYTES} allowed"
+        raise UnreadableError(said)
     return file
 
 
@@ -288,7 +283,7 @@ def _orientation(image: Image.Image) -> Any:
 
 def _is_gray(image: Image.Image) -> bool:
     """Tell whether an image is grayscale of more than 8 bits."""
-    return image.mode == "F" or image.mode.startswith("I")
+    return image.mode.startswith(("F", "I"))
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -396,11 +391,7 @@ def _extremes(values: Sequence[_ValueRange]) -> tuple[float, float]:
     return min(each.low for each in values), max(each.high for each in values)
 
 
-def _pair(black: float, white: float) -> str:
-    # The largest 32-bit integer has ten digits.
-    return f"({black:.10g}, {white:.10g})"
-
-
 def _option(black: float, white: float) -> str:
-    """Write a range as an argument and as an option."""
-    return f"gray_range={_pair(black, white)} (--gray-range={black:.10g},{white:.10g})"
+    # The largest 32-bit integer has ten digits.
+    black, white = f"{black:.10g}", f"{white:.10g}"
+    return f"gray_range=({black}, {white}) (--gray-range={black},{white})"

@@ -7,29 +7,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from egan_keras.data import ImageFiles, contents
-from egan_keras.data.contents import content_hashes
-from egan_keras.data.lazy import as_lazy, fingerprint
+from egan_keras.data import ImageFiles, lazy
+from egan_keras.data.lazy import as_lazy, content_hashes, fingerprint
 
 
 @pytest.fixture
 def index(monkeypatch, tmp_path):
     """An index of its own, which remembers files that have just been written, too."""
     monkeypatch.setenv("EGAN_KERAS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(contents, "_UNSETTLED_NS", -(10**15))
-    return tmp_path / "cache" / contents.INDEX
+    monkeypatch.setattr(lazy, "_UNSETTLED_NS", -(10**15))
+    return tmp_path / "cache" / lazy.INDEX
 
 
 @pytest.fixture
 def read(monkeypatch):
     """The files read, in their order."""
-    read, of = [], contents.content_hash
+    read, of = [], lazy.content_hash
 
     def spy(path):
         read.append(os.path.basename(path))
         return of(path)
 
-    monkeypatch.setattr(contents, "content_hash", spy)
+    monkeypatch.setattr(lazy, "content_hash", spy)
     return read
 
 
@@ -121,7 +120,7 @@ def test_a_folder_moved_or_copied_holds_the_same(index, files, tmp_path):
 def test_a_file_changed_within_one_tick_is_not_taken_for_unchanged(
     index, files, monkeypatch
 ):
-    monkeypatch.setattr(contents, "_UNSETTLED_NS", 2 * 10**9)
+    monkeypatch.setattr(lazy, "_UNSETTLED_NS", 2 * 10**9)
     frozen = os.stat(files[0])
     first = content_hashes(files)
     write_noise(files[0], 9)
@@ -163,14 +162,14 @@ def test_without_a_place_for_an_index_all_is_read(
     monkeypatch, read, files, tmp_path, name
 ):
     (tmp_path / "file").write_text("")
-    (tmp_path / "folder" / contents.INDEX).mkdir(parents=True)
+    (tmp_path / "folder" / lazy.INDEX).mkdir(parents=True)
     monkeypatch.setenv("EGAN_KERAS_CACHE", str(tmp_path / name))
     assert content_hashes(files) == content_hashes(files)
     assert len(read) == 6
 
 
 def test_the_oldest_rows_of_the_index_go(index, read, files, monkeypatch):
-    monkeypatch.setattr(contents, "_MOST_ROWS", 2)
+    monkeypatch.setattr(lazy, "_MOST_ROWS", 2)
     for file in files:
         content_hashes([file])
     read.clear()

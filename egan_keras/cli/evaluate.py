@@ -122,7 +122,7 @@ def load_images(
             f"data={str(root)!r}. Check the path."
         )
     recorded = config.recorded(split if split in config.files else "test")
-    marks = rooms.data.contents.content_hashes([root / path for path in recorded])
+    marks = rooms.data.lazy.content_hashes([root / path for path in recorded])
     there = {
         path: root / path
         for (path, (_, told)), mark in zip(recorded.items(), marks, strict=True)
@@ -199,13 +199,13 @@ def _find_recorded(
         if path.relative_to(root).as_posix() not in known
     ]
     contents = {mark for _, mark in every.values()}
-    marks = rooms.data.contents.content_hashes([path for _, path in places])
+    marks = rooms.data.lazy.content_hashes([path for _, path in places])
     n_new = sum(mark is None or mark not in contents for mark in marks)
     missing = {path: told for path, told in recorded.items() if path not in there}
     # Files may have other names in the folder of their class; two may have exchanged
     # theirs.
     known_places = [(name, root / path) for path, (name, _) in missing.items()]
-    marks += rooms.data.contents.content_hashes([path for _, path in known_places])
+    marks += rooms.data.lazy.content_hashes([path for _, path in known_places])
     found: dict[tuple[str, str | None], list[Path]] = {}
     for (name, path), mark in zip(places + known_places, marks, strict=True):
         found.setdefault((name, mark), []).append(path)
@@ -246,7 +246,7 @@ def _find_anew(
         found = data.list_every_image(root, roles.names)
         pool = {name: found.get(name, []) for name in roles.names}
         listing = data.splits.Listing(pool, None, None, Counter())
-        equal = data.contents.Duplicates(listing, roles, reading["duplicates"])
+        equal = data.splits.Duplicates(listing, roles, reading["duplicates"])
         rules = data.splits.SplitRules(validation_fraction=0.0, test_fraction=0.0)
         counts = {"n_duplicates": equal.n_later, "n_skipped": 0}
         counts["n_dropped_duplicates"] = len(equal.dropped)
@@ -271,7 +271,7 @@ def _seen(config: runs.RunConfig, root: Path, paths: list[Path]) -> set[Path]:
     marks = {mark for _, mark in recorded.values()} - {None}
     # Of earlier versions' runs the name is all that is known.
     names = {path for path, (_, mark) in recorded.items() if mark is None}
-    found = zip(paths, rooms.data.contents.content_hashes(paths), strict=True)
+    found = zip(paths, rooms.data.lazy.content_hashes(paths), strict=True)
     return {
         path
         for path, mark in found

@@ -140,7 +140,7 @@ def describe_files(splits: Any, root: Path) -> dict[str, Any]:
 
     told: dict[str, Any] = {"files": {}, "hashes": {}}
     for split, images in splits._asdict().items():
-        marks = rooms.data.contents.content_hashes(images.paths)
+        marks = rooms.data.lazy.content_hashes(images.paths)
         for key, values in (("files", map(below, images.paths)), ("hashes", marks)):
             of_class: Paths = {}
             for name, value in zip(images.class_names, values, strict=True):

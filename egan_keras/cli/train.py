@@ -310,7 +310,7 @@ def _note_changes(config: runs.RunConfig, root: Path, folder: Path) -> runs.RunC
     recorded = [
         item for split in config.files for item in config.recorded(split).items()
     ]
-    now = rooms.data.contents.content_hashes([root / path for path, _ in recorded])
+    now = rooms.data.lazy.content_hashes([root / path for path, _ in recorded])
     pairs = zip(recorded, now, strict=True)
     changed = [path for (path, (_, mark)), found in pairs if found != mark]
     if changed:

@@ -3,69 +3,36 @@
 Labels are 0 for the majority and 1 for the minority; images are RGB pixels in 0..255.
 """
 
-from egan_keras.data.batches import (
-    ArrayBatches,
-    DatasetBatches,
-    ImageBatches,
-    images_or_batches,
-    is_dataset,
-    labelled_batches,
-    subsample_minority,
-)
-from egan_keras.data.finding import find_images
-from egan_keras.data.folders import (
-    check_folder,
-    list_every_image,
-    list_images,
-    load_folder,
-)
-from egan_keras.data.images import ImageFiles, read_images
+from egan_keras.data.batches import ArrayBatches as ArrayBatches
+from egan_keras.data.batches import DatasetBatches as DatasetBatches
+from egan_keras.data.batches import ImageBatches as ImageBatches
+from egan_keras.data.batches import images_or_batches as images_or_batches
+from egan_keras.data.batches import is_dataset as is_dataset
+from egan_keras.data.batches import labelled_batches as labelled_batches
+from egan_keras.data.batches import subsample_minority as subsample_minority
+from egan_keras.data.finding import find_images as find_images
+from egan_keras.data.folders import check_folder as check_folder
+from egan_keras.data.folders import list_every_image as list_every_image
+from egan_keras.data.folders import list_images as list_images
+from egan_keras.data.folders import load_folder as load_folder
+from egan_keras.data.images import ImageFiles as ImageFiles
+from egan_keras.data.images import LabelledImages as LabelledImages
+from egan_keras.data.images import Splits as Splits
+from egan_keras.data.images import read_images as read_images
+from egan_keras.data.input_checks import as_array as as_array
+from egan_keras.data.input_checks import as_column as as_column
+from egan_keras.data.input_checks import check_both_classes as check_both_classes
+from egan_keras.data.input_checks import check_images as check_images
+from egan_keras.data.input_checks import check_labels as check_labels
 from egan_keras.data.input_checks import (
-    as_array,
-    as_column,
-    check_both_classes,
-    check_images,
-    check_labels,
-    check_not_all_the_same,
-    check_shape,
-    row_hashes,
-    warn_if_reversed,
+    check_not_all_the_same as check_not_all_the_same,
 )
-from egan_keras.data.labelled_images import LabelledImages, Splits
-from egan_keras.data.lazy import LazyRows, MappedRows, WithMirrorImages
-from egan_keras.data.splits import ClassRoles, warn_if_swapped
-from egan_keras.data.tfds import load_tfds
-
-__all__ = [
-    "ArrayBatches",
-    "ClassRoles",
-    "DatasetBatches",
-    "ImageBatches",
-    "ImageFiles",
-    "LabelledImages",
-    "LazyRows",
-    "MappedRows",
-    "Splits",
-    "WithMirrorImages",
-    "as_array",
-    "as_column",
-    "check_both_classes",
-    "check_folder",
-    "check_images",
-    "check_labels",
-    "check_not_all_the_same",
-    "check_shape",
-    "find_images",
-    "labelled_batches",
-    "list_every_image",
-    "list_images",
-    "load_folder",
-    "load_tfds",
-    "read_images",
-    "row_hashes",
-    "images_or_batches",
-    "is_dataset",
-    "subsample_minority",
-    "warn_if_reversed",
-    "warn_if_swapped",
-]
+from egan_keras.data.input_checks import check_shape as check_shape
+from egan_keras.data.input_checks import row_hashes as row_hashes
+from egan_keras.data.input_checks import warn_if_reversed as warn_if_reversed
+from egan_keras.data.lazy import LazyRows as LazyRows
+from egan_keras.data.lazy import MappedRows as MappedRows
+from egan_keras.data.lazy import WithMirrorImages as WithMirrorImages
+from egan_keras.data.splits import ClassRoles as ClassRoles
+from egan_keras.data.splits import warn_if_swapped as warn_if_swapped
+from egan_keras.data.tfds import load_tfds as load_tfds

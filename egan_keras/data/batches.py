@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from egan_keras.data.images import Rows
 from egan_keras.data.input_checks import (
     PixelCheck,
-    Rows,
     Shape,
     as_array,
     check_both_classes,
@@ -32,14 +32,9 @@ def labelled_batches(
             labels) batches: a `tf.data.Dataset` (also of single pairs of one shape), a
             `keras.utils.PyDataset` or a `DataLoader`. In a dataset, grayscale images
             of one channel are repeated to three.
-        y: labels of the images in `x`, as `check_labels` takes them; None with a
-            dataset.
+        y: labels, as `check_labels` takes them; None with a dataset.
         batch_size: images in a batch, where `x` is not batched already.
-        image_shape: the (height, width, 3) expected; None accepts any.
-
-    Returns:
-        An iterable of pairs: images, uint8 or float (batch, height, width, 3) in
-        0..255, and labels, int32 (batch,).
+        image_shape: as of `check_images`.
 
     Raises:
         ValueError: if images or labels are missing or refused, if a dataset is endless
@@ -72,12 +67,8 @@ def images_or_batches(
 ) -> "Rows | ImageBatches":
     """Return images without labels, checked, or batches that are when they are read.
 
-    Args:
-        x: images, as `check_images` takes them; or a dataset or a generator of
-            batches of them, whose labels are left aside.
-        image_shape: the (height, width, 3) expected.
-        batch_size: images in a batch, where a dataset gives single ones.
-        must_end: whether to refuse an endless dataset.
+    As of `labelled_batches`, but `x` may be a generator of batches, too, and labels are
+    left aside; `must_end` tells whether to refuse an endless dataset.
     """
     if is_dataset(x) or isinstance(x, Iterator):
         return ImageBatches(x, image_shape, batch_size=batch_size, must_end=must_end)
@@ -129,8 +120,7 @@ def subsample_minority(
     check_both_classes(labels)
     if not rules.reduces_minority:
         return images, labels
-    minority = np.flatnonzero(labels == MINORITY)
-    majority = np.flatnonzero(labels == MAJORITY)
+    majority, minority = (np.flatnonzero(labels == x) for x in (MAJORITY, MINORITY))
     kept, _ = rules.reduce(minority, len(majority))
     rows = np.sort(np.concatenate([majority, kept]))
     lazy = isinstance(images, LazyRows)
@@ -160,20 +150,17 @@ class ArrayBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield images, (batch, height, width, 3), and int32 labels, (batch,)."""
-        size = self._batch_size
-        yield from zip(
-            in_batches(self.images, size), in_batches(self.labels, size), strict=True
-        )
+        both = self.images, self.labels
+        yield from zip(*(in_batches(x, self._batch_size) for x in both), strict=True)
 
 
 class DatasetBatches:
     """Checked batches of a dataset; iterate over it as often as needed.
 
-    `n_batches` is None if the dataset does not know it; `labels` are None, since only
-    the batches know them. Arguments are as of `labelled_batches`; `must_end` tells
-    whether to refuse what is known to have no end.
+    `n_batches` is None if the dataset does not know it.
     """
 
+    # Only the batches know them.
     labels: np.ndarray | None = None
     _refuses_blank = True
 
@@ -185,16 +172,18 @@ class DatasetBatches:
         batch_size: int,
         must_end: bool = True,
     ) -> None:
+        import tensorflow as tf
+
         infinite = hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1
         if must_end and (infinite or getattr(dataset, "num_batches", 0) is None):
             raise ValueError(
-                "The dataset is infinite; expected one that ends, as one epoch. "
-                "Received: a dataset of infinite cardinality. Leave out `.repeat()`, "
-                "or end it with `.take(n)`."
+                "The dataset is infinite; expected one epoch. Received: infinite "
+                "cardinality. Leave out `.repeat()`, or end it with `.take(n)`."
             )
+        is_tf = isinstance(dataset, tf.data.Dataset)
+        self._dataset = self._batched(dataset, batch_size) if is_tf else dataset
         self._image_shape = image_shape
-        self._dataset = self._batched(dataset, batch_size)
-        self.n_batches: int | None = _n_batches(self._dataset)
+        self.n_batches = _n_batches(self._dataset)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield checked images and labels; refuse none, or all images of one colour."""
@@ -210,25 +199,17 @@ class DatasetBatches:
 
     def _checked(self, element: Any, check: PixelCheck) -> Batch:
         if not isinstance(element, tuple | list) or len(element) != 2:
-            raise ValueError(
-                "The dataset must have elements (images, labels). Received: "
-                f"{named(element)}. {_structure_advice(element)}"
-            )
+            raise _no_pair(element, named(element))
         images = check(_in_colour(element[0]))
         return images, check_labels(element[1], len(images))
 
     def _batched(self, dataset: Any, batch_size: int) -> Any:
         import tensorflow as tf
 
-        if not isinstance(dataset, tf.data.Dataset):
-            return dataset
         spec = dataset.element_spec
         is_pair = isinstance(spec, tuple) and len(spec) == 2
         if not is_pair or not all(isinstance(part, tf.TensorSpec) for part in spec):
-            raise ValueError(
-                "The dataset must have elements (images, labels). Received: "
-                f"element_spec={spec!r}. {_structure_advice(spec)}"
-            )
+            raise _no_pair(spec, f"element_spec={spec!r}")
         images, labels = spec
         rank = images.shape.rank
         if rank not in (3, 4):
@@ -241,9 +222,8 @@ class DatasetBatches:
                 "The dataset's labels must be 0 or 1, one for each image. Received: "
                 f'one-hot labels, {labels!r}. Load it with label_mode="int".'
             )
-        if rank == 3:
-            dataset = dataset.batch(batch_size)
-        return dataset.prefetch(tf.data.AUTOTUNE)
+        batched = dataset.batch(batch_size) if rank == 3 else dataset
+        return batched.prefetch(tf.data.AUTOTUNE)
 
 
 class ImageBatches(DatasetBatches):
@@ -257,23 +237,21 @@ class ImageBatches(DatasetBatches):
     def _batched(self, dataset: Any, batch_size: int) -> Any:
         import tensorflow as tf
 
-        if not isinstance(dataset, tf.data.Dataset):
-            return dataset
-        first = next(iter(tf.nest.flatten(dataset.element_spec)))
+        first = tf.nest.flatten(dataset.element_spec)[0]
         is_single = getattr(getattr(first, "shape", None), "rank", None) == 3
         return dataset.batch(batch_size) if is_single else dataset
 
 
 def _n_batches(dataset: Any) -> int | None:
     """Return how many batches there are, None if that is not known."""
+    if hasattr(dataset, "num_batches"):
+        return dataset.num_batches
     if hasattr(dataset, "cardinality"):
         count = int(dataset.cardinality())
         return count if count >= 0 else None
-    if hasattr(dataset, "num_batches"):
-        return dataset.num_batches
     try:
         return len(dataset)
-    except TypeError:
+    except TypeError:  # as a DataLoader of an iterable
         return None
 
 
@@ -283,15 +261,12 @@ def _elements(dataset: Any) -> Iterator[Any]:
     from keras.utils import PyDataset
 
     if isinstance(dataset, PyDataset):  # it has no end of its own
-        count = dataset.num_batches
-        numbers = itertools.count() if count is None else range(count)
-        yield from (dataset[number] for number in numbers)
+        numbers = itertools.islice(itertools.count(), dataset.num_batches)
+        yield from map(dataset.__getitem__, numbers)
         return
-    if not isinstance(dataset, tf.data.Dataset):
-        yield from dataset
-        return
+    is_tf = isinstance(dataset, tf.data.Dataset)
     try:
-        yield from dataset.as_numpy_iterator()
+        yield from dataset.as_numpy_iterator() if is_tf else dataset
     except tf.errors.InvalidArgumentError as error:
         if "different shapes" not in str(error):
             raise
@@ -302,13 +277,17 @@ def _elements(dataset: Any) -> Iterator[Any]:
         ) from error
 
 
-def _structure_advice(spec: Any) -> str:
-    """Say what to do with a dataset of another structure."""
-    if isinstance(spec, dict):
-        return "Load it with tfds.load(..., as_supervised=True)."
-    if isinstance(spec, tuple | list) and len(spec) > 2:
-        return "Leave out the sample weights: dataset.map(lambda x, y, w: (x, y))."
-    return "A dataset without labels cannot be used: load it with label_mode='int'."
+def _no_pair(element: Any, received: str) -> ValueError:
+    """Return the error that says what to do with a dataset of another structure."""
+    advice = "A dataset without labels cannot be used: load it with label_mode='int'."
+    if isinstance(element, dict):
+        advice = "Load it with tfds.load(..., as_supervised=True)."
+    elif isinstance(element, tuple | list) and len(element) > 2:
+        advice = "Leave out the sample weights: dataset.map(lambda x, y, w: (x, y))."
+    return ValueError(
+        "The dataset must have elements (images, labels). Received: "
+        f"{received}. {advice}"
+    )
 
 
 def _in_colour(images: Any) -> np.ndarray:

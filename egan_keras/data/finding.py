@@ -19,7 +19,6 @@ HIDDEN = "hidden"
 
 _BROKEN_LINK = "broken link"
 _TWICE = "reached twice"
-_IRREGULAR = "not a regular file"
 _SHOWN_SUFFIX = re.compile(r"\.\w{1,12}", re.ASCII)
 _SHOWN_REASONS = 10
 
@@ -95,7 +94,7 @@ class ImageSearch:
                 "The path is neither a regular file nor a folder. Received: "
                 f"path={str(path)!r}. Name an image or a folder of images."
             )
-        if not _is_image(path.name):
+        if _unusable(path.name, True):
             raise ValueError(
                 "The file is not of a supported image type; expected one of "
                 f"{' '.join(SUFFIXES)}. Received: path={str(path)!r}. Convert it."
@@ -119,12 +118,16 @@ class ImageSearch:
             self._follow(links.pop(), found, folders)
         passed_over = self.passed_over - before
         if not found and not passed_over[_TWICE]:
+            advice = "Put images there or name another folder."
+            if any(reason.endswith(ARCHIVES) for reason in passed_over):
+                advice = "Unpack the archives in it."
+            elif _BROKEN_LINK in passed_over:
+                advice = f"Mend the links. {advice}"
             raise FileNotFoundError(
-                f"The folder holds no images; expected files with the suffixes "
-                f"{' '.join(SUFFIXES)} in it or below it. Received: "
-                f"path={str(folder)!r}, with {passed_over.total()} other files"
-                f"{f' ({in_words(passed_over)})' if passed_over else ''}. "
-                f"{_what_to_do(passed_over)}"
+                f"The folder holds no images; expected {' '.join(SUFFIXES)} in it or "
+                f"below. Received: path={str(folder)!r}, with "
+                f"{passed_over.total()} other files"
+                f"{f' ({in_words(passed_over)})' if passed_over else ''}. {advice}"
             )
         return found
 
@@ -151,10 +154,8 @@ class ImageSearch:
                 links.append(entry.path)
             elif entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
-            elif not entry.is_file(follow_symlinks=False):
-                self.passed_over[_IRREGULAR] += 1
-            elif not _is_image(entry.name):
-                self.passed_over[_suffix_reason(entry.name)] += 1
+            elif reason := _unusable(entry.name, entry.is_file(follow_symlinks=False)):
+                self.passed_over[reason] += 1
             elif place and os.path.join(place, entry.name) in self._targets:
                 self.passed_over[_TWICE] += 1
             else:
@@ -174,10 +175,8 @@ class ImageSearch:
                 self.passed_over["link in a circle"] += 1
             else:
                 folders.append(link)
-        elif not stat.S_ISREG(mode):
-            self.passed_over[_IRREGULAR] += 1
-        elif not _is_image(link):
-            self.passed_over[_suffix_reason(link)] += 1
+        elif reason := _unusable(link, stat.S_ISREG(mode)):
+            self.passed_over[reason] += 1
         elif self._was_found(link):
             self.passed_over[_TWICE] += 1
         else:
@@ -192,23 +191,15 @@ class ImageSearch:
         folder, name = os.path.split(target)
         state = os.stat(folder)
         searched = (state.st_dev, state.st_ino) in self._searched
-        return searched and _is_image(name) and not name.startswith(".")
+        return searched and not (_unusable(name, True) or name.startswith("."))
 
 
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES)
-
-
-def _suffix_reason(name: str) -> str:
+def _unusable(name: str, is_regular: bool) -> str | None:
+    """Return why a file is passed over; None for an image."""
+    if not is_regular:
+        return "not a regular file"
+    if name.lower().endswith(SUFFIXES):
+        return None
     suffix = os.path.splitext(name)[1].lower()
     # Of odd ones there could be as many as files.
     return f"other suffix {suffix if _SHOWN_SUFFIX.fullmatch(suffix) else ''}".strip()
-
-
-def _what_to_do(passed_over: Mapping[str, int]) -> str:
-    """Say what to do with a folder without images."""
-    if any(reason.endswith(ARCHIVES) for reason in passed_over):
-        return "Unpack the archives in it."
-    if _BROKEN_LINK in passed_over:
-        return "Mend the links, put images there, or name another folder."
-    return "Put images there or name another folder."

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from egan_keras.data.decoding import check_gray_range
 from egan_keras.data.finding import ARCHIVES, HIDDEN, FoundImages, find_images
-from egan_keras.data.images import ImageSize, check_image_size
-from egan_keras.data.labelled_images import Splits, load_listing
+from egan_keras.data.images import ImageSize, Splits, check_image_size, load_listing
 from egan_keras.data.splits import ClassRoles, Listing, SplitRules
 
 AnyPath = str | PathLike[str]
@@ -105,17 +104,15 @@ def load_folder(
     rules = SplitRules(minority_count, ratio, seed, validation_fraction, test_fraction)
     check_image_size(image_size)
     gray_range = check_gray_range(gray_range)
-    listing = list_images(root, roles)
-    listing.warn(roles)
     return load_listing(
-        listing,
+        list_images(root, roles),
         roles,
         rules,
+        duplicates,
         image_size=image_size,
         gray_range=gray_range,
         skip_unreadable=skip_unreadable,
         lazy=lazy,
-        duplicates=duplicates,
     )
 
 
@@ -139,15 +136,12 @@ def list_images(root: AnyPath, roles: ClassRoles) -> Listing:
     beside: Counter[str] = Counter()
     if "train" not in parts:
         _check_flat(root, parts, roles)
-        pool = _find_classes(root, roles.names, roles, beside)
-        return Listing(pool, None, None, beside)
+        return Listing(_find_classes(root, roles, beside), None, None, beside)
     _check_parts(root, parts, roles)
     _count_beside(root, [path.name for path in parts.values()], beside)
-    found = {}
-    for part, folder in parts.items():
-        there = _subfolders(folder)
-        names = [name for name in roles.names if name in there]
-        found[part] = _find_classes(folder, names, roles, beside)
+    found = {
+        part: _find_classes(folder, roles, beside) for part, folder in parts.items()
+    }
     return Listing(found["train"], found.get("validation"), found["test"], beside)
 
 
@@ -179,12 +173,9 @@ def _find_parts(root: Path) -> dict[str, Path]:
     """Return the folders of training, validation and test classes that there are."""
     parts = {}
     for part, names in _PARTS.items():
+        named = [root / name for name in _subfolders(root) if name.lower() in names]
         # One without folders in it is a class of that name.
-        found = [
-            root / name
-            for name in _subfolders(root)
-            if name.lower() in names and _subfolders(root / name)
-        ]
+        found = list(filter(_subfolders, named))
         if len(found) > 1:
             raise ValueError(
                 f"There are several folders of {part} images; expected one. Received: "
@@ -203,9 +194,8 @@ def _check_flat(root: Path, parts: Mapping[str, Path], roles: ClassRoles) -> Non
         if not is_class and not set(roles.names).isdisjoint(_subfolders(folder)):
             raise FileNotFoundError(
                 f"The folder has a {folder.name!r} but no 'train' folder; expected "
-                "both, or the class folders themselves. Received: "
-                f"root={str(root)!r}. Move the class folders to train on into "
-                f"{str(root / 'train')!r}."
+                f"both, or the class folders themselves. Received: root={str(root)!r}. "
+                f"Move the class folders to train on into {str(root / 'train')!r}."
             )
     available = _subfolders(root)
     if not available:
@@ -223,42 +213,36 @@ def _check_parts(root: Path, parts: Mapping[str, Path], roles: ClassRoles) -> No
     All of the minority may be below `test` alone, as in MVTec's sets.
     """
     train, validation = parts["train"], parts.get("validation")
+    split_train = f", or pass {str(train)!r} to have a test split made of it"
     if "test" not in parts:
         advice = f"Add {str(root / 'test')!r}"
         if validation:
             advice = f"Rename {validation.name!r} to 'test' to test on it"
         raise FileNotFoundError(
             f"The folder has a `{train.name}` but no `test` folder; expected both, or "
-            f"the class folders themselves. Received: root={str(root)!r}. {advice}, or "
-            f"pass {str(train)!r} to have a test split made of it."
+            f"the class folders themselves. Received: root={str(root)!r}. "
+            f"{advice}{split_train}."
         )
     test = parts["test"]
     trained, tested = set(_subfolders(train)), set(_subfolders(test))
     _check_known(root, roles, trained | tested)
-    instead = ""
-    if trained.issuperset(roles.names):
-        instead = f", or pass {str(train)!r} to have a test split made of it"
-    lacking = [
-        (name, train, test, instead) for name in roles.names if name not in tested
-    ]
-    untrained = [name for name in roles.names if name not in trained]
-    if untrained != list(roles.minority):
-        lacking += [(name, test, train, ", or leave it out") for name in untrained]
-    for name, there, lacks, instead in lacking:
-        roles.check_known(
-            _subfolders(lacks),
-            f"folder {str(lacks)!r}",
-            f"{name!r} is below {str(there)!r} alone: put some of its images into "
-            f"{str(lacks / name)!r}{instead}.",
-        )
+    if not trained.issuperset(roles.names):
+        split_train = ""
+    for lacks, there, held, instead in (
+        (test, train, tested, split_train),
+        (train, test, trained, ", or leave it out"),
+    ):
+        missing = [name for name in roles.names if name not in held]
+        if missing and (lacks == test or missing != list(roles.minority)):
+            advice = (
+                f"{missing[0]!r} is below {str(there)!r} alone: put some of its images "
+                f"into {str(lacks / missing[0])!r}{instead}."
+            )
+            roles.check_known(held, f"folder {str(lacks)!r}", advice)
     if validation:
-        roles.check_known(
-            _subfolders(validation),
-            f"folder {str(validation)!r}",
-            "Put majority images there to validate with, or move the folder away to "
-            "have them held out of training.",
-            names=roles.majority,
-        )
+        advice = "Put majority images there to validate with, or move the folder away."
+        there = _subfolders(validation), f"folder {str(validation)!r}"
+        roles.check_known(*there, advice, names=roles.majority)
 
 
 def _check_known(root: Path, roles: ClassRoles, available: Iterable[str]) -> None:
@@ -268,13 +252,14 @@ def _check_known(root: Path, roles: ClassRoles, available: Iterable[str]) -> Non
         return
     path = root / missing[0]
     archives = [path.with_name(path.name + suffix) for suffix in ARCHIVES]
-    packed = [archive for archive in archives if archive.is_file()]
     if path.is_symlink():
         advice = f"{str(path)!r} is a link to no folder: mend it."
     elif path.exists():
         advice = f"{str(path)!r} is a file: expected a folder of images."
+    elif packed := [str(archive) for archive in archives if archive.is_file()]:
+        advice = f"Unpack {packed[0]!r}."
     else:
-        advice = f"Unpack {str(packed[0])!r}." if packed else _where_else(root, missing)
+        advice = _where_else(root, missing)
     roles.check_known(available, f"folder {str(root)!r}", advice)
 
 
@@ -307,11 +292,13 @@ def _classes_below(folder: Path) -> set[str]:
 
 
 def _find_classes(
-    folder: Path, names: Sequence[str], roles: ClassRoles, beside: Counter[str]
+    folder: Path, roles: ClassRoles, beside: Counter[str]
 ) -> dict[str, FoundImages]:
     """Return the image files of classes, and count what is beside their folders."""
+    there = _subfolders(folder)
+    names = [name for name in roles.names if name in there]
     for name in names:
-        for other in _subfolders(folder):
+        for other in there:
             if other not in roles.names and other.casefold() == name.casefold():
                 raise ValueError(
                     "Folders of classes differ in upper and lower case alone, so that "
@@ -336,12 +323,6 @@ def _count_beside(folder: Path, known: Sequence[str], beside: Counter[str]) -> N
 
 def _subfolders(folder: Path) -> list[str]:
     """Return the names of the folders in a folder, without hidden ones."""
-    try:
-        with os.scandir(folder) as entries:
-            return [
-                entry.name
-                for entry in entries
-                if not entry.name.startswith(".") and entry.is_dir()
-            ]
-    except OSError:
-        return []
+    # `walk` passes over what cannot be opened.
+    names = next(os.walk(folder), (folder, [], []))[1]
+    return [name for name in names if not name.startswith(".")]

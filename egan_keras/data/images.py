@@ -1,12 +1,13 @@
 """Image files to arrays, labelled and split; or to rows that are decoded when read."""
 
 import contextlib
+import copy
 import operator
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from multiprocessing.pool import ThreadPool
 from os import PathLike
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from egan_keras.data.contents import THREADS, content_hashes
 from egan_keras.data.decoding import (
     Decoded,
     GrayRange,
@@ -27,10 +27,17 @@ from egan_keras.data.decoding import (
     deep_among,
     read_header,
 )
-from egan_keras.data.lazy import LazyRows
+from egan_keras.data.lazy import THREADS, LazyRows, content_hashes
+from egan_keras.data.splits import (
+    MAJORITY,
+    MINORITY,
+    ClassRoles,
+    Division,
+    Duplicates,
+    Listing,
+    SplitRules,
+)
 from egan_keras.text import first_few
-
-DEFAULT_SIZE = (224, 224)
 
 _CHUNK = 32
 _SECONDS_BEFORE_PROGRESS = 2.0
@@ -41,7 +48,7 @@ Read = tuple[np.ndarray, list[Source], list[Source]]
 
 
 class Headers(NamedTuple):
-    """What the headers of images tell: their one size, and which sources are which."""
+    """What the headers of images tell: the one size they get, and which are which."""
 
     size: Size
     readable: list[Source]
@@ -81,8 +88,6 @@ class ImageFiles(LazyRows):
         paths: Sequence[str | PathLike[str]],
         image_size: ImageSize,
         gray_range: Sequence[float] | None = None,
-        *,
-        _depths_are_checked: bool = False,
     ) -> None:
         size = check_image_size(image_size)
         is_one = isinstance(paths, str | PathLike | bytes | None)
@@ -103,18 +108,17 @@ class ImageFiles(LazyRows):
         self._paths = [os.fspath(path) for path in several]
         self._size = size
         self._gray_range = check_gray_range(gray_range)
-        self._depths_are_checked = _depths_are_checked
+        # Else they are when an image is read first.
+        self.depths_are_checked = False
         self.shape = (len(self._paths), *size, 3)
         self.dtype = np.dtype(np.uint8)
 
     def select(self, rows: np.ndarray) -> "ImageFiles":
         """Return some of the images, unread."""
-        return ImageFiles(
-            [self._paths[row] for row in rows],
-            self._size,
-            self._gray_range,
-            _depths_are_checked=self._depths_are_checked,
-        )
+        selected = copy.copy(self)
+        selected._paths = [self._paths[row] for row in rows]
+        selected.shape = (len(selected._paths), *self.shape[1:])
+        return selected
 
     def check(self) -> None:
         """Decode every image once, keeping none; an error names a damaged file."""
@@ -128,11 +132,70 @@ class ImageFiles(LazyRows):
             yield str(mark).encode()
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
-        if not self._depths_are_checked:
+        if not self.depths_are_checked:
             check_depths({"": deep_among(self._paths)}, self._gray_range)
-            self._depths_are_checked = True
+            self.depths_are_checked = True
         paths = [Path(self._paths[row]) for row in rows]
         return decode_batch(paths, self._size, self._gray_range)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images and their labels.
+
+    Attributes:
+        images: RGB pixels 0..255, uint8 (n, height, width, 3): an array, or
+            `ImageFiles` that are decoded when they are read.
+        labels: 0 = majority, 1 = minority, int32 (n,).
+        paths: the file of each image; empty where images do not come from files.
+        class_names: the source class of each image; may be empty.
+        skipped: the files left out because they cannot be read, or are of one colour.
+        passed_over: number of other files and folders where the images lie, by reason;
+            those of a folder that was split stand in the training images'.
+        duplicates: the files among these that equal an earlier one.
+        dropped_duplicates: the files left out because they equal another one.
+    """
+
+    images: Rows
+    labels: np.ndarray
+    paths: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    duplicates: tuple[str, ...] = ()
+    dropped_duplicates: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that everything told about each image has the same length."""
+        for name in ("labels", "paths", "class_names"):
+            length = len(getattr(self, name))
+            if length != len(self) and (length or name == "labels"):
+                raise ValueError(
+                    f"`{name}` must hold one entry for each of the {len(self)} images. "
+                    f"Received: len({name})={length}. Pass as many as there are images."
+                )
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    @property
+    def majority_count(self) -> int:
+        """Number of majority images."""
+        return int(np.count_nonzero(self.labels == MAJORITY))
+
+    @property
+    def minority_count(self) -> int:
+        """Number of minority images."""
+        return int(np.count_nonzero(self.labels == MINORITY))
+
+
+class Splits(NamedTuple):
+    """Images to train on, to choose and calibrate with, and to judge by."""
+
+    train: LabelledImages
+    validation: LabelledImages
+    test: LabelledImages
 
 
 def read_images(
@@ -171,22 +234,14 @@ def read_images(
     """
     gray_range = check_gray_range(gray_range)
     sources = [Path(path) for path in paths]
-    for path in sources:
-        if not path.exists():
-            raise FileNotFoundError(
-                f"There is no such image file. Received: path={str(path)!r}. Check "
-                "the path."
-            )
-    headers = check_headers(
-        sources, image_size=image_size, skip_unreadable=skip_unreadable
-    )
+    if missing := [str(path) for path in sources if not path.exists()]:
+        received = f"Received: path={missing[0]!r}"
+        raise FileNotFoundError(f"There is no such image file. {received}. Check it.")
+    skip = {"skip_unreadable": skip_unreadable}
+    headers = check_headers(sources, image_size=image_size, **skip)
     check_depths({"": headers.deep}, gray_range)
     images, kept, damaged = decode_batch(
-        headers.readable,
-        headers.size,
-        gray_range,
-        skip_unreadable=skip_unreadable,
-        in_threads=True,
+        headers.readable, headers.size, gray_range, in_threads=True, **skip
     )
     if not kept:
         raise ValueError(
@@ -194,6 +249,97 @@ def read_images(
             f"paths[0]={str(sources[0])!r}. Check the files."
         )
     return images, kept, headers.unreadable + damaged
+
+
+def load_listing(
+    listing: Listing,
+    roles: ClassRoles,
+    rules: SplitRules,
+    duplicates: str | None,
+    **reading: Any,
+) -> Splits:
+    """Split the images of a listing as `load_folder` says; read as by `read_splits`."""
+    listing.warn(roles)
+    equal = Duplicates(listing, roles, duplicates)
+
+    def is_usable(source: Source) -> bool:
+        if not reading["skip_unreadable"]:
+            return True
+        return bool(decodable([source], reading["gray_range"])[0])
+
+    division = equal.divide(rules, is_usable=is_usable)
+    later, splits = set(equal.later), []
+    for part, images in enumerate(read_splits(division, roles, **reading)):
+        copies = [source for source, _ in division[part] if source in later]
+        dropped = [image.source for image in equal.dropped if image.part == part]
+        told = replace(
+            images,
+            passed_over=dict(listing.passed_over_in(Listing._fields[part])),
+            duplicates=tuple(map(str, copies)),
+            dropped_duplicates=tuple(map(str, dropped)),
+        )
+        splits.append(told)
+    return Splits(*splits)
+
+
+def read_splits(
+    division: Division,
+    roles: ClassRoles,
+    *,
+    image_size: ImageSize | None,
+    gray_range: GrayRange | None = None,
+    skip_unreadable: bool = False,
+    lazy: bool = False,
+) -> Splits:
+    """Decode the images of all splits to one size; with `lazy`, when they are read."""
+    *divided, unusable = division
+    headers = check_headers(
+        [source for split in divided for source, _ in split],
+        image_size=image_size,
+        skip_unreadable=skip_unreadable,
+        # Test images have no say in the size that others are trained at.
+        without_say=[source for source, _ in division.test],
+    )
+    readable, deep, size = set(headers.readable), set(headers.deep), headers.size
+    # Each class and purpose on its own: a few would hide among many of another kind.
+    groups: dict[str, list[Source]] = {}
+    for split, purpose in zip(divided, ("training", "training", "test"), strict=True):
+        for source, name in split:
+            if source in deep:
+                groups.setdefault(f"{purpose} class {name!r}", []).append(source)
+    check_depths(groups, gray_range)
+
+    def read(split: Sequence[tuple[Source, str]], unusable: list[Source]):
+        class_of, damaged = dict(split), []
+        kept = [source for source in class_of if source in readable]
+        skipped = [source for source in class_of if source not in readable]
+        if not lazy:
+            images, kept, damaged = decode_batch(
+                kept, size, gray_range, skip_unreadable=skip_unreadable, in_threads=True
+            )
+        else:
+            if skip_unreadable:
+                kept, damaged = decodable(kept, gray_range)
+            images = ImageFiles(kept, size, gray_range)
+            images.depths_are_checked = True
+        names = [class_of[source] for source in kept]
+        return LabelledImages(
+            images,
+            np.array([roles.label(name) for name in names], np.int32),
+            paths=tuple(str(source) for source in kept if isinstance(source, Path)),
+            class_names=tuple(names),
+            skipped=tuple(map(str, skipped + damaged + unusable)),
+        )
+
+    splits = Splits(*map(read, divided, (unusable, [], [])))
+    n_majority, n_minority = splits.train.majority_count, splits.train.minority_count
+    if not (n_majority and n_minority):
+        raise ValueError(
+            "No training image of one class can be read; expected images of both. "
+            f"Received: {n_majority} majority and {n_minority} minority images, "
+            f"skipped {first_few(splits.train.skipped)}. Repair these files."
+        )
+    return splits
 
 
 def check_headers(
@@ -213,24 +359,23 @@ def check_headers(
             "There are no images to read; expected at least one path. Received: "
             "paths=[]. Name the image files, or a folder through `find_images`."
         )
-    wanted = check_image_size(image_size)
+    size = check_image_size(image_size)
     headers, readable, unreadable = _attempt_all(
         lambda row: read_header(sources[row]), sources, skip_unreadable
     )
     found, silent = list(zip(readable, headers, strict=True)), set(without_say)
     own_sizes = {header.size for source, header in found if source not in silent}
-    if wanted is None and len(own_sizes) == 1:
-        wanted = own_sizes.pop()
-    elif wanted is None:
-        wanted = DEFAULT_SIZE
+    if size is None and len(own_sizes) == 1:
+        size = own_sizes.pop()
+    elif size is None:
+        size = 224, 224
         warnings.warn(
-            f"The {len(readable)} images have {len(own_sizes)} different sizes, so "
-            f"all are stretched to {wanted[0]} x {wanted[1]} pixels. Pass "
-            "`image_size` to choose another size.",
+            f"The {len(readable)} images have {len(own_sizes)} different sizes, so all "
+            "are stretched to 224 x 224 pixels. Pass `image_size` to choose another.",
             stacklevel=3,
         )
     deep = [source for source, header in found if header.is_deep]
-    return Headers(wanted, readable, unreadable, deep)
+    return Headers(size, readable, unreadable, deep)
 
 
 def decode_batch(
@@ -269,11 +414,11 @@ def decodable(
     sources: Sequence[Source], gray_range: GrayRange | None = None
 ) -> tuple[list[Source], list[Source]]:
     """Part sources into those that can be decoded, to several colours, and others."""
-
-    def attempt(row: int) -> None:
-        _decode(sources[row], None, gray_range)  # of which nothing is kept
-
-    return _attempt_all(attempt, sources, skip_unreadable=True)[1:]
+    # Pixels are not kept.
+    attempt = _attempt_all(
+        lambda row: _decode(sources[row], None, gray_range) is None, sources, True
+    )
+    return attempt[1:]
 
 
 def check_image_size(image_size: ImageSize | None) -> Size | None:
@@ -336,15 +481,12 @@ def _attempt_all(
         for outcome in answers:
             outcomes.append(outcome)
             is_late = time.monotonic() - started > _SECONDS_BEFORE_PROGRESS
-            if is_late and shows_progress and progress is None:
+            if shows_progress and is_late:
                 from keras.utils import Progbar  # not before it is needed: seconds
 
-                progress = Progbar(len(sources), unit_name="image")
-            if progress is not None:
+                progress = progress or Progbar(len(sources), unit_name="image")
                 progress.update(len(outcomes))
-    failed = {
-        row: x for row, x in enumerate(outcomes) if isinstance(x, UnreadableError)
-    }
+    failed = {r: x for r, x in enumerate(outcomes) if isinstance(x, UnreadableError)}
     if failed and not skip_unreadable:
         named = first_few([f"{sources[row]} ({why})" for row, why in failed.items()])
         raise ValueError(

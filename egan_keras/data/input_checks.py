@@ -1,4 +1,4 @@
-"""Checks that all images and labels pass on their way in, whatever holds them."""
+"""What images and labels must be, whatever holds them."""
 
 import hashlib
 import os
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import mannwhitneyu
 
+from egan_keras.data.images import Rows
 from egan_keras.data.lazy import LazyRows, as_lazy, in_batches, work_ahead
 from egan_keras.data.splits import MAJORITY, MINORITY
 from egan_keras.text import first_few
 
 # None is a side that is not known.
 Shape = tuple[int | None, ...]
-Rows = np.ndarray | LazyRows
 
 _ROWS_CHECKED_AT_ONCE = 1024
 _ROWS_LOOKED_AT = 64
@@ -63,6 +63,7 @@ def check_images(images: Any, *, image_shape: Shape | None = None) -> Rows:
 
     Those that are read when asked for stay so: `ImageFiles`, and arrays mapped from a
     file (`numpy.load(file, mmap_mode="r")`), whose numbers are checked part by part.
+    A warning tells of pixels that all lie in 0..1, or far below 255.
 
     Args:
         images: RGB pixels in 0..255, of shape (n, height, width, 3): an array, a
@@ -71,15 +72,9 @@ def check_images(images: Any, *, image_shape: Shape | None = None) -> Rows:
             accepts any. With (d,), rows of d finite features are expected in place of
             images, and returned as float32 (n, d).
 
-    Returns:
-        The images, uint8 or of their own float type, (n, height, width, 3).
-
     Raises:
         ValueError: if the images are none, of another shape than expected or than each
             other, not numbers, NaN or infinite, or outside 0..255.
-
-    Warns:
-        UserWarning: if the pixels all lie in 0..1, or far below 255.
 
     >>> check_images(np.zeros((2, 8, 8, 3), np.uint8)).shape
     (2, 8, 8, 3)
@@ -102,9 +97,9 @@ class PixelCheck:
     def __call__(self, images: Any) -> np.ndarray:
         """Returns a batch of images as `check_images` does, warning of the first."""
         if self._are_features:
-            rows = _check_rows(images, self._image_shape[0])
-            self.count += len(rows)
-            return rows
+            images = self._finite(images)
+            self.count += len(images)
+            return images
         images = as_array(images)
         check_shape(images.shape, self._image_shape)
         low, high = _pixel_range(images)
@@ -128,16 +123,31 @@ class PixelCheck:
         images = as_lazy(images)
         if not isinstance(images, LazyRows):
             return self(images)
-        if self._are_features:
-            _check_rows(images[:1], self._image_shape[0])
-            if images.dtype != np.float32:
-                return _check_rows(images, self._image_shape[0])
-        else:
+        if not self._are_features:
             check_shape(images.shape, self._image_shape)
+        elif images.dtype != np.float32:
+            return self._finite(images)
+        else:
+            self._finite(images[:1])
         if images.dtype != np.uint8:
             for batch in in_batches(images, _ROWS_CHECKED_AT_ONCE):
                 self(batch)
         return images
+
+    def _finite(self, rows: Any) -> np.ndarray:
+        """Returns rows of finite features as float32 (n, d), or refuses them."""
+        rows, (size,) = np.asarray(rows), self._image_shape
+        if rows.ndim != 2 or rows.shape[1] != size or not len(rows):
+            raise ValueError(
+                f"Features must have the shape (n, {size}), one row for each image. "
+                f"Received: features of shape {rows.shape}. Compute them anew."
+            )
+        if rows.dtype.kind not in "iuf" or not np.isfinite(rows).all():
+            raise ValueError(
+                f"Features must be finite numbers. Received: dtype {rows.dtype}, or "
+                "some not finite. Remove or repair these rows."
+            )
+        return rows.astype(np.float32, copy=False)
 
     def tell_of_blank(self, *, refuse: bool = True) -> None:
         """Tells of images of one colour, once all images have been seen.
@@ -174,8 +184,7 @@ def check_shape(shape: Shape, expected: Shape | None) -> None:
     if any(None not in pair and pair[0] != pair[1] for pair in pairs):
         raise ValueError(
             f"Images must have the shape (n, {', '.join(map(str, expected))}). "
-            f"Received: images.shape={shape}. Resize the images, or use a model "
-            f"built with image_shape={shape[1:]}."
+            f"Received: images.shape={shape}. Resize them, or choose another model."
         )
 
 
@@ -246,13 +255,11 @@ def check_both_classes(labels: np.ndarray) -> None:
     n_minority = int(np.count_nonzero(labels))
     n_majority = len(labels) - n_minority
     if not (n_majority and n_minority):
-        missing = (
-            "minority image (label 1)" if n_majority else "majority image (label 0)"
-        )
+        name, label = ("minority", 1) if n_majority else ("majority", 0)
         raise ValueError(
-            f"There is no {missing}; expected images of both classes. Received: "
-            f"{n_majority} majority and {n_minority} minority images. Add the missing "
-            "class or check the labels."
+            f"There is no {name} image (label {label}); expected both classes. "
+            f"Received: {n_majority} majority and {n_minority} minority images. Add "
+            "the missing class or check the labels."
         )
 
 
@@ -352,22 +359,6 @@ def _shape(item: Any) -> tuple[int, ...]:
         return (len(item),)
 
 
-def _check_rows(rows: Any, size: int) -> np.ndarray:
-    """Return rows of finite features as float32 (n, size), or refuse them."""
-    rows = np.asarray(rows)
-    if rows.ndim != 2 or rows.shape[1] != size or not len(rows):
-        raise ValueError(
-            f"Features must have the shape (n, {size}), one row for each image. "
-            f"Received: features of shape {rows.shape}. Compute them anew."
-        )
-    if rows.dtype.kind not in "iuf" or not np.isfinite(rows).all():
-        raise ValueError(
-            f"Features must be finite numbers. Received: dtype {rows.dtype}, or some "
-            "not finite. Remove or repair these rows."
-        )
-    return rows.astype(np.float32, copy=False)
-
-
 def _pixel_range(images: np.ndarray) -> tuple[float, float]:
     """Return the smallest and largest pixel; refuse what pixels cannot be.
 
@@ -381,13 +372,12 @@ def _pixel_range(images: np.ndarray) -> tuple[float, float]:
     if images.dtype == np.uint8 and images[:_ROWS_LOOKED_AT].max() > _VERY_DARK:
         return 0, 255
     low, high = images.min(), images.max()
-    advice = "Undo any normalisation: the network scales by itself."
-    if not (np.isfinite(low) and np.isfinite(high)):
-        what, advice = "NaN or infinite pixels", "Remove or repair these images."
-    elif low >= 0 and high <= 255:
+    if low >= 0 and high <= 255:
         return low, high
-    else:
-        what = "negative pixels" if low < 0 else "pixels above 255"
+    what = "negative pixels" if low < 0 else "pixels above 255"
+    advice = "Undo any normalisation: the network scales by itself."
+    if not np.isfinite([low, high]).all():
+        what, advice = "NaN or infinite pixels", "Remove or repair these images."
     raise ValueError(
         f"Images hold {what}; expected RGB pixels in 0..255. Received: images with "
         f"minimum {low} and maximum {high}. {advice}"

@@ -1,21 +1,43 @@
-"""Rows of images or features that are read when asked for, a few at a time."""
+"""Rows of images or features, read when asked for; what files are recognised by.
 
+A file's hash is kept in an index in the cache folder under its path, size, times of
+change and inode; as long as these stay, its contents do, and it is not read again. The
+time of change of the inode (ctime) is the file system's own, which no copying with kept
+times (`cp -p`, `rsync -t`, `touch -d`) sets back; on Windows there is none, and the
+time of writing decides.
+"""
+
+import contextlib
 import hashlib
 import mmap
 import os
+import sqlite3
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
+from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from egan_keras.data.contents import content_hashes
+from egan_keras.files import cache_folder, content_hash
+
+INDEX = "contents.sqlite"
+# More than cores, for disks that are far away.
+THREADS = min(32, (os.cpu_count() or 1) + 4)
 
 _ROWS_AT_ONCE = 128
 _MOST_WORKERS = 8
+# The oldest go first. A row takes about 60 bytes.
+_MOST_ROWS = 2_000_000
+# A file changed that shortly ago might change again within one tick of its times.
+_UNSETTLED_NS = 2 * 10**9
+_NS_BEFORE_TELLING = 2 * 10**9
+_CHECK_BYTES, _MARK_BYTES = 4, 16
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -97,6 +119,9 @@ class LazyRows:
 class SelectedRows(LazyRows):
     """Those rows of an array or of other lazy rows whose indices are given."""
 
+    # What to recognise the selection by; None is the indices.
+    _mark: bytes | None = None
+
     def __init__(self, parent: np.ndarray | LazyRows, rows: np.ndarray) -> None:
         self._parent = parent
         self._rows = np.asarray(rows, np.int64)
@@ -107,7 +132,7 @@ class SelectedRows(LazyRows):
         """Yield the contents of an array's rows, or which rows of what."""
         if isinstance(self._parent, LazyRows):
             yield from self._parent.identity()
-            yield self._rows.tobytes()
+            yield self._mark or self._rows.tobytes()
         else:
             yield from super().identity()
 
@@ -116,26 +141,17 @@ class SelectedRows(LazyRows):
         return read(self._rows[rows])
 
 
-class WithMirrorImages(LazyRows):
+class WithMirrorImages(SelectedRows):
     """Images, and behind them the mirror image of each, left and right exchanged."""
 
-    def __init__(self, images: np.ndarray | LazyRows) -> None:
-        self._images = images
-        self.shape = (2 * len(images), *images.shape[1:])
-        self.dtype = images.dtype
+    _mark = b"mirrored"
 
-    def identity(self) -> Iterator[bytes]:
-        """Yield what the images are recognised by, and that there are mirrored ones."""
-        if isinstance(self._images, LazyRows):
-            yield from self._images.identity()
-            yield b"mirrored"
-        else:
-            yield from super().identity()
+    def __init__(self, images: np.ndarray | LazyRows) -> None:
+        super().__init__(images, np.tile(np.arange(len(images)), 2))
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
-        count = len(self._images)
-        images = self._images[rows % count]
-        images[rows >= count] = images[rows >= count][:, :, ::-1]
+        images, is_mirrored = super()._read(rows), 2 * rows >= len(self)
+        images[is_mirrored] = images[is_mirrored][:, :, ::-1]
         return images
 
 
@@ -197,10 +213,7 @@ class FileRows(LazyRows):
 
 
 class MappedRows(LazyRows):
-    """Rows of a shape that a function makes of others whenever they are read.
-
-    The function takes an array (m, ...) of the others; None keeps their rows' shape.
-    """
+    """Rows that a function makes of others, of the same shape or of `row_shape`."""
 
     def __init__(
         self,
@@ -253,6 +266,36 @@ def fingerprint(*identities: Iterator[bytes]) -> str:
     return digest.hexdigest()
 
 
+def content_hashes(paths: Sequence[str | PathLike[str]]) -> list[str | None]:
+    """Return a hash of each file's contents, reading only what the index lacks.
+
+    It has 32 hexadecimal digits, and is None for a file that cannot be read.
+    """
+    started = time.time_ns()
+    states = [_state(path) for path in paths]
+    hashes = _with_index(lambda index: _look_up(index, [mark for mark, _ in states]))
+    hashes = hashes or [None] * len(paths)
+    missing = [row for row, found in enumerate(hashes) if found is None]
+    with ThreadPool(THREADS) as pool:
+        is_told = False
+        found = pool.imap(_hash, [paths[row] for row in missing], chunksize=32)
+        for row, mark in zip(missing, found, strict=True):
+            hashes[row] = mark
+            if not is_told and time.time_ns() - started > _NS_BEFORE_TELLING:
+                print(f"Reading {len(missing):,} files to recognise them", flush=True)
+                is_told = True
+    settled = [row for row in missing if states[row][1] < started - _UNSETTLED_NS]
+    # Of a file that was changed while it was read, nothing is known.
+    known = {
+        states[row][0]: bytes.fromhex(hashes[row])
+        for row in settled
+        if hashes[row] and _state(paths[row]) == states[row]
+    }
+    if known:
+        _with_index(lambda index: _keep(index, known))
+    return hashes
+
+
 def work_ahead(
     function: Callable[[Item], Answer], items: Iterable[Item]
 ) -> Iterator[Answer]:
@@ -276,3 +319,66 @@ def work_ahead(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _state(path: str | PathLike[str]) -> tuple[bytes, int]:
+    """Return what a file is known by in the index, and when it last changed."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return b"", 0
+    times = found.st_mtime_ns, found.st_ctime_ns
+    text = repr((found.st_size, *times, found.st_ino)).encode()
+    name = os.fsencode(os.path.abspath(path))
+    mark = hashlib.blake2b(name + b"\0" + text, digest_size=_MARK_BYTES).digest()
+    # A time of writing may be any, even one to come.
+    return mark, times[0] if os.name == "nt" else times[1]
+
+
+def _hash(path: str | PathLike[str]) -> str | None:
+    try:
+        return content_hash(path)
+    except OSError:  # who reads it as an image says why
+        return None
+
+
+def _look_up(index: sqlite3.Connection, marks: Sequence[bytes]) -> list[str | None]:
+    """Return the hashes that the index holds; None for damaged ones, too."""
+    hashes, query = [], "SELECT hash FROM hashes WHERE mark = ?"
+    for mark in marks:
+        (row,) = index.execute(query, (mark,)).fetchone() or (None,)
+        found = row[:_MARK_BYTES] if isinstance(row, bytes) else b""
+        hashes.append(found.hex() if row == _checked(mark, found) else None)
+    return hashes
+
+
+def _keep(index: sqlite3.Connection, hashes: Mapping[bytes, bytes]) -> None:
+    rows = [(mark, _checked(mark, found)) for mark, found in hashes.items()]
+    with index:
+        index.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?)", rows)
+        old = "rowid <= (SELECT max(rowid) FROM hashes) - ?"
+        index.execute(f"DELETE FROM hashes WHERE {old}", (_MOST_ROWS,))
+
+
+def _checked(mark: bytes, found: bytes) -> bytes:
+    """Return a hash with bytes behind it that tell whether a row is damaged."""
+    return found + hashlib.blake2b(mark + found, digest_size=_CHECK_BYTES).digest()
+
+
+def _with_index(action: Callable[[sqlite3.Connection], Answer]) -> Answer | None:
+    """Return what an action gives; None where there can be no index: it only helps."""
+    try:
+        path = cache_folder().expanduser() / INDEX
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(path)) as index:
+            index.execute(
+                "CREATE TABLE IF NOT EXISTS hashes (mark BLOB PRIMARY KEY, hash BLOB)"
+            )
+            return action(index)
+    # No place for it, or another process keeps it for long.
+    except (OSError, RuntimeError, sqlite3.OperationalError):
+        return None
+    except sqlite3.DatabaseError:  # it is damaged, and made anew next time
+        for name in (INDEX, f"{INDEX}-journal"):
+            path.with_name(name).unlink(missing_ok=True)
+        return None

@@ -1,22 +1,34 @@
-"""Which class is the rare one and which image goes where: seeded splits, imbalance."""
+"""Which class is rare and which image goes where: seeded splits, imbalance, copies."""
 
+import hashlib
+import math
+import os
 import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Generic, NamedTuple, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from egan_keras.data.decoding import Source, UnreadableError, read_header
+from egan_keras.data.lazy import content_hashes
+from egan_keras.text import first_few
+
 MAJORITY, MINORITY = 0, 1
 
+# What may be done with images that have equal contents.
+_CHOICES = ("drop", "refuse", "keep")
 _LISTED_NAMES = 20
+_NAMED = 3
 
 Item = TypeVar("Item")
-ByClass = Mapping[str, Sequence[Item]]
+ByClass = Mapping[str, Sequence[Source]]
+Split = list[tuple[Source, str]]
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class ClassRoles:
                     f"`{role}` must be a class name or several. Received: "
                     f"{role}={names!r}. Name at least one class."
                 )
-        repeated = sorted({name for name in roles.names if roles.names.count(name) > 1})
+        repeated = [n for n, count in Counter(roles.names).items() if count > 1]
         if repeated:
             raise ValueError(
                 "A class may be named once only, as majority or as minority. Received: "
@@ -67,13 +79,9 @@ class ClassRoles:
         *,
         names: Sequence[str] | None = None,
     ) -> None:
-        """Refuse roles with a class that `where` does not hold.
+        """Refuse classes, all or those of `names`, that `where` does not hold.
 
-        Args:
-            available: the classes there are.
-            where: what holds them, for the message.
-            advice: what to do, in a sentence; None names the most similar class.
-            names: the classes looked for; None is all.
+        The advice is a sentence; None names the most similar class.
         """
         available = sorted(available)
         unknown = [name for name in names or self.names if name not in available]
@@ -82,33 +90,16 @@ class ClassRoles:
         listed = ", ".join(available[:_LISTED_NAMES]) or "none"
         if len(available) > _LISTED_NAMES:
             listed += f" and {len(available) - _LISTED_NAMES} more"
-        advice = advice or _did_you_mean(unknown[0], available)
+        advice = advice or _did_you_mean(unknown[0], available) or "Name one of these."
         raise ValueError(
             f"Unknown class {', '.join(map(repr, unknown))}; {where} holds these: "
-            f"{listed}. Received: {self}. {advice or 'Name one of these.'}"
-        )
-
-    def warn_if_swapped(self, by_class: ByClass) -> None:
-        """Warn as `warn_if_swapped` does, with how to name the classes instead."""
-        warn_if_swapped(
-            sum(len(by_class[name]) for name in self.majority),
-            sum(len(by_class[name]) for name in self.minority),
-            f"Pass {ClassRoles(self.minority, self.majority)} (--majority "
-            f"{','.join(self.minority)} --minority {','.join(self.majority)}).",
+            f"{listed}. Received: {self}. {advice}"
         )
 
 
 @dataclass(frozen=True)
 class SplitRules:
-    """How images are split and how rare the minority is made.
-
-    Attributes:
-        minority_count: minority images to keep in training; None keeps all.
-        ratio: the same as majority images per minority image in training.
-        seed: what is held out and kept depends on it alone.
-        validation_fraction: part of each class that goes to validation, in [0, 1).
-        test_fraction: part of each class that goes to test, in [0, 1).
-    """
+    """How images are split and how rare the minority is made, as of `load_folder`."""
 
     minority_count: int | None = None
     ratio: float | None = None
@@ -130,7 +121,7 @@ class SplitRules:
                 "`minority_count` must be a positive int. Received: "
                 f"minority_count={count!r}. Pass at least 1."
             )
-        if ratio is not None and not 0 < ratio < float("inf"):
+        if ratio is not None and not 0 < ratio < math.inf:
             raise ValueError(
                 "`ratio` must be a positive number of majority images per minority "
                 f"image. Received: ratio={ratio!r}. Pass 2500 for 1:2500."
@@ -211,50 +202,52 @@ class Listing(NamedTuple):
                 f"of the {sum(len(self.test[name]) for name in moved):,} images of "
                 f"{', '.join(map(repr, moved))} are there to train on, class by class "
                 "as the seed has it, and are not tested on.",
-                stacklevel=3,
+                stacklevel=4,
             )
-        roles.warn_if_swapped(self._sides(roles, 0)[0])
+        sizes = {name: len(images) for name, images in self._sides(roles, 0)[0].items()}
+        n_majority = sum(sizes[name] for name in roles.majority)
+        advice = (
+            f"Pass {ClassRoles(roles.minority, roles.majority)} (--majority "
+            f"{','.join(roles.minority)} --minority {','.join(roles.majority)})."
+        )
+        warn_if_swapped(n_majority, sum(sizes.values()) - n_majority, advice)
 
     def divide(
-        self,
-        roles: ClassRoles,
-        rules: SplitRules,
-        is_usable: Callable[[Item], bool] = lambda item: True,
+        self, roles: ClassRoles, rules: SplitRules, is_usable: Callable[[Source], bool]
     ) -> "Division":
-        """Divide the items of each class into training, validation and test.
+        """Divide the images of each class into training, validation and test.
 
         What does not lie apart is held out of the pool by the rules' fractions. Where
-        they reduce the minority, its other items are in no split, not even to validate
-        with; an item about to be kept that is not usable gives its place to the next.
+        they reduce the minority, its other images are in no split, not even to validate
+        with; an image about to be kept that is not usable gives its place to the next.
         """
-        splits = Division([], [], [], [])
-        minority = []
+        splits, minority = Division([], [], [], []), []
         pool, test = self._sides(roles, rules.seed)
+
+        def part(
+            images: Sequence[Source], name: str, apart: ByClass | None, held: float
+        ):
+            if apart is not None:
+                return images, apart.get(name, ())
+            return _hold_out(images, held * len(pool[name]), rules.seed)
+
         # One class at a time: so the majority's part does not depend on the minority,
         # and a class of two images can be split too.
         for name in roles.names:
-            n_items, kept = len(pool[name]), pool[name]
-            if test is None:
-                kept, held = _hold_out(kept, rules.test_fraction * n_items, rules.seed)
-            else:
-                held = test[name]
-            splits.test.extend((item, name) for item in held)
+            kept, held = part(pool[name], name, test, rules.test_fraction)
+            splits.test.extend((source, name) for source in held)
             if rules.reduces_minority and name in roles.minority:
-                minority.extend((item, name) for item in kept)
+                minority.extend((source, name) for source in kept)
                 continue
-            if self.validation is None:
-                wanted = rules.validation_fraction * n_items
-                kept, held = _hold_out(kept, wanted, rules.seed)
-            else:
-                held = self.validation.get(name, ())
-            splits.train.extend((item, name) for item in kept)
-            splits.validation.extend((item, name) for item in held)
+            kept, held = part(kept, name, self.validation, rules.validation_fraction)
+            splits.train.extend((source, name) for source in kept)
+            splits.validation.extend((source, name) for source in held)
         if rules.reduces_minority:
             kept, unusable = rules.reduce(
                 minority, len(splits.train), lambda pair: is_usable(pair[0])
             )
             splits.train.extend(kept)
-            splits.unusable.extend(item for item, _ in unusable)
+            splits.unusable.extend(source for source, _ in unusable)
         return splits
 
     def _sides(self, roles: ClassRoles, seed: int) -> tuple[ByClass, ByClass | None]:
@@ -268,16 +261,94 @@ class Listing(NamedTuple):
         return pool, test
 
 
-class Division(NamedTuple, Generic[Item]):
-    """The items of each split with the names of their classes.
+class Division(NamedTuple):
+    """The images of each split, and minority images that cannot be trained on."""
 
-    In `unusable` are the minority items passed over for training.
+    train: Split
+    validation: Split
+    test: Split
+    unusable: list[Source]
+
+
+class _Image(NamedTuple):
+    """An image whose contents another one has, too."""
+
+    source: Source
+    class_name: str
+    # 0 with those to train on, 1 with those to validate with, 2 with those to test on.
+    part: int
+
+
+class Duplicates:
+    """The images that equal another one, and the splits that they may go to.
+
+    They are refused, dropped or kept as `duplicates` of `load_folder` says, with a
+    warning that counts them. `dropped` are those in no split, each with its `source`
+    and `part`; `later` are sources that equal an earlier one and are not dropped.
     """
 
-    train: list[tuple[Item, str]]
-    validation: list[tuple[Item, str]]
-    test: list[tuple[Item, str]]
-    unusable: list[Item]
+    def __init__(
+        self, listing: Listing, roles: ClassRoles, duplicates: str | None = None
+    ) -> None:
+        if duplicates is not None and duplicates not in _CHOICES:
+            raise ValueError(
+                f"`duplicates` must be one of {', '.join(map(repr, _CHOICES))}, or "
+                f"None. Received: duplicates={duplicates!r}. Leave it out."
+            )
+        self._roles = roles
+        parts = {part: getattr(listing, part) or {} for part in Listing._fields[:3]}
+        groups = _groups(parts.values())
+        mixed, leaks = [], []
+        for group in groups:
+            if len({roles.label(image.class_name) for image in group}) > 1:
+                mixed.append(group)
+            elif group[0].part != group[-1].part:
+                leaks.append(group)
+        self.dropped: list[_Image] = []
+        # The others of a group go to the split that its first one goes to.
+        self._others: dict[Source, Split] = {}
+        if duplicates != "keep":
+            self.dropped += [image for group in mixed for image in group]
+            self.dropped += [i for g in leaks for i in g if i.part != g[0].part]
+        out = {image.source for image in self.dropped}
+        groups = [[i for i in group if i.source not in out] for group in groups]
+        self.later = [image.source for group in groups for image in group[1:]]
+        _tell(mixed, leaks, self.later, duplicates)
+        if duplicates != "keep":
+            for first, *others in filter(None, groups):
+                self._others[first.source] = [i[:2] for i in others]
+            out |= set(self.later)
+        left_in = {
+            part: {name: [s for s in x if s not in out] for name, x in by_class.items()}
+            for part, by_class in parts.items()
+            if by_class
+        }
+        self._single = listing._replace(**left_in)
+
+    @property
+    def n_later(self) -> int:
+        """Number of images that equal an earlier one and are not dropped."""
+        return len(self.later)
+
+    def divide(
+        self, rules: SplitRules, *, is_usable: Callable[[Source], bool] = lambda s: True
+    ) -> Division:
+        """Divide the images as `Listing.divide` does, with copies on one side.
+
+        Where the rules reduce the minority, a copy is no further image of it.
+        """
+        train, *judging, unusable = self._single.divide(self._roles, rules, is_usable)
+        alone = self._roles.minority if rules.reduces_minority else ()
+        judging = map(self._with_others, judging)
+        return Division(self._with_others(train, alone), *judging, unusable)
+
+    def _with_others(self, split: Split, alone: Sequence[str] = ()) -> Split:
+        """Return a split with copies beside the first ones, but of some classes."""
+        both = []
+        for source, name in split:
+            others = () if name in alone else self._others.get(source, ())
+            both += [(source, name), *others]
+        return both
 
 
 def warn_if_swapped(n_majority: int, n_minority: int, advice: str) -> None:
@@ -297,8 +368,8 @@ def warn_if_swapped(n_majority: int, n_minority: int, advice: str) -> None:
 
 
 def _hold_out(
-    items: Sequence[Item], wanted: float, seed: int
-) -> tuple[list[Item], list[Item]]:
+    items: Sequence[Source], wanted: float, seed: int
+) -> tuple[list[Source], list[Source]]:
     """Part the items at random into kept and held out, each in its order.
 
     About `wanted` items are held out, though at least one if any are wanted at all,
@@ -326,3 +397,93 @@ def _did_you_mean(name: str, available: Sequence[str]) -> str | None:
     alike += [repr(x) for x in available if x.casefold() == folded]
     alike += map(repr, get_close_matches(name, available, n=1))
     return f"Did you mean {alike[0]}?" if alike else None
+
+
+def _groups(parts: Iterable[ByClass]) -> list[list[_Image]]:
+    """Return the images of each content that occurs several times, in their order."""
+    images = [
+        _Image(source, name, part)
+        for part, by_class in enumerate(parts)
+        for name, found in by_class.items()
+        for source in found
+    ]
+    suspects = [i for group in _repeated(images, map(_size, images)) for i in group]
+    paths = [i.source for i in suspects if isinstance(i.source, Path)]
+    of_files = iter(content_hashes(paths))
+    hashes = [
+        next(of_files)
+        if isinstance(i.source, Path)
+        else hashlib.blake2b(i.source.data).digest()
+        for i in suspects
+    ]
+    # Two empty or torn files are two torn files.
+    groups = [list(filter(_is_readable, g)) for g in _repeated(suspects, hashes)]
+    return [group for group in groups if len(group) > 1]
+
+
+def _repeated(images: Iterable[_Image], marks: Iterable[Any]) -> list[list[_Image]]:
+    """Return the images of each mark that several have; None is no mark."""
+    by_mark: dict[Any, list[_Image]] = {}
+    for image, mark in zip(images, marks, strict=True):
+        if mark is not None:
+            by_mark.setdefault(mark, []).append(image)
+    return [group for group in by_mark.values() if len(group) > 1]
+
+
+def _size(image: _Image) -> int | None:
+    try:
+        source = image.source
+        return os.stat(source).st_size if isinstance(source, Path) else len(source.data)
+    except OSError:
+        return None
+
+
+def _is_readable(image: _Image) -> bool:
+    try:
+        return bool(read_header(image.source))
+    except UnreadableError:
+        return False
+
+
+def _tell(
+    mixed: Sequence[list[_Image]],
+    leaks: Sequence[list[_Image]],
+    later: Sequence[Source],
+    choice: str | None,
+) -> None:
+    """Warn of copies, with what becomes of them, or refuse them."""
+    if mixed and choice in (None, "refuse"):
+        raise ValueError(
+            "The same image is majority and minority both; expected one label for each "
+            f"content. Received: {_counted(mixed)}. Remove the wrong ones, or choose "
+            "duplicates='drop' (--duplicates drop), which leaves them out, or 'keep'."
+        )
+    if leaks and choice == "refuse":
+        raise ValueError(
+            "The same image is there to train on and to validate or test on; expected "
+            f"none, by duplicates='refuse'. Received: {_counted(leaks)}. Remove it "
+            "from one side, or choose duplicates='drop' (--duplicates drop), which "
+            "leaves it to the side named first."
+        )
+    kept, told = choice == "keep", []
+    if mixed:
+        fate = "used as both" if kept else "left out"
+        told.append(f"majority and minority both, {fate}: {_counted(mixed)}")
+    if leaks:
+        fate = "used all the same" if kept else "left out there"
+        what = "images to train or validate on among those to validate or test on"
+        told.append(f"{what}, {fate}: {_counted(leaks)}")
+    if later:
+        fate = "split like others" if kept else "kept on one side of every split"
+        named = first_few(later, _NAMED)
+        told.append(f"further copies, {fate}: {len(later)} ({named})")
+    if told:
+        warnings.warn(
+            f"Some images have equal contents: {'; '.join(told)}.", stacklevel=5
+        )
+
+
+def _counted(groups: Sequence[list[_Image]]) -> str:
+    """Return how many contents there are, and where the first ones are."""
+    alike = [" = ".join(str(i.source) for i in group[:_NAMED]) for group in groups]
+    return f"{len(groups)} ({first_few(alike, _NAMED)})"

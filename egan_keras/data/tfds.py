@@ -10,8 +10,7 @@ from urllib.error import URLError
 import numpy as np
 
 from egan_keras.data.decoding import EncodedImage, check_gray_range
-from egan_keras.data.images import ImageSize, check_image_size
-from egan_keras.data.labelled_images import Splits, load_listing
+from egan_keras.data.images import ImageSize, Splits, check_image_size, load_listing
 from egan_keras.data.splits import ClassRoles, Listing, SplitRules
 
 
@@ -37,22 +36,10 @@ def load_tfds(
     out of `train`; otherwise `train` is split in three. The set's other splits are
     not read. The order of the set's records stands in place of the sorted files.
 
-    Args:
-        name: a name in the catalogue, such as `"cifar10"` or `"beans:0.1.0"`, or a
-            builder, such as `tfds.folder_dataset.ImageFolder(folder)`.
-        majority: the name of the common class, or several.
-        minority: the name of the rare class, or several.
-        minority_count: as for `load_folder`.
-        ratio: as for `load_folder`.
-        image_size: as for `load_folder`.
-        gray_range: as for `load_folder`.
-        seed: as for `load_folder`.
-        validation_fraction: as for `load_folder`.
-        test_fraction: as for `load_folder`.
-        skip_unreadable: as for `load_folder`.
-        duplicates: as for `load_folder`.
-        data_dir: folder of prepared sets; None means tensorflow-datasets' own,
-            `~/tensorflow_datasets`. Not for a builder, which knows its own.
+    `name` is a name in the catalogue, such as `"cifar10"` or `"beans:0.1.0"`, or a
+    builder, such as `tfds.folder_dataset.ImageFolder(folder)`. `data_dir` is the folder
+    of prepared sets of that catalogue; None means tensorflow-datasets' own,
+    `~/tensorflow_datasets`. All else is as for `load_folder`.
 
     Returns:
         Training, validation and test images, without paths.
@@ -69,9 +56,8 @@ def load_tfds(
     builder = _find_builder(name, data_dir)
     image_key, label_key = _feature_keys(builder)
     _prepare(builder)
-    roles.check_known(
-        builder.info.features[label_key].names, f"the set {builder.name!r}"
-    )
+    known = builder.info.features[label_key].names
+    roles.check_known(known, f"the set {builder.name!r}")
     # tensorflow-datasets cannot name the splits of a set it mocks.
     splits = set(builder.info.splits) or {"train"}
     if "train" not in splits:
@@ -85,15 +71,14 @@ def load_tfds(
         else None
         for split in ("train", "test")
     )
-    roles.warn_if_swapped(pool)
     return load_listing(
         Listing(pool, None, test, Counter()),
         roles,
         rules,
+        duplicates,
         image_size=image_size,
         gray_range=gray_range,
         skip_unreadable=skip_unreadable,
-        duplicates=duplicates,
     )
 
 
@@ -130,17 +115,17 @@ def _feature_keys(builder: Any) -> tuple[str, str]:
     import tensorflow_datasets as tfds
 
     features = builder.info.features
+    kinds = tfds.features.Image, tfds.features.ClassLabel
     keys = builder.info.supervised_keys
     if not (isinstance(keys, tuple) and len(keys) == 2 and set(keys) <= set(features)):
-        keys = [
+        found = (
             [key for key, feature in features.items() if isinstance(feature, kind)]
-            for kind in (tfds.features.Image, tfds.features.ClassLabel)
-        ]
-        keys = tuple(found[0] if len(found) == 1 else None for found in keys)
-    image, label = (features[key] if key is not None else None for key in keys)
-    is_image = isinstance(image, tfds.features.Image)
-    is_labelled = is_image and isinstance(label, tfds.features.ClassLabel)
-    if not is_labelled or np.dtype(image.np_dtype) not in (np.uint8, np.uint16):
+            for kind in kinds
+        )
+        keys = tuple(names[0] if len(names) == 1 else None for names in found)
+    used = [None if key is None else features[key] for key in keys]
+    is_labelled = all(map(isinstance, used, kinds))
+    if not is_labelled or np.dtype(used[0].np_dtype) not in (np.uint8, np.uint16):
         raise ValueError(
             f"The set {builder.name!r} is not one of labelled images; expected one "
             "Image of 8 or 16 bits and one ClassLabel. Received: features "
@@ -158,12 +143,10 @@ def _prepare(builder: Any) -> None:
     # An ImageFolder reads the files where they are, and refuses to be prepared.
     if isinstance(builder, tfds.folder_dataset.ImageFolder) or builder.is_prepared():
         return
+    of_requests = requests.ConnectionError, requests.Timeout
     try:
         builder.download_and_prepare()
-    except (
-        *(ConnectionError, TimeoutError, URLError),
-        *(requests.ConnectionError, requests.Timeout),
-    ) as error:
+    except (ConnectionError, TimeoutError, URLError, *of_requests) as error:
         raise ConnectionError(
             f"The set {builder.name!r} could not be downloaded; it needs a network "
             f"once. Received: {type(error).__name__}: {error}. Connect and try again, "

@@ -13,7 +13,7 @@ import keras
 
 from egan_keras import networks
 from egan_keras.backbones import Backbone
-from egan_keras.data.contents import content_hashes
+from egan_keras.data.lazy import content_hashes
 from egan_keras.data.splits import ClassRoles
 from egan_keras.files import content_hash
 from egan_keras.text import printable

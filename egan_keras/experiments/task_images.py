@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from egan_keras import data, networks
-from egan_keras.data.contents import Duplicates, content_hashes
 from egan_keras.data.finding import in_words
-from egan_keras.data.images import decodable
-from egan_keras.data.labelled_images import read_splits
-from egan_keras.data.splits import SplitRules
+from egan_keras.data.images import decodable, read_splits
+from egan_keras.data.lazy import content_hashes
+from egan_keras.data.splits import Duplicates, SplitRules
 from egan_keras.experiments.frozen import Extractor, FolderFeatures, extractor
 from egan_keras.experiments.grid import (
     REFERENCE,
