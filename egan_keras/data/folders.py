@@ -130,8 +130,7 @@ def list_images(root: AnyPath, roles: ClassRoles) -> Listing:
             f"for each class. Received: root={str(root)!r}. "
             f"{'Unpack it.' if root.suffix.lower() in ARCHIVES else 'Check the path.'}"
         )
-    with os.scandir(root):
-        pass  # one that must not be read says so
+    os.scandir(root).close()  # one that must not be read says so
     parts = _find_parts(root)
     beside: Counter[str] = Counter()
     if "train" not in parts:

@@ -106,7 +106,6 @@ class ImageFiles(LazyRows):
             )
         # A str takes a third of the memory of a Path.
         self._paths = [os.fspath(path) for path in several]
-        self._size = size
         self._gray_range = check_gray_range(gray_range)
         # Else they are when an image is read first.
         self.depths_are_checked = False
@@ -136,7 +135,7 @@ class ImageFiles(LazyRows):
             check_depths({"": deep_among(self._paths)}, self._gray_range)
             self.depths_are_checked = True
         paths = [Path(self._paths[row]) for row in rows]
-        return decode_batch(paths, self._size, self._gray_range)[0]
+        return decode_batch(paths, self.shape[1:3], self._gray_range)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,13 +271,12 @@ def load_listing(
     for part, images in enumerate(read_splits(division, roles, **reading)):
         copies = [source for source, _ in division[part] if source in later]
         dropped = [image.source for image in equal.dropped if image.part == part]
-        told = replace(
-            images,
-            passed_over=dict(listing.passed_over_in(Listing._fields[part])),
-            duplicates=tuple(map(str, copies)),
-            dropped_duplicates=tuple(map(str, dropped)),
-        )
-        splits.append(told)
+        told = {
+            "passed_over": dict(listing.passed_over_in(Listing._fields[part])),
+            "duplicates": tuple(map(str, copies)),
+            "dropped_duplicates": tuple(map(str, dropped)),
+        }
+        splits.append(replace(images, **told))
     return Splits(*splits)
 
 
@@ -422,11 +420,7 @@ def decodable(
 
 
 def check_image_size(image_size: ImageSize | None) -> Size | None:
-    """Return an image size as (height, width), None for None, or refuse it.
-
-    >>> check_image_size(96)
-    (96, 96)
-    """
+    """Return an image size as (height, width), None for None, or refuse it."""
     if image_size is None:
         return None
     pair = image_size if isinstance(image_size, tuple | list) else (image_size,) * 2

@@ -193,9 +193,6 @@ def check_labels(labels: Any, n_images: int) -> np.ndarray:
 
     They are integers, floats or booleans of shape (n,) or (n, 1): an array, a list, a
     tensor, or a column of a table. Anything else is a `ValueError`.
-
-    >>> check_labels([[0.0], [1.0]], 2)
-    array([0, 1], dtype=int32)
     """
     labels = as_column(labels)
     if len(labels) != n_images:

@@ -1,6 +1,7 @@
 """Which class is rare and which image goes where: seeded splits, imbalance, copies."""
 
 import hashlib
+import itertools
 import math
 import os
 import unicodedata
@@ -204,7 +205,7 @@ class Listing(NamedTuple):
                 "as the seed has it, and are not tested on.",
                 stacklevel=4,
             )
-        sizes = {name: len(images) for name, images in self._sides(roles, 0)[0].items()}
+        sizes = {name: len(images) for name, images in self.sides(roles, 0)[0].items()}
         n_majority = sum(sizes[name] for name in roles.majority)
         advice = (
             f"Pass {ClassRoles(roles.minority, roles.majority)} (--majority "
@@ -212,45 +213,7 @@ class Listing(NamedTuple):
         )
         warn_if_swapped(n_majority, sum(sizes.values()) - n_majority, advice)
 
-    def divide(
-        self, roles: ClassRoles, rules: SplitRules, is_usable: Callable[[Source], bool]
-    ) -> "Division":
-        """Divide the images of each class into training, validation and test.
-
-        What does not lie apart is held out of the pool by the rules' fractions. Where
-        they reduce the minority, its other images are in no split, not even to validate
-        with; an image about to be kept that is not usable gives its place to the next.
-        """
-        splits, minority = Division([], [], [], []), []
-        pool, test = self._sides(roles, rules.seed)
-
-        def part(
-            images: Sequence[Source], name: str, apart: ByClass | None, held: float
-        ):
-            if apart is not None:
-                return images, apart.get(name, ())
-            return _hold_out(images, held * len(pool[name]), rules.seed)
-
-        # One class at a time: so the majority's part does not depend on the minority,
-        # and a class of two images can be split too.
-        for name in roles.names:
-            kept, held = part(pool[name], name, test, rules.test_fraction)
-            splits.test.extend((source, name) for source in held)
-            if rules.reduces_minority and name in roles.minority:
-                minority.extend((source, name) for source in kept)
-                continue
-            kept, held = part(kept, name, self.validation, rules.validation_fraction)
-            splits.train.extend((source, name) for source in kept)
-            splits.validation.extend((source, name) for source in held)
-        if rules.reduces_minority:
-            kept, unusable = rules.reduce(
-                minority, len(splits.train), lambda pair: is_usable(pair[0])
-            )
-            splits.train.extend(kept)
-            splits.unusable.extend(source for source, _ in unusable)
-        return splits
-
-    def _sides(self, roles: ClassRoles, seed: int) -> tuple[ByClass, ByClass | None]:
+    def sides(self, roles: ClassRoles, seed: int) -> tuple[ByClass, ByClass | None]:
         """Return what to train on, and what to test on if it lies apart."""
         pool, test = dict(self.pool), self.test
         for name in roles.names:
@@ -333,22 +296,47 @@ class Duplicates:
     def divide(
         self, rules: SplitRules, *, is_usable: Callable[[Source], bool] = lambda s: True
     ) -> Division:
-        """Divide the images as `Listing.divide` does, with copies on one side.
+        """Divide the images of each class into training, validation and test.
 
-        Where the rules reduce the minority, a copy is no further image of it.
+        What does not lie apart is held out of the pool by the rules' fractions, copies
+        beside the first one. Where the rules reduce the minority, its other images and
+        all copies are in no split, not even to validate with; an image about to be kept
+        that is not usable gives its place to the next.
         """
-        train, *judging, unusable = self._single.divide(self._roles, rules, is_usable)
-        alone = self._roles.minority if rules.reduces_minority else ()
-        judging = map(self._with_others, judging)
-        return Division(self._with_others(train, alone), *judging, unusable)
+        roles, validation = self._roles, self._single.validation
+        pool, test = self._single.sides(roles, rules.seed)
+        splits, minority, n_majority = Division([], [], [], []), [], 0
+        # One class at a time: so the majority's part does not depend on the minority,
+        # and a class of two images can be split too.
+        for name in roles.names:
+            n_images, kept = len(pool[name]), pool[name]
+            if test is None:
+                kept, held = _hold_out(kept, rules.test_fraction * n_images, rules.seed)
+            else:
+                held = test[name]
+            splits.test.extend(self._with_copies(held, name))
+            if rules.reduces_minority and name in roles.minority:
+                minority += [(source, name) for source in kept]
+                continue
+            if validation is None:
+                wanted = rules.validation_fraction * n_images
+                kept, held = _hold_out(kept, wanted, rules.seed)
+            else:
+                held = validation.get(name, ())
+            n_majority += len(kept)
+            splits.train.extend(self._with_copies(kept, name))
+            splits.validation.extend(self._with_copies(held, name))
+        if rules.reduces_minority:
+            kept, unusable = rules.reduce(
+                minority, n_majority, lambda x: is_usable(x[0])
+            )
+            splits.train.extend(kept)
+            splits.unusable.extend(source for source, _ in unusable)
+        return splits
 
-    def _with_others(self, split: Split, alone: Sequence[str] = ()) -> Split:
-        """Return a split with copies beside the first ones, but of some classes."""
-        both = []
-        for source, name in split:
-            others = () if name in alone else self._others.get(source, ())
-            both += [(source, name), *others]
-        return both
+    def _with_copies(self, sources: Sequence[Source], name: str) -> Split:
+        pairs = [((source, name), *self._others.get(source, ())) for source in sources]
+        return list(itertools.chain(*pairs))
 
 
 def warn_if_swapped(n_majority: int, n_minority: int, advice: str) -> None:
@@ -378,10 +366,9 @@ def _hold_out(
     n_held = min(max(1, round(wanted)), len(items) - 1) if wanted else 0
     if n_held < 1:
         return list(items), []
-    kept, held = train_test_split(
-        np.arange(len(items)), test_size=n_held, random_state=seed
-    )
-    return [items[i] for i in np.sort(kept)], [items[i] for i in np.sort(held)]
+    parts = train_test_split(range(len(items)), test_size=n_held, random_state=seed)
+    kept, held = ([items[i] for i in sorted(part)] for part in parts)
+    return kept, held
 
 
 def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:
@@ -478,9 +465,8 @@ def _tell(
         named = first_few(later, _NAMED)
         told.append(f"further copies, {fate}: {len(later)} ({named})")
     if told:
-        warnings.warn(
-            f"Some images have equal contents: {'; '.join(told)}.", stacklevel=5
-        )
+        text = f"Some images have equal contents: {'; '.join(told)}."
+        warnings.warn(text, stacklevel=5)
 
 
 def _counted(groups: Sequence[list[_Image]]) -> str:
