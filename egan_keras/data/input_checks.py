@@ -175,17 +175,17 @@ def check_shape(shape: Shape, expected: Shape | None) -> None:
             "There are no images; expected at least one. Received: "
             f"images.shape={shape}. Check where they come from."
         )
-    if len(shape) != 4 or shape[3] not in (3, None):
-        raise ValueError(
-            "Images must have the shape (n, height, width, 3). Received: "
-            f"images.shape={shape}. {_shape_advice(shape)}"
-        )
-    pairs = zip(shape[1:], expected or shape[1:], strict=True)
-    if any(None not in pair and pair[0] != pair[1] for pair in pairs):
-        raise ValueError(
-            f"Images must have the shape (n, {', '.join(map(str, expected))}). "
-            f"Received: images.shape={shape}. Resize them, or choose another model."
-        )
+    size, advice = "height, width, 3", _shape_advice(shape)
+    if len(shape) == 4 and shape[3] in (3, None):
+        pairs = zip(shape[1:], expected or shape[1:], strict=True)
+        if all(None in pair or pair[0] == pair[1] for pair in pairs):
+            return
+        size = ", ".join(map(str, expected))
+        advice = "Resize the images, or use a model built with their image_shape."
+    raise ValueError(
+        f"Images must have the shape (n, {size}). Received: images.shape={shape}. "
+        f"{advice}"
+    )
 
 
 def check_labels(labels: Any, n_images: int) -> np.ndarray:
@@ -221,29 +221,26 @@ def check_labels(labels: Any, n_images: int) -> np.ndarray:
 
 def as_column(labels: Any) -> np.ndarray:
     """Return labels as an array (n,), or say what to do with what is none."""
-    if labels is None:
-        raise ValueError(
-            "The images have no labels; expected 0 (majority) or 1 (minority) for "
-            "each image. Received: labels=None. Pass the labels as well."
-        )
     try:
         array = np.asarray(_on_host(labels))
     except ValueError:  # lists of different lengths
         array = np.empty(())
-    if not array.ndim:
-        raise ValueError(
-            "Labels must be an array or a list with one 0 or 1 for each image. "
-            f"Received: labels={named(labels)}. Pass, for example, [0, 0, 1]; read "
-            "what is in a file first, and make a list of a generator."
-        )
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 1:
         return array
+    what, received = "Labels must be an array or a list", f"labels={named(labels)}"
+    advice = "Pass [0, 0, 1]; read what is in a file first, make a list of a generator."
+    if labels is None:
+        what, advice = "The images have no labels", "Pass the labels as well."
+    elif array.ndim:
+        what, received = "Labels have a wrong shape", f"labels.shape={array.shape}"
+        advice = (
+            'Take one column of one-hot labels, or load them with label_mode="int".'
+        )
     raise ValueError(
-        "Labels must have the shape (n,) or (n, 1), one 0 or 1 for each image. "
-        f"Received: labels.shape={array.shape}. Take the column of the minority of "
-        'one-hot labels, or load the images with label_mode="int" or "binary".'
+        f"{what}; expected 0 (majority) or 1 (minority) for each image, of shape (n,) "
+        f"or (n, 1). Received: {received}. {advice}"
     )
 
 

@@ -260,27 +260,28 @@ class Duplicates:
             )
         self._roles = roles
         parts = {part: getattr(listing, part) or {} for part in Listing._fields[:3]}
-        groups = _groups(parts.values())
-        mixed, leaks = [], []
-        for group in groups:
-            if len({roles.label(image.class_name) for image in group}) > 1:
-                mixed.append(group)
-            elif group[0].part != group[-1].part:
-                leaks.append(group)
         self.dropped: list[_Image] = []
+        self.later: list[Source] = []
         # The others of a group go to the split that its first one goes to.
         self._others: dict[Source, Split] = {}
-        if duplicates != "keep":
-            self.dropped += [image for group in mixed for image in group]
-            self.dropped += [i for g in leaks for i in g if i.part != g[0].part]
-        out = {image.source for image in self.dropped}
-        groups = [[i for i in group if i.source not in out] for group in groups]
-        self.later = [image.source for group in groups for image in group[1:]]
+        mixed, leaks = [], []
+        for group in _groups(parts.values()):
+            first, n_left = group[0], len(group)
+            if len({roles.label(image.class_name) for image in group}) > 1:
+                mixed.append(group)
+                n_left = 0
+            elif first.part != group[-1].part:
+                leaks.append(group)
+                n_left = sum(image.part == first.part for image in group)
+            if duplicates == "keep":
+                self.later += [image.source for image in group[1:]]
+                continue
+            self.dropped += group[n_left:]
+            self.later += [image.source for image in group[1:n_left]]
+            self._others[first.source] = [image[:2] for image in group[1:n_left]]
         _tell(mixed, leaks, self.later, duplicates)
-        if duplicates != "keep":
-            for first, *others in filter(None, groups):
-                self._others[first.source] = [i[:2] for i in others]
-            out |= set(self.later)
+        out = {image.source for image in self.dropped}
+        out.update(source for same in self._others.values() for source, _ in same)
         left_in = {
             part: {name: [s for s in x if s not in out] for name, x in by_class.items()}
             for part, by_class in parts.items()
