@@ -17,12 +17,7 @@ from egan_keras.exporting import comparison, conversion
 from egan_keras.exporting.comparison import Evidence, Images, Labelled, Parity
 from egan_keras.exporting.model_card import Export, Provenance, describe, model_card
 from egan_keras.exporting.tflite_graph import TFLiteGraph
-from egan_keras.exporting.tflite_model import (
-    NotFiniteError,
-    TFLiteModel,
-    finite,
-    raw_scores,
-)
+from egan_keras.exporting.tflite_model import NotFiniteError, TFLiteModel, raw_scores
 from egan_keras.files import put_in_place
 from egan_keras.text import printable
 from egan_keras.thresholds import Calibration
@@ -255,7 +250,7 @@ class _Work:
         held_out = self.images.validation
         if held_out is None:
             return dataclasses.replace(calibration, confidence=None, guarantee=_STALE)
-        scores = finite(raw_scores(content, held_out.images, threads=os.cpu_count()))
+        scores = raw_scores(content, held_out.images, threads=os.cpu_count())
         return thresholds.calibrate(scores[:, 0], held_out.labels, **calibration.wish)
 
     def refusal(self, form: str, shortfalls: list[str]) -> str:

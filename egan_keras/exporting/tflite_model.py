@@ -214,7 +214,7 @@ def raw_scores(
     dtype = np.dtype(runner.get_input_details()["images"]["dtype"])
     pixels = (np.rint(images) if dtype == np.uint8 else images).astype(dtype)
     scores = [runner(images=part)["score"] for part in in_batches(pixels, 1)]
-    return np.concatenate(scores)
+    return finite(np.concatenate(scores))
 
 
 def finite(scores: np.ndarray, of_what: str = "The export") -> np.ndarray:
@@ -251,7 +251,7 @@ def _check_beside(path: Path, content: bytes, inside: dict) -> None:
     beside = path.with_suffix(".json")
     if not beside.is_file():
         return
-    problem = "JSON beside it does not describe it; expected what was written with it"
+    problem = "JSON does not describe it; expected the file that was written with it"
     with _refusing(problem, repr(str(beside))):
         told = schemas.read(beside, schemas.BESIDE, _MOST_JSON_BYTES)
     expected, found = told["file"]["sha256"], hashlib.sha256(content).hexdigest()

@@ -42,7 +42,7 @@ _REASON_LENGTH = 300
 _OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
 _SCHEMA = schemas.mapped(schemas.optional(schemas.NOT_NEGATIVE))
 _COSTS = ("int8_kb", "latency_ms")
-_REPRESENTATIVES = 100
+_REPRESENTATIVES = 60
 _RUNS = 30
 # Choices of the recipe that change the discriminator's graph.
 _SHAPING = (
