@@ -251,8 +251,7 @@ def model_card(told: dict[str, Any], provenance: Provenance, export: Export) -> 
         for role, names in told["classes"].items()
     }
     checks = _markdown(export.rows)
-    if export.shortfalls:
-        beyond = "; ".join(export.shortfalls)
+    if beyond := "; ".join(export.shortfalls):
         checks += f"\n\nBeyond tolerance: {beyond}. Use with care."
     return _CARD.format(
         **counts,
