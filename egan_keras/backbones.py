@@ -12,7 +12,6 @@ from pathlib import Path
 import keras
 
 from egan_keras import keras_hooks
-from egan_keras.accelerators import share_accelerators
 
 # What Keras Applications itself requires without its top; all others take 32.
 _MINIMUM_SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}
@@ -168,7 +167,7 @@ class Backbone:
                 f"of at least {self.minimum_size} pixels. Received: {size}. Give a "
                 f"larger network_size (--network-size {self.minimum_size})."
             )
-        share_accelerators()
+        keras_hooks.share_accelerators()
         if weights == "imagenet":
             return self._construct_pretrained(size)
         if weights in (None, "none"):
