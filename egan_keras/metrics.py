@@ -38,9 +38,6 @@ def score_metrics(
         nothing is called minority), `f1`, `balanced_accuracy` and `always_minority_f1`
         (the F1 of calling every image minority), each in 0..1, and the numbers of
         images `n_majority` and `n_minority`.
-
-    Raises:
-        ValueError: if scores and labels do not match, or one of them is unusable.
     """
     scores, labels = check_scores(scores, labels)
     called = scores < threshold
@@ -149,18 +146,13 @@ def _from_confusion(tn: ArrayLike, fp: ArrayLike, fn: ArrayLike, tp: ArrayLike) 
     if n_minority and n_majority:
         metrics["precision"] = tp / np.maximum(tp + fp, 1)
         metrics["f1"] = 2 * tp / (2 * tp + fp + fn)
-        metrics["balanced_accuracy"] = (
-            metrics["sensitivity"] + metrics["specificity"]
-        ) / 2
+        both = metrics["sensitivity"] + metrics["specificity"]
+        metrics["balanced_accuracy"] = both / 2
     return metrics
 
 
 def _resampled_metrics(
-    scores: np.ndarray,
-    labels: np.ndarray,
-    threshold: float,
-    resamples: int,
-    seed: int,
+    scores: np.ndarray, labels: np.ndarray, threshold: float, resamples: int, seed: int
 ) -> dict[str, np.ndarray]:
     """Returns the metrics of each resample, arrays of shape (resamples,).
 

@@ -87,8 +87,7 @@ class Calibration:
     def from_dict(cls, values: dict) -> "Calibration":
         """Returns the calibration that `to_dict` wrote.
 
-        Raises:
-            ValueError: if a value is missing, of another type, or cannot be.
+        A value that is missing, of another type, or cannot be, is a ValueError.
         """
         try:
             schemas.check(values, schemas.CALIBRATION)
@@ -105,16 +104,8 @@ class Calibration:
 def check_scores(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Returns scores and labels as flat arrays, or says what is wrong with them.
 
-    Args:
-        scores: shape (n,) or (n, 1), finite real numbers, low = minority.
-        labels: shape (n,) or (n, 1), 0 = majority, 1 = minority.
-
-    Returns:
-        Scores, shape (n,), float64 if they were, else float32; labels, shape (n,), int.
-
-    Raises:
-        ValueError: if shapes disagree, there is nothing, a score is not finite, or a
-            label is neither 0 nor 1.
+    Both have shape (n,) or (n, 1). Scores are finite real numbers, returned as float64
+    if they were that, else as float32; labels are 0 or 1, returned as int.
     """
     given = {"scores": np.asarray(scores), "labels": np.asarray(labels)}
     for name, array in given.items():
@@ -163,9 +154,6 @@ def images_needed(level: float, confidence: float = 0.95) -> int:
     Args:
         level: the specificity or sensitivity to guarantee, in (0, 1).
         confidence: the probability that the guarantee holds, in (0, 1).
-
-    Raises:
-        ValueError: if an argument is outside (0, 1).
     """
     _check_fractions(level=level, confidence=confidence)
     needed = max(1, math.floor(math.log(1 - confidence) / math.log(level)))
@@ -270,10 +258,8 @@ def _for_level(
     n, percent = len(chosen), f"{100 * level:g}%"
     needed = 1 if confidence is None else images_needed(level, confidence)
     if n < needed:
-        instead = (
-            f", ask for a lower {criterion}, or pass confidence=None for the plain "
-        )
-        instead += "quantile without a guarantee"
+        plain = "confidence=None for the plain quantile without a guarantee"
+        instead = f", ask for a lower {criterion}, or pass {plain}"
         raise ValueError(
             f"Too few {class_name} images to set the threshold: {criterion} {level:g} "
             f"with confidence {confidence} needs at least {needed}. Received: "
@@ -330,12 +316,11 @@ def _next_to(
     edges = _edges(chosen)
     place = int(np.searchsorted(edges[1:-1], bound)) + (not below)
     reach = max(_NEIGHBOURS, int(_SHARE_OF_NEIGHBOURS * len(edges)))
-    end = place - reach if below else place + reach
     step = -1 if below else 1
-    places = np.arange(place, np.clip(end, -1, len(edges) - 1), step)
-    widths = np.diff(edges)[places]
+    end = np.clip(place + step * reach, -1, len(edges) - 1)
+    places = np.arange(place, end, step)
     wide = _are_wide(edges)[places]
-    place = places[np.argmax(wide if wide.any() else widths)]
+    place = places[np.argmax(wide if wide.any() else np.diff(edges)[places])]
     low, high = edges[place : place + 2]
     threshold = _middle(low, high)
     # The other class has no say, unless it has a score just there.

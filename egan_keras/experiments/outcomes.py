@@ -118,12 +118,9 @@ class Records:
 
 @dataclasses.dataclass
 class Outcomes:
-    """The results of runs.
+    """What each run measured, None without a result; why some of these have none.
 
-    Attributes:
-        runs: what each measured; None for one without a result.
-        failed: why some of those without failed.
-        not_possible: why baselines could not work on what they were given.
+    It is not possible where a baseline cannot work on what it is given.
     """
 
     runs: dict[Run, Record | None] = dataclasses.field(default_factory=dict)
@@ -156,13 +153,12 @@ class Outcomes:
         marks, rows = self.marks, []
         for run, record in self.records.items():
             task, pairing = run.cell.task.name, str(run.cell.pairing)
-            names = {"task": task, "pairing": pairing, "method": run.method.name}
-            names |= {"minority_count": run.cell.count, "seed": run.seed}
-            names |= {"title": f"{task}{marks[pairing]}"}
-            names |= {"cell": f"{run.cell}{marks[pairing]}"}
-            rows.append(
-                {"is_baseline": run.method.is_baseline} | names | record.results
-            )
+            row = {"task": task, "pairing": pairing, "method": run.method.name}
+            row |= {"minority_count": run.cell.count, "seed": run.seed}
+            row |= {"title": f"{task}{marks[pairing]}"}
+            row |= {"cell": f"{run.cell}{marks[pairing]}"}
+            row |= {"is_baseline": run.method.is_baseline}
+            rows.append(row | record.results)
         by_epoch = ["auroc_by_epoch", "f1_at_zero_by_epoch"]
         runs = pd.DataFrame(rows, columns=[*_MEASURED, *_LABELS, *by_epoch])
         for name in ("auroc", "f1_at_zero"):
