@@ -82,6 +82,7 @@ def __getattr__(name: str) -> Any:
     """Imports a public name, or a room, when it is first used (PEP 562)."""
     if name not in _ROOM_OF and name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # First, since it says what to do where Keras's backend is not there.
     importlib.import_module("egan_keras.keras_hooks")
     value = importlib.import_module(f"egan_keras.{_ROOM_OF.get(name, name)}")
     if name in _ROOM_OF:

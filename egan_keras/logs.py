@@ -46,10 +46,9 @@ class Printed:
             self._attempt(self._stream.write, text)
         except UnicodeEncodeError as error:
             # As Keras writes its progress bar there.
-            drawn = text.replace("\u2501", "=").encode(
-                error.encoding, "backslashreplace"
-            )
-            self._attempt(self._stream.write, drawn.decode(error.encoding))
+            text = text.replace("\u2501", "=")
+            known = text.encode(error.encoding, "backslashreplace")
+            self._attempt(self._stream.write, known.decode(error.encoding))
         if "\n" in text:
             self.flush()
         return len(text)

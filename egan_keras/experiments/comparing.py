@@ -156,7 +156,7 @@ def _run_all(
                 # Features are computed once: they tell nothing of runs to come.
                 started = time.perf_counter()
                 results = train_and_judge(run, sample)
-                record = kept.write(run, results | samples.images[run.cell.task].counts)
+                record = kept.write(run, results | samples.images[run.task].counts)
             results = record.results
             outcome = f"AUROC {short(results['auroc'])} ({results['seconds']:.1f} s)"
         except NotPossibleError as error:
@@ -224,7 +224,7 @@ def train_and_judge(run: Run, sample: Sample) -> dict[str, Any]:
     metrics = score_metrics(test, sample.test_labels, threshold)
     return {
         "n_train_majority": int(np.sum(sample.train_labels == 0)),
-        "n_train_minority": run.cell.count,
+        "n_train_minority": run.count,
         "n_validation": n,
         "n_test": len(sample.test),
         **{name: metrics[name] for name in _WANTED},
@@ -250,7 +250,7 @@ def _score_baseline(run: Run, sample: Sample) -> tuple:
     if found is None:
         options = {"seed": run.seed}
         if run.method.needs_images:
-            options |= {"backbone": run.cell.pairing.discriminator}
+            options |= {"backbone": run.pairing.discriminator}
             options |= {"weights": run.weights, "network_size": run.network_size}
         known = baselines.FEATURE_BASELINES | baselines.IMAGE_BASELINES
         started = time.perf_counter()
@@ -270,7 +270,7 @@ def _score_egan(run: Run, sample: Sample) -> tuple:
     """Trains an eGAN; returns scores of validation and test, and what was measured."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(run.seed)
-    recipe, pairing = run.method.recipe, run.cell.pairing
+    recipe, pairing = run.method.recipe, run.pairing
     if run.method.needs_images:
         size = recipe.network_size or run.network_size
         model = EGAN.from_backbones(

@@ -258,7 +258,7 @@ def _listed(reasons: Mapping[Run, str], marks: Mapping[str, str]) -> str:
     lines: dict[tuple, dict[str, list[str]]] = {}
     for run, reason in reasons.items():
         cells = lines.setdefault((run.method.name, reason), {})
-        cell = f"{run.cell}{marks[str(run.cell.pairing)]}"
+        cell = f"{run.cell}{marks[str(run.pairing)]}"
         cells.setdefault(cell, []).append(str(run.seed))
     texts = []
     for (method, reason), cells in lines.items():

@@ -112,23 +112,13 @@ class Method:
         return definition
 
 
-class Cell(NamedTuple):
-    """A field of the tables: what is to be found, from how many, with what networks."""
-
-    task: Task
-    count: int
-    pairing: Pairing
-
-    def __str__(self) -> str:
-        """Returns the task's name and the count."""
-        return f"{self.task.name} {self.count}"
-
-
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One method on one cell with one seed."""
+    """One method on one cell of the tables with one seed."""
 
-    cell: Cell
+    task: Task
+    count: int  # of minority images
+    pairing: Pairing
     seed: int
     method: Method
     weights: str | None
@@ -138,15 +128,19 @@ class Run:
     @property
     def backbones(self) -> tuple[str, ...]:
         """The pairing's backbones; baselines see the discriminator's alone."""
-        pairing = self.cell.pairing
-        return (pairing.discriminator,) if self.method.is_baseline else tuple(pairing)
+        return self.pairing[1:] if self.method.is_baseline else tuple(self.pairing)
+
+    @property
+    def cell(self) -> str:
+        """What it is about, beside the pairing, in tables."""
+        return f"{self.task.name} {self.count}"
 
     def definition(self) -> dict[str, Any]:
         """Returns all that decides the result, as JSON holds it."""
         definition = {
-            "task": self.cell.task.definition(),
+            "task": self.task.definition(),
             "files": self.files,
-            "count": self.cell.count,
+            "count": self.count,
             "seed": self.seed,
             "backbones": "->".join(self.backbones),
             "weights": describe_weights(self.weights),
@@ -160,7 +154,7 @@ class Run:
     @property
     def id(self) -> str:
         """A readable name, with a fingerprint of the definition at its end."""
-        text = f"{self.cell.task.name}_{self.cell.count}_seed{self.seed}_"
+        text = f"{self.task.name}_{self.count}_seed{self.seed}_"
         text += f"{self.method.name}_{'->'.join(self.backbones)}"
         return f"{as_file_name(text)}_{fingerprint(self.definition())}"
 
@@ -210,7 +204,7 @@ class Grid:
         """Returns every run once, those on pixels last; `files` as in `Run`."""
         same = self.weights, self.network_size
         runs = [
-            Run(Cell(part.task, count, pairing), seed, method, *same, files[part.task])
+            Run(part.task, count, pairing, seed, method, *same, files[part.task])
             for part in self.parts
             for pairing in part.pairings
             for count in part.counts

@@ -140,7 +140,7 @@ class Outcomes:
     @property
     def marks(self) -> dict[str, str]:
         """The letter of each pairing; nothing where there is but one."""
-        pairings = list(dict.fromkeys(str(run.cell.pairing) for run in self.runs))
+        pairings = list(dict.fromkeys(str(run.pairing) for run in self.runs))
         letters = string.ascii_uppercase + string.ascii_lowercase
         marks = [f" ({letters[i : i + 1] or i})" for i in range(len(pairings))]
         return dict(zip(pairings, marks if len(pairings) > 1 else [""], strict=True))
@@ -152,9 +152,9 @@ class Outcomes:
         """
         marks, rows = self.marks, []
         for run, record in self.records.items():
-            task, pairing = run.cell.task.name, str(run.cell.pairing)
+            task, pairing = run.task.name, str(run.pairing)
             row = {"task": task, "pairing": pairing, "method": run.method.name}
-            row |= {"minority_count": run.cell.count, "seed": run.seed}
+            row |= {"minority_count": run.count, "seed": run.seed}
             row |= {"title": f"{task}{marks[pairing]}"}
             row |= {"cell": f"{run.cell}{marks[pairing]}"}
             row |= {"is_baseline": run.method.is_baseline}
@@ -170,7 +170,7 @@ class Outcomes:
             runs[f"best_epoch_{name}_on_test"] = curves.map(max).astype(float)
         egans_first = sorted(self.runs, key=lambda run: run.method.is_baseline)
         for name, order in {
-            "task": [run.cell.task.name for run in self.runs],
+            "task": [run.task.name for run in self.runs],
             "pairing": marks,
             "method": [run.method.name for run in egans_first],
         }.items():

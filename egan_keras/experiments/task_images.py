@@ -143,6 +143,8 @@ class Extractor(NamedTuple):
 
     def build(self, weights: str | None) -> tuple[keras.Model, list[int]]:
         """Returns the model, from pixels 0..255, and the length of each depth."""
+        # So that random weights are the same for all folders, in every process.
+        keras.utils.set_random_seed(0)
         names = ("depths", "network_size", "own_preprocessing")
         choices = {name: getattr(self, name) for name in names}
         recipe, shape = networks.get_recipe("default", **choices), (*self.image_size, 3)
@@ -161,24 +163,24 @@ class FolderFeatures:
     def __init__(self, folder: Path, weights: str | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._weights = folder, weights
-        self._kept: dict[tuple[ClassFolder, Extractor], np.ndarray] = {}
-        self._latest: tuple[Extractor, keras.Model] | None = None
+        self._of_folder = functools.cache(self._read)
+        self._build = functools.lru_cache(maxsize=1)(Extractor.build)
         verbose = 1 if sys.stdout.isatty() else 2
         self._store = features.FeatureStore("memory", verbose=verbose)
 
     def rows(self, places: Sequence[tuple], extractor: Extractor) -> np.ndarray:
         """Returns the features of images, float32 (n, d), in their order."""
-        for folder in dict.fromkeys(folder for folder, _ in places):
-            if (folder, extractor) not in self._kept:
-                path = self._path(folder, extractor)
-                try:
-                    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-                except (OSError, ValueError, EOFError):  # not there, or damaged
-                    self._compute(folder, extractor, path)
-                    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-                self._kept[folder, extractor] = mapped.view(np.ndarray)
-        rows = [self._kept[folder, extractor][row] for folder, row in places]
+        rows = [self._of_folder(folder, extractor)[row] for folder, row in places]
         return np.stack(rows, dtype=np.float32)
+
+    def _read(self, folder: ClassFolder, extractor: Extractor) -> np.ndarray:
+        path = self._path(folder, extractor)
+        try:
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):  # not there, or damaged
+            self._compute(folder, extractor, path)
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        return mapped.view(np.ndarray)
 
     def _path(self, folder: ClassFolder, extractor: Extractor) -> Path:
         contents = fingerprint(content_hashes(folder.paths))
@@ -189,10 +191,7 @@ class FolderFeatures:
         return self._folder / f"{as_file_name(text)}_{mark}.npy"
 
     def _compute(self, folder: ClassFolder, extractor: Extractor, path: Path) -> None:
-        if self._latest is None or self._latest[0] != extractor:
-            # So that random weights are the same for all folders, in every process.
-            keras.utils.set_random_seed(0)
-            self._latest = extractor, extractor.build(self._weights)[0]
+        model, _ = self._build(extractor, self._weights)
         how = ", mirrored" if extractor.mirrored else ""
         how += f", again: {printable(path)} is damaged" if path.exists() else ""
         print(f"{extractor.backbone} at {extractor.network_size} pixels{how}")
@@ -200,7 +199,7 @@ class FolderFeatures:
         if extractor.mirrored:
             count = len(images)
             images = data.WithMirrorImages(images).select(np.arange(count, 2 * count))
-        compute = features.compiled(self._latest[1])
+        compute = features.compiled(model)
         (rows,) = self._store.features(images, compute, folder.name)
         if path != self._path(folder, extractor):
             what = "Images or weights changed while features were made of them"
@@ -231,17 +230,15 @@ class Samples:
 
     def __init__(self, store: FolderFeatures, images: dict[Task, TaskImages]) -> None:
         self._store, self.images = store, images
-        self._splits: tuple[Any, data.Splits | None] = None, None
+        self._splits = functools.lru_cache(maxsize=1)(TaskImages.splits)
         self._latest: tuple[Any, Sample | None] = None, None
 
     def of(self, run: Run) -> Sample:
         """Returns what a run reads."""
-        images, recipe = self.images[run.cell.task], run.method.recipe
-        which, used = (images, run.cell.count, run.seed), ()
+        images, recipe = self.images[run.task], run.method.recipe
+        which, used = (images, run.count, run.seed), ()
         if not run.method.needs_images:
-            if self._splits[0] != which:
-                self._splits = which, images.splits(*which[1:])
-            size = self._splits[1].train.images.shape[1:3]
+            size = self._splits(*which).train.images.shape[1:3]
             backbones = dict.fromkeys(run.backbones)
             used = tuple(Extractor.of(backbone, run, size) for backbone in backbones)
         key = which, used, bool(recipe and recipe.mirrored_minority)
@@ -267,7 +264,7 @@ class Samples:
             each = [extractor._replace(mirrored=mirrored) for extractor in used]
             return np.concatenate([self._store.rows(places, e) for e in each], axis=1)
 
-        train, validation, test = self._splits[1]
+        train, validation, test = self._splits(*which)
         inputs, labels = rows(train.paths), train.labels
         if mirrors:
             minority = [train.paths[row] for row in np.flatnonzero(labels)]
