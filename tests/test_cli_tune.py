@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from egan_keras.cli import main, runs
-from egan_keras.tuning import footprint, searching
+from egan_keras.tuning import searching, tuner
 
 pytestmark = pytest.mark.whole
 
@@ -49,8 +49,8 @@ def arguments(root, tmp_path, tiny_weights):
 
 @pytest.fixture
 def no_conversion(monkeypatch):
-    found = footprint.Footprint(300.0, 0.1)
-    monkeypatch.setattr(footprint, "measure", lambda *arguments: found)
+    found = {"int8_kb": 300.0, "latency_ms": 0.1}
+    monkeypatch.setattr(tuner, "measure", lambda *arguments: found)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from egan_keras.tuning.choosing import (
     make_folds,
     shares_above,
 )
-from egan_keras.tuning.fits import DivergedError, judge
+from egan_keras.tuning.hypermodel import DivergedError, judge
 
 pytestmark = pytest.mark.whole
 

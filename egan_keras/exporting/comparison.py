@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from egan_keras import data
 from egan_keras.data.lazy import LazyRows
-from egan_keras.exporting.tflite_model import TFLiteModel, finite
+from egan_keras.exporting.tflite_model import TFLiteModel
 from egan_keras.metrics import bootstrap_intervals, score_metrics
 
 if TYPE_CHECKING:
@@ -60,23 +60,22 @@ class Parity:
 
     def shortfalls(self, form: str) -> list[str]:
         """Returns in words where an export of this form is beyond tolerance."""
-        found = []
         if form in ("none", "savedmodel"):
             difference = self.largest_difference
             most = LARGEST_DIFFERENCE * max(1.0, self.score_deviation)
-            if not difference <= most:
-                found = [f"largest difference {difference:.2g} (at most {most:.2g})"]
-            return found
-        rank, least = self.rank_correlation, LEAST_RANK_CORRELATION
-        if rank < least:
-            found.append(f"rank correlation {rank:.3f} (at least {least})")
-        change, least = self.auroc_change or 0.0, -LARGEST_AUROC_LOSS
-        if change < least:
-            found.append(f"AUROC change {change:+.4f} (at least {least})")
-        changed, most = self.changed_decisions, LARGEST_SHARE_CHANGED
-        if changed > most:
-            found.append(f"changed decisions {changed:.1%} (at most {most:.0%})")
-        return found
+            # NaN is no more than anything.
+            is_equal = difference <= most
+            said = f"largest difference {difference:.2g} (at most {most:.2g})"
+            return [] if is_equal else [said]
+        rank, change = self.rank_correlation, self.auroc_change or 0.0
+        least, most = LEAST_RANK_CORRELATION, LARGEST_SHARE_CHANGED
+        changed, lowest = self.changed_decisions, -LARGEST_AUROC_LOSS
+        found = {
+            f"rank correlation {rank:.3f} (at least {least})": rank < least,
+            f"AUROC change {change:+.4f} (at least {lowest})": change < lowest,
+            f"changed decisions {changed:.1%} (at most {most:.0%})": changed > most,
+        }
+        return [said for said, is_beyond in found.items() if is_beyond]
 
 
 def compare(
@@ -121,10 +120,6 @@ class Scored:
         labels = None if self.labels is None else self.labels[rows]
         return Scored(self.images[rows], labels, self.scores[rows])
 
-    def evenly(self, wanted: int) -> "Scored":
-        """Returns at most so many of the images, evenly spaced."""
-        return self.at(_evenly(len(self.images), wanted))
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evidence:
@@ -143,25 +138,17 @@ class Evidence:
     def held_out(self) -> Scored:
         """All images but those of the test, by which an export passes or fails."""
         known = [each for each in (self.validation, self.representative) if each]
-        images, labels, scores = (
-            [getattr(each, name) for each in known]
-            for name in ("images", "labels", "scores")
-        )
-        labelled = all(each is not None for each in labels)
+        labels = [each.labels for each in known]
         return Scored(
-            np.concatenate(images),
-            np.concatenate(labels) if labelled else None,
-            np.concatenate(scores),
+            np.concatenate([each.images for each in known]),
+            None if any(each is None for each in labels) else np.concatenate(labels),
+            np.concatenate([each.scores for each in known]),
         )
 
-    def parity(self, images: Scored, predict: Callable, threshold: float) -> Parity:
-        """Compares what an export makes of images with what the model does.
-
-        `predict` gives the export's scores (n, 1), which must be finite numbers.
-        """
+    def parity(self, images: Scored, scores: np.ndarray, threshold: float) -> Parity:
+        """Compares an export's scores (n, 1) of some images with the model's."""
         known = images.scores, self.threshold
-        scores = finite(predict(images.images))[:, 0]
-        return compare(*known, scores, threshold, images.labels)
+        return compare(*known, scores[:, 0], threshold, images.labels)
 
     def judge(
         self, name: str, predict: Callable, threshold: float
@@ -169,13 +156,11 @@ class Evidence:
         """Returns the `parity` on test images by a name, and metrics for JSON."""
         if self.test is None:
             return {}, None
-        scores = finite(predict(self.test.images))[:, 0]
-        labels = self.test.labels
-        parity = compare(self.test.scores, self.threshold, scores, threshold, labels)
-        judged = scores, labels, threshold
+        scores = predict(self.test.images)
+        judged = scores, self.test.labels, threshold
         ci95 = {each: list(ends) for each, ends in bootstrap_intervals(*judged).items()}
         metrics = {"threshold": threshold, **score_metrics(*judged), "ci95": ci95}
-        return {f"{name}, test": parity}, metrics
+        return {f"{name}, test": self.parity(self.test, scores, threshold)}, metrics
 
 
 def gather(
@@ -187,30 +172,29 @@ def gather(
     """Scores the images that an export will be compared by; refuses what is unfit."""
     if representative is None and validation_data is None:
         raise ValueError(
-            "An export is compared with the model on real images; expected "
-            "validation_data, representative or both. Received: neither. Pass held-out "
+            "An export is compared with the model on real images; expected some. "
+            "Received: neither validation_data nor representative. Pass held-out "
             "images: validation_data=(validation.images, validation.labels)."
         )
     if test_data is not None and test_data[1] is None:
         raise ValueError(
             "Test images judge the export; expected their labels, too. Received: "
-            "test_data=(images, None). Pass test_data=(test.images, test.labels)."
+            "test_data=(images, None). Pass (test.images, test.labels)."
         )
-    if isinstance(representative, tuple):
-        images, labels = representative
-        labels = data.check_labels(labels, len(images))
-        chosen = _of_both_classes(labels)
-        chosen = _scored(model, (images[chosen], labels[chosen]))
-    elif representative is not None:
-        # Without labels, what the model calls minority is taken for it.
-        scored = _scored(model, (representative, None))
-        chosen = scored.at(_of_both_classes(scored.labels_or_calls(model.threshold)))
-    return Evidence(
-        threshold=model.threshold,
-        representative=None if representative is None else chosen,
-        validation=_scored(model, validation_data),
-        test=_scored(model, test_data),
-    )
+    chosen = None
+    if representative is not None:
+        has_labels = isinstance(representative, tuple)
+        images, labels = representative if has_labels else (representative, None)
+        if labels is not None:
+            labels = data.check_labels(labels, len(images))
+            rows = of_both_classes(labels)
+            images, labels = images[rows], labels[rows]
+        chosen = _scored(model, (images, labels))
+        if labels is None:
+            # What the model calls minority is taken for it.
+            chosen = chosen.at(of_both_classes(chosen.scores < model.threshold))
+    others = [_scored(model, given) for given in (validation_data, test_data)]
+    return Evidence(model.threshold, chosen, *others)
 
 
 def write_golden(
@@ -252,7 +236,7 @@ def _over_the_range(
         ordered = ordered[clear[ordered]]
     elif len(ordered):
         ordered = ordered[[np.argmax(np.abs(distances[ordered]))]]
-    return ordered[_evenly(len(ordered), _GOLDEN_OF_EACH_DECISION)]
+    return ordered[evenly(len(ordered), _GOLDEN_OF_EACH_DECISION)]
 
 
 def _scored(
@@ -264,21 +248,23 @@ def _scored(
     if labels is not None:
         labels = data.check_labels(labels, len(images))
     images = data.check_images(images, image_shape=model.image_shape)
-    rows = _evenly(len(images), _SCORED)
+    rows = evenly(len(images), _SCORED)
     images = images[rows]
     scores = model.predict(images, batch_size=_BATCH_SIZE, verbose=0)
     return Scored(images, None if labels is None else labels[rows], scores[:, 0])
 
 
-def _of_both_classes(is_minority: np.ndarray) -> np.ndarray:
+def of_both_classes(
+    is_minority: np.ndarray, wanted: int = _REPRESENTATIVE
+) -> np.ndarray:
     """Returns rows, as many of each class as can be had."""
     minority, majority = np.flatnonzero(is_minority), np.flatnonzero(is_minority == 0)
     fewer, more = sorted((minority, majority), key=len)
-    fewer = fewer[_evenly(len(fewer), _REPRESENTATIVE // 2)]
-    more = more[_evenly(len(more), _REPRESENTATIVE - len(fewer))]
+    fewer = fewer[evenly(len(fewer), wanted // 2)]
+    more = more[evenly(len(more), wanted - len(fewer))]
     return np.sort(np.concatenate([fewer, more]))
 
 
-def _evenly(n_rows: int, wanted: int) -> np.ndarray:
-    """Returns the numbers of at most so many rows, evenly spaced."""
+def evenly(n_rows: int, wanted: int) -> np.ndarray:
+    """Returns which rows to take, at most so many, evenly spaced."""
     return np.unique(np.linspace(0, n_rows - 1, min(n_rows, wanted)).astype(int))

@@ -6,21 +6,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from egan_keras import files, logs, thresholds
+import keras
+
+from egan_keras import files, logs, networks, thresholds
 from egan_keras.exporting import comparison, conversion
-from egan_keras.exporting.comparison import Evidence, Images, Labelled
+from egan_keras.exporting.comparison import Evidence, Images, Labelled, Parity
 from egan_keras.exporting.model_card import Export, Provenance, describe, model_card
 from egan_keras.exporting.tflite_graph import TFLiteGraph
-from egan_keras.exporting.tflite_model import (
-    NotFiniteError,
-    TFLiteModel,
-    finite,
-    raw_scores,
-)
+from egan_keras.exporting.tflite_model import NotFiniteError, TFLiteModel, raw_scores
 from egan_keras.files import put_in_place
 from egan_keras.text import printable
 from egan_keras.thresholds import Calibration
@@ -30,10 +27,17 @@ if TYPE_CHECKING:
 
 # Where TensorFlow keeps files that belong to a SavedModel and are not its own.
 _EXTRA = "assets.extra"
+_INPUT_DTYPES = ("uint8", "float32")
+_FORCED = "; force=True (--force) writes it all the same"
 _STALE = (
     "No guarantee: the threshold was set on scores before quantisation. Export with "
     "held-out majority images to set it on the quantised scores."
 )
+# What a SavedModel takes on the disk: Keras puts each weight into it twice, and the
+# graph grows with their number.
+_TIMES_WEIGHTS = 2.1
+_BYTES_A_WEIGHT = 10_000
+_LEAST_BYTES = 1_000_000
 # One image at a time, a SavedModel takes ten times as long as a .tflite file.
 _FEW = 200
 
@@ -67,8 +71,8 @@ def export_tflite(
         representative: Training images of both classes, uint8 or float (n, h, w, 3),
             0..255, or `(images, labels)`, of which some set the ranges of int8.
             Without labels, those that the model calls minority are taken for it.
-        validation_data: Held-out images and labels (n,). The threshold of quantised
-            forms is set on them again, as the model's was.
+        validation_data: Held-out images and labels (n,), to compare scores on. The
+            threshold of quantised forms is set on them again, as the model's was.
         test_data: Test images and labels, to report on only: what the file does on
             them, at its own threshold, stands in its model card and JSON.
         provenance: What metadata and model card tell of the model's origin.
@@ -89,50 +93,40 @@ def export_tflite(
     beside, card = target.with_suffix(".json"), target.with_suffix(".md")
     golden = target.with_name(f"{target.stem}_golden")
     written = (target, beside, card, golden)
-    _check(written, quantize, representative)
-    conversion.check_exportable(model, input_dtype, batch_size)
-    provenance = provenance or Provenance()
-    say = logs.tell if verbose else lambda step: None
     takes = {"input_dtype": input_dtype, "batch_size": batch_size}
-    n_bytes = conversion.bytes_needed(model, with_tflite=True)
-    with workplace(target, n_bytes) as folder:
-        say("Scoring the images with the model")
-        images = comparison.gather(model, representative, validation_data, test_data)
-        say("Writing the SavedModel")
-        saved = folder / "saved_model"
-        conversion.write_saved_model(model, saved, threshold=model.threshold, **takes)
-        attempts = _Attempts(model, images, provenance, takes, saved, say)
-        scored, content, calibration, parity, shortfalls = attempts.make(quantize)
-        if shortfalls and (parity is None or not force):
-            raise ValueError(attempts.refusal(quantize, shortfalls, parity is not None))
-        few, threshold = images.held_out.evenly(_FEW), images.threshold
-        predict = conversion.saved_model_scorer(saved, **takes)
-        name = f"TFLite {scored.metadata['quantize']}"
+    given = representative, validation_data, test_data
+    with _begun(model, written, quantize, given, provenance, takes, verbose) as work:
+        content, scored, parity = work.make(quantize)
+        shortfalls = parity.shortfalls(quantize)
+        if shortfalls and not force:
+            raise ValueError(work.refusal(quantize, shortfalls))
+        images, name = work.images, f"TFLite {scored.metadata['quantize']}"
+        few = images.held_out
+        few = few.at(comparison.evenly(len(few.images), _FEW))
+        predict = conversion.saved_model_scorer(work.saved_model, **takes)
+        as_saved = images.parity(few, predict(few.images), images.threshold)
         judged, results = images.judge(name, scored.predict, scored.threshold)
+        checks = {"SavedModel, held out": as_saved, f"{name}, held out": parity}
         export = Export(
             path=target,
             files=written,
             form=quantize,
             n_bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
-            calibration=calibration,
-            checks={
-                "SavedModel, held out": images.parity(few, predict, threshold),
-                f"{name}, held out": parity,
-                **judged,
-            },
+            calibration=scored.calibration,
+            checks={**checks, **judged},
             results=results,
             shortfalls=tuple(shortfalls),
         )
-        say("Choosing golden samples")
+        work.say("Choosing golden samples")
+        made = {file: work.folder / file.name for file in written}
         plain = TFLiteModel(content, plain_kernels=True)
-        samples = comparison.write_golden(scored, plain, images, folder / golden.name)
+        samples = comparison.write_golden(scored, plain, images, made[golden])
         about = {"name": target.name, "sha256": export.sha256, "bytes": len(content)}
         told = {**scored.metadata, "file": about, "golden": samples}
-        made = {file: folder / file.name for file in written}
         made[target].write_bytes(content)
-        _write_told(made[beside], made[card], told, provenance, export)
-        files.sync(folder)
+        work.tell(made[beside], made[card], told, export)
+        files.sync(work.folder)
         # The JSON first, the model last: whatever stops this, an earlier model is not
         # the one whose SHA-256 stands in the JSON.
         for file in (beside, golden, card, target):
@@ -154,22 +148,14 @@ def export_saved_model(
 ) -> Export:
     """Writes the discriminator and its threshold as a SavedModel.
 
-    `tf.saved_model.load(path).serve(images)` and the signature `serving_default` give
-    `score` and `is_minority`, both float32 (n, 1). Resizing and preprocessing are
-    inside. `assets.extra/` holds `egan.json` and the model card, `egan.md`.
+    `tf.saved_model.load(path).serve(images)` and the signature `serving_default` take
+    RGB pixels 0..255 (n, h, w, 3), and give `score` and `is_minority`, both float32
+    (n, 1). Resizing and preprocessing are inside. `assets.extra/` holds `egan.json` and
+    the model card, `egan.md`.
 
-    Args:
-        model: An `EGAN`.
-        path: Folder to write; one that is there is replaced, and folders above it are
-            made.
-        validation_data: Held-out images, uint8 or float (n, h, w, 3), 0..255, and
-            labels (n,), on which the scores must equal the model's.
-        test_data: Test images and labels, to report on only.
-        provenance: What metadata and model card tell of the model's origin.
-        input_dtype: Type of the pixels: `"uint8"` or `"float32"`.
-        batch_size: 1 for a fixed batch, `None` for a free one.
-        force: Whether to write it even if scores differ.
-        verbose: 0 is silent; else each step is named as it begins.
+    Arguments are those of `export_tflite`, but `path` is the folder to write, which
+    replaces one that is there, and the batch is free unless `batch_size` is 1. On
+    `validation_data` the scores must equal the model's.
 
     Returns:
         How its scores compare with the model's, and its own metrics.
@@ -178,29 +164,23 @@ def export_saved_model(
         ValueError: If scores differ beyond tolerance, or an argument is unusable.
         OSError: If `path` cannot be written, such as for want of space.
     """
-    conversion.check_exportable(model, input_dtype, batch_size)
-    provenance = provenance or Provenance()
-    say = logs.tell if verbose else lambda step: None
     target, form = Path(path), "savedmodel"
     takes = {"input_dtype": input_dtype, "batch_size": batch_size}
-    n_bytes = conversion.bytes_needed(model, with_tflite=False)
-    with workplace(target, n_bytes) as folder:
-        say("Scoring the images with the model")
-        images = comparison.gather(model, None, validation_data, test_data)
-        say("Writing the SavedModel")
-        made = folder / "saved_model"
-        conversion.write_saved_model(model, made, threshold=model.threshold, **takes)
-        say("Scoring the images with the SavedModel")
+    given = None, validation_data, test_data
+    with _begun(model, [target], "none", given, provenance, takes, verbose) as work:
+        made, images = work.saved_model, work.images
+        work.say("Scoring the images with the SavedModel")
         predict = conversion.saved_model_scorer(made, **takes)
-        parity = images.parity(images.held_out, predict, model.threshold)
+        held_out, threshold = images.held_out, images.threshold
+        parity = images.parity(held_out, predict(held_out.images), threshold)
         shortfalls = parity.shortfalls(form)
         if shortfalls and not force:
             raise ValueError(
                 "The SavedModel does not score as the model does; expected the same "
                 f"within rounding. Received: {'; '.join(shortfalls)}. Nothing was "
-                "written; force=True (--force) writes it all the same."
+                f"written{_FORCED}."
             )
-        judged, results = images.judge("SavedModel", predict, model.threshold)
+        judged, results = images.judge("SavedModel", predict, threshold)
         export = Export(
             path=target,
             files=(target,),
@@ -211,31 +191,34 @@ def export_saved_model(
             results=results,
             shortfalls=tuple(shortfalls),
         )
-        told = describe(model, provenance, form, model.calibration, **takes)
+        told = describe(model, work.provenance, form, model.calibration, **takes)
         extra = made / _EXTRA
         extra.mkdir()
-        _write_told(extra / "egan.json", extra / "egan.md", told, provenance, export)
+        work.tell(extra / "egan.json", extra / "egan.md", told, export)
         files.sync(made)
         put_in_place(made, target)
     return export
 
 
 @dataclasses.dataclass
-class _Attempts:
-    """Makes .tflite files of one model."""
+class _Work:
+    """An export under way: its SavedModel is in the folder, and images are scored."""
 
     model: "EGAN"
     images: Evidence
     provenance: Provenance
     takes: dict[str, Any]
-    saved_model: Path
+    folder: Path
     say: Callable[[str], None]
 
-    def make(self, form: str) -> tuple:
-        """Makes a file and compares it with the model.
+    @property
+    def saved_model(self) -> Path:
+        return self.folder / "saved_model"
 
-        Returns it to score with and as bytes, how its threshold was set, how it
-        compares (`None` if its scores are no numbers) and where it falls short.
+    def make(self, form: str) -> tuple[bytes, TFLiteModel, Parity]:
+        """Makes a .tflite file, in bytes and to score with, and compares it.
+
+        A `NotFiniteError` if its scores are no numbers.
         """
         tries = " (a few times over)" if form == "int8" else ""
         self.say(f"Converting it to TFLite, {form}{tries}")
@@ -246,92 +229,141 @@ class _Attempts:
             representative=known and known.images,
             labels=known and known.labels_or_calls(self.images.threshold),
         )
-        try:
-            graph, calibration = TFLiteGraph(content), self.model.calibration
-            if form != "none" and calibration is not None:
-                calibration = self._set_again(calibration, content)
-                # float16 has rounded the threshold, too.
-                graph.threshold = calibration.threshold
-            told = describe(
-                self.model, self.provenance, form, calibration, **self.takes
-            )
-            if form == "int8":
-                told["integer_share"] = round(graph.integer_share, 3)
-            graph.embed(told)
-            content = graph.to_bytes()
-            self.say("Scoring the images with the .tflite file")
-            scored = TFLiteModel(content)
-            parity = self.images.parity(images, scored.predict, scored.threshold)
-        except NotFiniteError:
-            return None, content, None, None, ["scores that are no numbers"]
-        return scored, content, calibration, parity, parity.shortfalls(form)
+        graph, calibration = TFLiteGraph(content), self.model.calibration
+        if form != "none" and calibration is not None:
+            calibration = self._set_again(calibration, content)
+            # float16 has rounded the threshold, too.
+            graph.threshold = calibration.threshold
+        given = self.model, self.provenance, form, calibration
+        told = describe(*given, **self.takes)
+        if form == "int8":
+            told["integer_share"] = round(graph.integer_share, 3)
+        graph.embed(told)
+        content = graph.to_bytes()
+        self.say("Scoring the images with the .tflite file")
+        scored = TFLiteModel(content)
+        scores = scored.predict(images.images)
+        return content, scored, self.images.parity(images, scores, scored.threshold)
 
     def _set_again(self, calibration: Calibration, content: bytes) -> Calibration:
         """Sets the threshold on quantised scores, where there are held-out images."""
         held_out = self.images.validation
         if held_out is None:
             return dataclasses.replace(calibration, confidence=None, guarantee=_STALE)
-        scores = finite(raw_scores(content, held_out.images, threads=os.cpu_count()))
+        scores = raw_scores(content, held_out.images, threads=os.cpu_count())
         return thresholds.calibrate(scores[:, 0], held_out.labels, **calibration.wish)
 
-    def refusal(self, form: str, shortfalls: list[str], is_forcible: bool) -> str:
+    def refusal(self, form: str, shortfalls: list[str]) -> str:
         """Says why an export is refused, and which form to take instead."""
-        smallest_first = ("dynamic", "float16", "none")[form != "int8" :]
-        others = [other for other in smallest_first if other != form]
-        works = next((other for other in others if not self.make(other)[-1]), None)
-        instead = f"quantize={works!r} scores as the model does"
-        forced = "; force=True (--force) writes it all the same"
+        instead = "no other form does better"
+        # The smallest first.
+        for other in ("dynamic", "float16", "none")[form != "int8" :]:
+            with contextlib.suppress(NotFiniteError):
+                if other != form and not self.make(other)[-1].shortfalls(other):
+                    instead = f"quantize={other!r} scores as the model does"
+                    break
         return (
             f"As {form!r} the network does not score as the model does; expected "
             f"scores within tolerance. Received: {'; '.join(shortfalls)}. Nothing was "
-            f"written: {instead if works else 'no other form does better'}"
-            f"{forced if is_forcible else ''}."
+            f"written: {instead}{_FORCED}."
         )
 
+    def tell(self, beside: Path, card: Path, told: dict, export: Export) -> None:
+        """Writes what a program and a person must know."""
+        checks = {name: vars(each) for name, each in export.checks.items()}
+        told = {**told, "checks": checks, "results": export.results}
+        beside.write_text(json.dumps(told, indent=2, allow_nan=False) + "\n", "utf-8")
+        card.write_text(model_card(told, self.provenance, export), "utf-8")
 
-def _check(written: tuple[Path, ...], quantize: str, representative: object) -> None:
-    """Refuses what cannot be done, before any work."""
-    target, golden = written[0], written[-1]
+
+@contextlib.contextmanager
+def _begun(
+    model: "EGAN",
+    written: Sequence[Path],
+    quantize: str,
+    given: tuple[Images | Labelled | None, Labelled | None, Labelled | None],
+    provenance: Provenance | None,
+    takes: dict[str, Any],
+    verbose: int | str,
+) -> Iterator[_Work]:
+    """Checks what is given, scores the images, and writes the SavedModel."""
+    target, *beside = written
+    _check(model, quantize, **takes)
+    if beside:
+        _check_files(target, *beside)
+    if quantize == "int8" and given[0] is None:
+        raise ValueError(
+            "The ranges of int8 are set on training images; expected some of both "
+            "classes. Received: representative=None. Pass "
+            "representative=(train.images, train.labels)."
+        )
+    say = logs.tell if verbose else lambda step: None
+    n_bytes = _LEAST_BYTES + _BYTES_A_WEIGHT * len(model.discriminator.weights)
+    times_weights = _TIMES_WEIGHTS + bool(beside)
+    n_bytes += times_weights * 4 * model.discriminator.count_params()
+    with workplace(target, n_bytes) as folder:
+        say("Scoring the images with the model")
+        images = comparison.gather(model, *given)
+        work = _Work(model, images, provenance or Provenance(), takes, folder, say)
+        say("Writing the SavedModel")
+        conversion.write_saved_model(model, work.saved_model, **takes)
+        yield work
+
+
+def _check(
+    model: "EGAN", quantize: str, input_dtype: str, batch_size: int | None
+) -> None:
+    """Refuses models and options that cannot be exported."""
+    backend, shape = keras.backend.backend(), model.image_shape
+    if backend != "tensorflow":
+        raise ValueError(
+            "Models are exported by TensorFlow; expected KERAS_BACKEND=tensorflow, the "
+            f"default. Received: KERAS_BACKEND={backend}. Save the model, and export "
+            "it in a program (or by egan-keras export) that runs on TensorFlow."
+        )
+    if networks.is_mixed(model.discriminator):
+        raise ValueError(
+            "Models are exported in float32; expected one whose layers compute in it. "
+            f"Received: a model of the policy {model.dtype_policy.name}. Export "
+            "model.in_float32() in its place, after calibrating it: its scores differ."
+        )
+    if len(shape) != 3:
+        raise ValueError(
+            "A model that was built on features has no backbone to export; expected "
+            f"one that takes images. Received: a model of inputs {(None, *shape)}. "
+            "Build it with EGAN.from_backbones."
+        )
+    for problem, name, value, allowed in (
+        ("Unknown form", "quantize", quantize, conversion.FORMS),
+        ("Unknown type of pixels", "input_dtype", input_dtype, _INPUT_DTYPES),
+        ("The batch is fixed at 1 image or free", "batch_size", batch_size, (1, None)),
+    ):
+        if value not in allowed:
+            raise ValueError(
+                f"{problem}; expected one of {', '.join(map(str, allowed))}. Received: "
+                f"{name}={value!r}. Choose one of these."
+            )
+
+
+def _check_files(target: Path, *beside: Path) -> None:
+    """Refuses names that a .tflite file and what stands beside it cannot have."""
     if target.suffix.lower() != ".tflite":
         raise ValueError(
             "The file to write needs the suffix .tflite. Received: "
             f"path={str(target)!r}. Name it, for example, egan.tflite."
         )
-    if quantize not in conversion.FORMS:
-        raise ValueError(
-            f"Unknown form; expected one of {', '.join(conversion.FORMS)}. Received: "
-            f"quantize={quantize!r}."
+    *written, golden = target, *beside
+    folders = [place for place in written if place.is_dir()]
+    if folders or golden.is_file():
+        problem = (
+            "A file to write is a folder; expected a file"
+            if folders
+            else "The folder to write golden samples to is a file; expected a folder"
         )
-    if quantize == "int8" and representative is None:
         raise ValueError(
-            "The ranges of int8 are set on training images of both classes; expected "
-            "representative images. Received: representative=None. Pass "
-            "representative=(train.images, train.labels)."
+            f"{problem} or nothing. Received: {str([*folders, golden][0])!r}. Name "
+            "another file."
         )
-    for place in written:
-        problem = "A file to write is a folder; expected a file"
-        if place == golden:
-            problem = (
-                "The folder to write golden samples to is a file; expected a folder"
-            )
-        if place.exists() and place.is_dir() != (place == golden):
-            raise ValueError(
-                f"{problem} or nothing. Received: {str(place)!r}. Name another file."
-            )
-
-
-def _write_told(
-    beside: Path,
-    card: Path,
-    told: dict[str, Any],
-    provenance: Provenance,
-    export: Export,
-) -> None:
-    """Writes what a program and a person must know."""
-    checks = {name: dataclasses.asdict(each) for name, each in export.checks.items()}
-    told = {**told, "checks": checks, "results": export.results}
-    beside.write_text(json.dumps(told, indent=2, allow_nan=False) + "\n", "utf-8")
-    card.write_text(model_card(told, provenance, export), "utf-8")
 
 
 @contextlib.contextmanager

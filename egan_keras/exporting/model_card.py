@@ -136,13 +136,11 @@ class Export:
     def __str__(self) -> str:
         """Returns the checks as an aligned table, and the threshold."""
         sides = ["left", *["right"] * (len(_COLUMNS) - 1)]
-        table = tabulate(
-            self.rows, tablefmt="plain", disable_numparse=True, colalign=sides
-        )
+        options = {"disable_numparse": True, "colalign": sides}
+        table = tabulate(self.rows, tablefmt="plain", **options)
         lines = [f"{printable(self.path)} ({self.kilobytes})", "", table, ""]
-        if self.calibration:
-            lines.append(f"threshold {self.calibration.threshold:.6g}")
-            lines.append(self.calibration.guarantee)
+        if known := self.calibration:
+            lines += [f"threshold {known.threshold:.6g}", known.guarantee]
         else:
             lines.append("threshold 0, not calibrated")
         if self.results:
@@ -171,14 +169,15 @@ class Export:
         rows = [_COLUMNS]
         for name, parity in self.checks.items():
             change = parity.auroc_change
-            numbers = (
+            row = (
+                name,
                 f"{parity.n_images:,}",
                 f"{parity.largest_difference:.2g}",
                 f"{parity.rank_correlation:.4f}",
                 "one class" if change is None else f"{change:+.4f}",
                 f"{parity.changed_decisions:.2%}",
             )
-            rows.append((name, *numbers))
+            rows.append(row)
         return rows
 
 
@@ -214,8 +213,7 @@ def describe(
             "is_minority": "float32 (n, 1): 1 where score < threshold, else 0",
         },
         "classes": {
-            "majority": list(provenance.majority),
-            "minority": list(provenance.minority),
+            role: list(getattr(provenance, role)) for role in ("majority", "minority")
         },
         "threshold": {
             "calibrated": calibration is not None,
@@ -242,22 +240,19 @@ def model_card(told: dict[str, Any], provenance: Provenance, export: Export) -> 
     if few and provenance.n_majority:
         ratio = f": 1 to {provenance.n_majority / few:,.0f}"
     counts = {
-        name: f"{unknown} unknown number of" if count is None else f"{count:,}"
-        for name, unknown, count in (
-            ("n_majority", "An", provenance.n_majority),
-            ("n_minority", "an", few),
-        )
+        "n_majority": "An unknown number of",
+        "n_minority": "an unknown number of",
     }
+    for name in counts:
+        if (count := getattr(provenance, name)) is not None:
+            counts[name] = f"{count:,}"
     classes = {
         role: ", ".join(map(for_markdown, names))
         for role, names in told["classes"].items()
     }
-    heading, *rows = export.rows
-    checks = [heading, ["---"] * len(heading), *rows]
-    checks = [f"| {' | '.join(row)} |" for row in checks]
-    if export.shortfalls:
-        beyond = "; ".join(export.shortfalls)
-        checks += ["", f"Beyond tolerance: {beyond}. Use with care."]
+    checks = _markdown(export.rows)
+    if beyond := "; ".join(export.shortfalls):
+        checks += f"\n\nBeyond tolerance: {beyond}. Use with care."
     return _CARD.format(
         **counts,
         **classes,
@@ -273,7 +268,7 @@ def model_card(told: dict[str, Any], provenance: Provenance, export: Export) -> 
         guarantee=for_markdown(told["threshold"]["guarantee"]),
         ratio=ratio,
         results=_results(export.results),
-        checks="\n".join(checks),
+        checks=checks,
         limit=limit,
     )
 
@@ -284,20 +279,25 @@ def _results(results: dict[str, Any] | None) -> str:
             "None: the export was given no test images, so nothing is known of how it "
             "does on images that took no part in training and calibration."
         )
-    lines = [
-        f"Measured with it on {_TEST_IMAGES.format(**results)}, which took no part in "
-        f"training or calibration, at its threshold {results['threshold']:.9g}.",
-        "",
-        "| metric | value | 95 % interval |",
-        "|---|---|---|",
-    ]
+    rows = [("metric", "value", "95 % interval")]
     for name in [name for name in _METRICS if name in results]:
         value, (low, high) = results[name], results["ci95"][name]
-        lines.append(f"| {_in_words(name)} | {value:.3f} | {low:.3f} to {high:.3f} |")
+        rows.append((_in_words(name), f"{value:.3f}", f"{low:.3f} to {high:.3f}"))
+    text = (
+        f"Measured with it on {_TEST_IMAGES.format(**results)}, which took no part in "
+        f"training or calibration, at its threshold {results['threshold']:.9g}.\n\n"
+        f"{_markdown(rows)}"
+    )
     if "always_minority_f1" in results:
-        value = results["always_minority_f1"]
-        lines += ["", f"Always answering minority would have an F1 of {value:.3f}."]
-    return "\n".join(lines)
+        f1 = results["always_minority_f1"]
+        text += f"\n\nAlways answering minority would have an F1 of {f1:.3f}."
+    return text
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    heading, *others = rows
+    ruled = [heading, ["---"] * len(heading), *others]
+    return "\n".join(f"| {' | '.join(row)} |" for row in ruled)
 
 
 def _in_words(metric: str) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -56,13 +57,11 @@ class TFLiteGraph:
         """Share of the convolutions' multiplications that are of integers, 0..1."""
         work, of_integers = 0, 0
         for place in self.convolutions:
-            kernel, output = (
-                self.operators[place].inputs[1],
-                self.operators[place].outputs[0],
-            )
-            multiplications = np.prod([*self.shape(kernel), *self.shape(output)[1:3]])
-            work += int(multiplications)
-            of_integers += int(multiplications) * self.is_integer(output)
+            operator = self.operators[place]
+            kernel, output = operator.inputs[1], operator.outputs[0]
+            sides = [*self.shape(kernel), *self.shape(output)[1:3]]
+            work += math.prod(sides)
+            of_integers += math.prod(sides) * self.is_integer(output)
         return of_integers / work if work else 0.0
 
     def embed(self, metadata: dict[str, Any]) -> None:

@@ -1,10 +1,12 @@
 """Scoring with a .tflite file that this package wrote."""
 
+import contextlib
 import hashlib
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,8 @@ class TFLiteModel:
         # The runtime has one set of buffers.
         self._lock = threading.Lock()
         kernels = "BUILTIN_WITHOUT_DEFAULT_DELEGATES" if plain_kernels else "AUTO"
-        try:
+        problem = "network is damaged; expected `images`, `score` and `is_minority`"
+        with _refusing(problem, self._name):
             interpreter = Interpreter(
                 model_content=content,
                 num_threads=threads or os.cpu_count(),
@@ -79,25 +82,16 @@ class TFLiteModel:
             self._dtype = np.dtype(details["dtype"])
             self._batch_is_free = details["shape_signature"][0] < 0
             threshold = TFLiteGraph(content).threshold
-        # LiteRT, and reading the graph, answer a damaged file with many of them.
-        except Exception as error:
+        given, wrong = self.metadata["input"], ""
+        told, found = f"{given['dtype']} {given['shape'][1:]}", self._dtype.name
+        if told != f"{found} {shape}":
+            wrong = f"other images, {told}, than the network takes, {found} {shape}"
+        elif np.float32(threshold) != np.float32(self.threshold):
+            wrong = f"threshold.threshold={self.threshold:.9g} for {threshold:.9g}"
+        if wrong:
             raise ValueError(
-                "The network of the TFLite model cannot be used; expected one from "
-                f"`images` to `score` and `is_minority`. Received: {self._name} "
-                f"({type(error).__name__}: {error}). Copy or export it again."
-            ) from error
-        told = self.metadata["input"]
-        if (told["shape"][1:], told["dtype"]) != (shape, self._dtype.name):
-            raise ValueError(
-                "The network of the TFLite model takes other images than the file "
-                f"tells; expected {told['dtype']} {told['shape'][1:]}. Received: "
-                f"{self._dtype.name} {shape} in {self._name}. Export it again."
-            )
-        if np.float32(threshold) != np.float32(self.threshold):
-            raise ValueError(
-                "The TFLite model tells another threshold than its network has in it; "
-                f"expected {threshold:.9g}. Received: threshold.threshold="
-                f"{self.threshold:.9g} in {self._name}. Export it again."
+                "The TFLite model tells other things than its network has; expected "
+                f"the same. Received: {wrong} in {self._name}. Export it again."
             )
         self.image_shape = tuple(shape)
 
@@ -125,9 +119,6 @@ class TFLiteModel:
             images: RGB pixels 0..255, (n, height, width, 3), uint8 or float.
             batch_size: Images scored at once where the model's batch is free.
             verbose: Ignored; for `evaluate`, which calls Keras models alike.
-
-        Raises:
-            ValueError: If they are not images as described.
         """
         images = data.check_images(images, image_shape=self.image_shape)
         parts = in_batches(images, batch_size)
@@ -138,12 +129,7 @@ class TFLiteModel:
         return self.outputs(images)["score"]
 
     def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns `score` and `is_minority`, each float32 (n, 1).
-
-        Raises:
-            ValueError: If the images are none for this model, or a score is no finite
-                number.
-        """
+        """Returns `score` and `is_minority`, each float32 (n, 1)."""
         return self._outputs(data.check_images(images, image_shape=self.image_shape))
 
     def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -154,9 +140,8 @@ class TFLiteModel:
         for part in in_batches(pixels.astype(self._dtype), size):
             with self._lock:
                 parts.append(self._runner(images=part))
-        found = {
-            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
-        }
+        names = parts[0]
+        found = {name: np.concatenate([part[name] for part in parts]) for name in names}
         finite(found["score"], f"The TFLite model of {self._name}")
         return found
 
@@ -200,32 +185,24 @@ def read_metadata(content: bytes, path: Path | None = None) -> dict[str, Any]:
             "Export the run again."
         )
     text = b"{}"
-    try:
+    with _refusing("file is damaged; expected it as it was written", received):
         # Nothing but this entry: the file may be damaged elsewhere.
         model = schema.Model.GetRootAsModel(content, 0)
         for entry in map(model.Metadata, range(model.MetadataLength())):
             if entry.Name() == METADATA_ENTRY:
                 text = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
                 break
-    # A damaged file is answered with errors of many types.
-    except Exception as error:
-        raise ValueError(
-            "The TFLite model is damaged; expected a file as `egan-keras export` wrote "
-            f"it. Received: {received} ({error}). Copy or export it again."
-        ) from error
-    try:
+    problem = (
+        "file does not tell its size and threshold as exports of this package do; "
+        f"expected its entry {METADATA_ENTRY.decode()!r} in format "
+        f"{schemas.FORMAT!r}, version {schemas.FORMAT_VERSION}"
+    )
+    with _refusing(problem, received):
         if len(text) > _MOST_METADATA_BYTES:
             raise ValueError(
                 f"it has {len(text)} bytes, more than {_MOST_METADATA_BYTES}"
             )
         return schemas.parse(text, schemas.METADATA)
-    except ValueError as error:
-        raise ValueError(
-            "The TFLite model does not tell its size and threshold as this package's "
-            f"exports do; expected its entry {METADATA_ENTRY.decode()!r} in format "
-            f"{schemas.FORMAT!r}, version {schemas.FORMAT_VERSION}. Received: "
-            f"{received} ({error}). Export it with `egan-keras export` of this version."
-        ) from error
 
 
 def raw_scores(
@@ -237,7 +214,7 @@ def raw_scores(
     dtype = np.dtype(runner.get_input_details()["images"]["dtype"])
     pixels = (np.rint(images) if dtype == np.uint8 else images).astype(dtype)
     scores = [runner(images=part)["score"] for part in in_batches(pixels, 1)]
-    return np.concatenate(scores)
+    return finite(np.concatenate(scores))
 
 
 def finite(scores: np.ndarray, of_what: str = "The export") -> np.ndarray:
@@ -252,6 +229,19 @@ def finite(scores: np.ndarray, of_what: str = "The export") -> np.ndarray:
     return scores
 
 
+@contextlib.contextmanager
+def _refusing(problem: str, received: str) -> Iterator[None]:
+    """Tells of a damaged file, which LiteRT answers with errors of many types."""
+    try:
+        yield
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(
+            f"The TFLite model cannot be used: its {problem}. Received: {received} "
+            f"({kind}{error}). Copy it again, or export it by this version."
+        ) from error
+
+
 def _named(content: bytes, path: Path | None) -> str:
     return f"{len(content)} bytes" if path is None else repr(str(path))
 
@@ -261,14 +251,9 @@ def _check_beside(path: Path, content: bytes, inside: dict) -> None:
     beside = path.with_suffix(".json")
     if not beside.is_file():
         return
-    try:
+    problem = "JSON does not describe it; expected the file that was written with it"
+    with _refusing(problem, repr(str(beside))):
         told = schemas.read(beside, schemas.BESIDE, _MOST_JSON_BYTES)
-    except ValueError as error:
-        raise ValueError(
-            "The JSON beside the model does not describe it; expected the file that "
-            f"was written with it. Received: {str(beside)!r} ({error}). Copy it again, "
-            "or move it away."
-        ) from error
     expected, found = told["file"]["sha256"], hashlib.sha256(content).hexdigest()
     if found != expected:
         raise ValueError(
@@ -286,22 +271,16 @@ def _check_beside(path: Path, content: bytes, inside: dict) -> None:
 
 
 def _load_in_another_process(path: Path) -> None:
-    try:
-        tried = subprocess.run(
-            [sys.executable, "-c", _LOADING, os.fspath(path)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_LOADING_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        reason = f"loading it did not end in {_LOADING_SECONDS} seconds"
-    else:
-        if not tried.returncode:
-            return
-        said = tried.stderr.strip().splitlines()
-        reason = said[-1] if said else f"exit code {tried.returncode}"
-    raise ValueError(
-        "The TFLite model cannot be loaded; expected a file as `egan-keras export` "
-        f"wrote it. Received: {str(path)!r} ({reason}). Copy or export it again."
-    )
+    command = [sys.executable, "-c", _LOADING, os.fspath(path)]
+    options = {"capture_output": True, "text": True, "errors": "replace"}
+    problem = "file cannot be loaded; expected it as it was written"
+    with _refusing(problem, repr(str(path))):
+        try:
+            subprocess.run(command, check=True, timeout=_LOADING_SECONDS, **options)
+        except subprocess.TimeoutExpired:
+            reason = f"loading it did not end in {_LOADING_SECONDS} seconds"
+            raise ValueError(reason) from None
+        except subprocess.CalledProcessError as error:
+            said = error.stderr.strip().splitlines()
+            reason = said[-1] if said else f"exit code {error.returncode}"
+            raise ValueError(reason) from None

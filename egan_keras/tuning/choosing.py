@@ -7,9 +7,10 @@ trials differ by their choices alone.
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -41,17 +42,12 @@ def make_folds(minority_count: int, seed: int = 0) -> list[Fold]:
     Up to five images are held out one by one, more of them in five groups. Where that
     makes fewer than five fits, all are repeated with other seeds.
 
-    Raises:
-        ValueError: If there are fewer than two minority images.
-
-    Example:
-        >>> [fold.held_out.tolist() for fold in make_folds(3)]
-        [[2], [0], [1], [2], [0], [1]]
+    >>> [fold.held_out.tolist() for fold in make_folds(3)]
+    [[2], [0], [1], [2], [0], [1]]
     """
     if minority_count < 2:
         raise ValueError(
-            "Pairings cannot be compared with so few minority images: one that "
-            "training did not see must judge, and one must be left to train on; "
+            "Pairings are compared by minority images that training did not see; "
             f"expected 2 minority images or more. Received: {minority_count}. Add a "
             "second one, or train the pairing of your choice without a search."
         )
@@ -77,7 +73,7 @@ class HeldOut:
     @property
     def standard_error(self) -> float:
         """Of the mean, from how much the images differ."""
-        return _standard_error(self.shares)
+        return float(scipy.stats.sem(self.shares))
 
     @property
     def text(self) -> str:
@@ -90,17 +86,13 @@ class HeldOut:
         Images are compared one by one: what makes one hard for both is no uncertainty.
         """
         differences = np.subtract(self.shares, other.shares)
-        return float(np.mean(differences)), _standard_error(differences)
+        return float(np.mean(differences)), float(scipy.stats.sem(differences))
 
 
 def shares_above(scores: np.ndarray, majority_scores: np.ndarray) -> np.ndarray:
     """Returns, for each score, the share of majority scores above it, float64 (n,).
 
-    The mean of the result is the area under the ROC curve. A tie counts half.
-
-    Example:
-        >>> shares_above(np.array([0.5, 2.0]), np.array([1.0, 2.0, 3.0, 4.0]))
-        array([1.   , 0.625])
+    A tie counts half, so that the mean is the area under the ROC curve.
     """
     ordered = np.sort(majority_scores)
     below = np.searchsorted(ordered, scores, "left")
@@ -117,10 +109,6 @@ def join_fits(
         sums[held_out] += shares
         counts[held_out] += 1
     return HeldOut(tuple((sums / counts).tolist()))
-
-
-def _standard_error(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,9 +138,9 @@ class TrialRecord:
         return HeldOut(tuple(self.shares))
 
     @property
-    def is_whole(self) -> bool:
-        """Whether it was trained as long as its recipe says; Hyperband stops most."""
-        return self.epochs >= self.recipe["epochs"]
+    def length(self) -> float:
+        """Epochs of each fit, infinite if all of its recipe: Hyperband stops most."""
+        return math.inf if self.epochs >= self.recipe["epochs"] else self.epochs
 
     @property
     def pairing(self) -> str:
@@ -173,10 +161,6 @@ class TrialRecord:
         told = ("network_size", "depths", "trained_layers")
         left = {name: value for name, value in self.choices.items() if name not in told}
         return ", ".join(f"{name}={value}" for name, value in left.items())
-
-    def with_values(self, **values: Any) -> "TrialRecord":
-        """Returns a record with some values changed."""
-        return dataclasses.replace(self, **values)
 
     def path(self, folder: Path) -> Path:
         """Returns its file in the folder of a search."""
@@ -205,11 +189,7 @@ _SCHEMA = schemas.record({name: _FIELDS[name] for name in _NEEDED}, _FIELDS)
 
 
 def load_records(folder: Path) -> list[TrialRecord]:
-    """Reads the trials that have ended, in their order.
-
-    Raises:
-        ValueError: If a file is not what `TrialRecord.save` wrote.
-    """
+    """Reads the trials that have ended, in their order."""
     records = []
     for path in sorted((folder / FOLDER).glob("[0-9]*.json")):
         try:
@@ -227,32 +207,26 @@ def completed(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Returns the trials that can be compared: those trained for all their epochs.
 
     Hyperband trains most of its trials for fewer; where it has trained none for all,
-    those with the most epochs are returned.
-
-    Raises:
-        ValueError: If none has completed.
+    those with the most epochs are returned. A `ValueError` if none has completed.
     """
     done = [record for record in records if record.failure is None]
     if not done:
         reasons = "; ".join(dict.fromkeys(record.failure for record in records))
-        mended = any(record.is_run_again for record in records)
+        advice = "Run it for longer, or choose other backbones."
+        if any(record.is_run_again for record in records):
+            advice = "The same call or command runs them again, once that is mended."
         raise ValueError(
             "No trial has completed, so there is nothing to choose; expected one at "
             f"least. Received: {len(records)} trials, "
-            f"{f'which failed: {reasons}' if records else 'none begun'}. "
-            + "The same call or command runs them again, once that is mended." * mended
-            + "Run it for longer, or choose other backbones." * (not mended)
+            f"{f'which failed: {reasons}' if records else 'none begun'}. {advice}"
         )
-    whole = [record for record in done if record.is_whole]
-    most = max(record.epochs for record in done)
-    return whole or [record for record in done if record.epochs == most]
+    longest = max(record.length for record in done)
+    return [record for record in done if record.length == longest]
 
 
 def comparable(one: TrialRecord, other: TrialRecord) -> bool:
     """Whether both have completed, neither cut shorter by Hyperband."""
-    is_cut_alike = (one.is_whole and other.is_whole) or one.epochs == other.epochs
-    is_done = one.failure is None and other.failure is None
-    return is_done and one.is_whole is other.is_whole and is_cut_alike
+    return one.failure is other.failure is None and one.length == other.length
 
 
 def default_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
@@ -263,19 +237,18 @@ def default_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
 def within(records: Sequence[TrialRecord], **most: float | None) -> list[TrialRecord]:
     """Returns the trials within a budget: `max_int8_kb`, `max_latency_ms`, or neither.
 
-    Raises:
-        ValueError: If none is.
+    A `ValueError` if none is.
     """
-    limits = {name: limit for name, limit in most.items() if limit is not None}
     kept, least = list(records), []
-    for name, limit in limits.items():
-        costs = {r.number: getattr(r, name.removeprefix("max_")) for r in records}
-        known = {n: cost for n, cost in costs.items() if cost is not None}
-        kept = [r for r in kept if r.number in known and known[r.number] <= limit]
+    for name, limit in most.items():
+        if limit is None:
+            continue
+        cost = name.removeprefix("max_")
+        known = {each.number: getattr(each, cost) for each in records}
+        known = {number: each for number, each in known.items() if each is not None}
+        kept = [each for each in kept if known.get(each.number, math.nan) <= limit]
         lowest = f"{min(known.values()):.3g}" if known else "unknown"
-        least.append(
-            f"{name.removeprefix('max_')} {lowest} at least ({name}={limit:g})"
-        )
+        least.append(f"{cost} {lowest} at least ({name}={limit:g})")
     if not kept:
         raise ValueError(
             "No trial is within the budget; expected one at least. Received: "
@@ -287,8 +260,8 @@ def within(records: Sequence[TrialRecord], **most: float | None) -> list[TrialRe
 
 def choose(
     records: Sequence[TrialRecord], default: TrialRecord | None = None
-) -> TrialRecord:
-    """Returns the winner: the default, unless another trial is clearly better.
+) -> tuple[TrialRecord, str]:
+    """Returns the winner, and why: the default, unless another is clearly better.
 
     The highest of many uncertain objectives is high by luck, too: with ten minority
     images, a search that takes it is worse than none. So the trial with the highest
@@ -296,34 +269,16 @@ def choose(
     (one-sided t-test at 2.5 %); and where the default is not to be had.
     """
     best = max(records, key=lambda record: (record.held_out.mean, -record.number))
-    if default is None or default not in records:
-        return best
+    if default not in records:
+        reason = "It has the highest figure; the default, trial 1, could not be chosen."
+        return best, reason
+    if best == default:
+        return default, "No other trial has a higher figure."
     lead, error = best.held_out.lead(default.held_out)
+    shown = f"{lead:+.3f} ± {error:.3f}"
     needed = error * scipy.stats.t.ppf(1 - _LEVEL, len(best.shares) - 1)
-    return best if lead > 0 and lead >= needed else default
-
-
-def explain(
-    best: TrialRecord, records: Sequence[TrialRecord], default: TrialRecord | None
-) -> str:
-    """Returns in a sentence why `choose` chose a trial."""
-    if best != default and default not in records:
-        return "It has the highest figure; the default, trial 1, could not be chosen."
-    if best != default:
-        lead = _lead(best, default)
-        return (
-            f"Its lead over the default, trial 1, is {lead}, more than chance explains."
-        )
-    others = [record for record in records if record != default]
-    top = max(others, key=lambda record: record.held_out.mean, default=default)
-    if top.held_out.mean <= default.held_out.mean:
-        return "No other trial has a higher figure."
-    return (
-        f"No other trial has a lead beyond chance: that of trial {top.number}, "
-        f"{top.held_out.mean:.3f}, is {_lead(top, default)}."
-    )
-
-
-def _lead(record: TrialRecord, default: TrialRecord) -> str:
-    lead, error = record.held_out.lead(default.held_out)
-    return f"{lead:+.3f} ± {error:.3f}"
+    if lead > 0 and lead >= needed:
+        reason = f"Its lead over the default, trial 1, is {shown}, more than chance"
+        return best, f"{reason} explains."
+    reason = f"No other trial has a lead beyond chance: that of trial {best.number}, "
+    return default, f"{reason}{best.held_out.mean:.3f}, is {shown}."

@@ -1,8 +1,9 @@
-"""`EGANHyperModel`: the models that a search chooses among."""
+"""`EGANHyperModel`: the models that a search chooses among, and how one is judged."""
 
 import dataclasses
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,16 +11,20 @@ import keras
 import keras_tuner
 import numpy as np
 
-from egan_keras import data, losses, networks
+from egan_keras import data, features, losses, networks
 from egan_keras.backbones import Backbone
 from egan_keras.data.splits import MAJORITY
 from egan_keras.model import EGAN
-from egan_keras.tuning.choosing import ERROR_NAME, NAME, make_folds
-from egan_keras.tuning.fits import judge
+from egan_keras.tuning import choosing
 
 # Of the recipe's own size, to see whether smaller images, which cost less, suffice.
 _SMALLER = 3 / 4
 _MULTIPLE = 32
+_BATCH_SIZE = 512
+
+
+class DivergedError(Exception):
+    """Training ran into numbers that are not finite."""
 
 
 class Configuration(NamedTuple):
@@ -44,22 +49,18 @@ class Space:
         self.encoders = _backbones(encoders, "encoders")
         self.discriminators = _backbones(discriminators, "discriminators")
         own = networks.get_recipe(recipe)
-        given = {name: v for name, v in choices.items() if not _is_list(v)}
+        kept = {name: v for name, v in choices.items() if not _is_list(v)}
+        kept = networks.get_recipe(own, **kept)
         backbone = Backbone.parse(self.discriminators[0])
         own_size = networks.network_size(backbone, tuple(image_shape))
-        kept = networks.get_recipe(own, **given)
         # Where nothing is said: the cut, and the recipe's size with a smaller one.
         sizes = [kept.network_size]
         smaller = int(_SMALLER * (sizes[0] or own_size)) // _MULTIPLE * _MULTIPLE
         if smaller >= backbone.minimum_size:
             sizes.append(smaller)
-        trained = kept.trained_layers
-        cut = (
-            {"trained_layers": [trained, 2 * trained]}
-            if trained
-            else {"depths": [1, 2, 3]}
-        )
-        defaults = {"network_size": sizes, **cut}
+        defaults = {"network_size": sizes, "depths": [1, 2, 3]}
+        if trained := kept.trained_layers:
+            defaults = {"network_size": sizes, "trained_layers": [trained, 2 * trained]}
         self.searched, fixed = {}, {}  # several values of a choice, and one
         for name, value in {**defaults, **choices}.items():
             values = list(dict.fromkeys(value)) if _is_list(value) else [value]
@@ -155,38 +156,24 @@ class EGANHyperModel(keras_tuner.HyperModel):
         pairings = encoders, encoders if discriminators is None else discriminators
         self.space = Space(self.image_shape, *pairings, recipe, choices)
 
-    def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
-        """Declares all that is searched, without building anything."""
-        self.space.choose(hp)
-
     def build(self, hp: keras_tuner.HyperParameters) -> EGAN:
         """Builds and compiles the model that is chosen."""
         return self.build_chosen(self.space.choose(hp))
 
     def build_chosen(self, chosen: Configuration) -> EGAN:
-        """Builds and compiles the model of a configuration.
-
-        Raises:
-            ValueError: If the choices exclude each other.
-            OSError: If ImageNet weights cannot be had.
-        """
+        """Builds and compiles the model of a configuration."""
         keras.utils.set_random_seed(self.seed)
-        model = EGAN.from_backbones(
-            chosen.encoder,
-            chosen.discriminator,
-            image_shape=self.image_shape,
-            recipe=chosen.recipe,
-            weights=self.weights,
-        )
+        *pairing, recipe = chosen
+        options = {"image_shape": self.image_shape, "weights": self.weights}
+        model = EGAN.from_backbones(*pairing, recipe=recipe, **options)
         model.compile()
         return model
 
     def network_size(self, chosen: Configuration) -> int:
         """Returns the side of the images in the discriminator's backbone, in pixels."""
-        if chosen.recipe.network_size:
-            return chosen.recipe.network_size
         backbone = Backbone.parse(chosen.discriminator)
-        return networks.network_size(backbone, self.image_shape)
+        own_size = networks.network_size(backbone, self.image_shape)
+        return chosen.recipe.network_size or own_size
 
     def fit(
         self,
@@ -204,19 +191,11 @@ class EGANHyperModel(keras_tuner.HyperModel):
     ) -> dict[str, float]:
         """Trains with some minority images held out in turn, and judges by these.
 
-        Args:
-            hp: The choices.
-            model: What `build` returned.
-            x: Training images (n, h, w, 3), RGB pixels 0..255, or `ImageFiles`.
-            y: Labels (n,), 0 majority and 1 minority.
-            validation_data: (images, labels), whose majority images are what held-out
-                images are compared with.
-            epochs: Of each training; `None` takes the recipe's.
-            initial_epoch: Not 0 where Hyperband goes on with an earlier model. That
-                one has seen all images, so a new one is trained.
-            cache_features: As in `EGAN.fit`; trials share what is in one folder.
-            callbacks: Of a last training, on all images, which there is with them only.
-            verbose: Of that training.
+        KerasTuner's tuners call it. Images, labels, `epochs` and `cache_features` are
+        as in `EGAN.fit`; the majority images of `validation_data` judge. Where
+        `initial_epoch` is not 0, the model has seen all images, and a new one is
+        trained. `callbacks` and `verbose` are of a last training, on all images, which
+        there is with callbacks only.
 
         Returns:
             `held_out_auroc`, the mean over minority images of the share of validation
@@ -229,33 +208,105 @@ class EGANHyperModel(keras_tuner.HyperModel):
         """
         train = data.LabelledImages(x, np.asarray(y))
         majority = validation_majority(data.LabelledImages(*validation_data))
-        folds = make_folds(train.minority_count, self.seed)
+        folds = choosing.make_folds(train.minority_count, self.seed)
         if initial_epoch:
             model = self.build(hp)
         of_all = {"epochs": epochs, "callbacks": callbacks, "verbose": verbose}
-        place = cache_features
-        held_out, _ = judge(model, train, majority, folds, place=place, epochs=epochs)
+        judged = model, train, majority, folds
+        held_out, _ = judge(*judged, place=cache_features, epochs=epochs)
         if callbacks:
-            self.build(hp).fit(x, y, cache_features=place, **of_all)
-        return {NAME: held_out.mean, ERROR_NAME: held_out.standard_error}
+            self.build(hp).fit(x, y, cache_features=cache_features, **of_all)
+        return {
+            choosing.NAME: held_out.mean,
+            choosing.ERROR_NAME: held_out.standard_error,
+        }
 
 
 def validation_majority(validation: data.LabelledImages):
-    """Returns the majority images of a validation split.
-
-    Raises:
-        ValueError: If there is none.
-    """
+    """Returns the majority images of a validation split; refuses one without any."""
     if not validation.majority_count:
         raise ValueError(
             "Held-out minority images are compared with validation majority images; "
             f"expected some. Received: {len(validation)} validation images, none of "
             "them majority. Hold some out, as ek.load_folder does."
         )
-    images = validation.images
     if validation.majority_count == len(validation):
-        return images
+        return validation.images
     rows = np.flatnonzero(np.asarray(validation.labels) == MAJORITY)
+    return _select(validation.images, rows)
+
+
+def judge(
+    model: EGAN,
+    train: data.LabelledImages,
+    majority: np.ndarray | data.LazyRows,
+    folds: list[choosing.Fold],
+    *,
+    place: str | os.PathLike,
+    epochs: int | None = None,
+) -> tuple[choosing.HeldOut, float]:
+    """Trains once for each fold, and ranks the minority images held out.
+
+    The model is compiled and was not trained; `place` is as in `FeatureStore`. Returns
+    how they rank, and the seconds of the shortest training: the first one computes
+    features and compiles. A `DivergedError` if a training diverges.
+    """
+    minority = np.flatnonzero(train.labels == 1)
+    views = _select(train.images, minority)
+    if model.recipe.mirrored_minority:
+        views = data.WithMirrorImages(views)
+    store = features.FeatureStore(place, verbose=0)
+    store.share(views)
+    first = _first_values(model)
+    fits, seconds = [], []
+    for fold in folds:
+        keras.utils.set_random_seed(fold.seed)
+        for variable, value in first:
+            if variable.name == "seed_generator_state":
+                value = np.array([fold.seed, 0], value.dtype)
+            variable.assign(value)
+        rows = np.delete(np.arange(len(train)), minority[fold.held_out])
+        started = time.perf_counter()
+        seen = _select(train.images, rows), train.labels[rows]
+        model.fit(*seen, epochs=epochs, verbose=0, cache_features=store)
+        seconds.append(time.perf_counter() - started)
+        held_out = _select(train.images, minority[fold.held_out])
+        scores = _scores(model, held_out, "minority", store)
+        others = _scores(model, majority, "validation", store)
+        if model.stop_training or not np.isfinite([*scores, *others]).all():
+            raise DivergedError("training diverged: the losses are not finite")
+        fits.append((fold.held_out, choosing.shares_above(scores, others)))
+    return choosing.join_fits(len(minority), fits), min(seconds)
+
+
+def _first_values(model: EGAN) -> list[tuple[keras.Variable, np.ndarray]]:
+    """Returns what each fit starts from, but for the majority's statistics."""
+    tails = model.generator.tail, model.discriminator.tail
+    layers = [layer for tail in tails for layer in tail.layers]
+    kept = {id(v) for layer in layers for v in getattr(layer, "statistics", [])}
+    owners = *tails, model.optimizer, model.generator_optimizer
+    return [
+        (variable, keras.ops.convert_to_numpy(variable).copy())
+        for owner in owners
+        for variable in owner.variables
+        if id(variable) not in kept
+    ]
+
+
+def _scores(model: EGAN, images, what: str, store: features.FeatureStore) -> np.ndarray:
+    """Returns the scores of images, (n,), from their features."""
+    stem = features.compiled(model.discriminator.stem)
+    # As `fit` asks for them, so that both read the same files.
+    *raw, _ = store.features(images, stem.recognising, what)
+    rows, tail = stem.standardized(raw), model.discriminator.tail
+    scores = []
+    for start in range(0, len(images), _BATCH_SIZE):
+        parts = [array[start : start + _BATCH_SIZE] for array in rows]
+        scores.append(tail.predict_on_batch(parts[0] if len(parts) == 1 else parts))
+    return np.concatenate(scores)[:, 0]
+
+
+def _select(images, rows: np.ndarray):
     return images.select(rows) if isinstance(images, data.LazyRows) else images[rows]
 
 

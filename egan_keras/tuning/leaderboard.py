@@ -4,8 +4,7 @@
 `heatmap.png` the best trial of each encoder and discriminator.
 """
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,28 +69,25 @@ _COLOURS = "cividis"  # even in lightness, for colour-blind readers and in print
 _LEAST_RANGE = 0.02
 
 
-class LiveTable:
-    """Prints trials as they end, in columns that are wide enough for the backbones."""
+def live_table(backbones: Sequence[str]) -> Callable[[TrialRecord], None]:
+    """Prints the head of a table; returns what prints a trial as it ends."""
+    wide = f"{{:<{max(13, *map(len, backbones))}}}"
+    line = f"{{:>5}}  {wide}  {wide}  {{:>4}}  {{:<10}}  {{:<14}}  {{:>7}}  {{}}"
 
-    def __init__(self, backbones: Sequence[str]) -> None:
-        wide = f"{{:<{max(13, *map(len, backbones))}}}"
-        self._line = (
-            f"{{:>5}}  {wide}  {wide}  {{:>4}}  {{:<10}}  {{:<14}}  {{:>7}}  {{}}"
-        )
-        names = "trial,encoder,discriminator,size,cut,held-out AUROC,seconds,"
-        self.head = functools.partial(self._print, *names.split(","))
+    def show(*cells: object) -> None:
+        print(line.format(*cells).rstrip(), flush=True)
 
-    def add(self, record: TrialRecord) -> None:
-        """Prints a trial."""
+    def add(record: TrialRecord) -> None:
         result, rest = "failed", record.failure
-        if record.failure is None:
+        if rest is None:
             result, rest = record.held_out.text, record.others
         backbones, size = (record.encoder, record.discriminator), record.network_size
         told = str(size), record.cut, result, f"{record.seconds:.1f}", rest
-        self._print(record.number, *backbones, *told)
+        show(record.number, *backbones, *told)
 
-    def _print(self, *cells: object) -> None:
-        print(self._line.format(*cells).rstrip(), flush=True)
+    names = "trial,encoder,discriminator,size,cut,held-out AUROC,seconds,"
+    show(*names.split(","))
+    return add
 
 
 def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -102,9 +98,8 @@ def ranked(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
     def place(record: TrialRecord) -> tuple:
         is_failed = record.failure is not None
-        least = 0 if record.is_whole else -record.epochs
         worth = 0 if is_failed else -record.held_out.mean
-        return is_failed, not record.is_whole, least, worth, record.number
+        return is_failed, -record.length, worth, record.number
 
     return sorted(records, key=place)
 
@@ -121,10 +116,8 @@ def write_leaderboard(
     rows = [{"rank": rank, **row} for rank, row in enumerate(rows, 1)]
     # As they are: of whole numbers and missing ones it would make floats.
     frame = pd.DataFrame(rows, dtype=object)
-    write_atomically(
-        folder / CSV,
-        lambda path: frame.to_csv(path, index=False, lineterminator="\r\n"),
-    )
+    options = {"index": False, "lineterminator": "\r\n"}
+    write_atomically(folder / CSV, lambda path: frame.to_csv(path, **options))
     columns = dict(_COLUMNS)
     if not any(row["others"] for row in rows):
         del columns["other choices"]
@@ -175,14 +168,12 @@ def plot_heatmap(
     A frame marks the one chosen, which need not be the best of its pairing.
     """
     best = sorted(records, key=lambda record: -record.held_out.mean)
-    frame = pd.DataFrame(
-        {
-            "encoder": [record.encoder for record in best],
-            "discriminator": [record.discriminator for record in best],
-            "auroc": [record.held_out.mean for record in best],
-            "text": [_label(record, chosen) for record in best],
-        }
-    ).drop_duplicates(["encoder", "discriminator"])
+    rows = [
+        (each.encoder, each.discriminator, each.held_out.mean, _label(each, chosen))
+        for each in best
+    ]
+    frame = pd.DataFrame(rows, columns=["encoder", "discriminator", "auroc", "text"])
+    frame = frame.drop_duplicates(["encoder", "discriminator"])
     wide = frame.pivot(index="encoder", columns="discriminator")
     values, texts = wide["auroc"], wide["text"].fillna("not tried")
     encoders, discriminators = list(values.index), list(values.columns)
@@ -193,13 +184,11 @@ def plot_heatmap(
     ends = {"vmin": middle - half, "vmax": middle + half}
     image = axes.imshow(values, _COLOURS, aspect="auto", **ends)
     for (row, column), value in np.ndenumerate(values):
-        look = {"color": "white" if value <= middle else "black"}
-        look |= {"ha": "center", "va": "center"}
-        axes.text(column, row, texts.iat[row, column], **look)
+        look = {"color": "white" if value <= middle else "black", "ha": "center"}
+        axes.text(column, row, texts.iat[row, column], va="center", **look)
     axes.set_xticks(range(len(discriminators)), discriminators, rotation=15, ha="right")
     axes.set_yticks(range(len(encoders)), encoders)
-    axes.set_xlabel("discriminator")
-    axes.set_ylabel("encoder")
+    axes.set(xlabel="discriminator", ylabel="encoder")
     title = "Best held-out AUROC of each pairing"
     if chosen is not None:
         title += "\nIn the frame: the one chosen"

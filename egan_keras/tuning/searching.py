@@ -15,14 +15,14 @@ from egan_keras import data, networks, schemas
 from egan_keras.data.lazy import SelectedRows, fingerprint
 from egan_keras.files import content_hash, telling_full_disk, write_atomically
 from egan_keras.model import EGAN
-from egan_keras.tuning import choosing, footprint
+from egan_keras.tuning import choosing
 from egan_keras.tuning.choosing import TrialRecord, load_records, make_folds
 from egan_keras.tuning.hypermodel import (
     Configuration,
     EGANHyperModel,
     validation_majority,
 )
-from egan_keras.tuning.leaderboard import CSV, LiveTable, write_leaderboard
+from egan_keras.tuning.leaderboard import CSV, live_table, write_leaderboard
 from egan_keras.tuning.tuner import FEATURES, PairingTuner, make_oracle
 
 try:
@@ -37,9 +37,6 @@ _WORDS = {
     "train": "training images",
     "validation": "validation images",
     "space": "encoders, discriminators, recipe or choices",
-    "weights": "weights",
-    "tuner": "tuner",
-    "seed": "seed",
 }
 
 
@@ -68,9 +65,9 @@ class Search:
 
     def build(self) -> EGAN:
         """Returns the best configuration, compiled, not trained yet."""
-        best = self.best
-        recipe = networks.Recipe(**best.recipe)
-        chosen = Configuration(best.encoder, best.discriminator, recipe)
+        encoder, discriminator = self.best.encoder, self.best.discriminator
+        recipe = networks.Recipe(**self.best.recipe)
+        chosen = Configuration(encoder, discriminator, recipe)
         return self.hypermodel.build_chosen(chosen)
 
 
@@ -126,38 +123,22 @@ def search_pairings(
     """
     budget = {"max_int8_kb": max_int8_kb, "max_latency_ms": max_latency_ms}
     _check_measurable(budget)
-    folder = Path(folder)
+    folder, worker = Path(folder), is_worker()
     folds = make_folds(train.minority_count, seed)
     majority = validation_majority(validation)
-    hypermodel = EGANHyperModel(
-        train.images.shape[1:],
-        encoders=encoders,
-        discriminators=discriminators,
-        recipe=recipe,
-        weights=weights,
-        seed=seed,
-        **choices,
-    )
+    pairings = {"encoders": encoders, "discriminators": discriminators}
+    options = {"recipe": recipe, "weights": weights, "seed": seed, **choices}
+    hypermodel = EGANHyperModel(train.images.shape[1:], **pairings, **options)
     space = hypermodel.space
     oracle = make_oracle(tuner, hypermodel, folder, trials=trials)
     _enter(folder, hypermodel, (train, validation), tuner)
-    table = LiveTable([*space.encoders, *space.discriminators])
-    worker = is_worker()
     with contextlib.nullcontext() if worker else alone(folder):
         if not worker:
             again = [each for each in load_records(folder) if each.is_run_again]
             oracle.go_on({record.number for record in again})
             for record in again:
                 record.path(folder).unlink()
-        running = PairingTuner(
-            oracle,
-            hypermodel,
-            folder=folder,
-            train=train,
-            majority=majority,
-            folds=folds,
-            on_trial=table.add if verbose else lambda record: None,
-        )
+        on_trial = None
         if verbose:
             n_done = len(load_records(folder))
             done = f", {n_done} of them done before" if n_done else ""
@@ -166,7 +147,9 @@ def search_pairings(
                 f"{len(folds)} fits{done}.",
                 flush=True,
             )
-            table.head()
+            on_trial = live_table([*space.encoders, *space.discriminators])
+        judged_by = train, majority, folds
+        running = PairingTuner(oracle, hypermodel, folder, judged_by, on_trial)
         try:
             with telling_full_disk(folder):
                 running.search(verbose=0)
@@ -195,11 +178,7 @@ def is_worker() -> bool:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keeps other processes from running the same search; a kill leaves no lock.
-
-    Raises:
-        FileExistsError: If another process runs it.
-    """
+    """Keeps other processes from running the same search; a kill leaves no lock."""
     with (folder / _LOCK).open("w") as file:
         if fcntl is not None:
             try:
@@ -220,9 +199,7 @@ def _chosen(
     best, reason = None, ""
     try:
         eligible = choosing.within(choosing.completed(records), **budget)
-        default = choosing.default_of(records)
-        best = choosing.choose(eligible, default)
-        reason = choosing.explain(best, eligible, default)
+        best, reason = choosing.choose(eligible, choosing.default_of(records))
     finally:
         write_leaderboard(folder, records, best, reason)
     return best, reason
@@ -230,14 +207,14 @@ def _chosen(
 
 def _check_measurable(budget: dict[str, float | None]) -> None:
     """Refuses a budget where nothing tells what a configuration costs."""
-    asked = {name: limit for name, limit in budget.items() if limit is not None}
-    if asked and not footprint.can_measure():
-        given = ", ".join(f"{name}={limit!r}" for name, limit in asked.items())
+    asked = [f"{name}={limit!r}" for name, limit in budget.items() if limit is not None]
+    backend = keras.backend.backend()
+    if asked and backend != "tensorflow":
         raise ValueError(
             "A budget is measured on exported models; expected "
             "KERAS_BACKEND=tensorflow, the default, or no budget. Received: "
-            f"KERAS_BACKEND={keras.backend.backend()}, {given}. Search on TensorFlow, "
-            "or leave the budget out."
+            f"KERAS_BACKEND={backend}, {', '.join(asked)}. Search on TensorFlow, or "
+            "leave the budget out."
         )
 
 
@@ -247,12 +224,7 @@ def _enter(
     images: Sequence[data.LabelledImages],
     tuner: str,
 ) -> None:
-    """Makes the folder of a search, or takes up that of the same one.
-
-    Raises:
-        FileExistsError: If what is there is no search, or another one.
-        ValueError: If the file that tells cannot be read.
-    """
+    """Makes the folder of a search, or takes up that of the same one."""
     train, validation = map(_mark, images)
     described = {
         "train": train,
@@ -266,7 +238,7 @@ def _enter(
     path = folder / FILE
     if path.is_file():
         try:
-            kept = schemas.read(path, schemas.record(dict.fromkeys(_WORDS, {})))
+            kept = schemas.read(path, schemas.record(dict.fromkeys(described, {})))
         except ValueError as error:
             raise ValueError(
                 "What a search is of cannot be read; expected what `egan-keras tune` "
@@ -274,7 +246,8 @@ def _enter(
                 "another one."
             ) from error
         now = json.loads(text)
-        other = [_WORDS[name] for name in _WORDS if kept[name] != now[name]]
+        other = [name for name in now if kept[name] != now[name]]
+        other = [_WORDS.get(name, name) for name in other]
         if other:
             raise FileExistsError(
                 "The folder holds another search, which is not mixed with this one; "

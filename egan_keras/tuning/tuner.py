@@ -1,34 +1,53 @@
-"""KerasTuner's strategies and its tuner, made safe to kill and to go on with."""
+"""KerasTuner's strategies and its tuner, made safe to kill and to go on with.
 
+A trial is trained and judged; what its discriminator costs where it is used, size and
+time as int8 TFLite, is measured once for each graph.
+"""
+
+import contextlib
+import dataclasses
 import gc
+import hashlib
 import itertools
 import json
 import math
-import os
+import statistics
+import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable
+import timeit
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import keras
 import keras_tuner
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter
 from keras_tuner import oracles
 from keras_tuner.engine.trial import Trial
 
-from egan_keras import data
+from egan_keras import data, schemas
+from egan_keras.exporting import comparison, conversion
 from egan_keras.files import write_atomically
-from egan_keras.logs import without_warnings
-from egan_keras.tuning import footprint
+from egan_keras.logs import without_stderr, without_warnings
+from egan_keras.model import EGAN
 from egan_keras.tuning.choosing import ERROR_NAME, NAME, Fold, TrialRecord
-from egan_keras.tuning.fits import judge
-from egan_keras.tuning.hypermodel import EGANHyperModel
+from egan_keras.tuning.hypermodel import EGANHyperModel, judge
 
 FEATURES = "features"
 
 _PROJECT = "tuner"
+_FOOTPRINTS = "footprints"
 _EPOCHS = "tuner/epochs"
 _REASON_LENGTH = 300
 _OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")
+_SCHEMA = schemas.mapped(schemas.optional(schemas.NOT_NEGATIVE))
+_COSTS = ("int8_kb", "latency_ms")
+_REPRESENTATIVES = 60
+_RUNS = 30
+# Choices of the recipe that change the discriminator's graph.
+_SHAPING = (
+    "own_preprocessing trained_layers depths unit_length standardize distance_weight"
+).split()
 
 
 class _Resumable:
@@ -65,12 +84,7 @@ class _Resumable:
         if not self.state_file.is_file():
             return
         state = json.loads(self.state_file.read_text("utf-8"))
-        # Earlier versions kept trials in files of their own.
-        files = self.state_file.parent.glob("trial_*/trial.json")
-        trials = state.get("trials") or {
-            file.parent.name.removeprefix("trial_"): json.loads(file.read_text("utf-8"))
-            for file in files
-        }
+        trials = state["trials"]
         waiting = []
         for name in sorted(trials, key=int):
             trial = Trial.from_state(trials[name])
@@ -111,18 +125,14 @@ _ORACLES = {
 def make_oracle(
     strategy: str, hypermodel: EGANHyperModel, folder: Path, *, trials: int
 ) -> keras_tuner.Oracle:
-    """Returns what decides which configuration is tried next, `trials` at most.
-
-    Raises:
-        ValueError: If there is no such strategy.
-    """
+    """Returns what decides which configuration is tried next, `trials` at most."""
     if strategy not in _ORACLES:
         raise ValueError(
             f"Unknown strategy; expected one of {', '.join(_ORACLES)}. Received: "
             f"tuner={strategy!r}."
         )
     space = keras_tuner.HyperParameters()
-    hypermodel.declare_hyperparameters(space)
+    hypermodel.space.choose(space)
     options = {"objective": keras_tuner.Objective(NAME, "max")}
     if strategy == "hyperband":
         options["max_epochs"] = hypermodel.space.recipe.epochs
@@ -146,21 +156,12 @@ class PairingTuner(keras_tuner.Tuner):
         self,
         oracle: keras_tuner.Oracle,
         hypermodel: EGANHyperModel,
-        *,
         folder: Path,
-        train: data.LabelledImages,
-        majority: np.ndarray | data.LazyRows,
-        folds: list[Fold],
-        on_trial: Callable[[TrialRecord], None],
+        judged_by: tuple[data.LabelledImages, np.ndarray | data.LazyRows, list[Fold]],
+        on_trial: Callable[[TrialRecord], None] | None,
     ) -> None:
-        self._folder = folder
-        self._images = train, majority
-        self._folds = folds
-        self._on_trial = on_trial
+        self._folder, self._judged_by, self._on_trial = folder, judged_by, on_trial
         self._record: TrialRecord | None = None
-        # Earlier versions had it read again by this file, which KerasTuner tells.
-        name = os.environ.get("KERASTUNER_TUNER_ID", "tuner0")
-        (folder / _PROJECT / f"{name}.json").unlink(missing_ok=True)
         # Given the hypermodel, it would build one to learn what the oracle knows.
         super().__init__(oracle, directory=str(folder), project_name=_PROJECT)
         self.hypermodel = hypermodel
@@ -183,14 +184,17 @@ class PairingTuner(keras_tuner.Tuner):
         # Whatever stops one configuration need not stop the others.
         except Exception as error:
             again, figures = _is_of_surroundings(error), (0.0, 0.0)
-            record = record.with_values(failure=_reason(error), is_run_again=again)
-        self._record = record.with_values(seconds=time.perf_counter() - started)
+            failed = {"failure": _reason(error), "is_run_again": again}
+            record = dataclasses.replace(record, **failed)
+        seconds = time.perf_counter() - started
+        self._record = dataclasses.replace(record, seconds=seconds)
         return dict(zip((NAME, ERROR_NAME), figures, strict=True))
 
     def on_trial_end(self, trial: Trial) -> None:
         """Keeps the record, and has the oracle know of a failure."""
         self._record.save(self._folder)
-        self._on_trial(self._record)
+        if self._on_trial:
+            self._on_trial(self._record)
         if self._record.failure is not None:
             trial.status, trial.message = "FAILED", self._record.failure
         super().on_trial_end(trial)
@@ -209,28 +213,70 @@ class PairingTuner(keras_tuner.Tuner):
         )
 
     def _judged(self, trial: Trial, record: TrialRecord) -> TrialRecord:
-        train, majority = self._images
         model = self.hypermodel.build(trial.hyperparameters)
         options = {"place": self._folder / FEATURES, "epochs": record.epochs}
-        held_out, seconds = judge(model, train, majority, self._folds, **options)
-        cost = footprint.measure(
-            model, record.discriminator, record.network_size, train, self._folder
-        )
-        return record.with_values(
+        held_out, seconds = judge(model, *self._judged_by, **options)
+        train, *_ = self._judged_by
+        size = record.network_size
+        cost = measure(model, record.discriminator, size, train, self._folder)
+        tails = model.generator.tail, model.discriminator.tail
+        trained = [each for tail in tails for each in tail.trainable_variables]
+        outputs = keras.tree.flatten(model.discriminator.stem.outputs)
+        return dataclasses.replace(
+            record,
             shares=held_out.shares,
             training_seconds=seconds,
-            trained_parameters=_numbers(
-                each.shape
-                for network in (model.generator, model.discriminator)
-                for each in network.tail.trainable_variables
-            ),
-            features_size=_numbers(
-                each.shape[1:]
-                for each in keras.tree.flatten(model.discriminator.stem.outputs)
-            ),
-            int8_kb=cost.int8_kb,
-            latency_ms=cost.latency_ms,
+            trained_parameters=sum(math.prod(each.shape) for each in trained),
+            features_size=sum(math.prod(each.shape[1:]) for each in outputs),
+            **cost,
         )
+
+
+def measure(
+    model: EGAN,
+    discriminator: str,
+    network_size: int,
+    train: data.LabelledImages,
+    folder: Path,
+) -> dict[str, float | None]:
+    """Returns `int8_kb` and `latency_ms`, each `None` if it cannot be converted.
+
+    The latency is of one image on one thread. An earlier trial of the folder with the
+    same graph may have found both: the weights decide nothing.
+    """
+    unknown = dict.fromkeys(_COSTS)
+    if keras.backend.backend() != "tensorflow":
+        return unknown
+    recipe = model.recipe
+    shaping = [discriminator, network_size, *(getattr(recipe, n) for n in _SHAPING)]
+    mark = hashlib.blake2b(json.dumps(shaping).encode(), digest_size=8).hexdigest()
+    path = folder / _FOOTPRINTS / f"{mark}.json"
+    if path.is_file():
+        # What is broken is measured again.
+        with contextlib.suppress(ValueError, KeyError):
+            found = schemas.read(path, _SCHEMA)
+            return {name: found[name] for name in _COSTS}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = comparison.of_both_classes(np.asarray(train.labels), _REPRESENTATIVES)
+    few, labels = np.rint(train.images[rows]).astype("uint8"), train.labels[rows]
+    try:
+        with without_stderr(), tempfile.TemporaryDirectory() as made:
+            saved = Path(made) / "saved_model"
+            conversion.write_saved_model(model, saved, "uint8", batch_size=1)
+            options = {"representative": few, "labels": labels}
+            content = conversion.convert(saved, "int8", **options)
+            interpreter = Interpreter(model_content=content, num_threads=1)
+            runner = interpreter.get_signature_runner(conversion.SIGNATURE)
+            times = timeit.repeat(
+                lambda: runner(images=few[:1]), number=1, repeat=_RUNS
+            )
+            latency_ms = 1000 * statistics.median(times)
+            found = {"int8_kb": len(content) / 1000, "latency_ms": latency_ms}
+    except ValueError:  # TFLite has no operator for a part of it
+        found = unknown
+    text = json.dumps(found) + "\n"
+    write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+    return found
 
 
 def _reason(error: Exception) -> str:
@@ -253,7 +299,3 @@ def _is_of_surroundings(error: BaseException | None) -> bool:
 
 def _is_out_of_memory(error: BaseException) -> bool:
     return type(error).__name__ in _OUT_OF_MEMORY or "RESOURCE_EXHAUSTED" in str(error)
-
-
-def _numbers(shapes: Iterable[tuple[int, ...]]) -> int:
-    return sum(math.prod(shape) for shape in shapes)

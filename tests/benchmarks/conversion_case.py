@@ -99,13 +99,7 @@ def _on_photographs(
 def _measure(model: ek.EGAN, images: comparison.Evidence) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "saved_model"
-        conversion.write_saved_model(
-            model,
-            saved,
-            threshold=model.threshold,
-            input_dtype="float32",
-            batch_size=1,
-        )
+        conversion.write_saved_model(model, saved, input_dtype="float32", batch_size=1)
         return {
             "side": model.discriminator.stem.input_shape[1],
             "parameters": model.discriminator.count_params(),

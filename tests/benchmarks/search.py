@@ -115,8 +115,8 @@ def oracle(
 def summarise(folder: Path, aurocs: dict[int, dict]) -> dict:
     """Returns what one seed shows."""
     records = choosing.completed(load_records(folder))
-    chosen = choosing.choose(records, choosing.default_of(records)).number
-    highest = choosing.choose(records).number
+    chosen = choosing.choose(records, choosing.default_of(records))[0].number
+    highest = choosing.choose(records)[0].number
     objectives = [record.held_out.mean for record in records]
     judged = [aurocs[record.number]["test"] for record in records]
     return {
