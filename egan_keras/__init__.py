@@ -14,7 +14,6 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from egan_keras.backend import import_keras
 from egan_keras.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -83,7 +82,8 @@ def __getattr__(name: str) -> Any:
     """Imports a public name, or a room, when it is first used (PEP 562)."""
     if name not in _ROOM_OF and name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_keras()
+    # First, since it says what to do where Keras's backend is not there.
+    importlib.import_module("egan_keras.keras_hooks")
     value = importlib.import_module(f"egan_keras.{_ROOM_OF.get(name, name)}")
     if name in _ROOM_OF:
         _attach_and_register()

@@ -12,7 +12,6 @@ from pathlib import Path
 import keras
 
 from egan_keras import keras_hooks
-from egan_keras.accelerators import share_accelerators
 
 # What Keras Applications itself requires without its top; all others take 32.
 _MINIMUM_SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}
@@ -70,15 +69,11 @@ class Backbone:
     def parse(cls, spec: "str | Backbone") -> "Backbone":
         """Reads `Name` or `Name:option=value,option=value`.
 
-        A `Backbone` is returned as it is.
+        A `Backbone` is returned as it is; an unknown name or option, and a value that
+        is no Python literal, is a ValueError.
 
-        Raises:
-            ValueError: If the name or an option is unknown, or a value is not a
-                Python literal.
-
-        Example:
-            >>> Backbone.parse("MobileNetV2:alpha=0.35").options
-            {'alpha': 0.35}
+        >>> Backbone.parse("MobileNetV2:alpha=0.35").options
+        {'alpha': 0.35}
         """
         if isinstance(spec, Backbone):
             return spec
@@ -87,8 +82,7 @@ class Backbone:
             near = difflib.get_close_matches(name, names(), n=4, cutoff=0.4)
             raise ValueError(
                 "Unknown backbone; expected a class name of Keras Applications. "
-                f"Received: {spec!r}. Did you mean {', '.join(near) or 'one of'}"
-                f"{'' if near else ' ' + ', '.join(names())}?"
+                f"Received: {spec!r}. Did you mean one of {', '.join(near or names())}?"
             )
         try:
             call = ast.parse(f"f({rest})", mode="eval").body
@@ -101,12 +95,13 @@ class Backbone:
                 f"numbers, True, False or quoted text. Received: {spec!r}. "
                 "Example: MobileNetV2:alpha=0.35"
             ) from error
-        constructor = inspect.signature(getattr(keras.applications, name))
-        allowed = sorted({*constructor.parameters} - {*_RESERVED_OPTIONS})
+        known = inspect.signature(getattr(keras.applications, name)).parameters
+        allowed = sorted({*known} - {*_RESERVED_OPTIONS})
         if not {*options} <= {*allowed}:
+            expected = ", ".join(allowed) or "no options"
             raise ValueError(
-                f"Unknown option of backbone {name}; expected "
-                f"{', '.join(allowed) or 'no options'}. Received: {spec!r}."
+                f"Unknown option of backbone {name}; expected {expected}. "
+                f"Received: {spec!r}."
             )
         return cls(name, options)
 
@@ -140,7 +135,7 @@ class Backbone:
         not change its weights when its images change their size.
 
         Args:
-            size: Side of the square input in pixels.
+            size: Side of the square input in pixels, at least `minimum_size`.
             weights: `"imagenet"`, `None` or `"none"` for random initial weights, or
                 the path of a weights file without top.
 
@@ -148,8 +143,7 @@ class Backbone:
             A Keras model from (n, size, size, 3) preprocessed images to feature maps.
 
         Raises:
-            ValueError: If `size` is below `minimum_size`, or Keras is set to channels
-                first.
+            ValueError: If `size` is too small, or Keras is set to channels first.
             FileNotFoundError: If `weights` names a file that does not exist.
             OSError: If the ImageNet weights are neither on disk nor to be downloaded.
         """
@@ -168,17 +162,12 @@ class Backbone:
                 f"of at least {self.minimum_size} pixels. Received: {size}. Give a "
                 f"larger network_size (--network-size {self.minimum_size})."
             )
-        share_accelerators()
+        keras_hooks.share_accelerators()
         if weights == "imagenet":
             return self._construct_pretrained(size)
         if weights in (None, "none"):
             return self._construct(size, None)
-        if not Path(weights).is_file():
-            raise FileNotFoundError(
-                "The weights file does not exist; expected 'imagenet', 'none' or the "
-                "path of a Keras Applications weights file without top. Received: "
-                f"weights={str(weights)!r}."
-            )
+        check_weights_file(weights)
         return self._construct(size, str(weights))
 
     def _construct(self, size: int, weights: str | None) -> keras.Model:
@@ -207,6 +196,16 @@ class Backbone:
             ) from error
 
 
+def check_weights_file(path: str | os.PathLike) -> None:
+    """Refuses a path at which there is no file."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            "The weights file does not exist; expected 'imagenet', 'none' or the path "
+            "of a Keras Applications weights file without top. Received: "
+            f"weights={str(path)!r}."
+        )
+
+
 def _keras_folder() -> Path:
     return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
 
@@ -215,9 +214,7 @@ def _keras_folder() -> Path:
 class BackbonePreprocessing(keras.layers.Layer):
     """A backbone's own preprocessing as a layer, so that it is saved and exported.
 
-    Args:
-        backbone: Class name in `keras.applications`.
-        **kwargs: Arguments of `keras.layers.Layer`.
+    The backbone is a class name in `keras.applications`.
     """
 
     def __init__(self, backbone: str, **kwargs) -> None:
@@ -258,8 +255,23 @@ def cut(
     Raises:
         ValueError: If there is no such layer, or nothing would be left on one side.
     """
-    first = backbone.layers[_first_trained_layer(backbone.layers, trained_layers)]
-    operations = backbone.operations
+    known = [layer.name for layer in backbone.layers]
+    if trained_layers in known:
+        index = known.index(trained_layers)
+    elif isinstance(trained_layers, str):
+        near = difflib.get_close_matches(trained_layers, known, n=4, cutoff=0.3)
+        raise ValueError(
+            "No layer of that name to cut at; expected a layer of the backbone. "
+            f"Received: {trained_layers=}. Near matches: {', '.join(near) or 'none'}."
+        )
+    else:
+        index = len(known) - trained_layers
+    if not 0 < index < len(known):
+        raise ValueError(
+            "The cut must leave layers on both sides; expected between 1 and "
+            f"{len(known) - 1} trained layers. Received: {trained_layers=}."
+        )
+    first, operations = backbone.layers[index], backbone.operations
     before = set(operations[: operations.index(first)])
     # A layer's own `output` would not do: a nested model's is inside that model.
     produced, consumed = {}, set()
@@ -274,24 +286,3 @@ def cut(
     tail = keras.Model(tensors, backbone.output, name=f"{backbone.name}_tail")
     stem.trainable = False
     return stem, tail
-
-
-def _first_trained_layer(layers: list, trained_layers: int | str) -> int:
-    known = [layer.name for layer in layers]
-    if trained_layers in known:
-        index = known.index(trained_layers)
-    elif isinstance(trained_layers, str):
-        near = difflib.get_close_matches(trained_layers, known, n=4, cutoff=0.3)
-        raise ValueError(
-            "No layer of that name to cut at; expected a layer of the backbone. "
-            f"Received: trained_layers={trained_layers!r}. "
-            f"Near matches: {', '.join(near) or 'none'}."
-        )
-    else:
-        index = len(known) - trained_layers
-    if not 0 < index < len(known):
-        raise ValueError(
-            "The cut must leave layers on both sides; expected between 1 and "
-            f"{len(known) - 1} trained layers. Received: {trained_layers=!r}."
-        )
-    return index

@@ -3,11 +3,11 @@
 import contextlib
 import ctypes
 import errno
+import functools
 import hashlib
 import os
 import re
 import shutil
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +22,6 @@ CACHE_VARIABLE = "EGAN_KERAS_CACHE"
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
-_HASHED_AT_ONCE = 1024**2
 _UNFINISHED = ".unfinished"
 REPLACED = ".replaced"
 
@@ -60,11 +59,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> P
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
-    """Gives a temporary path; what is written there becomes the file in the end.
-
-    Args:
-        path: as of `write_atomically`, which says what is raised.
-    """
+    """Gives a temporary path; what is written there becomes the file, as above."""
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(
@@ -83,23 +78,16 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def telling_full_disk(path: str | os.PathLike) -> Iterator[None]:
-    """Makes the error of a full disk name what was to be written, and what to do.
-
-    Raises:
-        FullDiskError: in place of an error for want of space.
-    """
+    """Makes the error of a full disk a `FullDiskError` that names what was written."""
     try:
         yield
+    except FullDiskError:
+        raise
     except OSError as error:
-        is_told = isinstance(error, FullDiskError)
-        if is_told or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise FullDiskError(
-            error.errno,
-            f"The disk is full; expected room to write {os.fspath(path)!r}. Received: "
-            f"{_free_in_words(path)}.",
-            os.fspath(path),
-        ) from error
+        problem = f"The disk is full; expected room to write {os.fspath(path)!r}"
+        raise _full_disk(problem, Path(path), error.errno) from error
 
 
 def check_space(path: str | os.PathLike, n_bytes: float, what: str) -> None:
@@ -113,12 +101,10 @@ def check_space(path: str | os.PathLike, n_bytes: float, what: str) -> None:
     Raises:
         FullDiskError: if there are fewer bytes free.
     """
-    if free_bytes(_existing_parent(Path(path))) < n_bytes:
-        raise FullDiskError(
-            errno.ENOSPC,
-            f"The disk lacks the space for {what}; expected {in_units(n_bytes)}. "
-            f"Received: {_free_in_words(path)}.",
-        )
+    path = Path(path)
+    if free_bytes(_existing_parent(path)) < n_bytes:
+        problem = f"The disk lacks the space for {what}; expected {in_units(n_bytes)}"
+        raise _full_disk(problem, path)
 
 
 def cache_folder() -> Path:
@@ -127,8 +113,7 @@ def cache_folder() -> Path:
     It is what the environment variable EGAN_KERAS_CACHE names, else `egan_keras` in
     the user's cache folder (XDG_CACHE_HOME, or ~/.cache).
     """
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
+    if named := os.environ.get(CACHE_VARIABLE):
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "egan_keras"
@@ -200,10 +185,7 @@ def workplace(target: Path) -> Iterator[Path]:
     """Gives a new folder beside a target; what is still there in the end is removed.
 
     It is locked until then, so that `leftovers` tells it from that of a process which
-    was killed.
-
-    Args:
-        target: what is to be made; folders above it are made.
+    was killed. Folders above the target are made.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     mark = uuid.uuid4().hex[:8]
@@ -225,13 +207,9 @@ def leftovers(target: Path) -> Iterator[list[Path]]:
 
     They are locked meanwhile. Where that cannot be told, as on Windows, there are none.
     A folder that another one was about to replace is put back in its place.
-
-    Args:
-        target: as of `workplace`.
     """
-    pattern = re.compile(
-        re.escape(f".{target.name}.") + "[0-9a-f]{8}" + re.escape(_UNFINISHED) + ".*"
-    )
+    start, end = re.escape(f".{target.name}."), re.escape(_UNFINISHED)
+    pattern = re.compile(f"{start}[0-9a-f]{{8}}{end}.*")
     with contextlib.ExitStack() as stack:
         with _locked(target.parent, wait=True):
             folders = target.parent.iterdir() if target.parent.is_dir() else ()
@@ -255,12 +233,7 @@ def size_of(folder: Path) -> int:
 def reserve(path: Path, n_bytes: int) -> None:
     """Takes room on a disk by a file without contents, to be deleted when it is needed.
 
-    Args:
-        path: the file.
-        n_bytes: how much, as far as the system can tell the disk so.
-
-    Raises:
-        FullDiskError: if there is less.
+    As far as the system can tell the disk so; it is a FullDiskError if there is less.
     """
     with telling_full_disk(path), path.open("wb") as file:
         if hasattr(os, "posix_fallocate"):
@@ -269,11 +242,9 @@ def reserve(path: Path, n_bytes: int) -> None:
 
 def content_hash(path: str | os.PathLike) -> str:
     """Returns the BLAKE2 hash of a file's contents, 32 hexadecimal digits."""
-    digest = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:
-        while part := file.read(_HASHED_AT_ONCE):
-            digest.update(part)
-    return digest.hexdigest()
+        make = functools.partial(hashlib.blake2b, digest_size=16)
+        return hashlib.file_digest(file, make).hexdigest()
 
 
 def _existing_parent(path: Path) -> Path:
@@ -281,27 +252,29 @@ def _existing_parent(path: Path) -> Path:
     return next(each for each in path.absolute().parents if each.is_dir())
 
 
-def _free_in_words(path: str | os.PathLike) -> str:
-    folder = _existing_parent(Path(path))
+def _full_disk(problem: str, path: Path, number: int = errno.ENOSPC) -> FullDiskError:
+    """Returns the error that says how much is free, where, and what to do."""
+    folder = _existing_parent(path)
     free = in_units(free_bytes(folder))
     while not folder.is_mount():
         folder = folder.parent
-    return (
-        f"{free} free on the disk at {str(folder)!r}. Delete something there, or name "
-        "a folder on another disk"
+    return FullDiskError(
+        number,
+        f"{problem}. Received: {free} free on the disk at {str(folder)!r}. Delete "
+        "something there, or name a folder on another disk.",
+        os.fspath(path),
     )
 
 
 def _exchange(made: Path, target: Path) -> bool:
     """Exchanges two names in one step; tells whether the system could."""
-    if sys.platform != "linux":
-        return False
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return False
-    names = os.fsencode(made), os.fsencode(target)
-    return rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
+    # Only Linux has it; elsewhere there may be no such library at all.
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        rename = ctypes.CDLL(None).renameat2
+        names = os.fsencode(made), os.fsencode(target)
+        here = _AT_FDCWD
+        return rename(here, names[0], here, names[1], _RENAME_EXCHANGE) == 0
+    return False
 
 
 @contextlib.contextmanager

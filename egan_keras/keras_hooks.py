@@ -1,15 +1,52 @@
-"""What the package uses of Keras beyond its public interface, all in one place.
+"""What the package asks of Keras and its backend beyond Keras's public interface.
 
-`tests/test_keras_hooks.py` has a test for each, which fails by its name when a new
-version of Keras changes what it relies on.
+`tests/test_keras_hooks.py` has a test for each private name, which fails by its name
+when a new version of Keras changes what it relies on. This is the first to import Keras
+and its backend, so that one that is not there ends in one sentence.
 """
 
 import itertools
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
 
-import keras
+try:
+    import keras
+except (ImportError, ValueError) as error:
+    _file = os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), "keras.json")
+    _named = os.environ.get("KERAS_BACKEND")
+    _received = f"KERAS_BACKEND={_named}" if _named else f"what {_file} names"
+    raise ImportError(
+        "Keras cannot start on the backend that was asked for; expected tensorflow, "
+        "which is installed with egan_keras, jax or torch. Received: "
+        f"{_received} ({error}). Set KERAS_BACKEND=tensorflow, or install the other "
+        "one: pip install 'egan-keras[jax]' (or [backends] for PyTorch too)."
+    ) from error
+import tensorflow as tf
+
+
+def share_accelerators() -> None:
+    """Keeps TensorFlow from taking the whole memory of the GPUs.
+
+    Where it only reads data for another backend it sees none of them; where it trains
+    it takes memory as it needs it, unless TF_FORCE_GPU_ALLOW_GROWTH says otherwise. To
+    be called before TensorFlow computes anything: what builds or loads networks does.
+    """
+    try:
+        if keras.backend.backend() != "tensorflow":
+            tf.config.set_visible_devices([], "GPU")
+            return
+        for device in tf.config.get_visible_devices("GPU"):
+            tf.config.experimental.set_memory_growth(device, True)
+    except (RuntimeError, ValueError):
+        # The program has used or divided them before, as it saw fit.
+        return
+
+
+def has_accelerator() -> bool:
+    """Whether the backend computes on another device than the processor."""
+    return "cpu" not in str(keras.ops.zeros(()).device).lower()
 
 
 def every_layer(network: keras.layers.Layer) -> list[keras.layers.Layer]:
@@ -48,10 +85,8 @@ def is_for_hdf5(network: dict) -> bool:
 def take_batches_whole(model: keras.Model, networks: list, strategy: Any) -> None:
     """Makes Keras run networks in a strategy, and build nothing from a batch.
 
-    Args:
-        model: What is trained; its networks are built.
-        networks: Those that are run.
-        strategy: Stands in the place of the `tf.distribute.Strategy`.
+    The strategy stands in the place of the `tf.distribute.Strategy`; the model's
+    networks are built.
     """
     for network in networks:
         network._distribute_strategy = strategy

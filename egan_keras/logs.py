@@ -5,14 +5,12 @@ import logging
 import os
 import re
 import select
+import signal
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
 from typing import Any, TextIO
-
-from egan_keras.backend import import_keras
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
@@ -34,13 +32,8 @@ _END_SECONDS = 5
 class Printed:
     """A stream to print on that stops no work: what it cannot write is dropped.
 
-    Characters that its encoding lacks are escaped. Each line is written at once.
-
-    Args:
-        stream: where to write.
-
-    Attributes:
-        lost: why it could not be written; None while it can.
+    Characters that its encoding lacks are escaped. Each line is written at once. `lost`
+    is why it could not be written; None while it can.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -50,29 +43,24 @@ class Printed:
     def write(self, text: str) -> int:
         """Writes as much as can be."""
         try:
-            self._write(text)
+            self._attempt(self._stream.write, text)
         except UnicodeEncodeError as error:
             # As Keras writes its progress bar there.
-            drawn = text.replace("\u2501", "=")
-            self._write(
-                drawn.encode(error.encoding, "backslashreplace").decode(error.encoding)
-            )
+            text = text.replace("\u2501", "=")
+            known = text.encode(error.encoding, "backslashreplace")
+            self._attempt(self._stream.write, known.decode(error.encoding))
+        if "\n" in text:
+            self.flush()
         return len(text)
 
     def flush(self) -> None:
         """Hands on what is buffered."""
         self._attempt(self._stream.flush)
 
-    def _write(self, text: str) -> None:
-        self._attempt(self._stream.write, text)
-        if "\n" in text:
-            self.flush()
-
     def _attempt(self, action: Any, *arguments: Any) -> None:
-        if self.lost is not None:
-            return
         try:
-            action(*arguments)
+            if self.lost is None:
+                action(*arguments)
         except UnicodeEncodeError:
             raise
         except (OSError, ValueError) as error:  # the latter of a closed stream
@@ -142,7 +130,9 @@ def start_keras() -> None:
     """Imports Keras and finds the devices, and says so, since it takes seconds."""
     if "keras" not in sys.modules:
         tell("Starting Keras", file=sys.stderr)
-    import_keras().ops.zeros(1)
+    from egan_keras.keras_hooks import keras
+
+    keras.ops.zeros(1)
 
 
 def tell(doing: str, *, file: TextIO | None = None) -> None:
@@ -158,14 +148,11 @@ def without_warnings() -> Iterator[None]:
     design, which TensorFlow warns of.
     """
     logger = logging.getLogger("tensorflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
+    with contextlib.ExitStack() as stack:
+        stack.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.ERROR)
+        stack.enter_context(warnings.catch_warnings(action="ignore"))
+        yield
 
 
 @contextlib.contextmanager
@@ -173,13 +160,13 @@ def without_stderr() -> Iterator[None]:
     """Holds back what a library writes to stderr past Python."""
     sys.stderr.flush()
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held_back:
-        os.dup2(held_back.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 @contextlib.contextmanager
@@ -216,7 +203,9 @@ def _filtered_errors() -> Iterator[None]:
 def _pass_on() -> None:
     """Writes to descriptor 2 what comes in at 0, but for chatter; never returns."""
     try:
-        _outlive_signals()
+        # What ends the process whose last words are to be passed on does not end this.
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE"):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
         out = open(2, "wb")
         rest = b""
         is_over = False
@@ -234,11 +223,3 @@ def _pass_on() -> None:
             out.flush()
     finally:
         os._exit(0)
-
-
-def _outlive_signals() -> None:
-    """Ignores what ends the process whose last words are to be passed on."""
-    import signal
-
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE"):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)

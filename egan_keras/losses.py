@@ -15,6 +15,9 @@ PACKAGE = "egan_keras"
 class AdversarialLoss:
     """What the discriminator and the generator minimise, from scores alone.
 
+    A loss of one's own gives `high`, and where both classes are not treated alike or
+    the generator does not want just that of its fakes, `low` and `generator`.
+
     Args:
         gradient_penalty: Weight of the penalty on the discriminator's gradient
             between majority and fakes, 0 for none. Non-negative float.
@@ -37,12 +40,16 @@ class AdversarialLoss:
 
     def low(self, scores):
         """Returns what scores (n, 1) cost that should be low, a scalar."""
-        raise NotImplementedError
+        return self.high(-scores)
+
+    def generator(self, fake_scores):
+        """Returns the generator's loss, a scalar, from the scores (m, 1) of fakes."""
+        return self.high(fake_scores)
 
     def discriminator(
         self, majority_scores, fake_scores, minority_scores=None, fake_weight=1.0
     ):
-        """Returns the discriminator's loss.
+        """Returns the discriminator's loss, a scalar.
 
         Args:
             majority_scores: float tensor (n, 1), scores of majority images.
@@ -50,18 +57,11 @@ class AdversarialLoss:
             minority_scores: float tensor (k, 1), scores of real minority images,
                 where they take part; they weigh what the fakes leave.
             fake_weight: Weight of the fakes, 0..1.
-
-        Returns:
-            A scalar tensor.
         """
         loss = self.high(majority_scores) + fake_weight * self.low(fake_scores)
         if minority_scores is not None:
             loss += (1.0 - fake_weight) * self.low(minority_scores)
         return loss
-
-    def generator(self, fake_scores):
-        """Returns the generator's loss, a scalar, from the scores (m, 1) of fakes."""
-        raise NotImplementedError
 
     def get_config(self) -> dict:
         """Returns the arguments of the constructor."""
@@ -75,23 +75,14 @@ class AdversarialLoss:
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class NonSaturating(AdversarialLoss):
-    """Binary cross-entropy of both classes; the paper's loss.
+    """Binary cross-entropy of both classes, the generator's with fakes as majority.
 
-    Goodfellow et al., Generative Adversarial Nets, 2014, section 3. For a score s,
-    BCE(s, 1) is softplus(-s) and BCE(s, 0) is softplus(s).
+    The paper's loss: Goodfellow et al., Generative Adversarial Nets, 2014, section 3.
     """
 
     def high(self, scores):
         """Returns BCE(scores, 1)."""
         return ops.mean(ops.softplus(-scores))
-
-    def low(self, scores):
-        """Returns BCE(scores, 0)."""
-        return ops.mean(ops.softplus(scores))
-
-    def generator(self, fake_scores):
-        """Returns BCE(fakes, 1)."""
-        return ops.mean(ops.softplus(-fake_scores))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -105,10 +96,6 @@ class LeastSquares(AdversarialLoss):
     def high(self, scores):
         """Returns the mean square of (scores - 1)."""
         return ops.mean(ops.square(scores - 1.0))
-
-    def low(self, scores):
-        """Returns the mean square of (scores + 1)."""
-        return ops.mean(ops.square(scores + 1.0))
 
     def generator(self, fake_scores):
         """Returns the mean square of the fakes' scores."""
@@ -127,10 +114,6 @@ class Hinge(AdversarialLoss):
         """Returns mean(relu(1 - scores))."""
         return ops.mean(ops.relu(1.0 - scores))
 
-    def low(self, scores):
-        """Returns mean(relu(1 + scores))."""
-        return ops.mean(ops.relu(1.0 + scores))
-
     def generator(self, fake_scores):
         """Returns minus the mean of the fakes' scores."""
         return -ops.mean(fake_scores)
@@ -138,12 +121,9 @@ class Hinge(AdversarialLoss):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Wasserstein(AdversarialLoss):
-    """Difference of the mean scores, with a penalty on the gradient.
+    """Difference of the mean scores, with a penalty on the gradient, 10 in the source.
 
     Gulrajani et al., Improved Training of Wasserstein GANs, 2017, equation 3.
-
-    Args:
-        gradient_penalty: Weight of the gradient penalty, 10 in the source.
     """
 
     def __init__(self, gradient_penalty: float = 10.0) -> None:
@@ -152,14 +132,6 @@ class Wasserstein(AdversarialLoss):
     def high(self, scores):
         """Returns minus the mean of the scores."""
         return -ops.mean(scores)
-
-    def low(self, scores):
-        """Returns the mean of the scores."""
-        return ops.mean(scores)
-
-    def generator(self, fake_scores):
-        """Returns minus the mean of the fakes' scores."""
-        return -ops.mean(fake_scores)
 
 
 BY_NAME = {
@@ -171,18 +143,10 @@ BY_NAME = {
 
 
 def get(loss: "str | AdversarialLoss") -> AdversarialLoss:
-    """Returns an adversarial loss by name, or the one given.
+    """Returns an adversarial loss by its name in `BY_NAME`, or the one given.
 
-    Args:
-        loss: `"non_saturating"`, `"least_squares"`, `"hinge"`, `"wasserstein"`, or
-            an `AdversarialLoss`.
-
-    Raises:
-        ValueError: If it is neither.
-
-    Example:
-        >>> get("hinge").get_config()
-        {'gradient_penalty': 0.0}
+    >>> get("hinge").get_config()
+    {'gradient_penalty': 0.0}
     """
     if isinstance(loss, AdversarialLoss):
         return loss
@@ -196,16 +160,10 @@ def get(loss: "str | AdversarialLoss") -> AdversarialLoss:
 
 
 def gradient_norm_penalty(gradients: list):
-    """Returns the mean of (|gradient| - 1) squared.
+    """Returns the mean of (|gradient| - 1) squared (Gulrajani et al., equation 3).
 
-    Gulrajani et al., 2017, equation 3. The norm is taken over all tensors of one
-    example together.
-
-    Args:
-        gradients: A list of float tensors (n, ...), one for each input.
-
-    Returns:
-        A scalar tensor.
+    The norm is taken over all tensors (n, ...), one for each input, of one example
+    together.
     """
     squares = sum(
         ops.sum(ops.square(ops.reshape(gradient, (ops.shape(gradient)[0], -1))), axis=1)

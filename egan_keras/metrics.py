@@ -38,9 +38,6 @@ def score_metrics(
         nothing is called minority), `f1`, `balanced_accuracy` and `always_minority_f1`
         (the F1 of calling every image minority), each in 0..1, and the numbers of
         images `n_majority` and `n_minority`.
-
-    Raises:
-        ValueError: if scores and labels do not match, or one of them is unusable.
     """
     scores, labels = check_scores(scores, labels)
     called = scores < threshold
@@ -88,17 +85,13 @@ def bootstrap_intervals(
 
     Returns:
         (low, high) for each metric, each in 0..1.
-
-    Raises:
-        ValueError: if an input is unusable or an option out of range.
     """
     scores, labels = check_scores(scores, labels)
     if resamples < 1 or not 0 < confidence < 1:
         raise ValueError(
             "Intervals cannot be made: expected one or more resamples and a confidence "
-            f"between 0 and 1. Received: resamples={resamples}, "
-            f"confidence={confidence}. For example, pass resamples=1000, "
-            "confidence=0.95."
+            f"between 0 and 1, such as 1000 and 0.95. Received: {resamples=}, "
+            f"{confidence=}."
         )
     drawn = _resampled_metrics(scores, labels, threshold, resamples, seed)
     tail = (1 - confidence) / 2
@@ -120,30 +113,17 @@ def precision_at_prevalence(
 ) -> float:
     """Returns the precision to expect where minority images have a given share.
 
-    Precision depends on how rare the minority is, so the one measured on a test set
-    holds for that set's ratio alone. By Bayes' theorem.
+    The one measured on a test set holds for that set's ratio alone. By Bayes' theorem.
 
     >>> precision_at_prevalence(sensitivity=0.9, specificity=0.95, prevalence=0.001)
     0.0177
 
-    Args:
-        sensitivity: share of minority images called minority, 0..1.
-        specificity: share of majority images called majority, 0..1.
-        prevalence: share of minority images where the model is used, 0..1.
-
-    Returns:
-        The share of minority images among those called minority, 0..1; 0 when nothing
-        is called minority.
-
-    Raises:
-        ValueError: if an argument is outside 0..1.
+    All are in 0..1, else it is a ValueError; the result is 0 when nothing is called
+    minority.
     """
-    values = {
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "prevalence": prevalence,
-    }
-    for name, value in values.items():
+    names = ("sensitivity", "specificity", "prevalence")
+    shares = (sensitivity, specificity, prevalence)
+    for name, value in zip(names, shares, strict=True):
         if not 0 <= value <= 1:
             raise ValueError(
                 f"The {name} is out of range: expected a share from 0 to 1. Received: "
@@ -166,18 +146,13 @@ def _from_confusion(tn: ArrayLike, fp: ArrayLike, fn: ArrayLike, tp: ArrayLike) 
     if n_minority and n_majority:
         metrics["precision"] = tp / np.maximum(tp + fp, 1)
         metrics["f1"] = 2 * tp / (2 * tp + fp + fn)
-        metrics["balanced_accuracy"] = (
-            metrics["sensitivity"] + metrics["specificity"]
-        ) / 2
+        both = metrics["sensitivity"] + metrics["specificity"]
+        metrics["balanced_accuracy"] = both / 2
     return metrics
 
 
 def _resampled_metrics(
-    scores: np.ndarray,
-    labels: np.ndarray,
-    threshold: float,
-    resamples: int,
-    seed: int,
+    scores: np.ndarray, labels: np.ndarray, threshold: float, resamples: int, seed: int
 ) -> dict[str, np.ndarray]:
     """Returns the metrics of each resample, arrays of shape (resamples,).
 

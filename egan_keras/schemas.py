@@ -34,8 +34,8 @@ def record(
     return {"type": "object", "properties": properties, "required": list(required)}
 
 
-def listed(items: Schema, at_least: int = 0) -> Schema:
-    """Returns the schema of a list."""
+def listed(items: Schema | list[Schema], at_least: int = 0) -> Schema:
+    """Returns the schema of a list, of items that are alike or of each in turn."""
     return {"type": "array", "items": items, "minItems": at_least}
 
 
@@ -85,9 +85,7 @@ METADATA = record(
         "input": record(
             {
                 "shape": {
-                    "type": "array",
-                    "items": [optional(SIDE), SIDE, SIDE, {"enum": [3]}],
-                    "minItems": 4,
+                    **listed([optional(SIDE), SIDE, SIDE, {"enum": [3]}], at_least=4),
                     "maxItems": 4,
                 },
                 "dtype": {"enum": ["uint8", "float32"]},
@@ -116,6 +114,7 @@ METADATA = record(
         "package_version": TEXT,
     },
 )
+_GOLDEN_IMAGE = record({"file": NAME, "score": NUMBER, "is_minority": {"enum": [0, 1]}})
 # The same beside it, with what belongs to one file.
 BESIDE = record(
     {
@@ -123,28 +122,14 @@ BESIDE = record(
         "file": record(
             {"sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"}, "bytes": COUNT}
         ),
-        "golden": record(
-            {
-                "tolerance": NOT_NEGATIVE,
-                "images": listed(
-                    record(
-                        {"file": NAME, "score": NUMBER, "is_minority": {"enum": [0, 1]}}
-                    )
-                ),
-            }
-        ),
+        "golden": record({"tolerance": NOT_NEGATIVE, "images": listed(_GOLDEN_IMAGE)}),
     }
 )
 BESIDE["required"] = [*METADATA["required"], "file", "golden"]
 
 
 def read(path: Path, schema: Schema, most_bytes: int = _MOST_BYTES) -> Any:
-    """Returns what a JSON file holds.
-
-    Raises:
-        OSError: if it cannot be read.
-        ValueError: if it is too large, or as for `parse`.
-    """
+    """Returns what a JSON file holds, refused as by `parse` or if it is too large."""
     n_bytes = path.stat().st_size
     if n_bytes > most_bytes:
         raise ValueError(f"it has {n_bytes} bytes, more than {most_bytes}")
@@ -154,10 +139,9 @@ def read(path: Path, schema: Schema, most_bytes: int = _MOST_BYTES) -> Any:
 def parse(content: bytes, schema: Schema) -> Any:
     """Returns what a JSON text holds.
 
-    Raises:
-        ValueError: if it is no UTF-8 or JSON, has NaN, an infinite number or a key
-            twice, is too deep, or is not as its schema says. The message, without a
-            file's name, is for a sentence that has it.
+    It is a ValueError if it is no UTF-8 or JSON, has NaN, an infinite number or a key
+    twice, is too deep, or is not as its schema says. The message, without a file's
+    name, is for a sentence that has it.
     """
     try:
         value = json.loads(
@@ -173,12 +157,7 @@ def parse(content: bytes, schema: Schema) -> Any:
 
 
 def check(value: Any, schema: Schema) -> None:
-    """Checks what JSON held, or will.
-
-    Raises:
-        ValueError: if it is not as its schema says, has NaN or an infinite number, or
-            is too deep; the message names the key.
-    """
+    """Checks what JSON held, or will, as `parse` does; the message names the key."""
     _check_numbers_and_depth(value)
     try:
         _compiled(json.dumps(schema))(value)

@@ -5,15 +5,13 @@ specificity (or sensitivity) is a one-sided confidence bound on a quantile of th
 majority (or minority) scores, taken from their order statistics, so it needs no
 assumption on how scores are distributed. This is the Neyman-Pearson umbrella
 algorithm (Tong, Feng and Li 2018, Science Advances 4(2), doi 10.1126/sciadv.aao1659,
-Proposition 1); `scipy.stats.quantile_test` computes the bound.
+Proposition 1); `scipy.stats.quantile_test` computes the bound. The guarantee is on
+images drawn like the held-out ones, which must not have been trained on.
 
 No threshold is an image's own score. Another processor, runtime or batch size computes
 that score with other last digits, so that rounding would decide whether the image is
 minority. The threshold lies between that score and the next one observed, on the side
 on which the guarantee only gets stronger.
-
-The guarantee is on images drawn like the held-out ones, which must not have been
-trained on.
 """
 
 import dataclasses
@@ -26,7 +24,7 @@ from sklearn.metrics import roc_curve
 
 from egan_keras import schemas
 
-CRITERIA = ("f1", "youden")
+CRITERIA = {"f1": "F1", "youden": "Youden's J"}
 
 # What rounding may change of a score, in interquartile ranges of the scores; models
 # are exported with differences of at most a ten-thousandth of the scores' deviation.
@@ -89,8 +87,7 @@ class Calibration:
     def from_dict(cls, values: dict) -> "Calibration":
         """Returns the calibration that `to_dict` wrote.
 
-        Raises:
-            ValueError: if a value is missing, of another type, or cannot be.
+        A value that is missing, of another type, or cannot be, is a ValueError.
         """
         try:
             schemas.check(values, schemas.CALIBRATION)
@@ -107,18 +104,19 @@ class Calibration:
 def check_scores(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Returns scores and labels as flat arrays, or says what is wrong with them.
 
-    Args:
-        scores: shape (n,) or (n, 1), finite real numbers, low = minority.
-        labels: shape (n,) or (n, 1), 0 = majority, 1 = minority.
-
-    Returns:
-        Scores, shape (n,), float64 if they were, else float32; labels, shape (n,), int.
-
-    Raises:
-        ValueError: if shapes disagree, there is nothing, a score is not finite, or a
-            label is neither 0 nor 1.
+    Both have shape (n,) or (n, 1). Scores are finite real numbers, returned as float64
+    if they were that, else as float32; labels are 0 or 1, returned as int.
     """
-    scores, labels = _as_column(scores, "scores"), _as_column(labels, "labels")
+    given = {"scores": np.asarray(scores), "labels": np.asarray(labels)}
+    for name, array in given.items():
+        if array.ndim == 2 and array.shape[1] == 1:
+            given[name] = array[:, 0]
+        elif array.ndim != 1:
+            raise ValueError(
+                f"The {name} have the wrong shape: expected (n,) or (n, 1). Received: "
+                f"{name}.shape={array.shape}. Pass one number for each image."
+            )
+    scores, labels = given.values()
     if scores.dtype != np.float64:
         scores = scores.astype(np.float32)
     if len(scores) != len(labels) or len(scores) == 0:
@@ -127,12 +125,12 @@ def check_scores(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.n
             f"more scores. Received: scores={len(scores)}, labels={len(labels)}. "
             "Pass both for the same images."
         )
-    finite = np.isfinite(scores)
-    if not finite.all():
+    if not np.isfinite(scores).all():
+        n_bad = np.sum(~np.isfinite(scores))
         raise ValueError(
             "Some scores are not finite numbers: expected real numbers. Received: "
-            f"NaN or infinite scores={np.sum(~finite)} of {len(scores)}. Check the "
-            "images for NaN, and whether training diverged."
+            f"NaN or infinite scores={n_bad} of {len(scores)}. Check the images for "
+            "NaN, and whether training diverged."
         )
     strange = labels[~np.isin(labels, (0, 1))]
     if strange.size:
@@ -156,12 +154,8 @@ def images_needed(level: float, confidence: float = 0.95) -> int:
     Args:
         level: the specificity or sensitivity to guarantee, in (0, 1).
         confidence: the probability that the guarantee holds, in (0, 1).
-
-    Raises:
-        ValueError: if an argument is outside (0, 1).
     """
-    _check_fraction("level", level)
-    _check_fraction("confidence", confidence)
+    _check_fractions(level=level, confidence=confidence)
     needed = max(1, math.floor(math.log(1 - confidence) / math.log(level)))
     while binom.ppf(1 - confidence, needed, 1 - level) < 1:
         needed += 1
@@ -185,10 +179,7 @@ def calibrate(
     a guarantee.
 
     Each threshold lies halfway between two neighbouring scores that differ by more than
-    rounding, or by the least such difference outside all of them: so all machines
-    decide alike. For a specificity these are the score that the guarantee allows and
-    the next lower one, for a sensitivity the next higher one, so that the guarantee
-    only gets stronger.
+    rounding, or by the least such difference outside all of them.
 
     >>> scores, labels = np.arange(100.0), np.zeros(100)
     >>> calibrate(scores, labels, specificity=0.95).guarantee
@@ -210,11 +201,8 @@ def calibrate(
         ValueError: if not exactly one target is given, an argument is out of range, a
             class that is needed is missing, or images are too few for the guarantee.
     """
-    targets = {
-        "specificity": specificity,
-        "sensitivity": sensitivity,
-        "criterion": criterion,
-    }
+    targets = {"specificity": specificity, "sensitivity": sensitivity}
+    targets["criterion"] = criterion
     given = {name: value for name, value in targets.items() if value is not None}
     if len(given) != 1:
         raise ValueError(
@@ -223,12 +211,33 @@ def calibrate(
             "example, pass specificity=0.95 alone."
         )
     scores, labels = check_scores(scores, labels)
-    if specificity is not None:
-        return _for_level(scores, labels, "specificity", specificity, confidence)
-    _check_both_classes(labels, next(iter(given)))
-    if sensitivity is not None:
-        return _for_level(scores, labels, "sensitivity", sensitivity, confidence)
-    return _for_criterion(scores, labels, criterion)
+    n_minority = int(labels.sum())
+    n_majority = len(labels) - n_minority
+    if specificity is None and not (n_minority and n_majority):
+        raise ValueError(
+            f"A threshold by {next(iter(given))} needs images of both classes. "
+            f"Received: majority images={n_majority}, minority images={n_minority}. "
+            "With majority images alone, pass specificity=0.95."
+        )
+    if criterion is not None:
+        threshold, guarantee = _for_criterion(scores, labels, criterion)
+        level = confidence = None
+    else:
+        ((criterion, level),) = given.items()
+        _check_fractions(**given)
+        if confidence is not None:
+            _check_fractions(confidence=confidence)
+        threshold, guarantee = _for_level(scores, labels, criterion, level, confidence)
+        n_minority = 0 if criterion == "specificity" else n_minority
+    return Calibration(
+        float(threshold),
+        criterion,
+        None if level is None else float(level),
+        None if confidence is None else float(confidence),
+        n_majority,
+        n_minority,
+        guarantee,
+    )
 
 
 def _for_level(
@@ -237,7 +246,7 @@ def _for_level(
     criterion: str,
     level: float,
     confidence: float | None,
-) -> Calibration:
+) -> tuple[np.floating, str]:
     """Bounds the quantile of the one class that the criterion is about."""
     by_majority = criterion == "specificity"
     class_name, side, probability, alternative, end = (
@@ -246,34 +255,43 @@ def _for_level(
         else ("minority", "below", level, "less", "high")
     )
     chosen = scores[labels == (0 if by_majority else 1)]
-    _check_level(criterion, level, class_name, len(chosen), confidence)
+    n, percent = len(chosen), f"{100 * level:g}%"
+    needed = 1 if confidence is None else images_needed(level, confidence)
+    if n < needed:
+        plain = "confidence=None for the plain quantile without a guarantee"
+        instead = f", ask for a lower {criterion}, or pass {plain}"
+        raise ValueError(
+            f"Too few {class_name} images to set the threshold: {criterion} {level:g} "
+            f"with confidence {confidence} needs at least {needed}. Received: "
+            f"{class_name} images={n}. Hold out more of them"
+            f"{'' if confidence is None else instead}."
+        )
     if confidence is None:
         bound = np.quantile(chosen, probability, method="inverted_cdf")
+        guarantee = (
+            f"No guarantee: at least {percent} of the {n} held-out {class_name} images "
+            f"score {side} the threshold; further images may do worse."
+        )
     else:
         test = quantile_test(chosen, p=probability, alternative=alternative)
         bound = getattr(test.confidence_interval(confidence), end)
-    threshold = _next_to(bound, chosen, scores, below=by_majority)
-    return Calibration(
-        threshold=float(threshold),
-        criterion=criterion,
-        target=float(level),
-        confidence=None if confidence is None else float(confidence),
-        n_majority=int(np.sum(labels == 0)),
-        n_minority=0 if by_majority else len(chosen),
-        guarantee=_guarantee(level, confidence, class_name, len(chosen), side),
-    )
+        guarantee = (
+            f"At least {percent} of {class_name} images score {side} the threshold, "
+            f"with {100 * confidence:g}% confidence ({n} held-out {class_name} images)."
+        )
+    return _next_to(bound, chosen, scores, below=by_majority), guarantee
 
 
 def _for_criterion(
     scores: np.ndarray, labels: np.ndarray, criterion: str
-) -> Calibration:
+) -> tuple[np.floating, str]:
     if criterion not in CRITERIA:
         raise ValueError(
             f"Unknown criterion: expected one of {', '.join(CRITERIA)}. Received: "
             f"criterion={criterion!r}. For a wanted level pass specificity= or "
             "sensitivity= instead."
         )
-    n_majority, n_minority = int(np.sum(labels == 0)), int(np.sum(labels == 1))
+    n_majority, n_minority = np.bincount(labels)
     fpr, tpr, cuts = roc_curve(labels, -scores, drop_intermediate=False)
     found, false_alarms = tpr * n_minority, fpr * n_majority
     f1 = 2 * found / (found + false_alarms + n_minority)
@@ -282,18 +300,9 @@ def _for_criterion(
     places = np.searchsorted(edges[1:-1], -cuts, side="right") * (cuts < np.inf)
     quality = f1 if criterion == "f1" else tpr - fpr
     place = places[np.argmax(np.where(_are_wide(edges)[places], quality, -np.inf))]
-    name = {"f1": "F1", "youden": "Youden's J"}[criterion]
-    return Calibration(
-        threshold=float(_middle(edges[place], edges[place + 1])),
-        criterion=criterion,
-        target=None,
-        confidence=None,
-        n_majority=n_majority,
-        n_minority=n_minority,
-        guarantee=(
-            f"No guarantee: the threshold has the best {name} on the {n_majority} "
-            f"majority and {n_minority} minority images it was chosen on."
-        ),
+    return _middle(edges[place], edges[place + 1]), (
+        f"No guarantee: the threshold has the best {CRITERIA[criterion]} on the "
+        f"{n_majority} majority and {n_minority} minority images it was chosen on."
     )
 
 
@@ -307,12 +316,11 @@ def _next_to(
     edges = _edges(chosen)
     place = int(np.searchsorted(edges[1:-1], bound)) + (not below)
     reach = max(_NEIGHBOURS, int(_SHARE_OF_NEIGHBOURS * len(edges)))
-    end = place - reach if below else place + reach
     step = -1 if below else 1
-    places = np.arange(place, np.clip(end, -1, len(edges) - 1), step)
-    widths = np.diff(edges)[places]
+    end = np.clip(place + step * reach, -1, len(edges) - 1)
+    places = np.arange(place, end, step)
     wide = _are_wide(edges)[places]
-    place = places[np.argmax(wide if wide.any() else widths)]
+    place = places[np.argmax(wide if wide.any() else np.diff(edges)[places])]
     low, high = edges[place : place + 2]
     threshold = _middle(low, high)
     # The other class has no say, unless it has a score just there.
@@ -350,68 +358,10 @@ def _middle(low: np.floating, high: np.floating) -> np.floating:
     return low + (high - low) / 2
 
 
-def _as_column(values: ArrayLike, name: str) -> np.ndarray:
-    array = np.asarray(values)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise ValueError(
-            f"The {name} have the wrong shape: expected (n,) or (n, 1). Received: "
-            f"{name}.shape={array.shape}. Pass one number for each image."
-        )
-    return array
-
-
-def _check_fraction(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise ValueError(
-            f"The {name} is out of range: expected a number between 0 and 1, both "
-            f"excluded. Received: {name}={value}. For 95% pass {name}=0.95."
-        )
-
-
-def _check_both_classes(labels: np.ndarray, wanted: str) -> None:
-    n_minority = int(labels.sum())
-    if not 0 < n_minority < len(labels):
-        raise ValueError(
-            f"A threshold by {wanted} needs images of both classes. Received: majority "
-            f"images={len(labels) - n_minority}, minority images={n_minority}. With "
-            "majority images alone, pass specificity=0.95."
-        )
-
-
-def _check_level(
-    name: str, level: float, class_name: str, n: int, confidence: float | None
-) -> None:
-    _check_fraction(name, level)
-    if confidence is not None:
-        _check_fraction("confidence", confidence)
-    if confidence is None:
-        needed, instead = 1, "."
-    else:
-        needed = images_needed(level, confidence)
-        instead = (
-            f", ask for a lower {name}, or pass confidence=None for the plain quantile "
-            "without a guarantee."
-        )
-    if n < needed:
-        raise ValueError(
-            f"Too few {class_name} images to set the threshold: {name} {level:g} with "
-            f"confidence {confidence} needs at least {needed}. Received: {class_name} "
-            f"images={n}. Hold out more of them{instead}"
-        )
-
-
-def _guarantee(
-    level: float, confidence: float | None, class_name: str, n: int, side: str
-) -> str:
-    percent = f"{100 * level:g}%"
-    if confidence is None:
-        return (
-            f"No guarantee: at least {percent} of the {n} held-out {class_name} images "
-            f"score {side} the threshold; further images may do worse."
-        )
-    return (
-        f"At least {percent} of {class_name} images score {side} the threshold, with "
-        f"{100 * confidence:g}% confidence ({n} held-out {class_name} images)."
-    )
+def _check_fractions(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 < value < 1:
+            raise ValueError(
+                f"The {name} is out of range: expected a number between 0 and 1, both "
+                f"excluded. Received: {name}={value}. For 95% pass {name}=0.95."
+            )

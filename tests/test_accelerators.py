@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import egan_keras as ek
 from egan_keras import features
-from egan_keras.accelerators import has_accelerator, share_accelerators
+from egan_keras.keras_hooks import has_accelerator, share_accelerators
 
 
 @pytest.fixture

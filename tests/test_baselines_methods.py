@@ -10,7 +10,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 from egan_keras import baselines
-from egan_keras.baselines import logistic_regression_scores, on_features
+from egan_keras.baselines import logistic_regression_scores
 
 pytestmark = pytest.mark.whole
 
@@ -148,7 +148,7 @@ def test_mahalanobis_is_a_distance():
 def test_a_large_majority_is_subsampled_for_the_support_vectors(monkeypatch):
     features, labels = gaussians(n_majority=400)
     whole = baselines.one_class_svm_scores(features, labels, features)
-    monkeypatch.setattr(on_features, "_MOST_SUPPORT_ROWS", 50)
+    monkeypatch.setattr(baselines, "_MOST_SUPPORT_ROWS", 50)
     drawn = [
         baselines.one_class_svm_scores(features, labels, features, seed=seed)
         for seed in (0, 1)

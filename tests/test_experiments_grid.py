@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from egan_keras import baselines, networks
-from egan_keras.experiments import Pairing, choose_methods, known_methods, make_grid
-from egan_keras.experiments.grid_file import read_grid
+from egan_keras.experiments import make_grid, read_grid
+from egan_keras.experiments.grid import Pairing
+from egan_keras.experiments.grid_file import choose_methods, known_methods
 
 A, B = "MobileNet:alpha=0.25", "MobileNetV2:alpha=0.35"
 GRID = """

@@ -61,7 +61,7 @@ def make():
     def outcomes(of=None):
         of, found = of or grid(), Outcomes()
         for run in of.runs(dict.fromkeys(of.tasks, "files")):
-            aurocs = AUROCS[run.method.name].get(run.cell.count)
+            aurocs = AUROCS[run.method.name].get(run.count)
             record = None
             if aurocs:
                 measured = results(aurocs[run.seed], not run.method.is_baseline)
@@ -208,7 +208,7 @@ def test_tasks_whose_names_make_one_file_name_have_plots_of_their_own(make, tmp_
 def test_pairings_without_a_result_have_a_letter(make, tmp_path):
     outcomes = make(grid([B, A, f"{A}->{B}"]))
     for run in outcomes.runs:
-        if str(run.cell.pairing) == f"{A}->{A}":
+        if str(run.pairing) == f"{A}->{A}":
             outcomes.runs[run] = None
     write_tables(tmp_path, outcomes)
     text = read(tmp_path)

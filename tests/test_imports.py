@@ -10,12 +10,12 @@ import egan_keras
 
 PACKAGE = Path(egan_keras.__file__).parent
 ROOMS = (
-    "version text files schemas backend keras_hooks logs accelerators losses "
+    "version text files schemas keras_hooks logs losses "
     "thresholds metrics data backbones digits networks features model devices "
     "evaluation baselines exporting tuning experiments cli"
 ).split()
 MAY_IMPORT_TENSORFLOW = {
-    "accelerators",
+    "keras_hooks",
     "data",
     "features",
     "model",

@@ -12,8 +12,7 @@ import pytest
 import tensorflow as tf
 
 import egan_keras as ek
-from egan_keras import accelerators, features
-from egan_keras.devices import mirrored
+from egan_keras import devices, features, keras_hooks
 
 pytestmark = pytest.mark.whole
 
@@ -102,13 +101,13 @@ def test_noise_differs_between_replicas(run):
 def test_clipping_of_gradients_is_refused():
     clipping = keras.optimizers.SGD(global_clipnorm=1.0)
     with pytest.raises(ValueError, match="each replica by itself.*global_clipnorm=1.0"):
-        mirrored.check_optimizers(keras.optimizers.SGD(), clipping)
+        devices.check_optimizers(keras.optimizers.SGD(), clipping)
 
 
 def test_scaled_losses_are_refused():
     scaling = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
     with pytest.raises(ValueError, match="not scaled on several.*LossScaleOptimizer"):
-        mirrored.check_optimizers(scaling)
+        devices.check_optimizers(scaling)
 
 
 class ManyReplicas(tf.distribute.experimental.CentralStorageStrategy):
@@ -141,7 +140,7 @@ def carried(build_tiny):
         strategy = tf.distribute.MirroredStrategy(["CPU:0"])
         with strategy.scope():
             model = build_tiny(**choices)
-        mirrored.Replicas(strategy).carry(model)
+        devices.Replicas(strategy).carry(model)
         model.compile()
         return model
 
@@ -169,7 +168,7 @@ def test_the_steps_of_replicas_are_those_of_one_device(
     choices = {"minimum_steps": 3, "loss": "wasserstein", "latent_noise": 0.0}
     plain, model = build_tiny(**choices), carried(**choices)
     assert model.steps_per_execution == 1, "compiled twice"
-    monkeypatch.setattr(accelerators, "has_accelerator", lambda: with_tables)
+    monkeypatch.setattr(keras_hooks, "has_accelerator", lambda: with_tables)
     found = []
     for each in (plain, model):
         keras.utils.set_random_seed(0)
@@ -185,7 +184,7 @@ def test_the_steps_of_replicas_are_those_of_one_device(
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 7, 9])
 def test_parts_are_all_of_a_batch(rows):
     parts = [
-        list(range(*map(int, mirrored.share_or_all(rows, replica, 3))))
+        list(range(*map(int, devices.share_or_all(rows, replica, 3))))
         for replica in range(3)
     ]
     if rows < 3:

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import egan_keras as ek
-from egan_keras import accelerators
+from egan_keras import keras_hooks
 from egan_keras.data.lazy import SelectedRows
 from egan_keras.features import training_rows
 
@@ -25,7 +25,7 @@ CASES = {
 @pytest.fixture
 def accelerator(monkeypatch):
     """Returns a function that pretends that there is an accelerator."""
-    return lambda: monkeypatch.setattr(accelerators, "has_accelerator", lambda: True)
+    return lambda: monkeypatch.setattr(keras_hooks, "has_accelerator", lambda: True)
 
 
 @pytest.fixture

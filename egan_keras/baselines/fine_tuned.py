@@ -20,6 +20,8 @@ _HEAD_LEARNING_RATE = 1e-3
 _FINE_TUNING_LEARNING_RATE = 1e-5
 _FROZEN_FRACTION = 2 / 3
 _MINIMUM_STEPS = 300
+_UNKNOWN_LOSS = "Unknown loss; expected 'class weights' or 'focal'"
+_NO_EPOCHS = "The classifier must be trained; expected at least 1 epoch"
 
 
 def fine_tuned_classifier_scores(
@@ -48,7 +50,7 @@ def fine_tuned_classifier_scores(
         train_labels: shape (n,), 0 = majority, 1 = minority, both present.
         test_images: the same as `train_images`, of m images.
         backbone: such as `"MobileNetV2:alpha=0.35"`.
-        weights: as in `egan_keras.backbones.Backbone.build`.
+        weights: as in `egan_keras.backbones.Backbone.build`, which says what it raises.
         network_size: the side to which images are resized; None takes
             `egan_keras.networks.network_size`.
         loss: `"class weights"`, cross-entropy in which both classes weigh the same,
@@ -65,19 +67,25 @@ def fine_tuned_classifier_scores(
     Raises:
         ValueError: if images, labels or the backbone are refused, a class is missing,
             or `loss` or `epochs` is none of the above.
-        FileNotFoundError: if `weights` names a file that does not exist.
-        OSError: if ImageNet weights cannot be had.
     """
     images = data.check_images(train_images)
     labels = data.check_labels(train_labels, len(images))
     data.check_both_classes(labels)
     test_images = data.check_images(test_images, image_shape=images.shape[1:])
-    _check_choices(loss, epochs)
+    for is_known, problem, received in (
+        (loss in ("class weights", "focal"), _UNKNOWN_LOSS, f"loss={loss!r}"),
+        (epochs >= 1, _NO_EPOCHS, f"epochs={epochs!r}"),
+    ):
+        if not is_known:
+            raise ValueError(f"{problem}. Received: {received}.")
     keras.utils.set_random_seed(seed)
     backbone = Backbone.parse(backbone)
     size = network_size or networks.network_size(backbone, images.shape[1:])
     base = backbone.build(size, weights=weights)
-    stem = _stem(base, backbone, images.shape[1:])
+    inputs = keras.Input(images.shape[1:], name="images")
+    x = layers.Resizing(*base.input_shape[1:3])(inputs)
+    x = InferenceMode(base)(BackbonePreprocessing(backbone.name)(x))
+    stem = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
     # From zero, since a short training would not outweigh random initial weights.
     score = layers.Dense(1, kernel_initializer="zeros")
     head = keras.Sequential([layers.Dropout(_DROPOUT), score])
@@ -91,30 +99,6 @@ def fine_tuned_classifier_scores(
     _train(classifier, images, labels, _FINE_TUNING_LEARNING_RATE, **options)
     logits = classifier.predict(test_images, batch_size=_BATCH_SIZE, verbose=verbose)
     return -logits[:, 0].astype(np.float64)
-
-
-def _check_choices(loss: str, epochs: int) -> None:
-    if loss not in ("class weights", "focal"):
-        raise ValueError(
-            "Unknown loss; expected 'class weights' or 'focal'. Received: "
-            f"loss={loss!r}."
-        )
-    if epochs < 1:
-        raise ValueError(
-            "The classifier must be trained; expected at least 1 epoch. Received: "
-            f"epochs={epochs!r}."
-        )
-
-
-def _stem(
-    base: keras.Model, backbone: Backbone, image_shape: tuple[int, int, int]
-) -> keras.Model:
-    """Returns a model from images to averaged features, in inference mode."""
-    images = keras.Input(image_shape, name="images")
-    x = layers.Resizing(*base.input_shape[1:3])(images)
-    x = BackbonePreprocessing(backbone.name)(x)
-    x = layers.GlobalAveragePooling2D()(InferenceMode(base)(x))
-    return keras.Model(images, x)
 
 
 def _train(
@@ -131,18 +115,13 @@ def _train(
         function = keras.losses.BinaryFocalCrossentropy(
             apply_class_balancing=True, alpha=1 - labels.mean(), from_logits=True
         )
-        class_weight = None
+        weights = None
     else:
         function = keras.losses.BinaryCrossentropy(from_logits=True)
         balanced = compute_class_weight("balanced", classes=np.arange(2), y=labels)
-        class_weight = dict(enumerate(balanced))
+        weights = dict(enumerate(balanced))
     steps = -(-len(inputs) // _BATCH_SIZE)
+    epochs = max(epochs, -(-_MINIMUM_STEPS // steps))
+    options = {"batch_size": _BATCH_SIZE, "class_weight": weights, "verbose": verbose}
     model.compile(keras.optimizers.Adam(learning_rate), function)
-    model.fit(
-        inputs,
-        labels,
-        batch_size=_BATCH_SIZE,
-        epochs=max(epochs, -(-_MINIMUM_STEPS // steps)),
-        class_weight=class_weight,
-        verbose=verbose,
-    )
+    model.fit(inputs, labels, epochs=epochs, **options)

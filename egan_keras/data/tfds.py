@@ -161,7 +161,7 @@ def _read_records(
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    from egan_keras.accelerators import share_accelerators
+    from egan_keras.keras_hooks import share_accelerators
 
     share_accelerators()
     feature = builder.info.features[label_key]

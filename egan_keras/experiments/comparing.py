@@ -19,9 +19,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from egan_keras import baselines, features, thresholds
 from egan_keras.backbones import Backbone
 from egan_keras.evaluation.markdown import short
-from egan_keras.experiments import frozen
 from egan_keras.experiments.comparison_report import write_tables
-from egan_keras.experiments.frozen import FolderFeatures
 from egan_keras.experiments.grid import Grid, Run
 from egan_keras.experiments.outcomes import (
     CONFIDENCE,
@@ -30,7 +28,12 @@ from egan_keras.experiments.outcomes import (
     Outcomes,
     Records,
 )
-from egan_keras.experiments.task_images import Sample, Samples, TaskImages
+from egan_keras.experiments.task_images import (
+    FolderFeatures,
+    Sample,
+    Samples,
+    TaskImages,
+)
 from egan_keras.files import write_atomically
 from egan_keras.metrics import score_metrics
 from egan_keras.model import EGAN
@@ -82,40 +85,34 @@ def compare(
             f"out={str(out)!r}. Name another folder."
         )
     marks = {task: each.fingerprint() for task, each in images.items()}
-    runs = grid.runs(marks)
-    kept, before = Records(out / RUNS), _noted_images(out)
-    for task, each in images.items():
-        n_others = kept.n_of_other_images(task, marks[task])
-        if n_others:
+    runs, kept = grid.runs(marks), Records(out / RUNS)
+    contents = {task.name: each.contents for task, each in images.items()}
+    before: dict[str, Any] = {}
+    # Nothing fails where this is damaged: it only tells what earlier results were of.
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        before = dict(json.loads((out / IMAGES).read_text("utf-8")))
+    for task, mark in marks.items():
+        if n_others := kept.n_of_other_images(task, mark):
+            changes = _changes(before.get(task.name), contents[task.name])
             print(
                 f"{task.name}: {n_others} earlier results are left aside, since their "
-                f"images were others{_changes(before.get(task.name), each.contents)}",
+                f"images were others{changes}",
                 flush=True,
             )
     outcomes = Outcomes()
     try:
         if not tables_only:
-            samples = Samples(FolderFeatures(out / frozen.FOLDER, grid.weights), images)
+            store = FolderFeatures(out / "features", grid.weights)
             with _without_advice_on_tracing():
-                _run_all(runs, kept, samples, outcomes)
+                _run_all(runs, kept, Samples(store, images), outcomes)
     finally:
         # On Ctrl-C, too.
         outcomes.runs = {run: kept.read(run) for run in runs}
-        now = before | {task.name: each.contents for task, each in images.items()}
-        if outcomes.records and now != before:
-            text = json.dumps(now)
+        if outcomes.records and before | contents != before:
+            text = json.dumps(before | contents)
             write_atomically(out / IMAGES, lambda path: path.write_text(text, "utf-8"))
         write_tables(out, outcomes, command=command)
     return outcomes
-
-
-def _noted_images(out: Path) -> dict[str, Any]:
-    """Returns what earlier results are of; nothing if damaged, as it only tells."""
-    with contextlib.suppress(OSError, ValueError):
-        noted = json.loads((out / IMAGES).read_text("utf-8"))
-        if isinstance(noted, dict):
-            return noted
-    return {}
 
 
 def _changes(before: Any, now: dict[str, str | None]) -> str:
@@ -137,7 +134,15 @@ def _run_all(
         alike.setdefault(run.id, []).append(run)
     waiting = [each for each in alike.values() if kept.read(each[0]) is None]
     names = [run.method.name for run, *_ in waiting]
-    _check_backbones([run for run, *_ in waiting])
+    # Each is built once, so that nothing is read in vain if that fails.
+    networks = {
+        (spec, run.network_size, run.weights)
+        for run, *_ in waiting
+        for spec in run.backbones
+    }
+    for spec, size, weights in sorted(networks, key=str):
+        backbone = Backbone.parse(spec)
+        backbone.build(size or backbone.minimum_size, weights=weights)
     done = len(alike) - len(waiting)
     print(f"{len(alike)} runs, {done} of them done before", flush=True)
     spent: dict[str, list[float]] = {}
@@ -151,7 +156,7 @@ def _run_all(
                 # Features are computed once: they tell nothing of runs to come.
                 started = time.perf_counter()
                 results = train_and_judge(run, sample)
-                record = kept.write(run, results | samples.counts(run))
+                record = kept.write(run, results | samples.images[run.task].counts)
             results = record.results
             outcome = f"AUROC {short(results['auroc'])} ({results['seconds']:.1f} s)"
         except NotPossibleError as error:
@@ -183,24 +188,14 @@ def _in_one_line(error: Exception) -> str:
     return textwrap.shorten(str(error), _LONGEST_REASON, placeholder=" ...")
 
 
-def _check_backbones(runs: Sequence[Run]) -> None:
-    """Builds each backbone once, so that nothing is read in vain if that fails."""
-    used = {
-        (spec, run.network_size, run.weights) for run in runs for spec in run.backbones
-    }
-    for spec, size, weights in sorted(used, key=str):
-        backbone = Backbone.parse(spec)
-        backbone.build(size or backbone.minimum_size, weights=weights)
-
-
 @contextlib.contextmanager
 def _without_advice_on_tracing() -> Iterator[None]:
     """Holds back what TensorFlow says because each run has a network of its own."""
-    logger = logging.getLogger("tensorflow")
 
     def is_other(record: logging.LogRecord) -> bool:
         return "tf.function retracing" not in str(record.msg)
 
+    logger = logging.getLogger("tensorflow")
     logger.addFilter(is_other)
     try:
         yield
@@ -229,7 +224,7 @@ def train_and_judge(run: Run, sample: Sample) -> dict[str, Any]:
     metrics = score_metrics(test, sample.test_labels, threshold)
     return {
         "n_train_majority": int(np.sum(sample.train_labels == 0)),
-        "n_train_minority": run.cell.count,
+        "n_train_minority": run.count,
         "n_validation": n,
         "n_test": len(sample.test),
         **{name: metrics[name] for name in _WANTED},
@@ -255,7 +250,7 @@ def _score_baseline(run: Run, sample: Sample) -> tuple:
     if found is None:
         options = {"seed": run.seed}
         if run.method.needs_images:
-            options |= {"backbone": run.cell.pairing.discriminator}
+            options |= {"backbone": run.pairing.discriminator}
             options |= {"weights": run.weights, "network_size": run.network_size}
         known = baselines.FEATURE_BASELINES | baselines.IMAGE_BASELINES
         started = time.perf_counter()
@@ -275,7 +270,18 @@ def _score_egan(run: Run, sample: Sample) -> tuple:
     """Trains an eGAN; returns scores of validation and test, and what was measured."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(run.seed)
-    model = _build(run, sample)
+    recipe, pairing = run.method.recipe, run.pairing
+    if run.method.needs_images:
+        size = recipe.network_size or run.network_size
+        model = EGAN.from_backbones(
+            *pairing,
+            image_shape=sample.train.shape[1:],
+            recipe=dataclasses.replace(recipe, network_size=size),
+            weights=run.weights,
+        )
+    else:
+        sizes = sample.encoder_size, sample.discriminator_sizes
+        model = EGAN.from_features(*sizes, recipe=recipe, pairing=str(pairing))
     model.compile()
     watch = _Watch(sample.test, sample.test_labels)
     started = time.perf_counter()
@@ -295,20 +301,6 @@ def _score_egan(run: Run, sample: Sample) -> tuple:
         "f1_at_zero_by_epoch": watch.f1s_at_zero,
     }
     return validation, test, measured
-
-
-def _build(run: Run, sample: Sample) -> EGAN:
-    recipe, pairing = run.method.recipe, run.cell.pairing
-    if not run.method.needs_images:
-        sizes = sample.encoder_size, sample.discriminator_sizes
-        return EGAN.from_features(*sizes, recipe=recipe, pairing=str(pairing))
-    size = recipe.network_size or run.network_size
-    return EGAN.from_backbones(
-        *pairing,
-        image_shape=sample.train.shape[1:],
-        recipe=dataclasses.replace(recipe, network_size=size),
-        weights=run.weights,
-    )
 
 
 class _Watch(keras.callbacks.Callback):

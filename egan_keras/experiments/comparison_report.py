@@ -1,7 +1,6 @@
 """The files of a comparison: two CSV files, plots, and a report in Markdown."""
 
 import functools
-import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -124,20 +123,19 @@ def _origin(outcomes: Outcomes, runs: pd.DataFrame, command: str) -> str:
     text += ", pairing)." if len(marks) > 1 else ")."
     if not records:
         return text
-    days = sorted(record.finished[:10] for record in records.values())
-    machines = sorted({record.machine for record in records.values()})
-    made = pd.DataFrame([record.versions for record in records.values()])
-    versions = [f"{n} {' and '.join(sorted(made[n].dropna().unique()))}" for n in made]
+    made = pd.DataFrame(record._asdict() for record in records.values())
+    days = dict.fromkeys([made["finished"].min()[:10], made["finished"].max()[:10]])
+    machines = for_markdown("; ".join(sorted(made["machine"].unique())))
+    used = pd.DataFrame(list(made["versions"]))
+    versions = [f"{n} {' and '.join(sorted(used[n].dropna().unique()))}" for n in used]
     weights = ", ".join({describe_weights(run.weights) for run in records})
     dropped = runs.groupby("task", observed=True)["n_dropped_duplicates"].last()
-    dropped = [
-        f"{n} of {for_markdown(task)}" for task, n in dropped.dropna().items() if n
-    ]
-    equal = f"Left out, as equal to another file: {', '.join(dropped)}.\n"
+    dropped = dropped[dropped > 0].items()
+    equal = ", ".join(f"{n} of {for_markdown(task)}" for task, n in dropped)
+    equal = f"Left out, as equal to another file: {equal}.\n" if equal else ""
     return (
-        f"{text} Run {' to '.join(dict.fromkeys([days[0], days[-1]]))} on "
-        f"{for_markdown('; '.join(machines))}.\nVersions: {', '.join(versions)}.\n"
-        f"{equal * bool(dropped)}"
+        f"{text} Run {' to '.join(days)} on {machines}.\n"
+        f"Versions: {', '.join(versions)}.\n{equal}"
         f"Encoder->discriminator: {', '.join(f'`{n}`{m}' for n, m in marks.items())}; "
         f"weights: {for_markdown(weights)}."
     )
@@ -169,24 +167,27 @@ def _results(
     calibrated = _CALIBRATED.format(SPECIFICITY, CONFIDENCE, without)
     seconds = runs.groupby("method", observed=True)["seconds"]
     times = seconds.agg(median="median", longest="max").map("{:.1f}".format)
-    times.insert(0, "method", times.index.map(for_markdown))
     for explanation, tables in (
         (_AUROC, _by_task(cells, texts, "{auroc_mean}", plots)),
-        (calibrated, _by_task(cells, texts, _RATES)),
-        (_AT_ZERO, _by_task(cells, egans, _RATES_AT_ZERO)),
+        (calibrated, _by_task(cells, texts, _RATES, {})),
+        (_AT_ZERO, _by_task(cells, egans, _RATES_AT_ZERO, {})),
         (_STABILITY, [_stability(runs, cells)]),
-        (_EPOCHS, _by_task(cells, egans, _LAST_AND_BEST)),
-        (_SECONDS, [table(times.to_dict("records"))]),
+        (_EPOCHS, _by_task(cells, egans, _LAST_AND_BEST, {})),
+        (_SECONDS, [_of_methods(times)]),
     ):
         sections += [explanation, *tables] if tables else []
     return sections
 
 
+def _of_methods(shown: pd.DataFrame) -> str:
+    """Returns a table of texts whose index is methods."""
+    rows = shown.to_dict("records")
+    names = shown.index.map(for_markdown)
+    return table([{"method": n} | row for n, row in zip(names, rows, strict=True)])
+
+
 def _by_task(
-    cells: pd.DataFrame,
-    texts: pd.DataFrame,
-    template: str,
-    plots: Mapping[str, str] = types.MappingProxyType({}),
+    cells: pd.DataFrame, texts: pd.DataFrame, template: str, plots: Mapping[str, str]
 ) -> list[str]:
     """Returns tables of methods by minority counts, with what a template shows.
 
@@ -199,10 +200,8 @@ def _by_task(
     for title, own in shown.groupby("title", sort=False):
         wide = own.pivot(index="method", columns="minority_count", values="text")
         wide = wide.dropna(how="all").sort_index().fillna(NONE)
-        wide.insert(0, "method", wide.index.map(for_markdown))
         if len(wide):
-            rows = wide.to_dict("records")
-            sections += [f"### {for_markdown(title)}", table(rows)]
+            sections += [f"### {for_markdown(title)}", _of_methods(wide)]
         if title in plots:
             sections.append(f"![AUROC of {for_markdown(title)}]({plots[title]})")
     return sections
@@ -234,12 +233,12 @@ def _stability(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
     """Returns the table of spreads over seeds and over the last epochs."""
     rows = []
     for method, own in runs.groupby("method", observed=True):
-        spreads = cells.loc[cells["method"] == method, "auroc_sd"]
         ranges, diverged = own["auroc_range_last_epochs"], own["diverged"].dropna()
+        deviations = cells.loc[cells["method"] == method, "auroc_sd"]
         epochs = f"range over last {LAST_EPOCHS} epochs (worst run)"
         row = {
             "method": for_markdown(method),
-            "sd over seeds (worst cell)": _mean_and_highest(spreads),
+            "sd over seeds (worst cell)": _mean_and_highest(deviations),
             epochs: _mean_and_highest(ranges),
             "AUROC after last epoch": short(own["auroc_last_epoch"].mean()),
             "oracle: best epoch on test": short(own["best_epoch_auroc_on_test"].mean()),
@@ -256,22 +255,20 @@ def _mean_and_highest(values: pd.Series) -> str:
 
 def _listed(reasons: Mapping[Run, str], marks: Mapping[str, str]) -> str:
     """Lists runs, those with one reason in one line."""
-    told = [
-        (run.method.name, reason, f"{run.cell}{marks[str(run.cell.pairing)]}", run.seed)
-        for run, reason in reasons.items()
-    ]
-    frame = pd.DataFrame(told, columns=["method", "reason", "cell", "seed"])
-    lines = []
-    for (method, reason), own in frame.groupby(["method", "reason"], sort=False):
-        cells = own.groupby("cell", sort=False)["seed"].agg(list)
-        where = "; ".join(
-            f"{for_markdown(cell)} (seed{'s'[: len(seeds) - 1]} "
-            f"{', '.join(map(str, seeds))})"
+    lines: dict[tuple, dict[str, list[str]]] = {}
+    for run, reason in reasons.items():
+        cells = lines.setdefault((run.method.name, reason), {})
+        cell = f"{run.cell}{marks[str(run.pairing)]}"
+        cells.setdefault(cell, []).append(str(run.seed))
+    texts = []
+    for (method, reason), cells in lines.items():
+        where = [
+            f"{for_markdown(cell)} (seed{'s'[: len(seeds) - 1]} {', '.join(seeds)})"
             for cell, seeds in cells.items()
-        )
+        ]
         why = f": {for_markdown(reason)}" if reason else ""
-        lines.append(f"- {for_markdown(method)}: {where}{why}")
-    return "\n".join(lines)
+        texts.append(f"- {for_markdown(method)}: {'; '.join(where)}{why}")
+    return "\n".join(texts)
 
 
 def _draw_all(folder: Path, runs: pd.DataFrame, cells: pd.DataFrame) -> dict[str, str]:

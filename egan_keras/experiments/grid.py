@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import keras
 
 from egan_keras import networks
-from egan_keras.backbones import Backbone
-from egan_keras.data.lazy import content_hashes
+from egan_keras.backbones import Backbone, check_weights_file
 from egan_keras.data.splits import ClassRoles
 from egan_keras.files import content_hash
 from egan_keras.text import printable
@@ -22,7 +21,7 @@ from egan_keras.version import __version__
 REFERENCE = "default"
 
 _LONGEST_NAME = 150
-# The choices of a recipe that decide what its frozen features are.
+# The choices of the default recipe that decide what features baselines read.
 _FEATURE_CHOICES = ("network_size", "own_preprocessing", "depths")
 
 
@@ -66,26 +65,6 @@ class Task:
         return json.loads(json.dumps(values))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ClassFolder:
-    """The images of one class of one split, called as `cifar10/train/airplane`."""
-
-    name: str
-    paths: tuple[Path, ...]
-    gray_range: tuple[float, float] | None = None
-
-    def fingerprint(self) -> str:
-        """Returns a fingerprint of its files' contents, in their order."""
-        return fingerprint(content_hashes(self.paths))
-
-
-class Place(NamedTuple):
-    """Where an image stands: the row among the files of a class folder."""
-
-    folder: ClassFolder
-    row: int
-
-
 class Pairing(NamedTuple):
     """An encoder's and a discriminator's backbone, as written for `Backbone.parse`."""
 
@@ -96,9 +75,8 @@ class Pairing(NamedTuple):
     def parse(cls, text: str) -> "Pairing":
         """Reads `A->B`, or `A` for the same backbone twice.
 
-        Example:
-            >>> str(Pairing.parse("MobileNet"))
-            'MobileNet->MobileNet'
+        >>> str(Pairing.parse("MobileNet"))
+        'MobileNet->MobileNet'
         """
         encoder, _, discriminator = (part.strip() for part in text.partition("->"))
         specs = (encoder, discriminator or encoder)
@@ -124,32 +102,23 @@ class Method:
 
     def definition(self) -> dict[str, Any]:
         """Returns what decides its scores, beside images and backbones, for JSON."""
-        # Baselines read the features of the default recipe.
-        choices = dataclasses.asdict(self.recipe or networks.get_recipe(REFERENCE))
-        if not self.is_baseline:
-            return {"name": self.name, "recipe": choices}
-        features = {name: choices[name] for name in _FEATURE_CHOICES}
-        read = {} if self.needs_images else {"features": features}
-        return {"name": self.name, "baseline": self.name, **read}
-
-
-class Cell(NamedTuple):
-    """A field of the tables: what is to be found, from how many, with what networks."""
-
-    task: Task
-    count: int
-    pairing: Pairing
-
-    def __str__(self) -> str:
-        """Returns the task's name and the count."""
-        return f"{self.task.name} {self.count}"
+        if self.recipe:
+            return {"name": self.name, "recipe": dataclasses.asdict(self.recipe)}
+        definition: dict[str, Any] = {"name": self.name, "baseline": self.name}
+        if not self.needs_images:
+            default = networks.get_recipe(REFERENCE)
+            features = {name: getattr(default, name) for name in _FEATURE_CHOICES}
+            definition["features"] = features
+        return definition
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One method on one cell with one seed."""
+    """One method on one cell of the tables with one seed."""
 
-    cell: Cell
+    task: Task
+    count: int  # of minority images
+    pairing: Pairing
     seed: int
     method: Method
     weights: str | None
@@ -159,15 +128,19 @@ class Run:
     @property
     def backbones(self) -> tuple[str, ...]:
         """The pairing's backbones; baselines see the discriminator's alone."""
-        pairing = self.cell.pairing
-        return (pairing.discriminator,) if self.method.is_baseline else tuple(pairing)
+        return self.pairing[1:] if self.method.is_baseline else tuple(self.pairing)
+
+    @property
+    def cell(self) -> str:
+        """What it is about, beside the pairing, in tables."""
+        return f"{self.task.name} {self.count}"
 
     def definition(self) -> dict[str, Any]:
         """Returns all that decides the result, as JSON holds it."""
         definition = {
-            "task": self.cell.task.definition(),
+            "task": self.task.definition(),
             "files": self.files,
-            "count": self.cell.count,
+            "count": self.count,
             "seed": self.seed,
             "backbones": "->".join(self.backbones),
             "weights": describe_weights(self.weights),
@@ -181,10 +154,8 @@ class Run:
     @property
     def id(self) -> str:
         """A readable name, with a fingerprint of the definition at its end."""
-        text = (
-            f"{self.cell.task.name}_{self.cell.count}_seed{self.seed}_"
-            f"{self.method.name}_{'->'.join(self.backbones)}"
-        )
+        text = f"{self.task.name}_{self.count}_seed{self.seed}_"
+        text += f"{self.method.name}_{'->'.join(self.backbones)}"
         return f"{as_file_name(text)}_{fingerprint(self.definition())}"
 
     def __str__(self) -> str:
@@ -217,10 +188,11 @@ class Grid:
     network_size: int | None = None  # side in networks, unless a recipe names one
 
     def __post_init__(self) -> None:
-        """Check that names tell tasks and methods apart."""
-        _check_distinct("tasks", self.tasks)
-        methods = [method for part in self.parts for method in part.methods]
-        _check_distinct("methods", methods)
+        """Check that names tell tasks and methods apart, and the weights."""
+        methods = dict.fromkeys(x for part in self.parts for x in part.methods)
+        for what, things in {"tasks": self.tasks, "methods": methods}.items():
+            advice = "Make them equal, or run them into different folders"
+            check_names([thing.name for thing in things], f"Different {what}", advice)
         describe_weights(self.weights)
 
     @property
@@ -232,7 +204,7 @@ class Grid:
         """Returns every run once, those on pixels last; `files` as in `Run`."""
         same = self.weights, self.network_size
         runs = [
-            Run(Cell(part.task, count, pairing), seed, method, *same, files[part.task])
+            Run(part.task, count, pairing, seed, method, *same, files[part.task])
             for part in self.parts
             for pairing in part.pairings
             for count in part.counts
@@ -261,13 +233,8 @@ def describe_weights(weights: str | None) -> str:
     """Returns `imagenet`, `none`, or a file's name with a mark of its content."""
     if weights in (None, "none", "imagenet"):
         return weights or "none"
+    check_weights_file(weights)
     path = Path(weights)
-    if not path.is_file():
-        raise FileNotFoundError(
-            "The weights file does not exist; expected 'imagenet', 'none' or the path "
-            "of a Keras Applications weights file without top. Received: "
-            f"weights={str(weights)!r}."
-        )
     state = path.stat()
     times = state.st_mtime_ns, state.st_ctime_ns
     return f"{path.name} {_digest(path, state.st_size, state.st_ino, *times)}"
@@ -278,13 +245,11 @@ def _digest(path: Path, *_state: int) -> str:
     return content_hash(path)[:12]
 
 
-def _check_distinct(what: str, things: Sequence[Any]) -> None:
-    """Refuses different things of one name."""
-    names = [thing.name for thing in dict.fromkeys(things)]
+def check_names(names: Sequence[str], what: str, advice: str) -> None:
+    """Refuses a name that occurs twice among some of which each has its own."""
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ValueError(
-            f"Different {what} have one name; expected the same settings wherever a "
-            f"name occurs. Received: {', '.join(map(repr, repeated))} with different "
-            "settings. Make them equal, or run them into different folders."
+            f"{what} have one name; expected a name of its own for each that differs. "
+            f"Received: {', '.join(map(repr, repeated))} twice. {advice}."
         )

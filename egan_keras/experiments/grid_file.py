@@ -4,35 +4,34 @@ import difflib
 import importlib.util
 import tomllib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from egan_keras import baselines, networks
 from egan_keras.data.decoding import check_gray_range
 from egan_keras.data.images import check_image_size
-from egan_keras.data.splits import ClassRoles
-from egan_keras.experiments.grid import Grid, Method, Pairing, Part, Task
-from egan_keras.experiments.task_images import rules
+from egan_keras.data.splits import ClassRoles, SplitRules
+from egan_keras.experiments.grid import Grid, Method, Pairing, Part, Task, check_names
 
 DEFAULT_SEEDS = 5
 ALL = "all"
 
 # What a task may say for itself, in place of the whole grid.
 _SHARED = {"seeds", "pairings", "methods"}
-_GRID = _SHARED | {"weights", "network_size", "task", "variant"}
+_OF_ALL = {"weights", "network_size"}
 _OF_TASK = set("test_fraction image_size gray_range duplicates skip_unreadable".split())
 _NEEDED = {"data", "majority", "minority", "counts"}
-_VARIANT = {"name", "recipe", "choices"}
+_KINDS = {
+    "test_fraction": (int | float, "a number"),
+    "image_size": (int, "a whole number"),
+    "skip_unreadable": (bool, "true or false"),
+    "choices": (dict, "a table such as {real_minority = 0.0}"),
+}
 
 
 def read_grid(path: Path, base: Path, options: Mapping[str, Any]) -> Grid:
-    """Reads a grid from a TOML file.
-
-    Args:
-        path: the file.
-        base: as for `make_grid`.
-        options: as for `make_grid`.
+    """Reads a grid from a TOML file, the rest as by `make_grid`.
 
     Raises:
         FileNotFoundError: if the file does not exist.
@@ -70,7 +69,7 @@ def make_grid(
             missing, or a value of another kind than expected.
     """
     forced = {name: value for name, value in options.items() if value is not None}
-    _check_keys("the grid", values, _GRID, {"task"})
+    _check_keys("the grid", values, _SHARED | _OF_ALL | {"variant"}, {"task"})
     tasks, variants = values["task"], values.get("variant", [])
     for key, tables in (("task", tasks), ("variant", variants)):
         if not isinstance(tables, list) or not all(isinstance(x, dict) for x in tables):
@@ -89,37 +88,27 @@ def make_grid(
 
 
 def _variant(table: Mapping[str, Any]) -> Method:
-    _check_keys("a [[variant]]", table, _VARIANT, {"name"})
+    _check_keys("a [[variant]]", table, {"recipe", "choices"}, {"name"})
     (name,) = _listed("name", table["name"])
-    choices = table.get("choices", {})
-    if not isinstance(choices, dict):
-        raise _wrong("choices", "a table such as {real_minority = 0.0}", choices)
-    return egan(name, table.get("recipe", "default"), **choices)
+    return egan(name, table.get("recipe", "default"), **table.get("choices", {}))
 
 
 def _part(table: Mapping[str, Any], base: Path, known: Mapping[str, Method]) -> Part:
-    allowed = _SHARED | _NEEDED | _OF_TASK | {"weights", "network_size"}
-    _check_keys("a [[task]]", table, allowed, _NEEDED)
+    _check_keys("a [[task]]", table, _SHARED | _OF_TASK | _OF_ALL, _NEEDED)
     (label,) = _listed("data", table["data"])
-    own = {name: table[name] for name in _OF_TASK & set(table)}
-    for name, kinds, said in (
-        ("test_fraction", int | float, "a number"),
-        ("image_size", int, "a whole number"),
-        ("skip_unreadable", bool, "true or false"),
-    ):
-        if name in own and not isinstance(own[name], kinds):
-            raise _wrong(name, said, own[name])
     seeds, names = table.get("seeds", DEFAULT_SEEDS), table.get("methods")
     if not isinstance(seeds, list | tuple):
         seeds = range(_listed("seeds", seeds, int, 1)[0])
     pairings = _listed("pairings", table.get("pairings", ()))
-    rules(own.get("test_fraction", 0.2))
-    check_image_size(own.get("image_size"))
+    own = {name: table[name] for name in _OF_TASK & set(table)}
     own["gray_range"] = check_gray_range(own.get("gray_range"))
+    check_image_size(own.get("image_size"))
     names_of = (_listed(role, table[role]) for role in ("majority", "minority"))
     roles = ClassRoles.from_names(*names_of)
+    task = Task(base / label, label, roles.majority, roles.minority, **own)
+    SplitRules(test_fraction=task.test_fraction)  # refuses what it cannot be
     return Part(
-        Task(base / label, label, roles.majority, roles.minority, **own),
+        task,
         _listed("counts", table["counts"], int, 1),
         _listed("seeds", tuple(seeds), int),
         tuple(Pairing.parse(text) for text in pairings),
@@ -140,12 +129,7 @@ def known_methods(variants: Sequence[Method] = ()) -> dict[str, Method]:
     methods += [Method(name) for name in baselines.FEATURE_BASELINES]
     methods += [Method(name, needs_images=True) for name in baselines.IMAGE_BASELINES]
     names = [ALL, *(method.name for method in methods)]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(
-            "Two methods have one name; expected a name of its own for each variant. "
-            f"Received: {', '.join(map(repr, repeated))}. Rename the variant."
-        )
+    check_names(names, "Two methods", "Rename the variant")
     return {method.name: method for method in methods}
 
 
@@ -178,8 +162,10 @@ def choose_methods(
 
 
 def _check_keys(
-    what: str, table: Mapping[str, Any], known: set[str], required: set[str]
+    what: str, table: Mapping[str, Any], optional: set[str], required: set[str]
 ) -> None:
+    """Refuses unknown and missing keys, and values of other kinds."""
+    known = optional | required
     unknown, missing = sorted(set(table) - known), sorted(required - set(table))
     if unknown:
         raise ValueError(
@@ -193,9 +179,12 @@ def _check_keys(
             f"Received: {', '.join(sorted(table)) or 'nothing'}. Add "
             f"{', '.join(missing)}."
         )
+    for name, (kinds, expected) in _KINDS.items():
+        if name in table and not isinstance(table[name], kinds):
+            raise _wrong(name, expected, table[name])
 
 
-def _near(name: str, known: Sequence[str] | set[str]) -> str:
+def _near(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 

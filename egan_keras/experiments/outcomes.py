@@ -118,12 +118,9 @@ class Records:
 
 @dataclasses.dataclass
 class Outcomes:
-    """The results of runs.
+    """What each run measured, None without a result; why some of these have none.
 
-    Attributes:
-        runs: what each measured; None for one without a result.
-        failed: why some of those without failed.
-        not_possible: why baselines could not work on what they were given.
+    It is not possible where a baseline cannot work on what it is given.
     """
 
     runs: dict[Run, Record | None] = dataclasses.field(default_factory=dict)
@@ -143,7 +140,7 @@ class Outcomes:
     @property
     def marks(self) -> dict[str, str]:
         """The letter of each pairing; nothing where there is but one."""
-        pairings = list(dict.fromkeys(str(run.cell.pairing) for run in self.runs))
+        pairings = list(dict.fromkeys(str(run.pairing) for run in self.runs))
         letters = string.ascii_uppercase + string.ascii_lowercase
         marks = [f" ({letters[i : i + 1] or i})" for i in range(len(pairings))]
         return dict(zip(pairings, marks if len(pairings) > 1 else [""], strict=True))
@@ -155,14 +152,13 @@ class Outcomes:
         """
         marks, rows = self.marks, []
         for run, record in self.records.items():
-            task, pairing = run.cell.task.name, str(run.cell.pairing)
-            names = {"task": task, "pairing": pairing, "method": run.method.name}
-            names |= {"minority_count": run.cell.count, "seed": run.seed}
-            names |= {"title": f"{task}{marks[pairing]}"}
-            names |= {"cell": f"{run.cell}{marks[pairing]}"}
-            rows.append(
-                {"is_baseline": run.method.is_baseline} | names | record.results
-            )
+            task, pairing = run.task.name, str(run.pairing)
+            row = {"task": task, "pairing": pairing, "method": run.method.name}
+            row |= {"minority_count": run.count, "seed": run.seed}
+            row |= {"title": f"{task}{marks[pairing]}"}
+            row |= {"cell": f"{run.cell}{marks[pairing]}"}
+            row |= {"is_baseline": run.method.is_baseline}
+            rows.append(row | record.results)
         by_epoch = ["auroc_by_epoch", "f1_at_zero_by_epoch"]
         runs = pd.DataFrame(rows, columns=[*_MEASURED, *_LABELS, *by_epoch])
         for name in ("auroc", "f1_at_zero"):
@@ -174,7 +170,7 @@ class Outcomes:
             runs[f"best_epoch_{name}_on_test"] = curves.map(max).astype(float)
         egans_first = sorted(self.runs, key=lambda run: run.method.is_baseline)
         for name, order in {
-            "task": [run.cell.task.name for run in self.runs],
+            "task": [run.task.name for run in self.runs],
             "pairing": marks,
             "method": [run.method.name for run in egans_first],
         }.items():

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from egan_keras import accelerators, data
+from egan_keras import data, keras_hooks
 from egan_keras.features.stems import Features
 
 # What "auto" keeps in memory at most is less than any device to train on has.
@@ -159,7 +159,7 @@ def make_tables(parts: Sequence[Features], are_whole: Sequence[bool]) -> Tables 
 
 def tables_are_faster() -> bool:
     """Whether steps are: JAX and PyTorch wait for what tf.data hands over to them."""
-    return keras.backend.backend() != "tensorflow" or accelerators.has_accelerator()
+    return keras.backend.backend() != "tensorflow" or keras_hooks.has_accelerator()
 
 
 def _rows_of(

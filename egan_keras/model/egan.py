@@ -7,7 +7,7 @@ from typing import NoReturn
 import keras
 import numpy as np
 
-from egan_keras import accelerators, data, keras_hooks, networks, thresholds
+from egan_keras import data, keras_hooks, networks, thresholds
 from egan_keras.model.archive import refuse_hdf5
 from egan_keras.model.trainer import AdversarialTrainer
 
@@ -150,7 +150,7 @@ class EGAN(AdversarialTrainer):
             >>> model.predict(rows, verbose=0).shape
             (99, 1)
         """
-        accelerators.share_accelerators()
+        keras_hooks.share_accelerators()
         chosen = networks.get_recipe(recipe, **choices)
         generator, discriminator = networks.build_on_features(
             encoder_size, discriminator_size, chosen
@@ -267,7 +267,7 @@ class EGAN(AdversarialTrainer):
     @classmethod
     def from_config(cls, config: dict, custom_objects=None) -> "EGAN":
         """Returns the model that `get_config` described."""
-        accelerators.share_accelerators()
+        keras_hooks.share_accelerators()
         parts = ("discriminator", "generator")
         config = networks.deserialized(config, parts, custom_objects)
         config["generator"] = networks.share_again(

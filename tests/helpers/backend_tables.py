@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from egan_keras import accelerators
+from egan_keras import keras_hooks
 from egan_keras.features import training_rows
 
 _IS_TORCH = keras.backend.backend() == "torch"
@@ -63,7 +63,7 @@ def main() -> None:
     results = []
     for kept, at_once in ((False, 1), (True, 1 if _IS_TORCH else 3)):
         training_rows.tables_are_faster = lambda kept=kept: kept
-        accelerators.has_accelerator = training_rows.tables_are_faster
+        keras_hooks.has_accelerator = training_rows.tables_are_faster
         results.append(train(*data, at_once))
     for expected, found in zip(*results, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from jax import numpy as jnp
 
-from egan_keras import accelerators
+from egan_keras import keras_hooks
 from egan_keras.model import step
 
 
@@ -55,7 +55,7 @@ class Step(step.Step):
         super().make_train_function(force)
         if (
             self.steps_per_execution == 1
-            or not accelerators.has_accelerator()
+            or not keras_hooks.has_accelerator()
             or not self.jit_compile
             or self.run_eagerly
         ):

@@ -1,9 +1,11 @@
-"""Several replicas of a model under a `tf.distribute.MirroredStrategy`.
+"""Several devices of one machine, attached to a model from outside when it is compiled.
 
-Every batch is divided among the replicas, also where their number does not divide it,
-and each puts its scores where they belong among those of the whole batch. So the losses
-are those of the whole batch, and the gradients, which Keras sums over replicas, add up
-to its gradient, whatever the loss does with the scores.
+Importing this room attaches it; no room below knows of it. Under JAX Keras itself gives
+each device of a `DataParallel` its share of every batch. Under TensorFlow devices are
+the replicas of a `MirroredStrategy`: every batch is divided among them, also where
+their number does not divide it, and each puts its scores where they belong among those
+of the whole batch. So the losses are those of the whole batch, and the gradients that
+Keras sums over replicas add up to its gradient, whatever the loss does with the scores.
 """
 
 import functools
@@ -12,11 +14,11 @@ import keras
 import tensorflow as tf
 
 from egan_keras import keras_hooks
-from egan_keras.model import step
+from egan_keras.model import EGAN, step
 from egan_keras.model.step.tensorflow import update_both
 
-# TensorFlow starts the steps of several replicas one by one.
-_OPTIONS = {"steps_per_execution": 1}
+__all__ = ["EGAN", "attach"]
+
 _BETWEEN_SEEDS = 15_485_863
 
 # Of which rows scores are, and penalties means over them: those of majority, minority
@@ -25,23 +27,27 @@ _SCORES = {"majority_scores": 0, "fake_scores": 1, "known_scores": 2}
 _PENALTIES = {"discriminator_penalty": 0, "generator_penalty": 1}
 
 
-def attach(model: keras.Model) -> dict:
-    """Makes a model train on all replicas of the strategy that it was built for.
+def attach(model: EGAN) -> dict:
+    """Makes a model train on all devices that it was built for, and no other.
 
-    Returns:
-        Options of `keras.Model.compile`.
-
-    Raises:
-        ValueError: If the strategy is another one than those that are supported.
+    Returns options of `keras.Model.compile`. It is a ValueError if the model was built
+    for devices that cannot train it.
     """
-    strategy = model.distribute_strategy
-    if isinstance(strategy, Replicas):  # it was compiled before
-        return _OPTIONS
-    check_strategy(strategy)
-    if strategy.num_replicas_in_sync == 1:
-        return {}
-    Replicas(strategy).carry(model)
-    return _OPTIONS
+    if keras.backend.backend() == "tensorflow":
+        strategy = model.distribute_strategy
+        if not isinstance(strategy, Replicas):  # else it was compiled before
+            check_strategy(strategy)
+            if strategy.num_replicas_in_sync == 1:
+                return {}
+            Replicas(strategy).carry(model)
+        # TensorFlow starts the steps of several replicas one by one.
+        return {"steps_per_execution": 1}
+    if keras.distribution.distribution() is not None:
+        # Keras divides batches where it starts each step by itself.
+        model.make_train_function = functools.partial(
+            keras.Model.make_train_function, model
+        )
+    return {}
 
 
 class Replicas:
@@ -65,17 +71,17 @@ class Replicas:
         """Returns the dataset, whose batches stay whole."""
         return dataset
 
-    def carry(self, model: keras.Model) -> None:
+    def carry(self, model: EGAN) -> None:
         """Puts the step of all replicas in the place of the model's own."""
         networks = [model, model.discriminator.tail]
         keras_hooks.take_batches_whole(model, networks, self)
         model.train_step = functools.partial(self._train_step, model)
         model.fit = functools.wraps(model.fit)(functools.partial(_fit, model))
 
-    def _train_step(self, model: keras.Model, batch) -> dict:
+    def _train_step(self, model: EGAN, batch) -> dict:
         """Carries out one step on (majority, minority, known minority)."""
         rows = model.step_rows(batch)
-        sizes = [0 if each is None else _count(each) for each in rows]
+        sizes = [0 if x is None else tf.shape(tf.nest.flatten(x)[0])[0] for x in rows]
         seeds = [x for x in model.variables if x.name == "seed_generator_state"]
         first = [tf.convert_to_tensor(seed.value) for seed in seeds]
 
@@ -110,10 +116,8 @@ class Replicas:
         finally:
             for layer in changed:
                 layer.synchronized = False
-        return {
-            name: self._strategy.experimental_local_results(result)[0]
-            for name, result in results.items()
-        }
+        local = self._strategy.experimental_local_results
+        return {name: local(result)[0] for name, result in results.items()}
 
 
 class Part:
@@ -172,10 +176,6 @@ def share_or_all(rows, replica, count):
     return tf.where(enough, begin, 0), tf.where(enough, end, rows)
 
 
-def _count(rows):
-    return tf.shape(tf.nest.flatten(rows)[0])[0]
-
-
 def _part_of(rows: tuple, context) -> tuple:
     """Returns a replica's part of tensors, or tuples of tensors, or `None`."""
     replica, count = context.replica_id_in_sync_group, context.num_replicas_in_sync
@@ -187,7 +187,7 @@ def _part_of(rows: tuple, context) -> tuple:
     return tuple(x if x is None else tf.nest.map_structure(cut, x) for x in rows)
 
 
-def _fit(model: keras.Model, *args, **kwargs) -> keras.callbacks.History:
+def _fit(model: EGAN, *args, **kwargs) -> keras.callbacks.History:
     check_optimizers(model.optimizer, model.generator_optimizer)
     return type(model).fit(model, *args, **kwargs)
 
@@ -212,18 +212,22 @@ def check_optimizers(*optimizers: keras.optimizers.Optimizer) -> None:
     """Refuses optimizers that would not see the gradient of the whole batch."""
     for optimizer in optimizers:
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            raise ValueError(
-                "Losses in 16 bits are not scaled on several replicas; expected "
-                f"optimizers as they are. Received: {optimizer.name}, a "
-                "LossScaleOptimizer, which Keras chooses under the policy "
-                "mixed_float16. Use mixed_bfloat16 or float32, or train on one device."
-            )
-        for name in ("clipnorm", "clipvalue", "global_clipnorm"):
-            if getattr(optimizer, name, None) is not None:
-                raise ValueError(
-                    "Keras clips the gradient of each replica by itself, so that "
-                    "several replicas would not do what one does; expected optimizers "
-                    f"without clipping. Received: {optimizer.name} with "
-                    f"{name}={getattr(optimizer, name)}. Leave it out, or train on one "
-                    "device."
-                )
+            problem = "Losses in 16 bits are not scaled on several replicas"
+            received = "a LossScaleOptimizer, Keras's for mixed_float16"
+            advice = "Use mixed_bfloat16 or float32"
+        else:
+            clips = ("clipnorm", "clipvalue", "global_clipnorm")
+            given = [x for x in clips if getattr(optimizer, x, None) is not None]
+            if not given:
+                continue
+            problem = "Keras clips the gradient of each replica by itself"
+            received = f"{given[0]}={getattr(optimizer, given[0])}"
+            advice = "Leave it out"
+        raise ValueError(
+            f"{problem}, so that several would not do what one does; expected an "
+            f"optimizer without that. Received: {optimizer.name} with {received}. "
+            f"{advice}, or train on one device."
+        )
+
+
+EGAN.attachments.append(attach)
