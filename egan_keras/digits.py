@@ -1,14 +1,10 @@
 """Handwritten digits as images, and a backbone pre-trained on some of them.
 
 scikit-learn ships 1,797 scans of 8x8 pixels and 17 grey levels (Alpaydin and Kaynak
-1998, Optical Recognition of Handwritten Digits, doi 10.24432/C50P49). With them a
-backbone can be pre-trained and transferred to digits that it has not seen, without
-downloading anything.
-
-Eight classes alone teach a backbone too little to transfer. Each digit turned by 90,
-180 and 270 degrees counts as a class of its own, which makes them four times as many
-(Santoro et al. 2016, Meta-Learning with Memory-Augmented Neural Networks, did so with
-handwritten characters).
+1998, doi 10.24432/C50P49), so nothing is downloaded. Eight classes alone teach a
+backbone too little to transfer; so each digit turned by 90, 180 and 270 degrees counts
+as a class of its own (Santoro et al. 2016, Meta-Learning with Memory-Augmented Neural
+Networks, did so with handwritten characters).
 """
 
 import os
@@ -31,21 +27,15 @@ EPOCHS = 6
 
 _DIGITS = 10
 _TURNS = 4
-_GREYS = 16
-_TEST = 0.4
-_HELD_OUT = 0.2
 _BATCH_SIZE = 32
-_LEARNING_RATE = 3e-3
-_BATCH_NORM_MOMENTUM = 0.9
 
 
 def load_images() -> tuple[np.ndarray, np.ndarray]:
     """Returns all digits, uint8 (1797, 32, 32, 3), and which digit each of them is."""
     scans = load_digits()
-    pixels = (scans.images * (255 / _GREYS)).astype(np.uint8)
-    size = (IMAGE_SIZE, IMAGE_SIZE)
+    pixels = (scans.images * (255 / 16)).astype(np.uint8)
     images = [
-        np.asarray(Image.fromarray(scan).resize(size, Image.Resampling.BICUBIC))
+        Image.fromarray(scan).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
         for scan in pixels
     ]
     return np.repeat(np.stack(images)[..., None], 3, axis=-1), scans.target
@@ -56,17 +46,12 @@ def write_images(
 ) -> None:
     """Writes the images of some digits as `root/{train,test}/<digit>/<number>.png`.
 
-    Two fifths of each digit's images go to `test`.
-
-    Args:
-        root: Where to write; made if missing.
-        digits: Which digits.
-        seed: Decides which images go to `test`.
+    Two fifths of each digit's images, drawn by the seed, go to `test`.
     """
     images, targets = load_images()
     for digit in digits:
         parts = train_test_split(
-            np.flatnonzero(targets == digit), test_size=_TEST, random_state=seed
+            np.flatnonzero(targets == digit), test_size=0.4, random_state=seed
         )
         for split, numbers in zip(("train", "test"), parts, strict=True):
             folder = Path(root) / split / str(digit)
@@ -75,26 +60,23 @@ def write_images(
                 Image.fromarray(images[number]).save(folder / f"{number:04}.png")
 
 
-def source_images(
-    unseen: Collection[int],
-) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def source_images(unseen: Collection[int]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns images and classes of the source task, to train on and held out.
 
     A class is the digit plus ten times the number of quarter turns.
     """
     images, digits = load_images()
-    kept = ~np.isin(digits, list(unseen))
-    images, digits = images[kept], digits[kept]
-    images, held_out_images, digits, held_out_digits = train_test_split(
-        images, digits, test_size=_HELD_OUT, stratify=digits, random_state=0
-    )
-    return _turned(images, digits), _turned(held_out_images, held_out_digits)
-
-
-def _turned(images: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    turned = [np.rot90(images, turns, axes=(1, 2)) for turns in range(_TURNS)]
-    classes = [digits + _DIGITS * turns for turns in range(_TURNS)]
-    return np.concatenate(turned), np.concatenate(classes)
+    kept = np.flatnonzero(~np.isin(digits, list(unseen)))
+    by_class = {"stratify": digits[kept], "random_state": 0}
+    parts = train_test_split(kept, test_size=0.2, **by_class)
+    turns = range(_TURNS)
+    return [
+        (
+            np.concatenate([np.rot90(images[part], n, axes=(1, 2)) for n in turns]),
+            np.concatenate([digits[part] + _DIGITS * n for n in turns]),
+        )
+        for part in parts
+    ]
 
 
 def pretrain(
@@ -109,22 +91,17 @@ def pretrain(
     """Trains a backbone on the source task, and writes its weights without top.
 
     Args:
-        weights: The file to write, named `<name>.weights.h5`.
-        unseen: The digits that it must not see.
-        backbone: As `Backbone.parse` reads it.
-        epochs: Passes over the images.
-        seed: Of Keras, NumPy and Python from here on.
-        verbose: As in `keras.Model.fit`.
+        weights: the file to write, named `<name>.weights.h5`.
+        unseen: the digits that it must not see.
+        backbone: as `Backbone.parse` reads it.
+        epochs: passes over the images.
+        seed: of Keras, NumPy and Python from here on.
+        verbose: as in `keras.Model.fit`.
 
     Returns:
-        The share of the held-out images of the source task told right, in inference
-        mode, 0..1.
-
-    Raises:
-        ValueError: If the file's name does not end in `.weights.h5`.
+        The share of held-out images of the source task told right, 0..1.
     """
-    weights = Path(weights)
-    if not weights.name.endswith(".weights.h5"):
+    if not str(weights).endswith(".weights.h5"):
         raise ValueError(
             "The weights file has the wrong name; expected one that ends in "
             f"'.weights.h5', as Keras wants. Received: weights={str(weights)!r}. Name "
@@ -136,7 +113,7 @@ def pretrain(
     network = parsed.build(NETWORK_SIZE, weights=None)
     classifier = _classifier(network, parsed.name)
     steps = epochs * -(-len(train[0]) // _BATCH_SIZE)
-    rate = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, steps)
+    rate = keras.optimizers.schedules.CosineDecay(3e-3, steps)
     classifier.compile(
         keras.optimizers.Adam(rate),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -154,7 +131,7 @@ def _classifier(network: keras.Model, name: str) -> keras.Model:
     for layer in network.layers:
         # With Keras's 0.99, the moving statistics lag behind so short a training.
         if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = _BATCH_NORM_MOMENTUM
+            layer.momentum = 0.9
     return keras.Sequential(
         [
             keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3)),

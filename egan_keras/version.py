@@ -1,3 +1,22 @@
-"""The version of the package."""
+"""The versions of the package, and of what results depend on."""
+
+import contextlib
 
 __version__ = "0.1.0"
+
+_PACKAGES = (
+    "egan-keras keras tensorflow numpy scikit-learn scipy pillow imbalanced-learn"
+).split()
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that results depend on."""
+    # Slow to import.
+    import platform
+    from importlib import metadata
+
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found

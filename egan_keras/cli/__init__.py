@@ -21,6 +21,7 @@ Example:
 
 import argparse
 import contextlib
+import dataclasses
 import importlib
 import os
 import re
@@ -29,16 +30,14 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import FrameType, ModuleType
 from typing import Any
 
 from egan_keras import logs
 from egan_keras.cli import options
-from egan_keras.text import printable
+from egan_keras.text import first_few, printable
 from egan_keras.version import __version__
-
-__all__ = ["main"]
 
 COMMANDS = {
     "demo": "see it work on data that is already there",
@@ -49,69 +48,62 @@ COMMANDS = {
     "export": "export a run's model to SavedModel or TFLite",
     "compare": "compare eGAN with other methods",
 }
+SKIPPED = "Skipped {} unreadable files or images of a single colour"
 BLEMISHED = 1
 WRONG_INPUT = 2
+_STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
+_LAST = 3
 
 
 class _Rooms:
     """The rooms of the package, such as `rooms.data`, imported when they are used."""
 
     def __getattr__(self, name: str) -> ModuleType:
-        """Returns a room."""
         if name.startswith("_"):
             raise AttributeError(name)
         return importlib.import_module(f"egan_keras.{name}")
 
 
 rooms = _Rooms()
-_STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
-_LAST = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command.
+    """Runs one command, of `sys.argv` if no other arguments are given.
 
-    Args:
-        argv: the arguments without the program's name; None takes `sys.argv`.
-
-    Returns:
-        The exit code, see `egan-keras --help`.
-
-    Raises:
-        SystemExit: with code 2 if the arguments cannot be read, 0 after `--help`.
+    Returns the exit code, see `egan-keras --help`. SystemExit is raised with code 2 if
+    the arguments cannot be read, 0 after `--help`.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
     with logs.printing():
-        arguments, command, given = parse(argv)
+        arguments, command, given = parse(sys.argv[1:] if argv is None else argv)
         name = f"egan-keras {arguments.command}"
         with signals(name), logs.only_ours(), _plain_warnings(name):
             try:
                 code = command.run(given)
-            except KeyboardInterrupt as stopped:
+            except KeyboardInterrupt:
                 print(f"\n{name}: interrupted", file=sys.stderr)
-                code = 128 + getattr(stopped, "number", signal.SIGINT)
+                code = 128 + (_signals.received or [signal.SIGINT])[0]
             except (ValueError, OSError, ImportError) as error:
                 if arguments.traceback:
                     raise
                 _complain(name, "error", error)
                 code = WRONG_INPUT
-        return code or _tell_lost_output(name)
+        lost = sys.stdout.lost
+        # Of a reader that has gone, such as `head`, nobody needs to be told.
+        if not (code or isinstance(lost, BrokenPipeError | None)):
+            message = f"Standard output could not be written ({lost}); all files are."
+            _complain(name, "warning", message)
+        return code or (0 if lost is None else BLEMISHED)
 
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, ModuleType, Any]:
     """Returns what was given, the module of the command, and the command's options."""
     parser = argparse.ArgumentParser("egan-keras", **_page(__doc__))
     parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument(
-        "--traceback",
-        action="store_true",
-        help="on wrong input, show where in the program it was refused",
-    )
-    parsers = parser.add_subparsers(
-        dest="command", required=True, title="commands", metavar="COMMAND"
-    )
+    trace = "on wrong input, show where in the program it was refused"
+    parser.add_argument("--traceback", action="store_true", help=trace)
+    shown = {"title": "commands", "metavar": "COMMAND"}
+    parsers = parser.add_subparsers(dest="command", required=True, **shown)
     named = next((each for each in argv if not each.startswith("-")), None)
-    command = None
     for name, line in COMMANDS.items():
         if name == named:
             command = importlib.import_module(f"egan_keras.cli.{name}")
@@ -120,8 +112,10 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, ModuleType, Any]:
         else:
             parsers.add_parser(name, help=line)
     arguments = parser.parse_args(argv)
-    arguments.command_line = shlex.join([parser.prog, *argv])
-    return arguments, command, options.read(command.Options, arguments)
+    given = vars(arguments) | {"command_line": shlex.join([parser.prog, *argv])}
+    names = [each.name for each in dataclasses.fields(command.Options)]
+    chosen = {name: given[name] for name in names if name in given}
+    return arguments, command, command.Options(**chosen)
 
 
 def _page(text: str | None) -> dict[str, Any]:
@@ -129,16 +123,6 @@ def _page(text: str | None) -> dict[str, Any]:
     parts = re.split(r"^(?=Exit codes|Examples?:)", text or "", maxsplit=1, flags=re.M)
     page = dict(zip(("description", "epilog"), parts, strict=False))
     return page | {"formatter_class": argparse.RawDescriptionHelpFormatter}
-
-
-def _tell_lost_output(name: str) -> int:
-    """Returns the exit code of a command whose output may not have been written."""
-    lost = sys.stdout.lost
-    # Of a reader that has gone, such as `head`, nobody needs to be told.
-    if lost is not None and not isinstance(lost, BrokenPipeError):
-        message = f"Standard output could not be written ({lost}); all files are."
-        _complain(name, "warning", message)
-    return 0 if lost is None else BLEMISHED
 
 
 def _complain(name: str, kind: str, message: object) -> None:
@@ -166,16 +150,27 @@ def _plain_warnings(name: str) -> Iterator[None]:
         yield
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal, by its number, that asks the command to end."""
+def tell_passed_over(passed_over: Mapping[str, int]) -> None:
+    """Prints how many files and folders were passed over, by reason."""
+    if passed_over:
+        print(f"Passed over: {rooms.data.finding.in_words(passed_over)}")
 
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
+
+def tell_files(what: str, paths: Sequence[Any], *, most: int | None = 5) -> None:
+    """Prints what there is of some files, with their number at `{}`, and names some."""
+    if paths:
+        print(f"{what.format(len(paths))}: {first_few(paths, most)}")
+
+
+def tell_written(paths: Iterable[object]) -> None:
+    """Prints the files and folders that a command wrote."""
+    print("\nWritten:")
+    for path in paths:
+        print(f"  {printable(path)}")
 
 
 class _Signals:
-    """What signals have come, and what is being saved, if anything."""
+    """What signals have come to a command, and what is being saved, if anything."""
 
     def __init__(self) -> None:
         self.begin("")
@@ -188,7 +183,7 @@ class _Signals:
 
     def stop(self) -> None:
         self.is_stopping = True
-        raise Stopped(self.received[0])
+        raise KeyboardInterrupt
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         self.received.append(number)
@@ -210,7 +205,7 @@ _signals = _Signals()
 
 @contextlib.contextmanager
 def signals(name: str) -> Iterator[None]:
-    """Turns signals to a command into `Stopped`, once; a third one ends it at once.
+    """Turns signals to a command into one KeyboardInterrupt; the third ends it at once.
 
     What `saving` protects is finished first. Signals that are ignored, as in the
     background or under nohup, stay so.
@@ -218,6 +213,7 @@ def signals(name: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if threading.current_thread() is threading.main_thread():
             _signals.begin(name)
+            stack.callback(_signals.begin, "")
             for number in [getattr(signal, each, None) for each in _STOPPING]:
                 if number and signal.getsignal(number) is not signal.SIG_IGN:
                     before = signal.signal(number, _signals.receive)
@@ -229,7 +225,7 @@ def signals(name: str) -> Iterator[None]:
 def saving(what: str) -> Iterator[None]:
     """Lets what is written be finished before a signal ends the command.
 
-    If the first signal came meanwhile, `Stopped` is raised behind it.
+    If the first signal came meanwhile, KeyboardInterrupt is raised behind it.
     """
     outer, _signals.saved = _signals.saved, what
     try:

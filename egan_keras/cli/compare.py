@@ -45,7 +45,7 @@ A grid is a TOML file:
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from egan_keras.cli import BLEMISHED, options, rooms
 from egan_keras.cli.options import option
@@ -54,7 +54,9 @@ from egan_keras.logs import start_keras
 COUNTS = (1, 2, 5, 10)
 BACKBONE = "MobileNetV2"
 # What a grid says of each of its tasks.
-_OF_A_TASK = ("image_size", "gray_range", "duplicates", "skip_unreadable")
+_OF_A_TASK = (
+    "majority minority counts image_size gray_range duplicates skip_unreadable"
+).split()
 
 
 def _names(text: str) -> list[str]:
@@ -91,62 +93,50 @@ class Options(options.LabelledOptions):
 
     data: Path = option(metavar="ROOT")
     majority: list[str] | None = None
-    minority: list[str] | None = option(default=None, metavar="C[,D..]")
+    minority: list[str] | None = option(None, metavar="C[,D..]")
     counts: list[int] | None = None
     image_size: int | None = None
-    grid: Path | None = option(default=None, metavar="FILE")
+    grid: Path | None = option(None, metavar="FILE")
     seeds: int | None = None
-    methods: list[str] | None = option(
-        default=None, metavar="NAME[,NAME..]", type=_names
-    )
-    encoder: str | None = option(default=None, metavar="SPEC")
-    discriminator: str | None = option(default=None, metavar="SPEC")
-    weights: str | None = option(default=None, metavar="imagenet|none|FILE")
+    methods: list[str] | None = option(None, metavar="NAME[,NAME..]", type=_names)
+    encoder: str | None = option(None, metavar="SPEC")
+    discriminator: str | None = option(None, metavar="SPEC")
+    weights: str | None = option(None, metavar="imagenet|none|FILE")
     network_size: int | None = None
     out: Path = option(metavar="DIR")
     tables_only: bool = False
-    prevalence: None = option(default=None, hidden=True)
-    command_line: str = option(default="", hidden=True)
+    prevalence: ClassVar[None] = None  # so that it is no option here
+    command_line: str = ""
 
 
 def run(given: Options) -> int:
     """Runs the grid that the options describe."""
     _check(given)
     start_keras()
-    outcomes = rooms.experiments.compare(
-        _grid(given),
-        given.out,
-        command=given.command_line,
-        tables_only=given.tables_only,
-    )
+    chosen = {"command": given.command_line, "tables_only": given.tables_only}
+    outcomes = rooms.experiments.compare(_grid(given), given.out, **chosen)
     return BLEMISHED if outcomes.failed else 0
 
 
 def _grid(given: Options) -> Any:
     """Makes the grid that the options describe."""
-    pairing = None
+    forced = {
+        n: getattr(given, n) for n in "seeds methods weights network_size".split()
+    }
     if given.encoder or given.discriminator or not given.grid:
         pairing = f"{given.encoder or BACKBONE}->{given.discriminator or BACKBONE}"
-    forced = {"pairings": pairing}
-    for name in ("seeds", "methods", "weights", "network_size"):
-        forced[name] = getattr(given, name)
+        forced["pairings"] = pairing
     if given.grid:
         return rooms.experiments.read_grid(given.grid, given.data, forced)
     root = given.data.resolve()
-    task = {
-        "data": root.name,
-        "majority": given.majority,
-        "minority": given.minority,
-        "counts": given.counts or COUNTS,
-    }
-    task |= {name: getattr(given, name) for name in _OF_A_TASK if getattr(given, name)}
+    task = {n: getattr(given, n) for n in _OF_A_TASK if getattr(given, n)}
+    task = {"data": root.name, "counts": COUNTS, **task}
     return rooms.experiments.make_grid({"task": [task]}, root.parent, forced)
 
 
 def _check(given: Options) -> None:
     """Refuses options that exclude each other, or lack one another."""
-    names = ("majority", "minority", "counts", *_OF_A_TASK)
-    named = [f"--{n.replace('_', '-')}" for n in names if getattr(given, n)]
+    named = [f"--{n.replace('_', '-')}" for n in _OF_A_TASK if getattr(given, n)]
     if given.grid and named:
         raise ValueError(
             "The grid names classes and counts itself; expected --grid alone, or "

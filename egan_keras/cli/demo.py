@@ -18,10 +18,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from egan_keras import cli
 from egan_keras.cli import options, rooms, runs, train
 from egan_keras.cli.options import option
 from egan_keras.logs import start_keras
-from egan_keras.text import printable
 
 MAJORITY, MINORITY = 3, 5
 MINORITY_COUNT = 5
@@ -30,43 +30,22 @@ SPECIFICITY = 0.9
 IMAGES = "images"
 SOURCE_WEIGHTS = "source.weights.h5"
 COMPARISON = "comparison.json"
-
 _SHOWN = 3
-_WIDTH = 80
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(options.OutputOptions):
     """All options of `demo`."""
 
-    out: Path = option(default=Path("demo"), metavar="DIR")
+    out: Path = option(Path("demo"), metavar="DIR")
 
 
 def run(given: Options) -> int:
     """Trains on digits as `train` does, and compares what else could be done."""
     runs.check_free(given.out, overwrite=given.overwrite)
     start_keras()
-
-    from egan_keras import digits
-
     with runs.writing(given.out, overwrite=given.overwrite) as folder:
-        _say(
-            f"Source task: {digits.BACKBONE} learns the digits other than {MAJORITY} "
-            f"and {MINORITY}",
-            "Its weights are what is transferred. On images of your own, take weights "
-            "pre-trained on ImageNet, the default of `egan-keras train`.",
-        )
-        pair, verbose = (MAJORITY, MINORITY), train.verbosity()
-        weights = folder / SOURCE_WEIGHTS
-        accuracy = digits.pretrain(weights, unseen=pair, verbose=verbose)
-        print(f"Accuracy on held-out images of the source task: {accuracy:.3f}")
-        digits.write_images(folder / IMAGES, pair)
-        _say(
-            f"Transfer: eGAN is to find digit {MINORITY}, with {MINORITY_COUNT} "
-            "examples",
-            f"Digit {MAJORITY} is the majority; digit {MINORITY} is the minority. The "
-            "pre-trained backbone has seen neither.",
-        )
+        _prepare(folder)
         chosen = training_options(folder, given)
         splits = train.load(chosen)
         model = train.build(chosen, splits)
@@ -74,37 +53,55 @@ def run(given: Options) -> int:
         # Where they will be.
         paths = {"data": given.out / IMAGES, "weights": given.out / SOURCE_WEIGHTS}
         paths = {name: str(path.resolve()) for name, path in paths.items()}
-        dataclasses.replace(config, options=config.options | paths).save(folder)
+        config.options |= paths
+        config.save(folder)
         _show_scores(report, splits.test)
         comparison = _compare(model, report, splits, chosen)
         runs.write_json(folder / COMPARISON, comparison)
-    print(f"{table(comparison)}\n")
     print(
-        f"Judged on {report['n_majority']} majority and {report['n_minority']} "
-        "minority test images; 95% intervals below.\nAnother seed or another pair of "
-        "digits gives other figures.\n\nWritten:"
+        f"{table(comparison)}\n\nJudged on {report['n_majority']} majority and "
+        f"{report['n_minority']} minority test images; 95% intervals below.\n"
+        "Another seed or another pair of digits gives other figures."
     )
-    for path in sorted(given.out.iterdir()):
-        print(f"  {printable(path)}{'/' if path.is_dir() else ''}")
+    paths = sorted(given.out.iterdir())
+    cli.tell_written(f"{path}/" if path.is_dir() else path for path in paths)
     command = [*program(), "score", str(given.out), str(given.out / IMAGES / "test")]
     print(f"\nTry it: {shlex.join(command)}")
     return 0
 
 
+def _prepare(folder: Path) -> None:
+    """Writes pre-trained weights and images."""
+    digits, pair = rooms.digits, (MAJORITY, MINORITY)
+    _say(
+        f"Source task: {digits.BACKBONE} learns the digits other than {MAJORITY} and "
+        f"{MINORITY}",
+        "Its weights are what is transferred. On images of your own, take weights "
+        "pre-trained on ImageNet, the default of `egan-keras train`.",
+    )
+    weights, verbose = folder / SOURCE_WEIGHTS, train.verbosity()
+    accuracy = digits.pretrain(weights, unseen=pair, verbose=verbose)
+    print(f"Accuracy on held-out images of the source task: {accuracy:.3f}")
+    digits.write_images(folder / IMAGES, pair)
+    _say(
+        f"Transfer: eGAN is to find digit {MINORITY}, with {MINORITY_COUNT} examples",
+        f"Digit {MAJORITY} is the majority; digit {MINORITY} is the minority. The "
+        "pre-trained backbone has seen neither.",
+    )
+
+
 def training_options(folder: Path, given: Options) -> train.Options:
     """Returns the options of `train` for what the demo has written into a folder."""
-    from egan_keras import digits
-
     return train.Options(
         data=folder / IMAGES,
         majority=[str(MAJORITY)],
         minority=[str(MINORITY)],
         minority_count=MINORITY_COUNT,
         validation_fraction=0.3,
-        encoder=digits.BACKBONE,
-        discriminator=digits.BACKBONE,
+        encoder=rooms.digits.BACKBONE,
+        discriminator=rooms.digits.BACKBONE,
         weights=str(folder / SOURCE_WEIGHTS),
-        network_size=digits.NETWORK_SIZE,
+        network_size=rooms.digits.NETWORK_SIZE,
         # A mirrored five is no five.
         mirrored_minority=False,
         specificity=SPECIFICITY,
@@ -134,30 +131,30 @@ def _compare(
     return {
         "eGAN, transferred": report.values,
         "eGAN, random weights": random_report.values,
-        "logistic regression": judge_logistic_regression(model, splits),
+        "logistic regression": _judge_logistic_regression(model, splits),
         "always minority": {**values, "f1": report["always_minority_f1"]},
     }
 
 
-def judge_logistic_regression(model: Any, splits: Any) -> dict[str, Any]:
+def _judge_logistic_regression(model: Any, splits: Any) -> dict[str, Any]:
     """Returns the metrics of logistic regression on a model's frozen features."""
     import numpy as np
 
     stem = model.discriminator.stem
-    rows = [rooms.features.stem_features(stem, split.images)[0] for split in splits]
+    train_rows, *others = (
+        rooms.features.stem_features(stem, split.images)[0] for split in splits
+    )
     scores = rooms.baselines.logistic_regression_scores(
-        rows[0], splits.train.labels, np.concatenate(rows[1:])
+        train_rows, splits.train.labels, np.concatenate(others)
     )
-    validation_scores, test_scores = np.split(scores, [len(splits.validation)])
-    calibration = rooms.thresholds.calibrate(
-        validation_scores, splits.validation.labels, specificity=SPECIFICITY
-    )
-    judged = (test_scores, splits.test.labels, calibration.threshold)
-    return {
-        **rooms.metrics.score_metrics(*judged),
-        "threshold": calibration.threshold,
-        "ci95": rooms.metrics.bootstrap_intervals(*judged),
-    }
+    n_held_out, labels = len(splits.validation), splits.validation.labels
+    threshold = rooms.thresholds.calibrate(
+        scores[:n_held_out], labels, specificity=SPECIFICITY
+    ).threshold
+    judged = (scores[n_held_out:], splits.test.labels, threshold)
+    intervals = rooms.metrics.bootstrap_intervals(*judged)
+    metrics = rooms.metrics.score_metrics(*judged)
+    return {**metrics, "threshold": threshold, "ci95": intervals}
 
 
 def table(comparison: dict[str, Any]) -> str:
@@ -201,5 +198,5 @@ def program() -> list[str]:
 
 
 def _say(heading: str, explanation: str) -> None:
-    wrapped = textwrap.fill(explanation, _WIDTH, break_on_hyphens=False)
+    wrapped = textwrap.fill(explanation, 80, break_on_hyphens=False)
     print(f"\n=== {heading} ===\n{wrapped}\n", flush=True)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from egan_keras import logs
+from egan_keras import cli, logs
 from egan_keras.cli import options, rooms, runs
 from egan_keras.cli.options import option
 from egan_keras.text import first_few, printable
@@ -49,7 +49,7 @@ class Options(options.LabelledOptions):
     folder: Path = option(flag="", metavar="RUN")
     data: Path = option(metavar="ROOT")
     split: Literal["test", "validation", "train", "all"] | None = None
-    json: Path | None = option(default=None, metavar="FILE")
+    json: Path | None = option(None, metavar="FILE")
 
 
 def run(given: Options) -> int:
@@ -63,8 +63,8 @@ def run(given: Options) -> int:
     chosen = load_images(config, given.data, **reading)
     for note in chosen.notes:
         print(note)
-    runs.tell_passed_over(chosen.images.passed_over)
-    runs.tell_files(runs.SKIPPED, chosen.images.skipped)
+    cli.tell_passed_over(chosen.images.passed_over)
+    cli.tell_files(cli.SKIPPED, chosen.images.skipped)
     logs.tell(f"Scoring {len(chosen.images):,} images")
     report = rooms.evaluation.evaluate(
         model,
@@ -93,9 +93,7 @@ class RunImages:
 
     def report_values(self, config: runs.RunConfig) -> dict[str, Any]:
         """Returns what the report tells of the run and of these files."""
-        values = {**config.report_values(), "split": self.split, **self.counts}
-        always = ("seed", "split", "n_skipped", "n_passed_over")
-        return {name: x for name, x in values.items() if x or name in always}
+        return config.report_values(split=self.split, **self.counts)
 
 
 def load_images(
@@ -121,8 +119,9 @@ def load_images(
             "There is no such folder; expected a folder of images. Received: "
             f"data={str(root)!r}. Check the path."
         )
+    data, gray_range = rooms.data, gray_range or config.gray_range
     recorded = config.recorded(split if split in config.files else "test")
-    marks = rooms.data.lazy.content_hashes([root / path for path in recorded])
+    marks = data.lazy.content_hashes([root / path for path in recorded])
     there = {
         path: root / path
         for (path, (_, told)), mark in zip(recorded.items(), marks, strict=True)
@@ -133,48 +132,33 @@ def load_images(
     is_own = str(root.resolve()) == config.options["data"]
     is_own = is_own or 2 * len(there) >= len(recorded) > 0
     split = split or ("test" if is_own else ALL)
-    gray_range = gray_range or config.gray_range
     names = (config.options[role] for role in ("majority", "minority"))
-    roles = rooms.data.ClassRoles.from_names(*map(tuple, names))
-    notes: list[str] = []
+    roles = data.ClassRoles.from_names(*map(tuple, names))
+    passed_over, notes = Counter(), []
     if is_own and split != ALL:
-        passed_over: Counter[str] = Counter()
         class_of, counts, notes = _find_recorded(config, root, split, there)
     else:
         reading = {"gray_range": gray_range, "skip_unreadable": skip_unreadable}
         reading["duplicates"] = duplicates or config.options.get("duplicates")
         found = _find_anew(config, root, split, roles, reading)
-        class_of, passed_over, counts = found
-        seen = _seen(config, root, list(class_of)) if split != "train" else set()
-        counts["n_seen"] = len(seen)
-        if seen:
-            notes.append(
-                f"{_named(sorted(seen))} of {len(class_of)} images are left out: the "
-                "run was trained or calibrated on them."
-            )
-        n_found = len(class_of)
-        class_of = {path: name for path, name in class_of.items() if path not in seen}
-        if not class_of:
-            raise ValueError(
-                "No image is left to judge by; expected some that the run was not "
-                f"trained or calibrated on. Received: {n_found} images of "
-                f"{str(root)!r}, {len(seen)} of which it was. Name a folder of other "
-                "images."
-            )
+        class_of, counts, passed_over = found
+        if split != "train":
+            class_of = _leave_out_seen(config, root, class_of, counts, notes)
         missing = sorted({*roles.names} - {*class_of.values()})
         if missing:
             notes.append(f"There is no image of {', '.join(map(printable, missing))}.")
     kept, skipped = list(class_of), []
     if skip_unreadable:
-        kept, skipped = rooms.data.images.decodable(kept, gray_range)
+        kept, skipped = data.images.decodable(kept, gray_range)
     if "n_skipped" in counts:
         counts["n_skipped"] += len(skipped)
         counts["n_passed_over"] = passed_over.total()
-    images = rooms.data.LabelledImages(
-        images=rooms.data.ImageFiles(kept, tuple(config.image_shape[:2]), gray_range),
-        labels=np.array([roles.label(class_of[path]) for path in kept], np.int32),
+    names = tuple(class_of[path] for path in kept)
+    images = data.LabelledImages(
+        images=data.ImageFiles(kept, tuple(config.image_shape[:2]), gray_range),
+        labels=np.array([roles.label(name) for name in names], np.int32),
         paths=tuple(map(str, kept)),
-        class_names=tuple(class_of[path] for path in kept),
+        class_names=names,
         skipped=tuple(map(str, skipped)),
         passed_over=passed_over,
     )
@@ -185,12 +169,13 @@ def _find_recorded(
     config: runs.RunConfig, root: Path, split: str, there: dict[str, Path]
 ) -> tuple[dict[Path, str], dict[str, int], list[str]]:
     """Finds the files that a split held, as far as their contents are there."""
-    recorded, there = config.recorded(split), dict(there)
-    every = {
-        path: told for s in config.files for path, told in config.recorded(s).items()
-    }
+    recorded, every = config.recorded(split), config.recorded(*config.files)
+    missing = [path for path in recorded if path not in there]
     known = {*every, *config.skipped, *config.dropped_duplicates}
-    known |= {path for paths in config.unused.values() for path in paths}
+    known.update(*config.unused.values())
+    # Files may have other names in the folder of their class; two may have exchanged
+    # theirs.
+    known.difference_update(missing)
     names = (*config.options["majority"], *config.options["minority"])
     places = [
         (name, path)
@@ -198,21 +183,17 @@ def _find_recorded(
         for path in paths
         if path.relative_to(root).as_posix() not in known
     ]
-    contents = {mark for _, mark in every.values()}
     marks = rooms.data.lazy.content_hashes([path for _, path in places])
-    n_new = sum(mark is None or mark not in contents for mark in marks)
-    missing = {path: told for path, told in recorded.items() if path not in there}
-    # Files may have other names in the folder of their class; two may have exchanged
-    # theirs.
-    known_places = [(name, root / path) for path, (name, _) in missing.items()]
-    marks += rooms.data.lazy.content_hashes([path for _, path in known_places])
+    contents, n_new = {mark for _, mark in every.values()} - {None}, 0
     found: dict[tuple[str, str | None], list[Path]] = {}
-    for (name, path), mark in zip(places + known_places, marks, strict=True):
+    for (name, path), mark in zip(places, marks, strict=True):
         found.setdefault((name, mark), []).append(path)
-    for path, told in missing.items():
-        if told[1] and found.get(told):
-            there[path] = found[told].pop()
-    missing = [path for path in recorded if path not in there]
+        n_new += mark not in contents and path.relative_to(root).as_posix() not in every
+    there = dict(there)
+    for path in missing:
+        if recorded[path][1] and found.get(recorded[path]):
+            there[path] = found[recorded[path]].pop()
+    missing = [path for path in missing if path not in there]
     changed = [path for path in missing if (root / path).exists()]
     gone = [path for path in missing if not (root / path).exists()]
     if not there:
@@ -239,7 +220,7 @@ def _find_recorded(
 
 def _find_anew(
     config: runs.RunConfig, root: Path, split: str, roles: Any, reading: dict[str, Any]
-) -> tuple[dict[Path, str], Counter[str], dict[str, int]]:
+) -> tuple[dict[Path, str], dict[str, int], Counter[str]]:
     """Finds the class of every image, or of those of a split by the run's seed."""
     data = rooms.data
     if split == ALL:
@@ -251,7 +232,7 @@ def _find_anew(
         counts = {"n_duplicates": equal.n_later, "n_skipped": 0}
         counts["n_dropped_duplicates"] = len(equal.dropped)
         passed_over = sum((each.passed_over for each in found.values()), Counter())
-        return dict(equal.divide(rules).train), passed_over, counts
+        return dict(equal.divide(rules).train), counts, passed_over
     names = "majority minority minority_count ratio seed validation_fraction"
     chosen = {name: config.options[name] for name in [*names.split(), "test_fraction"]}
     if split == "test":
@@ -262,21 +243,41 @@ def _find_anew(
     class_of = dict(zip(map(Path, images.paths), images.class_names, strict=True))
     counted = ("duplicates", "dropped_duplicates", "skipped")
     counts = {f"n_{name}": len(getattr(images, name)) for name in counted}
-    return class_of, Counter(images.passed_over), counts
+    return class_of, counts, Counter(images.passed_over)
 
 
-def _seen(config: runs.RunConfig, root: Path, paths: list[Path]) -> set[Path]:
-    """Returns those images that the run was trained or calibrated on."""
-    recorded = {**config.recorded("train"), **config.recorded("validation")}
-    marks = {mark for _, mark in recorded.values()} - {None}
+def _leave_out_seen(
+    config: runs.RunConfig,
+    root: Path,
+    class_of: dict[Path, str],
+    counts: dict[str, int],
+    notes: list[str],
+) -> dict[Path, str]:
+    """Leaves out, counts and tells what the run was trained or calibrated on."""
+    recorded = config.recorded("train", "validation")
+    contents = {mark for _, mark in recorded.values()} - {None}
     # Of earlier versions' runs the name is all that is known.
     names = {path for path, (_, mark) in recorded.items() if mark is None}
-    found = zip(paths, rooms.data.lazy.content_hashes(paths), strict=True)
-    return {
+    marks = rooms.data.lazy.content_hashes([*class_of])
+    seen = [
         path
-        for path, mark in found
-        if mark in marks or path.relative_to(root).as_posix() in names
-    }
+        for path, mark in zip(class_of, marks, strict=True)
+        if mark in contents or path.relative_to(root).as_posix() in names
+    ]
+    left = {path: name for path, name in class_of.items() if path not in {*seen}}
+    counts["n_seen"] = len(seen)
+    if not left:
+        raise ValueError(
+            "No image is left to judge by; expected some that the run was not trained "
+            f"or calibrated on. Received: {len(class_of)} images of {str(root)!r}, "
+            f"{len(seen)} of which it was. Name a folder of other images."
+        )
+    if seen:
+        notes.append(
+            f"{_named(sorted(seen))} of {len(class_of)} images are left out: the run "
+            "was trained or calibrated on them."
+        )
+    return left
 
 
 def _named(paths: Sequence[object]) -> str:

@@ -19,12 +19,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from egan_keras.cli import rooms, runs
+from egan_keras.cli import rooms, runs, tell_written
 from egan_keras.cli.evaluate import load_images
 from egan_keras.cli.options import option
 from egan_keras.text import printable
-
-_BATCHES = {"1": 1, "free": None}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +51,7 @@ class Options:
     folder: Path = option(flag="", metavar="RUN")
     format: Literal["savedmodel", "tflite"]
     quantize: Literal["none", "float16", "dynamic", "int8"] | None = None
-    representative: Path | None = option(default=None, metavar="ROOT")
+    representative: Path | None = option(None, metavar="ROOT")
     skip_unreadable: bool = False
     input_dtype: Literal["uint8", "float32"] = "uint8"
     batch_size: Literal["1", "free"] | None = None
@@ -84,33 +82,27 @@ def run(given: Options) -> int:
             print(note)
         splits[name] = (loaded.images.images, loaded.images.labels)
     roles = {role: tuple(config.options[role]) for role in ("majority", "minority")}
-    n_files = {name: len(paths) for name, paths in config.files["train"].items()}
+    counts = {
+        f"n_{role}": sum(len(config.files["train"].get(name, ())) for name in names)
+        for role, names in roles.items()
+    }
+    told = {"seed": config.options["seed"], "gray_range": config.gray_range}
     common = {
         "validation_data": splits["validation"],
         "test_data": splits["test"],
-        "provenance": rooms.exporting.Provenance(
-            **roles,
-            n_majority=sum(n_files.get(name, 0) for name in roles["majority"]),
-            n_minority=sum(n_files.get(name, 0) for name in roles["minority"]),
-            seed=config.options["seed"],
-            gray_range=config.gray_range,
-        ),
+        "provenance": rooms.exporting.Provenance(**roles, **counts, **told),
         "input_dtype": given.input_dtype,
         "force": given.force,
     }
     if given.batch_size:
-        common["batch_size"] = _BATCHES[given.batch_size]
-    if given.format == "savedmodel":
-        export = rooms.exporting.export_saved_model(model, given.out, **common)
-    else:
-        common |= {"representative": splits["train"]}
-        quantize = given.quantize or "none"
-        export = rooms.exporting.export_tflite(
-            model, given.out, quantize=quantize, **common
-        )
-    print(f"{export}\n\nWritten:")
-    for path in export.files:
-        print(f"  {printable(path)}")
+        common["batch_size"] = 1 if given.batch_size == "1" else None
+    write = rooms.exporting.export_saved_model
+    if given.format == "tflite":
+        write, common["representative"] = rooms.exporting.export_tflite, splits["train"]
+        common["quantize"] = given.quantize or "none"
+    export = write(model, given.out, **common)
+    print(export)
+    tell_written(export.files)
     return 0
 
 

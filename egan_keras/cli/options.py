@@ -18,23 +18,19 @@ from typing import Any, Literal
 GrayRange = tuple[float, float]
 
 
-def option(*, default: Any = dataclasses.MISSING, **told) -> Any:
+def option(default: Any = dataclasses.MISSING, **told) -> Any:
     """Returns a dataclass's field about whose option more is to be told than its type.
 
-    Args:
-        default: what holds without it; else it is required.
-        **told: `flag`, its name if it is not the field's, or "" for a positional
-            argument; `exclusive`, whether it excludes others that say so; `hidden`,
-            whether it is not on the command line; and what `add_argument` takes.
+    That is `flag`, its name if it is not the field's, or "" for a positional argument;
+    `exclusive`, whether it excludes others that say so; and what `add_argument` takes.
     """
     return dataclasses.field(default=default, metadata=told)
 
 
 def add_options(parser: argparse.ArgumentParser, options: type) -> None:
-    """Adds the options of a dataclass, with what docstrings say of them.
+    """Adds those fields of a dataclass of which its docstring, or a base's, tells.
 
-    The sections of its docstring, and of its bases', are the groups in `--help`; what
-    stands under Attributes is in none.
+    The docstring's sections are the groups in `--help`; Attributes are in none.
     """
     documented: dict[str, tuple[str, str]] = {}
     for text in [inspect.getdoc(cls) or "" for cls in options.__mro__]:
@@ -46,19 +42,18 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
     groups, types = {"Attributes": parser}, typing.get_type_hints(options)
     exclusive = None
     first = ("Attributes", "Images")
-    order = sorted(documented, key=lambda name: documented[name][0] not in first)
-    for name in dict.fromkeys([*order, *fields]):
-        kind, default = types[name], fields[name].default
+    for name in sorted(documented, key=lambda name: documented[name][0] not in first):
+        if name not in fields:
+            continue
+        (title, text), kind = documented[name], types[name]
         if NoneType in typing.get_args(kind):
             kind = typing.get_args(kind)[0]
-        is_choice = typing.get_origin(kind) is Literal
-        told = {"choices": typing.get_args(kind)} if is_choice else _OF_TYPE.get(kind)
-        told = {**(told or {}), **fields[name].metadata}
-        if told.pop("hidden", False):
-            continue
-        title, text = documented.get(name, ("Attributes", ""))
+        told = {**_OF_TYPE.get(kind, {}), **fields[name].metadata}
+        if typing.get_origin(kind) is Literal:
+            told["choices"] = typing.get_args(kind)
         told["help"] = text.replace("%", "%%")
         flag = told.pop("flag", f"--{name.replace('_', '-')}")
+        default = fields[name].default
         if flag:
             told |= {"dest": name, "required": default is dataclasses.MISSING}
         if default is not dataclasses.MISSING:
@@ -71,12 +66,6 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
         if told.pop("exclusive", False):
             target = exclusive = exclusive or target.add_mutually_exclusive_group()
         target.add_argument(flag or name, **told)
-
-
-def read(options: type, arguments: argparse.Namespace) -> Any:
-    """Returns a dataclass of options with what was given on the command line."""
-    names = {each.name for each in dataclasses.fields(options)}
-    return options(**{name: x for name, x in vars(arguments).items() if name in names})
 
 
 def value(
@@ -109,21 +98,19 @@ def names(what: str, comma: str = ",") -> Callable[[str], list[str]]:
     >>> names("class names")("automobile, truck")
     ['automobile', 'truck']
     """
-    return value(
-        lambda text: [name.strip() for name in re.split(comma, text)],
-        all,
-        f"{what} with commas between them",
-    )
+    split = re.compile(rf"\s*{comma}\s*").split
+    expected = f"{what} with commas between them"
+    return value(lambda text: split(text.strip()), all, expected)
 
 
 positive_int = value(int, lambda n: n >= 1, "a whole number of 1 or more")
 positive = value(float, lambda x: 0 < x < math.inf, "a positive number")
-seed = value(int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295")
 share = value(float, lambda x: 0 < x < 1, "a number between 0 and 1, such as 0.95")
+weights = value(str, bool, "imagenet, none or a file name", or_none=True)
+seed = value(int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295")
 share_or_none = value(
     float, lambda x: 0 < x < 1, "a number between 0 and 1, or none", or_none=True
 )
-weights = value(str, bool, "imagenet, none or a file name", or_none=True)
 gray_range = value(
     lambda text: tuple(map(float, text.split(","))),
     lambda pair: len(pair) == 2 and -math.inf < pair[0] < pair[1] < math.inf,
@@ -208,7 +195,7 @@ class OutputOptions:
 
     out: Path = option(metavar="RUN")
     overwrite: bool = False
-    command_line: str = option(default="", hidden=True)
+    command_line: str = ""  # for config.json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -245,20 +232,16 @@ class TrainingOptions(LabelledOptions, OutputOptions):
     data: Path = option(metavar="ROOT")
     majority: list[str]
     minority: list[str] = option(metavar="C[,D..]")
-    minority_count: int | None = option(default=None, exclusive=True)
-    ratio: float | None = option(
-        default=None, type=positive, metavar="R", exclusive=True
-    )
+    minority_count: int | None = option(None, exclusive=True)
+    ratio: float | None = option(None, type=positive, metavar="R", exclusive=True)
     image_size: int | None = None
-    validation_fraction: float = option(default=0.2, hidden=True)
-    test_fraction: float = option(default=0.2, hidden=True)
+    validation_fraction: float = 0.2
+    test_fraction: float = 0.2
     recipe: Literal["default", "published"] = "default"
-    weights: str | None = option(
-        default="imagenet", type=weights, metavar="imagenet|none|FILE"
-    )
+    weights: str | None = option("imagenet", type=weights, metavar="imagenet|none|FILE")
     mirrored_minority: bool | None = option(
-        default=None, flag="--no-mirror", action="store_false"
+        None, flag="--no-mirror", action="store_false"
     )
-    seed: int = option(default=0, type=seed, metavar="S")
-    specificity: float | None = option(default=0.95, type=share_or_none)
-    confidence: float | None = option(default=0.95, type=share_or_none)
+    seed: int = option(0, type=seed, metavar="S")
+    specificity: float | None = option(0.95, type=share_or_none)
+    confidence: float | None = option(0.95, type=share_or_none)

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,47 +15,45 @@ from egan_keras import files, schemas
 from egan_keras.cli import rooms, saving
 from egan_keras.logs import start_keras
 from egan_keras.schemas import COUNT, NAMES, SHARE, TEXT, listed, mapped, optional
-from egan_keras.text import first_few, printable
+from egan_keras.text import printable
 
 MODEL = "model.keras"
 CONFIG = "config.json"
 HISTORY = "history.csv"
 REPORT = "report.json"
 PLOTS = "plots"
-SKIPPED = "Skipped {} unreadable files or images of a single colour"
 
 _OF_A_RUN = (CONFIG, HISTORY, REPORT, PLOTS)
 _FILES = mapped(listed(schemas.PATH))
 _SPLITS = dict.fromkeys(("train", "validation", "test"), _FILES)
 _SHAPE = {**listed(schemas.SIDE, at_least=3), "maxItems": 3}
 # Those options of `train` that are read again.
-_OPTIONS = {
-    "data": TEXT,
-    "majority": NAMES,
-    "minority": NAMES,
-    "minority_count": optional(COUNT),
-    "ratio": optional(schemas.NOT_NEGATIVE),
-    "validation_fraction": SHARE,
-    "test_fraction": SHARE,
-    "seed": COUNT,
-    "prevalence": optional(SHARE),
-}
-# What earlier versions did not write.
-_LATER_OPTIONS = {
-    "gray_range": optional(schemas.GRAY_RANGE),
-    "duplicates": optional(TEXT),
-}
+_OPTIONS = schemas.record(
+    {
+        "data": TEXT,
+        "majority": NAMES,
+        "minority": NAMES,
+        "minority_count": optional(COUNT),
+        "ratio": optional(schemas.NOT_NEGATIVE),
+        "validation_fraction": SHARE,
+        "test_fraction": SHARE,
+        "seed": COUNT,
+        "prevalence": optional(SHARE),
+    },
+    # What earlier versions did not write.
+    {"gray_range": optional(schemas.GRAY_RANGE), "duplicates": optional(TEXT)},
+)
 
 Paths = dict[str, list[str]]  # by class
 
 
 def _key(schema: dict[str, Any], make: Callable[[], Any] | None = None) -> Any:
     """Returns a key of config.json; `make` gives what stands for it where it lacks."""
-    factory = make or dataclasses.MISSING
-    return dataclasses.field(default_factory=factory, metadata={"schema": schema})
+    told = {"schema": schema}
+    return dataclasses.field(default_factory=make or MISSING, metadata=told)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class RunConfig:
     """What is needed to run a training again, and what it ran on: `config.json`.
 
@@ -63,7 +62,7 @@ class RunConfig:
     """
 
     command: str = _key(TEXT)
-    options: dict[str, Any] = _key(schemas.record(_OPTIONS, _LATER_OPTIONS))
+    options: dict[str, Any] = _key(_OPTIONS)
     recipe: dict[str, Any] = _key(schemas.ANYTHING)
     image_shape: Sequence[int] = _key(_SHAPE)
     versions: dict[str, str] = _key(mapped(TEXT))
@@ -90,8 +89,7 @@ class RunConfig:
         path = _existing(run, CONFIG)
         keys = dataclasses.fields(cls)
         schema = schemas.record({key.name: key.metadata["schema"] for key in keys})
-        required = [x.name for x in keys if x.default_factory is dataclasses.MISSING]
-        schema["required"] = required
+        schema["required"] = [x.name for x in keys if x.default_factory is MISSING]
         try:
             return cls(**schemas.read(path, schema))
         except (ValueError, TypeError) as error:
@@ -105,31 +103,31 @@ class RunConfig:
     def gray_range(self) -> tuple[float, float] | None:
         """The values that are black and white in images of more than 8 bits."""
         found = self.options.get("gray_range")
-        return None if found is None else tuple(found)
+        return found and tuple(found)
 
-    def recorded(self, split: str) -> dict[str, tuple[str, str | None]]:
-        """Returns the class and hash of each file; None of earlier versions' hashes."""
-        hashes = self.hashes.get(split, {})
+    def recorded(self, *splits: str) -> dict[str, tuple[str, str | None]]:
+        """Returns class and hash of splits' files; None of earlier versions' hashes."""
         told = {}
-        for name, paths in self.files[split].items():
-            marks = hashes.get(name) or [None] * len(paths)
-            told |= {p: (name, mark) for p, mark in zip(paths, marks, strict=True)}
+        for split in splits:
+            for name, paths in self.files[split].items():
+                marks = self.hashes.get(split, {}).get(name) or [None] * len(paths)
+                told |= {p: (name, mark) for p, mark in zip(paths, marks, strict=True)}
         return told
 
-    def report_values(self) -> dict[str, Any]:
-        """Returns what `report.json` tells of the training."""
+    def report_values(self, **others: Any) -> dict[str, Any]:
+        """Returns what `report.json` tells of the training, and others."""
         values = {
             "seed": self.options["seed"],
             "n_skipped": len(self.skipped),
             "n_passed_over": sum(self.passed_over.values()),
-        }
-        others = {
             "n_duplicates": len(self.duplicates),
             "n_dropped_duplicates": len(self.dropped_duplicates),
             "n_changed_in_training": len(self.changed),
             "diverged_in_epoch": self.diverged_in_epoch,
+            **others,
         }
-        return values | {name: value for name, value in others.items() if value}
+        always = ("seed", "n_skipped", "n_passed_over")
+        return {name: x for name, x in values.items() if x or name in always}
 
 
 def describe_files(splits: Any, root: Path) -> dict[str, Any]:
@@ -142,40 +140,23 @@ def describe_files(splits: Any, root: Path) -> dict[str, Any]:
     for split, images in splits._asdict().items():
         marks = rooms.data.lazy.content_hashes(images.paths)
         for key, values in (("files", map(below, images.paths)), ("hashes", marks)):
-            of_class: Paths = {}
+            of_class = told[key][split] = {}
             for name, value in zip(images.class_names, values, strict=True):
                 of_class.setdefault(name, []).append(value)
-            told[key][split] = of_class
     for name in ("skipped", "duplicates", "dropped_duplicates"):
-        told[name] = [
-            below(path) for images in splits for path in getattr(images, name)
-        ]
+        told[name] = [below(x) for images in splits for x in getattr(images, name)]
     return told
-
-
-def tell_passed_over(passed_over: Mapping[str, int]) -> None:
-    """Prints how many files and folders were passed over, by reason."""
-    if passed_over:
-        print(f"Passed over: {rooms.data.finding.in_words(passed_over)}")
-
-
-def tell_files(what: str, paths: Sequence[Any], *, most: int | None = 5) -> None:
-    """Prints what there is of some files, with their number at `{}`, and names some."""
-    if paths:
-        print(f"{what.format(len(paths))}: {first_few(paths, most)}")
 
 
 def check_free(out: Path, *, overwrite: bool = False) -> None:
     """Refuses to write a run where something else is, but for a run to be replaced."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if overwrite and (out / CONFIG).is_file():
+    is_free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    if is_free or (overwrite and (out / CONFIG).is_file()):
         return
     what = "The run folder exists already and is not empty"
     else_do = ", or replace it as a whole with --overwrite"
     if overwrite:
-        what = f"What is there is not a run folder: it lacks {CONFIG}"
-        else_do = ""
+        what, else_do = f"What is there is not a run folder: it lacks {CONFIG}", ""
     raise FileExistsError(
         f"{what}; expected a new folder or an empty one. Received: out={str(out)!r}. "
         f"Name another folder{else_do}."
@@ -226,7 +207,8 @@ def _keep(folder: Path, target: Path, what: str) -> None:
     # On a full disk the name alone tells.
     with contextlib.suppress(ValueError, OSError):
         config = RunConfig.load(folder)
-        dataclasses.replace(config, lacking=lacking).save(folder)
+        config.lacking = lacking
+        config.save(folder)
     name = f"{target.name}-{'unfinished' if lacking else 'complete'}"
     names = (f"{name}-{number}" if number > 1 else name for number in count(1))
     kept = next(each for each in map(target.with_name, names) if not each.exists())

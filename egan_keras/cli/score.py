@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from egan_keras import files, logs
+from egan_keras import cli, files, logs
 from egan_keras.cli import options, rooms, runs
 from egan_keras.cli.options import option
 from egan_keras.text import printable
@@ -46,7 +46,7 @@ class Options(options.ReadingOptions):
     images: list[Path] = option(
         flag="", metavar="IMAGE_OR_FOLDER", nargs="+", type=Path
     )
-    csv: Path | None = option(default=None, metavar="FILE")
+    csv: Path | None = option(None, metavar="FILE")
 
 
 def run(given: Options) -> int:
@@ -78,7 +78,7 @@ def run(given: Options) -> int:
     started = time.perf_counter()
     n_scored = n_minority = 0
     # A model makes sure each time that its weights are those calibrated.
-    threshold = model.threshold
+    threshold, calibration = model.threshold, model.calibration
     width = max((len(printable(path)) for path in paths), default=0)
     print(f"{_COLUMNS[0]:<{width}}  {_COLUMNS[1]:>12}  {_COLUMNS[2]}")
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
@@ -100,20 +100,18 @@ def run(given: Options) -> int:
             n_scored, n_minority = n_scored + len(kept), n_minority + called.sum()
     speed = n_scored / (time.perf_counter() - started)
     print()
-    runs.tell_passed_over(search.passed_over)
-    runs.tell_files("Skipped {} unreadable files", skipped, most=None)
+    cli.tell_passed_over(search.passed_over)
+    cli.tell_files("Skipped {} unreadable files", skipped, most=None)
     # Threads have found these.
     constant, clipped = sorted(odd.constant), sorted(odd.clipped)
-    runs.tell_files("Scored all the same: {} images of a single colour", constant)
-    runs.tell_files("Clipped to black and white: {} images", clipped)
+    cli.tell_files("Scored all the same: {} images of a single colour", constant)
+    cli.tell_files("Clipped to black and white: {} images", clipped)
     if given.csv is not None:
         print(f"Written: {printable(given.csv)}")
-    print(
-        f"{n_scored} {'image' if n_scored == 1 else 'images'}, {n_minority} called "
-        f"minority (threshold {model.threshold:.6g}"
-        f"{'' if model.calibration else ', not calibrated'}), {speed:.1f} images a "
-        "second"
-    )
+    images = "image" if n_scored == 1 else "images"
+    state = f"threshold {threshold:.6g}{'' if calibration else ', not calibrated'}"
+    called = f"{n_minority} called minority ({state})"
+    print(f"{n_scored} {images}, {called}, {speed:.1f} images a second")
     return 0
 
 
@@ -121,7 +119,7 @@ def _gray_range(run: Path, model: Any) -> options.GrayRange | None:
     """Returns the values that were black and white where the model was trained."""
     if run.suffix.lower() == ".tflite":
         found = model.metadata["input"].get("gray_range")
-        return None if found is None else tuple(found)
+        return found and tuple(found)
     is_run = (run / runs.CONFIG).is_file()
     return runs.RunConfig.load(run).gray_range if is_run else None
 

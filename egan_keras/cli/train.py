@@ -26,16 +26,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from egan_keras import files, logs
-from egan_keras.cli import BLEMISHED, options, rooms, runs, saving
-from egan_keras.cli.options import option
+from egan_keras import cli, files, logs
+from egan_keras.cli import rooms, runs
+from egan_keras.cli.options import TrainingOptions, option
 from egan_keras.text import first_few, printable
 
 _RESERVED = ".reserved"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(options.TrainingOptions):
+class Options(TrainingOptions):
     """All options of `train`.
 
     Networks:
@@ -55,12 +55,12 @@ class Options(options.TrainingOptions):
             How to delete them is printed
     """
 
-    encoder: str = option(default="MobileNetV2", metavar="SPEC")
-    discriminator: str = option(default="MobileNetV2", metavar="SPEC")
+    encoder: str = option("MobileNetV2", metavar="SPEC")
+    discriminator: str = option("MobileNetV2", metavar="SPEC")
     network_size: int | None = None
-    epochs: int | None = option(default=None, metavar="E")
-    batch_size: int | None = option(default=None, metavar="B")
-    cache: str = option(default="auto", metavar="auto|memory|disk|DIR")
+    epochs: int | None = option(None, metavar="E")
+    batch_size: int | None = option(None, metavar="B")
+    cache: str = option("auto", metavar="auto|memory|disk|DIR")
 
 
 def run(given: Options) -> int:
@@ -79,7 +79,7 @@ def run(given: Options) -> int:
     return tell_written(given.out, config)
 
 
-def begin(given: options.TrainingOptions) -> None:
+def begin(given: TrainingOptions) -> None:
     """Starts Keras; refuses before and after what needs no image to be read."""
     runs.check_free(given.out, overwrite=given.overwrite)
     logs.start_keras()
@@ -87,7 +87,7 @@ def begin(given: options.TrainingOptions) -> None:
     rooms.data.check_folder(given.data, **roles)
 
 
-def load(given: options.TrainingOptions) -> Any:
+def load(given: TrainingOptions) -> Any:
     """Loads the splits of the images that options name, and says what there is."""
     logs.tell(f"Listing the images below {printable(given.data)}")
     names = "majority minority minority_count ratio image_size gray_range seed"
@@ -98,13 +98,11 @@ def load(given: options.TrainingOptions) -> Any:
     height, width = splits.train.images.shape[1:3]
     print(f"Images of {height} x {width} pixels:")
     for name, images in splits._asdict().items():
-        print(
-            f"  {name:<10} {images.majority_count:>7,} majority "
-            f"{images.minority_count:>7,} minority"
-        )
-    runs.tell_passed_over(_passed_over(splits))
+        counts = images.majority_count, images.minority_count
+        print("  {:<10} {:>7,} majority {:>7,} minority".format(name, *counts))
+    cli.tell_passed_over(_passed_over(splits))
     skipped = [path for images in splits for path in images.skipped]
-    runs.tell_files(runs.SKIPPED, skipped)
+    cli.tell_files(cli.SKIPPED, skipped)
     test = splits.test
     if not len(test):
         raise ValueError(
@@ -129,7 +127,7 @@ def _passed_over(splits: Any) -> Counter[str]:
     return sum((Counter(images.passed_over) for images in splits), Counter())
 
 
-def _check_validation(splits: Any, given: options.TrainingOptions) -> None:
+def _check_validation(splits: Any, given: TrainingOptions) -> None:
     """Refuses, before training, a threshold that could not be set after it."""
     level, confidence = given.specificity, given.confidence
     needed = rooms.thresholds.images_needed(level, confidence) if confidence else 1
@@ -180,7 +178,7 @@ def build(given: Options, splits: Any) -> Any:
 
 
 def complete_run(
-    model: Any, splits: Any, given: options.TrainingOptions, folder: Path, cache: Any
+    model: Any, splits: Any, given: TrainingOptions, folder: Path, cache: Any
 ) -> tuple[runs.RunConfig, Any]:
     """Trains a compiled model, calibrates it, reports, and writes all of its run.
 
@@ -203,7 +201,7 @@ def complete_run(
         if getattr(model, "history", None) is not None:
             _save(model, config, folder, interrupted=True)
         raise
-    config = _save(model, config, folder, interrupted=False)
+    _save(model, config, folder)
     if given.specificity is not None:
         count = validation.majority_count
         logs.tell(f"Setting the threshold on {count:,} validation majority images")
@@ -211,12 +209,13 @@ def complete_run(
         model.calibrate(*held_out, **level)
         runs.save_model(model, folder)
     logs.tell(f"Scoring {len(test):,} test images")
-    extra = config.report_values() | {"split": "test"}
+    extra = config.report_values(split="test")
     report = rooms.evaluation.evaluate(
         model, test.images, test.labels, prevalence=given.prevalence, extra=extra
     )
-    config = _note_changes(config, given.data, folder)
+    _note_changes(config, given.data)
     if config.changed:
+        config.save(folder)
         report.values["n_changed_in_training"] = len(config.changed)
     report.save(folder / runs.REPORT)
     logs.tell("Drawing the plots")
@@ -242,9 +241,7 @@ def _bytes_needed(model: Any, splits: Any) -> int:
     return int(2 * (4.4 * numbers + paths)) + 4_000_000
 
 
-def _configure(
-    model: Any, splits: Any, given: options.TrainingOptions
-) -> runs.RunConfig:
+def _configure(model: Any, splits: Any, given: TrainingOptions) -> runs.RunConfig:
     """Returns the run's configuration before training."""
     recipe, root = model.recipe, given.data
     chosen = dataclasses.asdict(given) | {"data": root.resolve()}
@@ -262,7 +259,7 @@ def _configure(
         options={n: str(x) if isinstance(x, Path) else x for n, x in chosen.items()},
         recipe=dataclasses.asdict(recipe),
         image_shape=model.image_shape,
-        versions=rooms.evaluation.versions(),
+        versions=rooms.version.versions(),
         unused=unused,
         passed_over=dict(_passed_over(splits)),
         **runs.describe_files(splits, root),
@@ -270,21 +267,16 @@ def _configure(
 
 
 def _save(
-    model: Any, config: runs.RunConfig, folder: Path, *, interrupted: bool
-) -> runs.RunConfig:
+    model: Any, config: runs.RunConfig, folder: Path, *, interrupted: bool = False
+) -> None:
     """Writes model, configuration and history, which a signal does not interrupt."""
-    history = model.history.history
+    history, config.interrupted = model.history.history, interrupted
     # Ctrl-C may come before the first is over.
-    epochs = len(next(iter(history.values()), ()))
+    config.epochs_completed = len(next(iter(history.values()), ()))
     # Nothing else stops training before its last epoch.
-    diverged = epochs if model.stop_training and not interrupted else None
-    config = dataclasses.replace(
-        config,
-        epochs_completed=epochs,
-        interrupted=interrupted,
-        diverged_in_epoch=diverged,
-    )
-    with saving("the model"):
+    if model.stop_training and not interrupted:
+        config.diverged_in_epoch = config.epochs_completed
+    with cli.saving("the model"):
         (folder / _RESERVED).unlink()
         try:
             runs.save_model(model, folder)
@@ -302,17 +294,15 @@ def _save(
                 "because it was not calibrated.",
                 file=sys.stderr,
             )
-    return config
 
 
-def _note_changes(config: runs.RunConfig, root: Path, folder: Path) -> runs.RunConfig:
-    """Says which files were changed while the run was made, and notes it in the run."""
-    recorded = [
-        item for split in config.files for item in config.recorded(split).items()
-    ]
-    now = rooms.data.lazy.content_hashes([root / path for path, _ in recorded])
-    pairs = zip(recorded, now, strict=True)
+def _note_changes(config: runs.RunConfig, root: Path) -> None:
+    """Notes in the configuration, and says, which files changed meanwhile."""
+    recorded = config.recorded(*config.files)
+    now = rooms.data.lazy.content_hashes([root / path for path in recorded])
+    pairs = zip(recorded.items(), now, strict=True)
     changed = [path for (path, (_, mark)), found in pairs if found != mark]
+    config.changed = changed
     if changed:
         warnings.warn(
             f"{len(changed)} files were changed while the run was made, so that it is "
@@ -320,14 +310,9 @@ def _note_changes(config: runs.RunConfig, root: Path, folder: Path) -> runs.RunC
             "Train again when nothing writes to them.",
             stacklevel=2,
         )
-        config = dataclasses.replace(config, changed=changed)
-        config.save(folder)
-    return config
 
 
 def tell_written(out: Path, config: runs.RunConfig) -> int:
     """Prints the files of a run, and returns the exit code."""
-    print("\nWritten:")
-    for path in sorted(out.rglob("*.*")):
-        print(f"  {printable(path)}")
-    return 0 if config.diverged_in_epoch is None else BLEMISHED
+    cli.tell_written(sorted(out.rglob("*.*")))
+    return 0 if config.diverged_in_epoch is None else cli.BLEMISHED

@@ -44,6 +44,7 @@ from egan_keras.cli.options import option, positive
 # Options of a backbone have commas between them, too; but a class name begins with a
 # capital letter, and an option does not.
 backbones = options.names("backbones", r",(?=\s*[A-Z])")
+_BACKBONES = {"metavar": "SPEC[,SPEC..]", "type": backbones}
 
 
 def _read_choice(text: str) -> tuple[str, list[Any]]:
@@ -52,18 +53,16 @@ def _read_choice(text: str) -> tuple[str, list[Any]]:
     >>> _read_choice("latent_size=64,128")
     ('latent_size', [64, 128])
     """
-    name, values = map(str.strip, text.split("=", 1))
+    name, values = text.split("=", 1)
     found: list[Any] = [part.strip() for part in values.split(",")]
     for row, part in enumerate(found):
         with contextlib.suppress(ValueError, SyntaxError):
             found[row] = ast.literal_eval(part)
-    return name, found
+    return name.strip(), found
 
 
 choice = options.value(
-    _read_choice,
-    lambda found: found[0] and found[1] != [""],
-    "NAME=VALUE or NAME=VALUE,VALUE..",
+    _read_choice, lambda found: found[0] and found[1] != [""], "NAME=VALUE[,VALUE..]"
 )
 
 
@@ -89,19 +88,17 @@ class Options(options.TrainingOptions):
             one thread of this machine
     """
 
-    encoders: list[str] = option(metavar="SPEC[,SPEC..]", type=backbones)
-    discriminators: list[str] | None = option(
-        default=None, metavar="SPEC[,SPEC..]", type=backbones
-    )
+    encoders: list[str] = option(**_BACKBONES)
+    discriminators: list[str] | None = option(None, **_BACKBONES)
     network_sizes: list[int] | None = None
     depths: list[int] | None = None
     choose: list[tuple[str, list[Any]]] | None = option(
-        default=None, metavar="NAME=VALUE[,VALUE..]", type=choice, action="append"
+        None, metavar="NAME=VALUE[,VALUE..]", type=choice, action="append"
     )
     tuner: Literal["random", "hyperband", "bayesian", "grid"] = "random"
     trials: int = 20
-    max_int8_kb: float | None = option(default=None, metavar="KB", type=positive)
-    max_latency_ms: float | None = option(default=None, metavar="MS", type=positive)
+    max_int8_kb: float | None = option(None, metavar="KB", type=positive)
+    max_latency_ms: float | None = option(None, metavar="MS", type=positive)
 
 
 def run(given: Options) -> int:

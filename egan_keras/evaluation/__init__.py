@@ -1,15 +1,15 @@
 """Reports of a model on labelled images, and plots of them."""
 
-from egan_keras.evaluation.environment import versions
-from egan_keras.evaluation.mistakes import plot_mistakes
 from egan_keras.evaluation.plots import (
     plot_history,
+    plot_mistakes,
     plot_precision_recall,
     plot_roc,
     plot_scores,
     save_plots,
 )
 from egan_keras.evaluation.report import Report, evaluate
+from egan_keras.version import versions
 
 __all__ = [
     "Report",

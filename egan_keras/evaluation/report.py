@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from tabulate import tabulate
 
 from egan_keras import data
 from egan_keras.files import write_atomically
@@ -18,12 +19,7 @@ from egan_keras.metrics import (
 )
 from egan_keras.thresholds import check_scores
 
-_CONFIDENCE = 0.95
-_NOT_CALIBRATED = (
-    "No guarantee: the threshold was not calibrated. Hold out majority images and "
-    "calibrate the model on them."
-)
-_ROWS = {
+METRICS = {  # in words, as they stand in the table
     "auroc": "AUROC",
     "average_precision": "average precision",
     "sensitivity": "sensitivity",
@@ -33,6 +29,10 @@ _ROWS = {
     "balanced_accuracy": "balanced accuracy",
     "expected_precision": "expected precision",
 }
+_NOT_CALIBRATED = (
+    "No guarantee: the threshold was not calibrated. Hold out majority images and "
+    "calibrate the model on them."
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,14 +70,10 @@ class Report:
             f"{self['n_majority']} majority and {self['n_minority']} minority images"
             " (minority is the positive class)"
         )
-        rows = [("", "value", "95% interval", "")]
-        rows += [self._row(name) for name in _ROWS if name in self.values]
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        table = [
-            f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:<{widths[2]}}  "
-            f"{row[3]}".rstrip()
-            for row in rows
-        ]
+        rows = [["", "value", "95% interval", ""]]
+        rows += [self._row(name) for name in METRICS if name in self.values]
+        form = {"disable_numparse": True, "colalign": ["left", "right"]}
+        table = tabulate(rows, tablefmt="plain", **form)
         notes = [f"threshold {self['threshold']:.4g} ({self['threshold_criterion']})"]
         notes.append(self["threshold_guarantee"])
         if any(low == high for low, high in self["ci95"].values()):
@@ -85,31 +81,23 @@ class Report:
                 "An interval without width means too few mistakes to resample, not "
                 "certainty."
             )
-        return "\n".join([head, "", *table, "", *notes])
+        return "\n".join([head, "", table, "", *notes])
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
 
-    def _row(self, name: str) -> tuple[str, str, str, str]:
-        interval = self["ci95"].get(name)
-        note = ""
+    def _row(self, name: str) -> list[str]:
+        interval, note = "", ""
+        if name in self["ci95"]:
+            interval = "[{}, {}]".format(*map(_decimal, self["ci95"][name]))
         if name == "f1":
             note = f"always answering minority: {self['always_minority_f1']:.3f}"
         elif name == "expected_precision":
             note = f"where {100 * self['prevalence']:g}% of images are minority"
-        return (
-            _ROWS[name],
-            _decimal(self[name]),
-            f"[{_decimal(interval[0])}, {_decimal(interval[1])}]" if interval else "",
-            note,
-        )
+        return [METRICS[name], _decimal(self[name]), interval, note]
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the values as JSON, replacing the file only when complete.
-
-        Args:
-            path: the file to write, in a folder that exists.
-        """
+        """Writes the values as JSON, to a file in a folder, whole or not at all."""
         text = json.dumps(self.values, indent=2, allow_nan=False, default=_plain)
         write_atomically(path, lambda target: target.write_text(text + "\n", "utf-8"))
 
@@ -158,20 +146,32 @@ def evaluate(
         precision_at_prevalence(1.0, 1.0, prevalence)
     scores, labels, seen = _score(model, images, labels, batch_size)
     scores, labels = check_scores(scores, labels)
-    measured = _measure(scores, labels, model, prevalence, resamples, seed)
-    extra = extra or {}
-    clash = sorted(set(extra) & set(measured))
+    threshold = float(getattr(model, "threshold", 0.0))
+    calibration = getattr(model, "calibration", None)
+    judged = (scores, labels, threshold)
+    measured = score_metrics(*judged)
+    measured |= {
+        "threshold": threshold,
+        "threshold_criterion": getattr(calibration, "criterion", "uncalibrated"),
+        "threshold_guarantee": getattr(calibration, "guarantee", _NOT_CALIBRATED),
+    }
+    intervals = bootstrap_intervals(*judged, resamples=resamples, seed=seed)
+    if prevalence is not None:
+        _expect_precision(measured, intervals, prevalence)
+    clash = sorted({*(extra or {})} & {*measured, "ci95"})
     if clash:
         raise ValueError(
             "Extra values would replace measured ones: expected other names. Received: "
             f"extra with {', '.join(clash)}. Rename them."
         )
-    named = {name: getattr(model, name, None) for name in ("recipe", "pairing")}
-    described = {name: str(each) for name, each in named.items() if each is not None}
+    values = measured | {"seed": seed}
+    for name in ("recipe", "pairing"):
+        if getattr(model, name, None) is not None:
+            values[name] = str(getattr(model, name))
     if seen is not None:
-        described["n_seen_in_training"] = _count_seen(seen)
-    intervals = measured.pop("ci95")
-    values = {**measured, "seed": seed, **described, **extra, "ci95": intervals}
+        values["n_seen_in_training"] = _count_seen(seen)
+    values |= extra or {}
+    values["ci95"] = {name: list(interval) for name, interval in intervals.items()}
     return Report(values, scores, labels)
 
 
@@ -186,9 +186,8 @@ def _score(
         return model.score_labelled(images, labels, batch_size=batch_size)
     if data.is_dataset(images):
         batches = data.labelled_batches(images, labels, batch_size=batch_size)
-        parts = [
-            (model.predict(x, batch_size=batch_size, verbose=0), y) for x, y in batches
-        ]
+        options = {"batch_size": batch_size, "verbose": 0}
+        parts = [(model.predict(x, **options), y) for x, y in batches]
         scores, labels = map(np.concatenate, zip(*parts, strict=True))
     else:
         if not isinstance(images, data.LazyRows):
@@ -218,43 +217,17 @@ def _count_seen(seen: np.ndarray) -> int:
     return count
 
 
-def _measure(
-    scores: np.ndarray,
-    labels: np.ndarray,
-    model: Any,
-    prevalence: float | None,
-    resamples: int,
-    seed: int,
-) -> dict[str, Any]:
-    threshold = float(getattr(model, "threshold", 0.0))
-    calibration = getattr(model, "calibration", None)
-    metrics = score_metrics(scores, labels, threshold)
-    intervals = bootstrap_intervals(
-        scores,
-        labels,
-        threshold,
-        resamples=resamples,
-        confidence=_CONFIDENCE,
-        seed=seed,
-    )
-    measured = {
-        **metrics,
-        "threshold": threshold,
-        "threshold_criterion": calibration.criterion if calibration else "uncalibrated",
-        "threshold_guarantee": (
-            calibration.guarantee if calibration else _NOT_CALIBRATED
-        ),
-    }
-    if prevalence is not None:
-        measured["prevalence"] = float(prevalence)
-    if prevalence is not None and "precision" in metrics:
-        rates = [(metrics["sensitivity"], metrics["specificity"])]
+def _expect_precision(
+    measured: dict[str, Any], intervals: dict[str, tuple], prevalence: float
+) -> None:
+    """Adds the precision to expect, and between which ends, where it can be told."""
+    measured["prevalence"] = float(prevalence)
+    if "precision" in measured:
+        rates = [(measured["sensitivity"], measured["specificity"])]
         rates += zip(intervals["sensitivity"], intervals["specificity"], strict=True)
         expected, *ends = (precision_at_prevalence(*pair, prevalence) for pair in rates)
         measured["expected_precision"] = expected
-        intervals["expected_precision"] = tuple(ends)
-    measured["ci95"] = {name: list(interval) for name, interval in intervals.items()}
-    return measured
+        intervals["expected_precision"] = ends
 
 
 def _decimal(value: float) -> str:

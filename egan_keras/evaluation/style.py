@@ -1,11 +1,14 @@
-"""What every plot shares: colours and figures, names in them, and how it is saved."""
+"""What plots and tables share: colours and figures, names and numbers in them."""
 
+import math
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from tabulate import tabulate
 
 from egan_keras.files import write_atomically
 from egan_keras.text import printable
@@ -16,8 +19,8 @@ MINORITY = "#D55E00"
 OPERATING_POINT = "#000000"
 REFERENCE = "#7F7F7F"
 LINES = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-CLASS_NAMES = ("majority", "minority")
-CLASS_COLOURS = (MAJORITY, MINORITY)
+CLASSES = {"majority": MAJORITY, "minority": MINORITY}
+NONE = "–"  # of a table's cell without a number
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -30,12 +33,10 @@ def new_figure(width: float, height: float) -> Figure:
 
 def tidy(axes: Axes, x: str, y: str, title: str) -> None:
     """Labels an axes and lightens its frame."""
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set(xlabel=x, ylabel=y, axisbelow=True)
     axes.set_title(title, loc="left", fontsize="medium")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="0.92", linewidth=0.8)
-    axes.set_axisbelow(True)
 
 
 def plain(name: object) -> str:
@@ -49,14 +50,10 @@ def plain(name: object) -> str:
 
 
 def save(path: Path, draw: Callable[[], Figure]) -> bool:
-    """Draws a plot and writes it, or warns that it cannot; nothing else fails for it.
+    """Writes the plot that `draw` returns, replacing the file only when complete.
 
-    Args:
-        path: the file, replaced only when complete; its folder is made if missing.
-        draw: returns the figure.
-
-    Returns:
-        Whether it was written.
+    One that cannot be made is warned of; nothing else fails for it. Returns whether it
+    was written. Its folder is made if missing.
     """
     try:
         with warnings.catch_warnings():
@@ -71,3 +68,30 @@ def save(path: Path, draw: Callable[[], Figure]) -> bool:
         warnings.warn(f"The plot {path.name} could not be made: {reason}", stacklevel=2)
         return False
     return True
+
+
+def short(value: float | None, sign: str = "") -> str:
+    """Returns a share with three decimals, without the zero before the point.
+
+    `sign` is "+" for a difference of shares.
+
+    >>> short(0.9541), short(1.0), short(-0.02), short(None), short(-0.0001, "+")
+    ('.954', '1.000', '-.020', '–', '+.000')
+    """
+    if value is None or math.isnan(value):
+        return NONE
+    return re.sub(r"\b0\.", ".", f"{value:{sign}z.3f}")
+
+
+def table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Returns a Markdown table of rows, whose names are escaped, by columns' heads.
+
+    Its first column is text, the others are numbers.
+
+    >>> print(table([{"method": "default", "AUROC": ".950"}]))
+    | method   |   AUROC |
+    |:---------|--------:|
+    | default  |    .950 |
+    """
+    sides = ["left"] + ["right"] * (len(rows[0]) - 1)
+    return tabulate(rows, "keys", "pipe", disable_numparse=True, colalign=sides)

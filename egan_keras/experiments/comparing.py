@@ -18,7 +18,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from egan_keras import baselines, features, thresholds
 from egan_keras.backbones import Backbone
-from egan_keras.evaluation.markdown import short
+from egan_keras.evaluation.style import short
 from egan_keras.experiments.comparison_report import write_tables
 from egan_keras.experiments.grid import Grid, Run
 from egan_keras.experiments.outcomes import (

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from egan_keras.evaluation import style
-from egan_keras.evaluation.markdown import NONE, short, table
+from egan_keras.evaluation.style import NONE, short, table
 from egan_keras.experiments.grid import (
     REFERENCE,
     Run,

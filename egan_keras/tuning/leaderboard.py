@@ -13,8 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from egan_keras.evaluation.markdown import table
-from egan_keras.evaluation.style import new_figure, save
+from egan_keras.evaluation.style import new_figure, save, table
 from egan_keras.files import write_atomically
 from egan_keras.tuning.choosing import (
     ERROR_NAME,
