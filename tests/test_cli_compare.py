@@ -101,7 +101,8 @@ def test_egan_and_a_grid(arguments, root, tmp_path):
     assert main(given) == 0
     report = (tmp_path / "out" / "report.md").read_text()
     assert re.search(r"\| quick +\| +(\*\*)?[.1]\d+", report)
-    assert len(list((tmp_path / "out" / "features").iterdir())) == 3
+    # Vectors, and maps of two depths.
+    assert len(list((tmp_path / "out" / "features").iterdir())) == 3 * 3
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,8 @@ def test_the_default_methods_read_features_alone():
     every = known_methods()
     assert "published" in every and names(choose_methods(["all"], every)) == [*every]
     chosen = choose_methods(None, every)
-    assert names(chosen) == ["default", *baselines.FEATURE_BASELINES]
+    known = [*baselines.FEATURE_BASELINES, *baselines.MAP_BASELINES]
+    assert names(chosen) == ["default", *known]
 
 
 def test_a_baseline_without_its_package_is_left_out(monkeypatch):

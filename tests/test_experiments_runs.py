@@ -118,7 +118,7 @@ def test_features_are_what_training_on_images_sees(base, grid, tiny_weights):
     on_images = ek.EGAN.from_backbones(
         TINY, TINY, image_shape=(32, 32, 3), weights=tiny_weights, network_size=32
     )
-    on_rows = ek.EGAN.from_features(None, sample.discriminator_sizes)
+    on_rows = ek.EGAN.from_features(**sample.layout)
     splits = loaded(of)
     train = splits.train.images
     mirrored = train[splits.train.labels == 1][:, :, ::-1]
@@ -131,8 +131,9 @@ def test_features_are_what_training_on_images_sees(base, grid, tiny_weights):
             features.stem_features(model.discriminator.stem, each)
             for model, each in ((on_rows, rows), (on_images, images))
         )
-        np.testing.assert_allclose(seen, expected, atol=1e-5)
-    assert np.ptp(sample.train, axis=0).max() > 0.1
+        # Maps are kept in 16 bits.
+        np.testing.assert_allclose(seen, expected, atol=1e-5, rtol=1e-3)
+    assert np.ptp(sample.train.vectors, axis=0).max() > 0.1
     labels = [*splits.train.labels, *np.ones(len(mirrored))]
     np.testing.assert_array_equal(sample.train_labels, labels)
     np.testing.assert_array_equal(sample.test_labels, splits.test.labels)
@@ -144,12 +145,17 @@ def test_features_are_computed_once_for_files_that_stay_the_same(base, grid, cap
     again = first_run(grid(), base)[1]
     assert capsys.readouterr().out == ""
     np.testing.assert_array_equal(again.train, first.train)
-    damaged = sorted((base / "features").iterdir())[:2]
+    vectors, maps = {}, {}
+    for path in sorted((base / "features").iterdir()):
+        name, _, depth = path.stem.partition("_maps")
+        (maps if depth else vectors)[name] = path
+    *damaged, third = list(vectors.values())[:3]
     damaged[0].write_bytes(b"")
     damaged[1].write_bytes(damaged[1].read_bytes()[:-1])
+    maps[third.stem].unlink()
     again = first_run(grid(), base)[1]
     printed = capsys.readouterr().out
-    assert all(f"again: {path} is damaged" in printed for path in damaged)
+    assert all(f"again: {path} is damaged" in printed for path in [*damaged, third])
     np.testing.assert_array_equal(again.train, first.train)
     replace(base / "parted" / "train" / "red" / "000.png")
     os.utime(base / "parted" / "train" / "pink" / "000.png")
@@ -197,9 +203,10 @@ def test_the_encoders_features_stand_first(base, grid):
         first_run(grid(pairings=spec, weights="none"), base)[1]
         for spec in (other, TINY)
     ]
-    assert sample.encoder_size == alone[0].train.shape[1]
-    assert alone[0].train.shape[1] == 2 * alone[1].train.shape[1]
-    expected = np.concatenate([each.test for each in alone], axis=1)
+    assert sample.layout["encoder_size"] == alone[0].train.vectors.shape[1]
+    assert alone[0].train.vectors.shape[1] == 2 * alone[1].train.vectors.shape[1]
+    # Behind both stand the maps of the discriminator's backbone.
+    expected = np.concatenate([alone[0].test.vectors, alone[1].test], axis=1)
     np.testing.assert_array_equal(sample.test, expected)
     assert 0 <= train_and_judge(run, sample)["auroc"] <= 1
 
@@ -234,10 +241,9 @@ def test_watching_the_test_split_changes_nothing(base, grid):
     results = train_and_judge(run, sample)
     keras.backend.clear_session()
     keras.utils.set_random_seed(run.seed)
-    sizes = sample.discriminator_sizes
-    model = ek.EGAN.from_features(None, sizes, recipe=run.method.recipe)
+    model = ek.EGAN.from_features(**sample.layout, recipe=run.method.recipe)
     model.compile()
-    model.fit(sample.train, sample.train_labels, verbose=0)
+    model.fit(np.asarray(sample.train), sample.train_labels, verbose=0)
     scores = model.predict(sample.test, verbose=0)
     expected = score_metrics(scores, sample.test_labels, 0.0)
     assert results["auroc"] == expected["auroc"] == results["auroc_by_epoch"][-1]

@@ -23,7 +23,7 @@ def batches(n=10, minority=(2, 7), size=4):
 
 def test_by_class_keeps_majority_features_and_minority_images_in_order(stem, capsys):
     images, labels, labelled = batches()
-    majority, minority = features.by_class(labelled, features.StemFunction(stem))
+    majority, minority, _ = features.by_class(labelled, features.StemFunction(stem))
     expected = keras.ops.convert_to_numpy(
         stem(images[labels == 0].astype("float32"), training=False)
     )
@@ -41,7 +41,7 @@ def test_silence_is_silent(stem, capsys):
 
 def test_a_missing_class_gives_no_rows(stem):
     _, _, labelled = batches(minority=())
-    majority, minority = features.by_class(
+    majority, minority, _ = features.by_class(
         labelled, features.StemFunction(stem), verbose=0
     )
     assert len(majority[0]) == 10 and len(minority[0]) == 0

@@ -16,10 +16,19 @@ def test_training_on_features_gives_the_scores_of_training_on_images(
     on_images = build_tiny()
     stem = on_images.discriminator.stem
     seen = np.concatenate([images, images[labels == 1][:, :, ::-1]])
-    (rows,) = features.stem_features(stem, seen)
+    compute = features.compiled(stem)
+    (vectors,), maps = compute.raw(seen), compute.maps(seen)
+    flat = [each.reshape(len(seen), -1) for each in maps]
+    rows = np.concatenate([vectors, *flat], axis=1)
     row_labels = np.append(labels, np.ones(len(rows) - len(labels), labels.dtype))
     on_images.fit(images, labels, epochs=2, verbose=0)
-    on_rows = ek.EGAN.from_features(None, rows.shape[1])
+    on_rows = ek.EGAN.from_features(
+        None,
+        vectors.shape[1],
+        map_shapes=[each.shape[1:] for each in maps],
+        side=images.shape[1],
+        views=2,
+    )
     on_rows.compile()
     for mine, theirs in zip(
         [*on_rows.generator.tail.weights, *on_rows.discriminator.tail.weights],

@@ -27,6 +27,7 @@ from sklearn.svm import OneClassSVM
 
 from egan_keras import data
 from egan_keras.baselines.fine_tuned import fine_tuned_classifier_scores
+from egan_keras.baselines.on_maps import padim_scores, patchcore_scores
 
 Scores = Callable[..., np.ndarray]
 
@@ -244,6 +245,12 @@ FEATURE_BASELINES: dict[str, Scores] = {
 }
 
 # Those that do not see the minority: their scores are the same however many it has.
+# Each takes what `on_maps` says, and returns heat maps, too.
+MAP_BASELINES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
+    "PatchCore": patchcore_scores,
+    "PaDiM": padim_scores,
+}
+
 ONE_CLASS_BASELINES = frozenset(
     {"Mahalanobis distance", "one-class SVM", "isolation forest"}
 )

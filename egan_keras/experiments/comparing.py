@@ -30,6 +30,7 @@ from egan_keras.experiments.outcomes import (
 )
 from egan_keras.experiments.task_images import (
     FolderFeatures,
+    Rows,
     Sample,
     Samples,
     TaskImages,
@@ -239,10 +240,12 @@ def _score_baseline(run: Run, sample: Sample) -> tuple:
 
     These do not see the minority, so that all its counts have the same scores.
     """
-    train, labels, name = sample.train, sample.train_labels, run.method.name
-    inputs = np.concatenate([sample.validation, sample.test])
+    labels, name = sample.train_labels, run.method.name
+    splits = sample.train, sample.validation, sample.test
+    rows = [x.vectors if isinstance(x, Rows) else x for x in splits]
+    train, inputs = rows[0], np.concatenate(rows[1:])
     key = None
-    if name in baselines.ONE_CLASS_BASELINES:
+    if name in baselines.ONE_CLASS_BASELINES or name in baselines.MAP_BASELINES:
         seen = (train[labels == 0], inputs)
         hashes = [hashlib.blake2b(np.ascontiguousarray(each)).digest() for each in seen]
         key = name, run.seed, *hashes
@@ -255,7 +258,10 @@ def _score_baseline(run: Run, sample: Sample) -> tuple:
         known = baselines.FEATURE_BASELINES | baselines.IMAGE_BASELINES
         started = time.perf_counter()
         try:
-            scores = known[name](train, labels, inputs, **options)
+            if name in baselines.MAP_BASELINES:
+                scores = _score_maps(name, splits, labels, run.seed)
+            else:
+                scores = known[name](train, labels, inputs, **options)
         except (ValueError, ImportError) as error:
             raise NotPossibleError(str(error)) from error
         found = np.ravel(scores), time.perf_counter() - started
@@ -264,6 +270,18 @@ def _score_baseline(run: Run, sample: Sample) -> tuple:
     scores, seconds = found
     n = len(sample.validation)
     return scores[:n], scores[n:], {"seconds": seconds}
+
+
+def _score_maps(name: str, splits: tuple, labels: np.ndarray, seed: int) -> np.ndarray:
+    """Returns scores of validation and test by a baseline on the majority's maps."""
+    train, validation, test = (each.maps for each in splits)
+    if not train:
+        raise ValueError("There are no maps where the recipe judges no places.")
+    rows = np.flatnonzero(labels == 0)
+    ours = [np.stack([depth[row] for row in rows]) for depth in train]
+    pairs = zip(validation, test, strict=True)
+    theirs = [np.stack([*held_out, *judged]) for held_out, judged in pairs]
+    return baselines.MAP_BASELINES[name](ours, theirs, seed=seed)[0]
 
 
 def _score_egan(run: Run, sample: Sample) -> tuple:
@@ -280,12 +298,20 @@ def _score_egan(run: Run, sample: Sample) -> tuple:
             weights=run.weights,
         )
     else:
-        sizes = sample.encoder_size, sample.discriminator_sizes
-        model = EGAN.from_features(*sizes, recipe=recipe, pairing=str(pairing))
+        given = sample.layout | {"recipe": recipe, "pairing": str(pairing)}
+        model = EGAN.from_features(**given)
     model.compile()
     watch = _Watch(sample.test, sample.test_labels)
     started = time.perf_counter()
-    model.fit(sample.train, sample.train_labels, verbose=0, callbacks=[watch])
+    # Features of rows of features stay in memory.
+    store = features.FeatureStore("memory", verbose=0)
+    model.fit(
+        sample.train,
+        sample.train_labels,
+        verbose=0,
+        callbacks=[watch],
+        cache_features=store,
+    )
     seconds = time.perf_counter() - started - watch.seconds
     validation, test = (
         model.predict(rows, batch_size=_BATCH_SIZE, verbose=0)[:, 0]

@@ -22,7 +22,7 @@ REFERENCE = "default"
 
 _LONGEST_NAME = 150
 # The choices of the default recipe that decide what features baselines read.
-_FEATURE_CHOICES = ("network_size", "own_preprocessing", "depths")
+_FEATURE_CHOICES = ("network_size", "own_preprocessing", "depths", "place_depths")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -127,6 +127,7 @@ def known_methods(variants: Sequence[Method] = ()) -> dict[str, Method]:
     """Returns every method by its name, in the order of the tables."""
     methods = [egan(name, name) for name in sorted(networks.RECIPES)] + list(variants)
     methods += [Method(name) for name in baselines.FEATURE_BASELINES]
+    methods += [Method(name) for name in baselines.MAP_BASELINES]
     methods += [Method(name, needs_images=True) for name in baselines.IMAGE_BASELINES]
     names = [ALL, *(method.name for method in methods)]
     check_names(names, "Two methods", "Rename the variant")

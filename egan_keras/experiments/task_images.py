@@ -122,12 +122,13 @@ def _changed(what: str, received: str) -> ValueError:
 
 
 class Extractor(NamedTuple):
-    """What makes pooled features of images, of (height, width) and perhaps mirrored."""
+    """What makes features of images, of (height, width) and perhaps mirrored."""
 
     backbone: str
     network_size: int
     own_preprocessing: bool
     depths: int
+    place_depths: int
     image_size: tuple[int, int]
     mirrored: bool = False
 
@@ -138,7 +139,10 @@ class Extractor(NamedTuple):
         size = recipe.network_size or run.network_size
         if size is None:
             size = networks.network_size(Backbone.parse(backbone), (*image_size, 3))
-        return cls(backbone, size, recipe.own_preprocessing, recipe.depths, image_size)
+        # The encoder reads vectors alone.
+        judged = backbone == run.pairing.discriminator
+        depths = recipe.depths, recipe.place_depths * judged
+        return cls(backbone, size, recipe.own_preprocessing, *depths, image_size)
 
     def build(self, weights: str | None) -> tuple[keras.Model, list[int]]:
         """Returns the model, from pixels 0..255, and the length of each depth."""
@@ -148,12 +152,16 @@ class Extractor(NamedTuple):
         choices = {name: getattr(self, name) for name in names}
         recipe, shape = networks.get_recipe("default", **choices), (*self.image_size, 3)
         backbone = Backbone.parse(self.backbone)
-        return networks.pooled_features(backbone, recipe, shape, weights=weights)
+        return networks.pooled_features(
+            backbone, recipe, shape, weights=weights, place_depths=self.place_depths
+        )
 
     @functools.lru_cache  # noqa: B019 (an extractor is a small tuple)
-    def sizes(self) -> tuple[int, ...]:
-        """Returns the length of the feature vector of each depth."""
-        return tuple(self.build(None)[1])
+    def shapes(self) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+        """Returns the length of each depth's vector, and the shape of each map."""
+        model, sizes = self.build(None)
+        outputs = keras.tree.flatten(model.outputs)
+        return tuple(sizes), [tuple(each.shape[1:]) for each in outputs[1:]]
 
 
 class FolderFeatures:
@@ -167,61 +175,98 @@ class FolderFeatures:
         verbose = 1 if sys.stdout.isatty() else 2
         self._store = features.FeatureStore("memory", verbose=verbose)
 
-    def rows(self, places: Sequence[tuple], extractor: Extractor) -> np.ndarray:
-        """Returns the features of images, float32 (n, d), in their order."""
-        rows = [self._of_folder(folder, extractor)[row] for folder, row in places]
-        return np.stack(rows, dtype=np.float32)
+    def rows(self, places: Sequence[tuple], extractor: Extractor) -> "Rows":
+        """Returns the features of images in their order."""
+        found = [(self._of_folder(folder, extractor), row) for folder, row in places]
+        vectors = np.stack([each[0][row] for each, row in found], dtype=np.float32)
+        depths = range(1, 1 + len(extractor.shapes()[1]))
+        return Rows(vectors, [[each[k][row] for each, row in found] for k in depths])
 
-    def _read(self, folder: ClassFolder, extractor: Extractor) -> np.ndarray:
-        path = self._path(folder, extractor)
+    def _read(self, folder: ClassFolder, extractor: Extractor) -> list[np.ndarray]:
+        paths = self._paths(folder, extractor)
         try:
-            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+            mapped = [np.load(x, mmap_mode="r", allow_pickle=False) for x in paths]
         except (OSError, ValueError, EOFError):  # not there, or damaged
-            self._compute(folder, extractor, path)
-            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        return mapped.view(np.ndarray)
+            self._compute(folder, extractor, paths)
+            mapped = [np.load(x, mmap_mode="r", allow_pickle=False) for x in paths]
+        return [each.view(np.ndarray) for each in mapped]
 
-    def _path(self, folder: ClassFolder, extractor: Extractor) -> Path:
+    def _paths(self, folder: ClassFolder, extractor: Extractor) -> list[Path]:
+        """Returns a file for the vectors, and one for each depth's maps."""
         contents = fingerprint(content_hashes(folder.paths))
         own = [contents, *extractor, describe_weights(self._weights)]
         mark = fingerprint(own + [folder.gray_range] * (folder.gray_range is not None))
         text = f"{folder.name}_{extractor.backbone}_{extractor.network_size}px"
         text += "_mirrored" if extractor.mirrored else ""
-        return self._folder / f"{as_file_name(text)}_{mark}.npy"
+        names = [f"{as_file_name(text)}_{mark}"]
+        names += [f"{names[0]}_maps{k}" for k, _ in enumerate(extractor.shapes()[1], 1)]
+        return [self._folder / f"{name}.npy" for name in names]
 
-    def _compute(self, folder: ClassFolder, extractor: Extractor, path: Path) -> None:
+    def _compute(
+        self, folder: ClassFolder, extractor: Extractor, paths: list[Path]
+    ) -> None:
         model, _ = self._build(extractor, self._weights)
         how = ", mirrored" if extractor.mirrored else ""
-        how += f", again: {printable(path)} is damaged" if path.exists() else ""
+        how += f", again: {printable(paths[0])} is damaged" * paths[0].exists()
         print(f"{extractor.backbone} at {extractor.network_size} pixels{how}")
         images = data.ImageFiles(folder.paths, extractor.image_size, folder.gray_range)
         if extractor.mirrored:
             count = len(images)
             images = data.WithMirrorImages(images).select(np.arange(count, 2 * count))
         compute = features.compiled(model)
-        (rows,) = self._store.features(images, compute, folder.name)
-        if path != self._path(folder, extractor):
+        vectors, *maps = self._store.features(images, compute, folder.name)
+        if paths != self._paths(folder, extractor):
             what = "Images or weights changed while features were made of them"
             raise _changed(what, folder.name)
-        write_atomically(path, lambda t: np.save(t, rows, allow_pickle=False))
+        found = [vectors, *(each.astype(np.float16) for each in maps)]
+        for path, rows in zip(paths, found, strict=True):
+            write_atomically(
+                path, lambda t, rows=rows: np.save(t, rows, allow_pickle=False)
+            )
+
+
+class Rows(data.LazyRows):
+    """Vectors of images and, flat behind them, maps, which are read when asked for.
+
+    `vectors` is (n, d); `maps` has a list for each depth, of an array for each image.
+    """
+
+    def __init__(self, vectors: np.ndarray, maps: list[list[np.ndarray]]) -> None:
+        self.vectors, self.maps = vectors, maps
+        size = vectors.shape[1] + sum(depth[0].size for depth in maps)
+        self.shape, self.dtype = (len(vectors), size), np.dtype(np.float32)
+
+    def beside(self, others: "Rows") -> "Rows":
+        """Returns rows of the same images whose vectors follow one another."""
+        vectors = np.concatenate([self.vectors, others.vectors], axis=1)
+        return Rows(vectors, self.maps or others.maps)
+
+    def above(self, others: "Rows") -> "Rows":
+        """Returns these rows and others below them."""
+        vectors = np.concatenate([self.vectors, others.vectors])
+        pairs = zip(self.maps, others.maps, strict=True)
+        return Rows(vectors, [ours + theirs for ours, theirs in pairs])
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        maps = [np.stack([depth[row] for row in rows]) for depth in self.maps]
+        flat = [each.reshape(len(rows), -1) for each in maps]
+        return np.concatenate([self.vectors[rows], *flat], axis=1, dtype=np.float32)
 
 
 class Sample(NamedTuple):
     """Inputs and labels of the splits of one run; validation is majority alone.
 
-    Inputs are rows of features, float32 (n, d), or images, uint8 (n, h, w, 3). Rows of
-    mirrored minority images, where a recipe trains on them, stand last in training.
+    Inputs are rows of features, or images, uint8 (n, h, w, 3). Rows of mirrored
+    minority images, where a recipe trains on them, stand last in training.
     """
 
-    train: np.ndarray
+    train: "np.ndarray | Rows"
     train_labels: np.ndarray  # 0 = majority, 1 = minority, int32 (n,)
-    validation: np.ndarray
-    test: np.ndarray
+    validation: "np.ndarray | Rows"
+    test: "np.ndarray | Rows"
     test_labels: np.ndarray
-    # Of features: the encoder's length, which stand first, None where both backbones
-    # are the same; and the discriminator's, one for each depth.
-    encoder_size: int | None = None
-    discriminator_sizes: tuple[int, ...] = ()
+    # Of features, what `EGAN.from_features` takes.
+    layout: dict[str, Any] = {}
 
 
 class Samples:
@@ -258,17 +303,26 @@ class Samples:
     ) -> Sample:
         """Returns rows of features, the encoder's before the discriminator's."""
 
-        def rows(paths: Sequence[str], mirrored: bool = False) -> np.ndarray:
+        def rows(paths: Sequence[str], mirrored: bool = False) -> Rows:
             places = [which[0].places[Path(path)] for path in paths]
             each = [extractor._replace(mirrored=mirrored) for extractor in used]
-            return np.concatenate([self._store.rows(places, e) for e in each], axis=1)
+            return functools.reduce(
+                Rows.beside, [self._store.rows(places, e) for e in each]
+            )
 
         train, validation, test = self._splits(*which)
         inputs, labels = rows(train.paths), train.labels
         if mirrors:
             minority = [train.paths[row] for row in np.flatnonzero(labels)]
-            inputs = np.concatenate([inputs, rows(minority, mirrored=True)])
+            inputs = inputs.above(rows(minority, mirrored=True))
             labels = np.append(labels, np.ones(len(minority), labels.dtype))
         held_out = rows(validation.paths), rows(test.paths), test.labels
-        encoder_size = sum(used[0].sizes()) if len(used) == 2 else None
-        return Sample(inputs, labels, *held_out, encoder_size, used[-1].sizes())
+        sizes, shapes = used[-1].shapes()
+        layout = {
+            "encoder_size": sum(used[0].shapes()[0]) if len(used) == 2 else None,
+            "discriminator_size": sizes,
+            "map_shapes": shapes,
+            "side": max(used[-1].image_size),
+            "views": 1 + mirrors,
+        }
+        return Sample(inputs, labels, *held_out, layout)

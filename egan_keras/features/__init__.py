@@ -10,6 +10,7 @@ from egan_keras.features.feature_store import (
     FeatureStore,
     by_class,
     labelled,
+    of_least_hashes,
     stem_features,
 )
 from egan_keras.features.stems import Features, StemFunction, compiled
@@ -31,6 +32,7 @@ __all__ = [
     "kept_statistics",
     "labelled",
     "labelled_dataset",
+    "of_least_hashes",
     "stem_features",
     "training_dataset",
 ]

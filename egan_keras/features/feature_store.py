@@ -195,11 +195,13 @@ def by_class(
     *,
     cache: FeatureStore | None = None,
     verbose: int | str = 1,
-) -> tuple[Features, Features]:
+    sample_size: int = 0,
+) -> tuple[Features, Features, Images]:
     """Splits the classes and computes the majority's features in one pass.
 
-    Returns the majority's features (the images, if `compute` is `None`), and the
-    minority's images as a list of one array; either is lazy where it is not in memory.
+    Returns the majority's features (the images, if `compute` is `None`), the minority's
+    images as a list of one array, and so many different majority images, those of the
+    least hashes; each is lazy where it is not in memory.
     Without a cache they go to memory. A dataset's, which no later run can recognise,
     go to temporary files where the cache would use files.
     """
@@ -214,13 +216,24 @@ def by_class(
             majority = SelectedRows(images, majority) if compute else images[majority]
             minority = images[minority]
         found = cache.features(majority, compute, "majority") if compute else [majority]
-        return found, [minority]
+        rows = np.arange(0)
+        if sample_size:
+            hashes = np.asarray(found[-1]) if compute else data.row_hashes(majority)
+            rows = of_least_hashes(hashes, sample_size)
+        is_array = isinstance(majority, np.ndarray)
+        sample = majority[rows] if is_array else majority.select(rows)
+        return found, [minority], sample
     started = time.perf_counter()
     majority, minority = _Gathered(compute, cache), _Gathered(None, cache)
-    doing = "Computing frozen features" if compute else "Reading images"
+    doing, sample = "Computing frozen features" if compute else "Reading images", None
     for images, labels in _shown(batches, doing, verbose, batches.n_batches):
-        majority.add(images[labels == 0])
+        own = images[labels == 0]
+        majority.add(own)
         minority.add(images[labels == 1])
+        if sample_size:
+            sample = own if sample is None else np.concatenate([sample, own])
+            if len(sample) > 2 * sample_size:
+                sample = _sampled(sample, sample_size)
     found = majority.result()
     if verbose and compute:
         size = in_units(sum(rows.nbytes for rows in found))
@@ -235,7 +248,19 @@ def by_class(
                 "A later run computes them again, because a tf.data.Dataset cannot be "
                 "recognised: pass arrays, or images of load_folder(..., lazy=True)."
             )
-    return found, minority.result()
+    return found, minority.result(), _sampled(sample, sample_size)
+
+
+def _sampled(images: np.ndarray, size: int) -> np.ndarray:
+    return images[of_least_hashes(data.row_hashes(images), size)] if size else ()
+
+
+def of_least_hashes(hashes: np.ndarray, size: int) -> np.ndarray:
+    """Returns row numbers of different images: a sample at random, whatever the order.
+
+    It holds the same images wherever they come from, and no image twice.
+    """
+    return np.sort(np.unique(hashes, return_index=True)[1][:size])
 
 
 class _Gathered:

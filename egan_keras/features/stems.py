@@ -9,9 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from egan_keras import backbones, data
-from egan_keras.networks import MajorityStandardization
+from egan_keras import data
+from egan_keras.networks import MajorityStandardization, PlaceEvidence
 from egan_keras.version import __version__
+
+# Places of so many images tell enough of the majority's.
+_FEWEST_MAPS, _MOST_MAPS, _BYTES_OF_MAPS = 100, 3000, 256_000_000
 
 Images = np.ndarray | data.LazyRows
 Features = list[np.ndarray | data.LazyRows]
@@ -30,6 +33,8 @@ class StemFunction:
         standardization: The layer at the stem's end; `None` where there is none.
         raw: The function up to there.
         recognising: As `raw`, with `data.row_hashes` of the images behind the features.
+        place_layers: The layers beside it that judge places.
+        maps: The function up to there, in float16; `None` where there are none.
     """
 
     def __init__(self, stem: keras.Model) -> None:
@@ -47,9 +52,17 @@ class StemFunction:
             return keras.tree.flatten(stem(images, training=False))
 
         self._traced, self.raw, self.standardization = traced, self, None
-        if isinstance(stem.layers[-1], MajorityStandardization):
-            self.standardization = stem.layers[-1]
-            self.raw = StemFunction(backbones.cut(stem, 1)[0])
+        self.maps, self.place_layers = None, []
+        for layer in stem.layers:
+            if isinstance(layer, MajorityStandardization):
+                self.standardization = layer
+                self.raw = StemFunction(keras.Model(stem.inputs, layer.input))
+            elif isinstance(layer, PlaceEvidence):
+                self.place_layers.append(layer)
+        if self.place_layers:
+            judged = [layer.input for layer in self.place_layers]
+            self.maps = StemFunction(keras.Model(stem.inputs, judged))
+            self.maps._types = [np.dtype("float16")] * len(judged)
         self.recognising = copy.copy(self.raw)
         self.recognising._has_hashes = True
 
@@ -70,6 +83,24 @@ class StemFunction:
         shapes = [tuple(each.shape[1:]) for each in outputs]
         types = list(zip(shapes, self._types, strict=True))
         return types + [((), np.dtype(np.uint64))] * self._has_hashes
+
+    @property
+    def evidence_size(self) -> int:
+        """Number of kinds of evidence behind a row's vector."""
+        return sum(layer.kinds for layer in self.place_layers)
+
+    def evidence(self, maps: Features) -> np.ndarray:
+        """Returns the evidence of places of maps, float32 (n, evidence_size)."""
+        pairs = zip(self.place_layers, maps, strict=True)
+        return np.concatenate([layer.evidence(own) for layer, own in pairs], axis=1)
+
+    def sample_size(self, image_shape: tuple[int, ...]) -> int:
+        """Returns of how many images the maps are kept for statistics of places."""
+        if self.maps is None:
+            return 0
+        types = self.maps.row_types(image_shape)
+        size = sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in types)
+        return max(_FEWEST_MAPS, min(_MOST_MAPS, _BYTES_OF_MAPS // size))
 
     def identity(self) -> Iterator[bytes]:
         """Yields what features depend on beside images: layers, weights, versions."""
@@ -98,11 +129,18 @@ class StemFunction:
         mean = keras.ops.convert_to_numpy(layer.mean)
         deviation = keras.ops.convert_to_numpy(layer.deviation)
         (rows,) = features
+        # The score does not look at the evidence of places in training.
+        unknown = (0, 0), (0, self.evidence_size)
         if isinstance(rows, data.LazyRows):
-            return [data.MappedRows(lambda read: (read - mean) / deviation, rows)]
+            shape = (rows.shape[1] + unknown[1][1],)
+            return [
+                data.MappedRows(
+                    lambda read: np.pad((read - mean) / deviation, unknown), rows, shape
+                )
+            ]
         rows -= mean
         rows /= deviation
-        return [rows]
+        return [np.pad(rows, unknown) if self.place_layers else rows]
 
     def _run(self, images: np.ndarray) -> list:
         backend, count = keras.backend.backend(), len(images)

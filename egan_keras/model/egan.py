@@ -119,6 +119,9 @@ class EGAN(AdversarialTrainer):
         encoder_size: int | None,
         discriminator_size: int | Sequence[int],
         *,
+        map_shapes: Sequence[tuple[int, int, int]] = (),
+        side: int | None = None,
+        views: int = 1,
         recipe: "str | networks.Recipe" = "default",
         pairing: str | None = None,
         **choices,
@@ -134,6 +137,11 @@ class EGAN(AdversarialTrainer):
                 in a row; `None` where both networks read the same vector.
             discriminator_size: Length of the discriminator's feature vectors; several
                 lengths where vectors of several depths stand side by side.
+            map_shapes: (height, width, channels) of feature maps whose places are
+                judged, which stand last in a row, flat; the deepest first.
+            side: Longer side of the images, pixels, where it is known.
+            views: Rows of each minority image, such as that of its mirror image: all
+                images in one view stand before all in the next.
             recipe: `"default"` or a `Recipe` that keeps backbones frozen.
             pairing: How reports call the origin of the features.
             **choices: Fields of the recipe to choose differently.
@@ -153,7 +161,7 @@ class EGAN(AdversarialTrainer):
         keras_hooks.share_accelerators()
         chosen = networks.get_recipe(recipe, **choices)
         generator, discriminator = networks.build_on_features(
-            encoder_size, discriminator_size, chosen
+            encoder_size, discriminator_size, chosen, map_shapes, side=side, views=views
         )
         return cls(generator, discriminator, recipe=chosen, pairing=pairing)
 
@@ -273,7 +281,8 @@ class EGAN(AdversarialTrainer):
         config["generator"] = networks.share_again(
             config["generator"], config["discriminator"], config.pop("shared")
         )
-        config["recipe"] = networks.Recipe(**config["recipe"])
+        # Earlier versions knew of no places.
+        config["recipe"] = networks.Recipe(**{"place_depths": 0, **config["recipe"]})
         calibration = config.pop("calibration")
         calibrated_weights = config.pop("calibrated_weights", None)
         model = cls(**config)

@@ -12,6 +12,9 @@ from egan_keras.networks import CutNetwork, MajorityAwareScore
 
 Batches = data.ArrayBatches | data.DatasetBatches
 
+# Vectors of so many images tell how kinds of evidence go together.
+_VECTORS = 3000
+
 _FIT_OPTIONS = "initial_epoch", "validation_freq"
 _ADVICE = {
     "class_weight": "The classes are split and weighted by the recipe.",
@@ -54,8 +57,9 @@ def feature_cache(
     """Returns what keeps features; `None` where the stems run at every step."""
     if where is False:
         return None
-    if not isinstance(where, features.FeatureStore):
-        where = features.FeatureStore(where, verbose=verbose)
+    if isinstance(where, features.FeatureStore):
+        return where
+    where = features.FeatureStore(where, verbose=verbose)
     # Writing what a stem makes of features in a file would fill the disk twice.
     is_lazy = isinstance(getattr(batches, "images", None), data.LazyRows)
     return None if is_lazy and len(discriminator.input_shape) == 2 else where
@@ -80,11 +84,16 @@ def training_dataset(
     if batches.labels is not None:
         _check_classes(batches, *np.bincount(batches.labels, minlength=2))
     stem = features.compiled(discriminator.stem)
-    majority, (minority,) = features.by_class(
-        batches, stem.recognising if cache else None, cache=cache, verbose=verbose
+    majority, (minority,), sample = features.by_class(
+        batches,
+        stem.recognising if cache else None,
+        cache=cache,
+        verbose=verbose,
+        sample_size=stem.sample_size(discriminator.input_shape[1:]),
     )
     if batches.labels is None:
         _check_classes(batches, len(majority[0]), len(minority))
+    different = len(minority)
     if mirrored_minority and minority.ndim == 4:
         minority = data.WithMirrorImages(minority)
     counts = len(majority[0]), len(minority)
@@ -95,15 +104,23 @@ def training_dataset(
         shape, _ = stem.raw.row_types(minority.shape[1:])[0]
         raw = [data.MappedRows(lambda x: stem.raw(x)[0], majority[0], shape)]
     standardized = _adapt(stem, discriminator, raw, verbose)
-    for layer in _score_layers(discriminator):
-        layer.weigh(len(minority))
     if cache:
-        recognise, encode = stem.recognising, features.compiled(generator.stem)
-        *raw, own = cache.features(minority, recognise, "minority", show=False)
-        encoded = cache.features(minority, encode, "minority", show=False)
-        parts = standardized, encoded, stem.standardized(raw)
+        known = cache.features(minority, stem.recognising, "minority", show=False)
+        own = known.pop()
     else:
         own = data.row_hashes(minority)
+        known = list(map(np.array, stem.raw(np.asarray(minority))))
+    known = stem.standardized(known)
+    if scores := _score_layers(discriminator):
+        different //= getattr(scores[0], "views", 1)
+        rows = features.of_least_hashes(hashes, len(sample) or _VECTORS)
+        ours = np.asarray(standardized[0][rows])
+        _weigh(stem, scores, ours, sample, known[0], minority, different, cache)
+    if cache:
+        encode = features.compiled(generator.stem)
+        encoded = cache.features(minority, encode, "minority", show=False)
+        parts = standardized, encoded, known
+    else:
         parts = majority, [minority], [minority]
     own = np.asarray(own)
     n_both = len(np.intersect1d(hashes, own))
@@ -126,8 +143,7 @@ def validation_dataset(
 ) -> tuple[tf.data.Dataset, set[int]]:
     """Returns batches of (features, labels), and the classes among the labels."""
     stem = features.compiled(discriminator.stem)
-    raw, labels = features.labelled(batches, stem.raw, cache=cache)
-    rows = stem.standardized(raw)
+    rows, labels = features.labelled(batches, stem, cache=cache)
     dataset = features.labelled_dataset(rows, labels, batch_size=batch_size)
     return dataset, set(np.unique(labels).tolist())
 
@@ -184,6 +200,37 @@ def _adapt(
             if not layer.is_adapted:
                 layer.adapt(majority[0])
     return majority
+
+
+def _weigh(stem, scores, vectors, sample, known, minority, count, cache) -> None:
+    """Shows last layers vectors and places of both classes.
+
+    Args:
+        stem: The discriminator's.
+        scores: The layers.
+        vectors: Standardised rows of a sample of the majority.
+        sample: The images of the sample; none where there are no places.
+        known: Standardised rows of the minority.
+        minority: Its images, `count` of them, in one view after another.
+        count: Number of different minority images.
+        cache: Where the features go; `None` is memory.
+    """
+    cache = cache or features.FeatureStore("memory", verbose=0)
+
+    def by_image(rows):
+        rows = np.asarray(rows)
+        return rows.reshape(-1, count, *rows.shape[1:]).swapaxes(0, 1)
+
+    places = ()
+    if stem.maps:
+        ours = cache.features(sample, stem.maps, "majority", show=False)
+        theirs = cache.features(minority, stem.maps, "minority", show=False)
+        for layer, our, their in zip(stem.place_layers, ours, theirs, strict=True):
+            layer.adapt(np.asarray(our), by_image(their))
+        places = stem.evidence(ours), by_image(stem.evidence(theirs))
+    size = known.shape[1] - stem.evidence_size
+    for layer in scores:
+        layer.weigh(vectors[:, :size], by_image(known)[..., :size], places)
 
 
 def _score_layers(discriminator: CutNetwork) -> list[MajorityAwareScore]:

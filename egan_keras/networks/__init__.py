@@ -20,6 +20,7 @@ from egan_keras.networks.layers import config_in_float32 as config_in_float32
 from egan_keras.networks.layers import deserialized as deserialized
 from egan_keras.networks.layers import in_full_precision as in_full_precision
 from egan_keras.networks.layers import is_mixed as is_mixed
+from egan_keras.networks.places import PlaceEvidence as PlaceEvidence
 from egan_keras.networks.recipes import RECIPES as RECIPES
 from egan_keras.networks.recipes import Recipe as Recipe
 from egan_keras.networks.recipes import get_recipe as get_recipe

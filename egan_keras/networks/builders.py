@@ -1,8 +1,10 @@
 """Discriminators and generators, built as a recipe says, on images or on features."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import keras
+import numpy as np
 from keras import layers
 
 from egan_keras.backbones import Backbone
@@ -13,6 +15,7 @@ from egan_keras.networks.cut_network import (
     pooled_features,
     stem_and_tail,
 )
+from egan_keras.networks.evidence import WeighedEvidence
 from egan_keras.networks.head import MajorityAwareScore
 from egan_keras.networks.layers import (
     MajorityStandardization,
@@ -20,6 +23,7 @@ from egan_keras.networks.layers import (
     UnitLength,
     full_precision,
 )
+from egan_keras.networks.places import PlaceEvidence
 from egan_keras.networks.recipes import Recipe
 
 _LEAK = 0.2
@@ -54,8 +58,11 @@ def build(
         discriminator = _discriminator(*stem_and_tail(*ours, "discriminator"), recipe)
         stem, tail = stem_and_tail(*theirs, "encoder")
     else:
-        stem, sizes = pooled_features(*ours, role="discriminator")
-        discriminator = _discriminator_on_vectors(stem, sizes, recipe)
+        stem, sizes = pooled_features(
+            *ours, role="discriminator", place_depths=recipe.place_depths
+        )
+        side = max(image_shape[:2])
+        discriminator = _discriminator_on_vectors(stem, sizes, recipe, side=side)
         # The same backbone, frozen as a whole, serves both networks.
         stem = discriminator.stem
         if encoder != backbone:
@@ -66,7 +73,11 @@ def build(
 
 
 def build_on_features(
-    encoder_size: int | None, discriminator_size: int | Sequence[int], recipe: Recipe
+    encoder_size: int | None,
+    discriminator_size: int | Sequence[int],
+    recipe: Recipe,
+    map_shapes: Sequence[tuple[int, int, int]] = (),
+    **seen,
 ) -> tuple[CutNetwork, CutNetwork]:
     """Builds a generator and a discriminator that read rows of features.
 
@@ -90,11 +101,18 @@ def build_on_features(
             "Feature vectors must have one number at least. Received: "
             f"encoder_size={encoder_size!r}, discriminator_size={discriminator_size!r}."
         )
-    skipped = encoder_size or 0
-    row_size = skipped + sum(sizes)
-    stem = _columns(skipped, sum(sizes), row_size)
-    discriminator = _discriminator_on_vectors(stem, sizes, recipe)
-    stem = _columns(0, skipped, row_size) if skipped else discriminator.stem
+    shapes = [(encoder_size or 0,), (sum(sizes),), *map(tuple, map_shapes)]
+    ends = np.cumsum([math.prod(shape) for shape in shapes]).tolist()
+    rows = keras.Input((ends[-1],), name="rows")
+    columns = [
+        _columns(rows, start, shape)
+        for start, shape in zip(ends, shapes[1:], strict=False)
+    ]
+    stem = keras.Model(rows, columns if map_shapes else columns[0])
+    discriminator = _discriminator_on_vectors(stem, sizes, recipe, **seen)
+    stem = discriminator.stem
+    if encoder_size:
+        stem = keras.Model(rows, _columns(rows, 0, shapes[0]))
     tail = _identity(stem.output_shape, "encoder_backbone_tail")
     return _feature_generator(stem, tail, recipe, discriminator), discriminator
 
@@ -111,13 +129,15 @@ def _check_choices(recipe: Recipe) -> None:
         "unit_length": recipe.unit_length,
         "standardize": recipe.standardize,
         "distance_weight": recipe.distance_weight > 0,
+        "place_depths": recipe.place_depths > 0,
     }
     if recipe.trained_layers and any(needs_vectors.values()):
         chosen = ["trained_layers", *(x for x, needs in needs_vectors.items() if needs)]
         raise ValueError(
-            "Several depths, unit length, standardisation and the distance from the "
-            "majority need a stem that puts out vectors; expected trained_layers=0, or "
-            "depths=1, unit_length=False, standardize=False and distance_weight=0. "
+            "Several depths, unit length, standardisation, places and the distance "
+            "from the majority need a frozen backbone; expected trained_layers=0, or "
+            "depths=1, unit_length=False, standardize=False, place_depths=0 and "
+            "distance_weight=0. "
             f"Received: {', '.join(f'{x}={getattr(recipe, x)!r}' for x in chosen)}."
         )
 
@@ -134,15 +154,14 @@ def _weights_of(backbone: Backbone, weights: Weights | Mapping[str, Weights]):
     return weights[str(backbone)]
 
 
-def _columns(start: int, size: int, row_size: int) -> keras.Model:
-    """Returns a model that takes some columns of rows."""
-    rows = keras.Input((row_size,), name="rows")
-    if size == row_size:
-        return keras.Model(rows, rows)
-    dtype = full_precision()
-    column = layers.Reshape((row_size, 1), dtype=dtype)(rows)
-    crop = layers.Cropping1D((start, row_size - start - size), dtype=dtype)
-    return keras.Model(rows, layers.Reshape((size,), dtype=dtype)(crop(column)))
+def _columns(rows, start: int, shape: tuple[int, ...]):
+    """Returns some columns of rows, in a shape."""
+    size, dtype = math.prod(shape), full_precision()
+    if size == rows.shape[1]:
+        return rows
+    column = layers.Reshape((rows.shape[1], 1), dtype=dtype)(rows)
+    crop = layers.Cropping1D((start, rows.shape[1] - start - size), dtype=dtype)
+    return layers.Reshape(shape, dtype=dtype)(crop(column))
 
 
 def _identity(shape: tuple, name: str) -> keras.Model:
@@ -150,25 +169,37 @@ def _identity(shape: tuple, name: str) -> keras.Model:
     return keras.Model(vector, vector, name=name)
 
 
-def _discriminator_on_vectors(stem, sizes: Sequence[int], recipe) -> CutNetwork:
-    """Builds a discriminator behind a network that puts out vectors side by side."""
-    features, dtype = stem.output, full_precision()
+def _discriminator_on_vectors(stem, sizes: Sequence[int], recipe, **seen) -> CutNetwork:
+    """Builds a discriminator behind a network of vectors side by side, and maps."""
+    (features, *maps), dtype = keras.tree.flatten(stem.output), full_precision()
     if recipe.unit_length:
         features = UnitLength(sizes, name="unit_length", dtype=dtype)(features)
     if recipe.standardize:
         standardization = MajorityStandardization(name="standardization", dtype=dtype)
         features = standardization(features)
+    evidence = [
+        PlaceEvidence(name=f"places_{depth}", dtype=dtype)(each)
+        for depth, each in enumerate(maps, 1)
+    ]
+    if evidence:
+        join = layers.Concatenate(name="row", dtype=dtype)
+        features = join([features, *evidence])
     stem = keras.Model(stem.input, features, name=stem.name)
     tail = _identity(stem.output_shape, "discriminator_backbone_tail")
-    return _discriminator(stem, tail, recipe)
+    evidence_size = sum(each.shape[-1] for each in evidence)
+    return _discriminator(stem, tail, recipe, evidence_size=evidence_size, **seen)
 
 
-def _discriminator(stem, backbone_tail, recipe) -> CutNetwork:
+def _discriminator(stem, backbone_tail, recipe, **seen) -> CutNetwork:
     """Builds what follows a stem: trained layers to one vector, dropout, the score."""
     features, dtype = inputs_like(backbone_tail.input), full_precision()
     vector = backbone_tail(features)
     vector = layers.Dropout(recipe.dropout, name="dropout", dtype=dtype)(vector)
-    if recipe.distance_weight:
+    if seen.get("evidence_size"):
+        score = WeighedEvidence(
+            recipe.distance_weight, **seen, name="score", dtype=dtype
+        )
+    elif recipe.distance_weight:
         score = MajorityAwareScore(recipe.distance_weight, name="score", dtype=dtype)
     else:
         score = layers.Dense(1, name="score", dtype=dtype)

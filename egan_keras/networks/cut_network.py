@@ -161,6 +161,7 @@ def pooled_features(
     weights: Weights = "imagenet",
     *,
     role: str = "frozen",
+    place_depths: int = 0,
 ) -> tuple[keras.Model, list[int]]:
     """Builds a frozen backbone from images, pixels 0..255, to pooled features.
 
@@ -170,32 +171,40 @@ def pooled_features(
         image_shape: (height, width, 3) of the images.
         weights: As in `Backbone.build`.
         role: What the model's name begins with.
+        place_depths: Of how many depths the maps are put out, too, behind the last;
+            fewer where the backbone has fewer sizes of maps.
 
     Returns:
         The model, which puts out a vector for each depth of the recipe side by side,
-        and the vectors' sizes.
+        and behind it the maps, if asked for; and the vectors' sizes.
     """
     base, images, x = _backbone_on_images(backbone, recipe, image_shape, weights)
-    maps = feature_maps(base, recipe.depths)
+    maps = feature_maps(base, recipe.depths, place_depths and 1 + place_depths)
     frozen = keras.Model(base.input, maps, name=base.name)
     frozen.trainable = False
     dtype = full_precision()
+    maps = keras.tree.flatten(frozen(x, training=False))
     vectors = [
         layers.GlobalAveragePooling2D(dtype=dtype)(each)
-        for each in keras.tree.flatten(frozen(x, training=False))
+        for each in maps[: recipe.depths]
     ]
     joined = vectors[0]
     if len(vectors) > 1:
         joined = layers.Concatenate(name="depths", dtype=dtype)(vectors)
     sizes = [vector.shape[-1] for vector in vectors]
-    return keras.Model(images, joined, name=f"{role}_stem"), sizes
+    # Places of the last layer see most of the image.
+    judged = maps[1 : 1 + place_depths] or maps[:place_depths]
+    outputs = [joined, *judged] if judged else joined
+    return keras.Model(images, outputs, name=f"{role}_stem"), sizes
 
 
-def feature_maps(backbone: keras.Model, depths: int) -> list[keras.KerasTensor]:
+def feature_maps(
+    backbone: keras.Model, depths: int, most: int = 0
+) -> list[keras.KerasTensor]:
     """Returns outputs of a backbone's layers from the last backwards, of growing size.
 
-    They are as many as `depths`: each is the last whose maps are about twice as high as
-    the one before.
+    They are as many as `depths`, or as `most` if the backbone has that many: each is
+    the last whose maps are about twice as high as the one before.
 
     Raises:
         ValueError: If the backbone has not that many sizes of maps.
@@ -204,7 +213,7 @@ def feature_maps(backbone: keras.Model, depths: int) -> list[keras.KerasTensor]:
     # Padding is no feature, and its maps are larger than those of its layer.
     passed_over = layers.ZeroPadding2D | layers.InputLayer
     for layer in reversed(backbone.layers):
-        if len(maps) == depths:
+        if len(maps) >= max(depths, most):
             break
         output = None if isinstance(layer, passed_over) else layer.output
         if isinstance(output, keras.KerasTensor) and len(output.shape) == 4:

@@ -7,14 +7,14 @@ from keras import layers, ops
 from sklearn.model_selection import KFold
 
 # The score below which 5 % of a normal distribution with deviation 1 lie.
-_FIVE_PERCENT_POINT = 1.645
+FIVE_PERCENT_POINT = 1.645
 
 # Rows that suffice for the majority's covariance; more cost time and memory.
 _COVARIANCE_ROWS = 20_000
 
 _ROWS_AT_ONCE = 1024
 _FOLDS = 5
-_SMALL = 1e-6
+SMALL = 1e-6
 
 
 @keras.saving.register_keras_serializable("egan_keras")
@@ -77,9 +77,10 @@ class MajorityAwareScore(layers.Layer):
         """Whether it has taken statistics already."""
         return bool(ops.convert_to_numpy(self.distance_mean))
 
-    def weigh(self, minority_count: int) -> None:
-        """Takes how many minority images there are in training."""
-        self.weight.assign(self.distance_weight / (1 + minority_count / 4))
+    def weigh(self, majority: np.ndarray, minority: np.ndarray, *_) -> None:
+        """Takes how many minority images (m, views, d) there are in training."""
+        count = minority.shape[0] * minority.shape[1]
+        self.weight.assign(self.distance_weight / (1 + count / 4))
 
     def adapt(self, features: np.ndarray) -> None:
         """Takes the statistics of standardised majority features (n, d), lazy or not.
@@ -87,7 +88,8 @@ class MajorityAwareScore(layers.Layer):
         Distances of the few rows that a covariance was fitted on are too small; they
         are those of rows held out then.
         """
-        sample = features[:: -(-len(features) // _COVARIANCE_ROWS)].astype("float64")
+        step = -(-len(features) // _COVARIANCE_ROWS)
+        sample = features[::step][:, : self.kernel.shape[0]].astype("float64")
         distances = []
         if 2 <= len(sample) < sample.shape[1]:
             # Shuffled, since images of several classes often come class by class.
@@ -98,7 +100,7 @@ class MajorityAwareScore(layers.Layer):
         self._fit_directions(sample)
         distances = np.concatenate(distances or self._distances(sample))
         self.distance_mean.assign(distances.mean())
-        self.distance_deviation.assign(distances.std() + _SMALL)
+        self.distance_deviation.assign(distances.std() + SMALL)
 
     def _distances(self, sample: np.ndarray) -> list[np.ndarray]:
         rows = sample.astype(self.variable_dtype)
@@ -130,8 +132,8 @@ class MajorityAwareScore(layers.Layer):
             for each in (variances, other)
         )
         self.components.assign(vectors)
-        self.variances.assign(np.maximum(variances, _SMALL))
-        self.other_variance.assign(max(other, _SMALL))
+        self.variances.assign(np.maximum(variances, SMALL))
+        self.other_variance.assign(max(other, SMALL))
 
     def _distance(self, features):
         """Returns the Mahalanobis distance from the majority, (n, 1)."""
@@ -156,8 +158,8 @@ class MajorityAwareScore(layers.Layer):
             return linear + self.bias
         unlike = self._distance(features) - self.distance_mean
         unlike = unlike / self.distance_deviation
-        centre = _FIVE_PERCENT_POINT * ops.sqrt(1 + ops.square(self.weight))
-        like = linear / (self._linear_deviation() + _SMALL)
+        centre = FIVE_PERCENT_POINT * ops.sqrt(1 + ops.square(self.weight))
+        like = linear / (self._linear_deviation() + SMALL)
         return like - self.weight * unlike + centre
 
     def compute_output_shape(self, features_shape):

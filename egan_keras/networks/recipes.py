@@ -21,6 +21,9 @@ class Recipe:
         depths: From how many depths of the frozen backbones features are taken: 1 is
             the last layer's; each further one is that of the last layer whose maps
             are twice as large.
+        place_depths: At how many depths of the frozen discriminator's backbone, those
+            behind the last layer's, single places are judged, see `PlaceEvidence`; 0
+            judges pooled features alone.
         unit_length: Whether feature vectors, one for each depth, have length 1.
         standardize: Whether features are standardised by the majority.
         latent_size: Width of the generator's latent vector.
@@ -33,7 +36,8 @@ class Recipe:
         reconstruction: Weight, in the generator's loss, of the mean squared
             difference between a fake and the minority image it was made from.
         distance_weight: Weight of the distance from the majority in the score, see
-            `MajorityAwareScore`; 0 makes the last layer a plain dense one.
+            `MajorityAwareScore` and, with places, `WeighedEvidence`; without them, 0
+            makes the last layer a plain dense one.
         real_minority: How fast real minority images take over from fakes in the
             discriminator's loss as there are more of them: with m minority images,
             mirrored ones counted, and n majority images the fakes weigh
@@ -56,6 +60,7 @@ class Recipe:
     own_preprocessing: bool
     trained_layers: int
     depths: int
+    place_depths: int
     unit_length: bool
     standardize: bool
     latent_size: int
@@ -106,6 +111,7 @@ _CHOICES = {
     "own_preprocessing": (False, True),
     "trained_layers": (5, 0),
     "depths": (1, 2),
+    "place_depths": (0, 2),
     "unit_length": (False, True),
     "standardize": (False, True),
     "latent_size": (128, 128),

@@ -299,9 +299,13 @@ def _scores(model: EGAN, images, what: str, store: features.FeatureStore) -> np.
     # As `fit` asks for them, so that both read the same files.
     *raw, _ = store.features(images, stem.recognising, what)
     rows, tail = stem.standardized(raw), model.discriminator.tail
+    maps = store.features(images, stem.maps, what) if stem.maps else []
     scores = []
     for start in range(0, len(images), _BATCH_SIZE):
         parts = [array[start : start + _BATCH_SIZE] for array in rows]
+        if maps:
+            places = [array[start : start + _BATCH_SIZE] for array in maps]
+            parts[0][:, -stem.evidence_size :] = stem.evidence(places)
         scores.append(tail.predict_on_batch(parts[0] if len(parts) == 1 else parts))
     return np.concatenate(scores)[:, 0]
 

@@ -1,0 +1,151 @@
+"""The default recipe's last layer: kinds of evidence, weighed by the images."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from egan_keras.networks.head import FIVE_PERCENT_POINT, SMALL, MajorityAwareScore
+
+# Beyond so many standard deviations evidence grows with its logarithm alone.
+_TAIL = 2.5
+
+# Where images differ in places: weights of what was learned, the vector's distance, and
+# each depth's places, unlike the majority and like the few.
+_PLACES = 0.6, 0.2, 0.3, 0.6
+# The weights of places hold for so many depths together.
+_DEPTHS = 2
+
+# What says which of them it is: how much more unlike the majority minority images are
+# in places than as a whole; before any does, whether pictures are small, which mostly
+# show one thing each.
+_SLOPE, _OFFSET = 3.0, 1.5
+_SMALL_SIDE, _SLOPE_OF_SIDE, _LEAST = 160, 3.0, -6.0
+
+
+@keras.saving.register_keras_serializable("egan_keras")
+class WeighedEvidence(MajorityAwareScore):
+    """Adds up kinds of evidence for minority, in the majority's standard deviations.
+
+    While it is trained it is a linear layer on the vector z, w.z + b. Its score is
+
+        1.645 * sd(s) - s, where s = weights . evidence, its tails drawn in.
+
+    Evidence is high for minority: what the linear layer has learned, -w.z / sd(w.z);
+    the vector's Mahalanobis distance from the majority; and, behind the vector, the two
+    kinds of each depth's places, see `PlaceEvidence`. The weights lie between those for
+    images that differ as a whole and those for images that differ in places, and
+    minority images say where: distances do not know them.
+
+    Args:
+        distance_weight: Weight of the vector's distance where images differ as a whole
+            and there is hardly any minority image; two images halve it.
+        evidence_size: Number of kinds that stand behind the vector.
+        side: Longer side of the images, pixels; `None` if it is not known.
+        views: How many rows of features there are of each minority image, where they
+            take the place of images.
+        rank: As in `MajorityAwareScore`.
+        **kwargs: Arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(
+        self,
+        distance_weight: float,
+        evidence_size: int,
+        side: int | None = None,
+        views: int = 1,
+        rank: int = 64,
+        **kwargs,
+    ) -> None:
+        super().__init__(distance_weight, rank, **kwargs)
+        self.evidence_size = evidence_size
+        self.side = side
+        self.views = views
+
+    def build(self, input_shape):
+        """Creates the linear layer, and statistics without effect until adapted."""
+        size = input_shape[-1] - self.evidence_size
+        super().build((None, size))
+        options = {"initializer": "zeros", "trainable": False}
+        self.weights_of_evidence = self.add_weight(
+            (2 + self.evidence_size, 1), name="weights_of_evidence", **options
+        )
+        self.sum_deviation = self.add_weight((), name="sum_deviation", **options)
+
+    def weigh(
+        self,
+        majority: np.ndarray,
+        minority: np.ndarray,
+        places: tuple[np.ndarray, np.ndarray],
+    ) -> None:
+        """Takes the weights from the evidence of training images.
+
+        Args:
+            majority: Standardised vectors of some majority images, (n, d).
+            minority: Those of minority images, (m, views, d); m may be 0.
+            places: The evidence from places of both, (n, evidence_size) and
+                (m, views, evidence_size).
+        """
+        (count, _, size), depths = minority.shape, self.evidence_size // 2
+        usual, known = (
+            np.column_stack([self._unlike(own), theirs])
+            for own, theirs in (
+                (majority, places[0]),
+                (minority.reshape(-1, size), places[1].reshape(-1, self.evidence_size)),
+            )
+        )
+        usual, known = (ops.convert_to_numpy(drawn_in(x)) for x in (usual, known))
+        share = self._share_of_places(known, count)
+        whole = np.array([1, self.distance_weight / (1 + count / 2), 0, 0])
+        weights = (1 - share) * whole + share * np.array(_PLACES)
+        if not count:
+            # There is nothing to be like.
+            weights[[0, 3]] = 0.0
+        of_places = np.tile(weights[2:], depths) * _DEPTHS / depths
+        weights = np.append(weights[:2], of_places)
+        self.weights_of_evidence.assign(weights[:, None])
+        deviation = np.sqrt(weights[0] ** 2 + (usual @ weights[1:]).var())
+        self.sum_deviation.assign(deviation)
+
+    def _share_of_places(self, known: np.ndarray, count: int) -> float:
+        """Returns how much the weights are those of places, 0..1.
+
+        `known` holds the vector's distance and the evidence of places of all views of
+        `count` minority images: unlike, like, unlike, ...
+        """
+        says = _OFFSET
+        if self.side:
+            doublings = np.log2(self.side / _SMALL_SIDE)
+            says += np.clip(_SLOPE_OF_SIDE * doublings, _LEAST, 0)
+        if count:
+            difference = known[:, 1::2].mean() - known[:, 0].mean()
+            says += _SLOPE * np.sqrt(count / 2) * difference
+        return 1 / (1 + np.exp(-says))
+
+    def _unlike(self, vectors: np.ndarray) -> np.ndarray:
+        """Returns the standardised distance from the majority, (n,)."""
+        distances = np.concatenate([np.zeros((0, 1)), *self._distances(vectors)])[:, 0]
+        return (distances - float(self.distance_mean)) / float(self.distance_deviation)
+
+    def call(self, features, training=False):
+        """Returns the scores, (n, 1)."""
+        size = self.kernel.shape[0]
+        vector, places = features[:, :size], features[:, size:]
+        linear = ops.matmul(vector, self.kernel)
+        if training:
+            return linear + self.bias
+        learned = -linear / (self._linear_deviation() + SMALL)
+        unlike = (self._distance(vector) - self.distance_mean) / self.distance_deviation
+        evidence = drawn_in(ops.concatenate([learned, unlike, places], axis=-1))
+        centre = FIVE_PERCENT_POINT * self.sum_deviation
+        return centre - ops.matmul(evidence, self.weights_of_evidence)
+
+    def get_config(self) -> dict:
+        """Returns the arguments of the constructor."""
+        names = "evidence_size", "side", "views"
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def drawn_in(evidence):
+    """Returns evidence whose tails, beyond 2.5, grow with their logarithm alone."""
+    inner = ops.clip(evidence, -_TAIL, _TAIL)
+    return inner + ops.sign(evidence) * ops.log1p(ops.abs(evidence - inner))
