@@ -124,7 +124,9 @@ class WeighedEvidence(MajorityAwareScore):
     def _unlike(self, vectors: np.ndarray) -> np.ndarray:
         """Returns the standardised distance from the majority, (n,)."""
         distances = np.concatenate([np.zeros((0, 1)), *self._distances(vectors)])[:, 0]
-        return (distances - float(self.distance_mean)) / float(self.distance_deviation)
+        statistics = self.distance_mean, self.distance_deviation
+        mean, deviation = map(ops.convert_to_numpy, statistics)
+        return (distances - mean) / deviation
 
     def call(self, features, training=False):
         """Returns the scores, (n, 1)."""
