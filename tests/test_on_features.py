@@ -45,6 +45,14 @@ def test_training_on_features_gives_the_scores_of_training_on_images(
     assert np.corrcoef(scores[:, 0], expected[:, 0])[0, 1] > 0.98
 
 
+def test_rows_that_are_no_multiple_of_the_views_are_refused():
+    model = ek.EGAN.from_features(None, 8, map_shapes=[(2, 2, 3)], views=2)
+    model.compile()
+    rows = np.random.default_rng(0).normal(size=(40, 20))
+    with pytest.raises(ValueError, match="2 rows each.*Received: 3 minority rows"):
+        model.fit(rows, np.arange(40) < 3, epochs=1, verbose=0)
+
+
 def test_the_encoder_reads_its_own_columns():
     random = np.random.default_rng(0)
     rows = random.normal(size=(60, 12)).astype("float32")

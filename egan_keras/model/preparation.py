@@ -112,7 +112,7 @@ def training_dataset(
         known = list(map(np.array, stem.raw(np.asarray(minority))))
     known = stem.standardized(known)
     if scores := _score_layers(discriminator):
-        different //= getattr(scores[0], "views", 1)
+        different = _images_of(different, getattr(scores[0], "views", 1))
         rows = features.of_least_hashes(hashes, len(sample) or _VECTORS)
         ours = np.asarray(standardized[0][rows])
         _weigh(stem, scores, ours, sample, known[0], minority, different, cache)
@@ -231,6 +231,17 @@ def _weigh(stem, scores, vectors, sample, known, minority, count, cache) -> None
     size = known.shape[1] - stem.evidence_size
     for layer in scores:
         layer.weigh(vectors[:, :size], by_image(known)[..., :size], places)
+
+
+def _images_of(n_rows: int, views: int) -> int:
+    """Returns how many minority images rows are of, each in so many views."""
+    if n_rows % views:
+        raise ValueError(
+            f"Minority images have {views} rows each; expected a multiple of that. "
+            f"Received: {n_rows} minority rows. Give each image's rows, all images in "
+            "one view before all in the next, or build the model with views=1."
+        )
+    return n_rows // views
 
 
 def _score_layers(discriminator: CutNetwork) -> list[MajorityAwareScore]:

@@ -63,11 +63,6 @@ class PlaceEvidence(layers.Layer):
             statistic = self.add_weight(shape, initializer, trainable=False, name=name)
             setattr(self, name, statistic)
 
-    @property
-    def is_adapted(self) -> bool:
-        """Whether it has taken statistics already."""
-        return bool(np.any(ops.convert_to_numpy(self.mean)))
-
     def place_evidence(self, maps) -> tuple:
         """Returns both kinds of each place, (n, places) each, less what is usual."""
         unlike, like = self._measured(maps)
