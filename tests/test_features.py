@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from egan_keras import features
 from egan_keras.backbones import Backbone, cut
@@ -136,3 +137,20 @@ def test_a_small_majority_is_passed_over_several_times_in_an_epoch():
     assert [len(step[0]) for step in steps] == [4] * 7
     drawn = np.concatenate([step[0] for step in steps])[:, 0]
     assert np.bincount(drawn.astype(int)).tolist().count(3) >= 8
+
+
+def test_a_dataset_gives_the_sample_that_arrays_give(stem):
+    images = np.random.default_rng(0).integers(0, 256, (90, 32, 32, 3), "uint8")
+    images[50:60] = images[:10]
+    labels = np.arange(90) % 9 == 0
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
+    given = labelled_batches(images, labels, batch_size=8), labelled_batches(dataset)
+    samples = [
+        features.by_class(
+            each, features.StemFunction(stem).recognising, verbose=0, sample_size=20
+        )[2]
+        for each in given
+    ]
+    assert len(samples[0][:]) == 20
+    np.testing.assert_array_equal(samples[0][:], samples[1])
+    assert len(np.unique(samples[1], axis=0)) == 20

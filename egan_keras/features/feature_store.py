@@ -225,15 +225,17 @@ def by_class(
         return found, [minority], sample
     started = time.perf_counter()
     majority, minority = _Gathered(compute, cache), _Gathered(None, cache)
-    doing, sample = "Computing frozen features" if compute else "Reading images", None
+    doing = "Computing frozen features" if compute else "Reading images"
+    sample: list[np.ndarray] = []
     for images, labels in _shown(batches, doing, verbose, batches.n_batches):
         own = images[labels == 0]
         majority.add(own)
         minority.add(images[labels == 1])
         if sample_size:
-            sample = own if sample is None else np.concatenate([sample, own])
-            if len(sample) > 2 * sample_size:
-                sample = _sampled(sample, sample_size)
+            sample.append(own)
+            # To thin them out at every batch would copy them as often.
+            if sum(map(len, sample)) > 2 * sample_size:
+                sample = [_sampled(sample, sample_size)]
     found = majority.result()
     if verbose and compute:
         size = in_units(sum(rows.nbytes for rows in found))
@@ -251,8 +253,11 @@ def by_class(
     return found, minority.result(), _sampled(sample, sample_size)
 
 
-def _sampled(images: np.ndarray, size: int) -> np.ndarray:
-    return images[of_least_hashes(data.row_hashes(images), size)] if size else ()
+def _sampled(batches: list[np.ndarray], size: int) -> np.ndarray:
+    if not batches:
+        return np.empty((0,))
+    images = np.concatenate(batches)
+    return images[of_least_hashes(data.row_hashes(images), size)]
 
 
 def of_least_hashes(hashes: np.ndarray, size: int) -> np.ndarray:
