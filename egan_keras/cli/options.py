@@ -58,7 +58,7 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
             told |= {"dest": name, "required": default is dataclasses.MISSING}
         if default is not dataclasses.MISSING:
             told["default"] = default
-            if default is not None and default is not False:
+            if default not in (None, False, ()):
                 told["help"] += " (default: %(default)s)"
         if title not in groups:
             groups[title] = parser.add_argument_group(title.lower())
@@ -103,6 +103,7 @@ def names(what: str, comma: str = ",") -> Callable[[str], list[str]]:
     return value(lambda text: split(text.strip()), all, expected)
 
 
+whole = value(int, lambda n: n >= 0, "a whole number of 0 or more")
 positive_int = value(int, lambda n: n >= 1, "a whole number of 1 or more")
 positive = value(float, lambda x: 0 < x < math.inf, "a positive number")
 share = value(float, lambda x: 0 < x < 1, "a number between 0 and 1, such as 0.95")
@@ -210,9 +211,10 @@ class TrainingOptions(LabelledOptions, OutputOptions):
             Grayscale, transparent and 16-bit images become RGB; images of several sizes
             are stretched to one
         majority: the common class, or several: names of folders
-        minority: the rare class, or several
-        minority_count: train on N minority images; the others are left out of training
-            and validation (default: all)
+        minority: the rare class, or several (default: none is known, and scores tell
+            how unlike the majority an image is)
+        minority_count: train on N minority images, 0 or more; the others are left out
+            of training and validation (default: all)
         ratio: the same, as R majority images to each minority image
         image_size: stretch every image to N x N pixels (default: the size of the images
             if they have one, else 224)
@@ -231,8 +233,8 @@ class TrainingOptions(LabelledOptions, OutputOptions):
 
     data: Path = option(metavar="ROOT")
     majority: list[str]
-    minority: list[str] = option(metavar="C[,D..]")
-    minority_count: int | None = option(None, exclusive=True)
+    minority: list[str] = option((), metavar="C[,D..]")
+    minority_count: int | None = option(None, type=whole, exclusive=True)
     ratio: float | None = option(None, type=positive, metavar="R", exclusive=True)
     image_size: int | None = None
     validation_fraction: float = 0.2

@@ -32,7 +32,7 @@ _OPTIONS = schemas.record(
     {
         "data": TEXT,
         "majority": NAMES,
-        "minority": NAMES,
+        "minority": listed(NAMES["items"]),
         "minority_count": optional(COUNT),
         "ratio": optional(schemas.NOT_NEGATIVE),
         "validation_fraction": SHARE,

@@ -28,7 +28,7 @@ def load_folder(
     root: AnyPath,
     *,
     majority: Names,
-    minority: Names,
+    minority: Names = (),
     minority_count: int | None = None,
     ratio: float | None = None,
     image_size: ImageSize | None = None,

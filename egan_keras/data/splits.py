@@ -47,10 +47,14 @@ class ClassRoles:
     def from_names(
         cls, majority: str | Sequence[str], minority: str | Sequence[str]
     ) -> "ClassRoles":
-        """Build the roles from one class name or several for each, or refuse them."""
+        """Build the roles from one class name or several for each, or refuse them.
+
+        There may be no minority.
+        """
         roles = cls(_as_names(majority), _as_names(minority))
         for role, names in vars(roles).items():
-            if not names or not all(isinstance(name, str) and name for name in names):
+            are_names = all(isinstance(name, str) and name for name in names)
+            if not are_names or not (names or role == "minority"):
                 raise ValueError(
                     f"`{role}` must be a class name or several. Received: "
                     f"{role}={names!r}. Name at least one class."
@@ -117,10 +121,10 @@ class SplitRules:
                 f"Received: minority_count={count!r}, ratio={ratio!r}. Leave one out."
             )
         is_int = isinstance(count, int | np.integer)
-        if count is not None and not (is_int and count > 0):
+        if count is not None and not (is_int and count >= 0):
             raise ValueError(
-                "`minority_count` must be a positive int. Received: "
-                f"minority_count={count!r}. Pass at least 1."
+                "`minority_count` must be an int, 0 or more. Received: "
+                f"minority_count={count!r}. Pass at least 1, or 0 to know none."
             )
         if ratio is not None and not 0 < ratio < math.inf:
             raise ValueError(
@@ -147,8 +151,10 @@ class SplitRules:
         is_usable: Callable[[Item], bool] = lambda item: True,
     ) -> tuple[list[Item], list[Item]]:
         """Return as many usable items as wanted, in their order, and unusable ones."""
-        wanted = self.minority_count or round(n_majority / self.ratio)
-        if wanted < 1:
+        wanted = self.minority_count
+        if wanted is None:
+            wanted = round(n_majority / self.ratio)
+        if wanted < 1 and self.ratio:
             raise ValueError(
                 "The ratio leaves no minority image; expected at most twice the "
                 f"{n_majority} majority training images. Received: "

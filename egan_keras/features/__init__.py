@@ -10,10 +10,15 @@ from egan_keras.features.feature_store import (
     FeatureStore,
     by_class,
     labelled,
-    of_least_hashes,
     stem_features,
 )
-from egan_keras.features.stems import Features, StemFunction, compiled
+from egan_keras.features.stems import (
+    Features,
+    KeptMaps,
+    StemFunction,
+    compiled,
+    of_least_hashes,
+)
 from egan_keras.features.training_rows import (
     RowNumbers,
     Tables,
@@ -24,6 +29,7 @@ from egan_keras.features.training_rows import (
 __all__ = [
     "FeatureStore",
     "Features",
+    "KeptMaps",
     "RowNumbers",
     "StemFunction",
     "Tables",

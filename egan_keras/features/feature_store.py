@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import keras
@@ -16,7 +16,14 @@ import psutil
 from egan_keras import data
 from egan_keras.data.lazy import FileRows, SelectedRows, fingerprint
 from egan_keras.features.feature_files import Layout, read_or_compute
-from egan_keras.features.stems import Features, Images, StemFunction, compiled
+from egan_keras.features.stems import (
+    Features,
+    Images,
+    KeptMaps,
+    StemFunction,
+    compiled,
+    of_least_hashes,
+)
 from egan_keras.files import cache_folder, in_units, telling_full_disk
 from egan_keras.text import printable
 
@@ -74,7 +81,13 @@ class FeatureStore:
         self._minority = minority, {each: row for row, each in enumerate(hashes)}
 
     def features(
-        self, images: Images, compute: StemFunction, what: str, *, show: bool = True
+        self,
+        images: Images,
+        compute: StemFunction,
+        what: str,
+        *,
+        show: bool = True,
+        kept_maps: KeptMaps | None = None,
     ) -> Features:
         """Returns the features of images, in their order.
 
@@ -83,17 +96,18 @@ class FeatureStore:
             compute: The stem.
             what: What the images are, for messages, such as `majority`.
             show: Whether to show progress; files are told of in any case.
+            kept_maps: Computes the same, and sees the images not yet computed.
 
         Raises:
             ValueError: If an image cannot be read, or its file is changed meanwhile.
             OSError: If files cannot be written, and the memory is not chosen or small.
         """
         if self._minority is None:
-            return self._read_or_computed(images, compute, what, show)
+            return self._read_or_computed(images, compute, what, show, kept_maps)
         key, (pool, row_of) = (compute, what), self._minority
         if key not in self._shared:
             every = pool if what == "minority" else images
-            found = self._read_or_computed(every, compute, what, show)
+            found = self._read_or_computed(every, compute, what, show, kept_maps)
             room = _room("auto")
             found = [each if each.nbytes > room else np.asarray(each) for each in found]
             self._shared[key] = found
@@ -105,7 +119,12 @@ class FeatureStore:
         return [x if isinstance(x, data.LazyRows) else x.copy() for x in found]
 
     def _read_or_computed(
-        self, images: Images, compute: StemFunction, what: str, show: bool
+        self,
+        images: Images,
+        compute: StemFunction,
+        what: str,
+        show: bool,
+        kept_maps: KeptMaps | None,
     ) -> Features:
         layout = Layout(len(images), compute.row_types(images.shape[1:]))
         of = f"features of {layout.count:,} {printable(what)} images"
@@ -121,7 +140,7 @@ class FeatureStore:
             counts = -(-layout.count // _BATCH_SIZE), start // _BATCH_SIZE
             batches = images.batches(_BATCH_SIZE, start)
             for batch in _shown(batches, doing, verbose, *counts):
-                yield compute(batch)
+                yield (kept_maps or compute)(batch)
             # What was read need not be what was recognised before.
             if mark and may_change and mark != fingerprint(images.identity()):
                 shutil.rmtree(f"{folder}.partial", ignore_errors=True)
@@ -196,14 +215,15 @@ def by_class(
     cache: FeatureStore | None = None,
     verbose: int | str = 1,
     sample_size: int = 0,
+    kept_maps: KeptMaps | None = None,
 ) -> tuple[Features, Features, Images]:
     """Splits the classes and computes the majority's features in one pass.
 
     Returns the majority's features (the images, if `compute` is `None`), the minority's
     images as a list of one array, and so many different majority images, those of the
-    least hashes; each is lazy where it is not in memory.
-    Without a cache they go to memory. A dataset's, which no later run can recognise,
-    go to temporary files where the cache would use files.
+    least hashes (none of a dataset whose maps are kept); each is lazy where it is not
+    in memory. Without a cache they go to memory. A dataset's, which no later run can
+    recognise, go to temporary files where the cache would use files.
     """
     cache = cache or FeatureStore("memory", verbose=verbose)
     if batches.labels is not None:
@@ -215,7 +235,9 @@ def by_class(
             # With features of its own the majority needs no second copy.
             majority = SelectedRows(images, majority) if compute else images[majority]
             minority = images[minority]
-        found = cache.features(majority, compute, "majority") if compute else [majority]
+        found = [majority]
+        if compute:
+            found = cache.features(majority, compute, "majority", kept_maps=kept_maps)
         rows = np.arange(0)
         if sample_size:
             hashes = np.asarray(found[-1]) if compute else data.row_hashes(majority)
@@ -224,14 +246,14 @@ def by_class(
         sample = majority[rows] if is_array else majority.select(rows)
         return found, [minority], sample
     started = time.perf_counter()
-    majority, minority = _Gathered(compute, cache), _Gathered(None, cache)
+    majority, minority = _Gathered(kept_maps or compute, cache), _Gathered(None, cache)
     doing = "Computing frozen features" if compute else "Reading images"
     sample: list[np.ndarray] = []
     for images, labels in _shown(batches, doing, verbose, batches.n_batches):
         own = images[labels == 0]
         majority.add(own)
         minority.add(images[labels == 1])
-        if sample_size:
+        if sample_size and not kept_maps:
             sample.append(own)
             # To thin them out at every batch would copy them as often.
             if sum(map(len, sample)) > 2 * sample_size:
@@ -260,14 +282,6 @@ def _sampled(batches: list[np.ndarray], size: int) -> np.ndarray:
     return images[of_least_hashes(data.row_hashes(images), size)]
 
 
-def of_least_hashes(hashes: np.ndarray, size: int) -> np.ndarray:
-    """Returns row numbers of different images: a sample at random, whatever the order.
-
-    It holds the same images wherever they come from, and no image twice.
-    """
-    return np.sort(np.unique(hashes, return_index=True)[1][:size])
-
-
 class _Gathered:
     """Features of images that come in batches of any size.
 
@@ -275,7 +289,7 @@ class _Gathered:
     name and so vanish with the program, however it ends.
     """
 
-    def __init__(self, compute: StemFunction | None, cache: FeatureStore) -> None:
+    def __init__(self, compute: Callable | None, cache: FeatureStore) -> None:
         self._compute = compute or (lambda images: [images])
         self._folder, self._room = cache.folder, _room(cache.mode)
         self._images, self._types, self._files = [], [], []

@@ -15,6 +15,7 @@ from egan_keras.version import __version__
 
 # Places of so many images tell enough of the majority's.
 _FEWEST_MAPS, _MOST_MAPS, _BYTES_OF_MAPS = 100, 3000, 256_000_000
+_THINNED_OUT_AT = 1.25
 
 Images = np.ndarray | data.LazyRows
 Features = list[np.ndarray | data.LazyRows]
@@ -33,6 +34,7 @@ class StemFunction:
         standardization: The layer at the stem's end; `None` where there is none.
         raw: The function up to there.
         recognising: As `raw`, with `data.row_hashes` of the images behind the features.
+        recognising_with_maps: As `recognising`, with the maps before the hashes.
         place_layers: The layers beside it that judge places.
         maps: The function up to there, in float16; `None` where there are none.
     """
@@ -51,24 +53,34 @@ class StemFunction:
         def traced(images):
             return keras.tree.flatten(stem(images, training=False))
 
-        self._traced, self.raw, self.standardization = traced, self, None
-        self.maps, self.place_layers = None, []
+        self._traced, self._part, self.raw = traced, slice(None), self
+        self.standardization, self.maps, self.place_layers = None, None, []
         for layer in stem.layers:
             if isinstance(layer, MajorityStandardization):
                 self.standardization = layer
-                self.raw = StemFunction(keras.Model(stem.inputs, layer.input))
             elif isinstance(layer, PlaceEvidence):
                 self.place_layers.append(layer)
-        if self.place_layers:
-            judged = [layer.input for layer in self.place_layers]
-            self.maps = StemFunction(keras.Model(stem.inputs, judged))
-            self.maps._types = [np.dtype("float16")] * len(judged)
-        self.recognising = copy.copy(self.raw)
-        self.recognising._has_hashes = True
+        judged = [layer.input for layer in self.place_layers]
+        if self.standardization or judged:
+            raw = self.standardization.input if self.standardization else stem.output
+            # One function computes both: they share all that takes long.
+            both = StemFunction(keras.Model(stem.inputs, [raw, *judged]))
+            both._types[1:] = [np.dtype("float16")] * len(judged)
+            self.raw = both._varied(_part=slice(1))
+            if judged:
+                self.maps = both._varied(_part=slice(1, None))
+                self.recognising_with_maps = both._varied(_has_hashes=True)
+        self.recognising = self.raw._varied(_has_hashes=True)
+
+    def _varied(self, **attributes) -> "StemFunction":
+        """Returns a function that computes the same and returns something else."""
+        other = copy.copy(self)
+        vars(other).update(attributes)
+        return other
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """Returns the features, one array for each tensor that the stem puts out."""
-        found = zip(self._run(images), self._types, strict=True)
+        found = list(zip(self._run(images), self._types, strict=True))[self._part]
         features = [np.asarray(each, dtype) for each, dtype in found]
         return [*features, data.row_hashes(images)] if self._has_hashes else features
 
@@ -81,7 +93,7 @@ class StemFunction:
             images = keras.KerasTensor((1, *image_shape), self._dtype.name)
             outputs = keras.tree.flatten(self._stem.compute_output_spec(images))
         shapes = [tuple(each.shape[1:]) for each in outputs]
-        types = list(zip(shapes, self._types, strict=True))
+        types = list(zip(shapes, self._types, strict=True))[self._part]
         return types + [((), np.dtype(np.uint64))] * self._has_hashes
 
     @property
@@ -115,8 +127,7 @@ class StemFunction:
             array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
             yield f"{array.shape} {array.dtype}".encode()
             yield array.tobytes()
-        if self._has_hashes:
-            yield b"with row hashes"
+        yield f"{self._part} with row hashes: {self._has_hashes}".encode()
 
     def standardized(self, features: Features) -> Features:
         """Applies the standardisation: to arrays in place, as they may fill the memory.
@@ -153,6 +164,52 @@ class StemFunction:
         rows = np.asarray(images, self._dtype.as_numpy_dtype)
         found = keras.tree.flatten(self._stem.predict_on_batch(rows))
         return [each[:count] for each in found]
+
+
+class KeptMaps:
+    """Computes features as `StemFunction.recognising`, and keeps the maps of a sample.
+
+    Of the images that pass it keeps so many different ones, those of the least hashes:
+    a sample at random that is the same in whatever order they come.
+    """
+
+    def __init__(self, stem: StemFunction, size: int) -> None:
+        self._stem, self._size = stem, size
+        self._limit = np.iinfo(np.uint64).max
+        self._found: list[list[np.ndarray]] = []
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        """Returns the vectors and the hashes of images."""
+        vectors, *maps, hashes = self._stem.recognising_with_maps(images)
+        near = hashes <= self._limit
+        self._found.append([hashes[near], *(each[near] for each in maps)])
+        if sum(len(own) for own, *_ in self._found) > _THINNED_OUT_AT * self._size:
+            hashes, *maps = self._joined()
+            rows = of_least_hashes(hashes, self._size)
+            self._found = [[hashes[rows], *(each[rows] for each in maps)]]
+            if len(rows) == self._size:
+                self._limit = hashes[rows].max()
+        return [vectors, hashes]
+
+    def of(self, hashes: np.ndarray) -> list[np.ndarray] | None:
+        """Returns the maps of images; `None` if not all of them are kept."""
+        if not self._found:
+            return None
+        kept, *maps = self._joined()
+        row_of = {each: row for row, each in enumerate(kept.tolist())}
+        rows = [row_of.get(each) for each in hashes.tolist()]
+        return None if None in rows else [each[rows] for each in maps]
+
+    def _joined(self) -> list[np.ndarray]:
+        return [np.concatenate(each) for each in zip(*self._found, strict=True)]
+
+
+def of_least_hashes(hashes: np.ndarray, size: int) -> np.ndarray:
+    """Returns row numbers of different images: a sample at random, whatever the order.
+
+    It holds the same images wherever they come from, and no image twice.
+    """
+    return np.sort(np.unique(hashes, return_index=True)[1][:size])
 
 
 def compiled(stem: keras.Model) -> StemFunction:

@@ -78,22 +78,29 @@ def training_dataset(
     """Splits the classes, runs the stems, and batches what they put out.
 
     Without a cache, the dataset holds images. Returns it and the tables, as
-    `features.training_dataset` does, which takes the options; the numbers of majority
-    and minority images, mirrored ones counted; and the `data.row_hashes` of all.
+    `features.training_dataset` does, which takes the options, both `None` where there
+    is no minority image; the numbers of majority and minority images, mirrored ones
+    counted; and the `data.row_hashes` of all.
     """
     if batches.labels is not None:
-        _check_classes(batches, *np.bincount(batches.labels, minlength=2))
+        counts = np.bincount(batches.labels, minlength=2)
+        _check_classes(discriminator, batches, *counts)
     stem = features.compiled(discriminator.stem)
+    size = stem.sample_size(discriminator.input_shape[1:])
+    kept_maps = features.KeptMaps(stem, size) if cache and size else None
     majority, (minority,), sample = features.by_class(
         batches,
         stem.recognising if cache else None,
         cache=cache,
         verbose=verbose,
-        sample_size=stem.sample_size(discriminator.input_shape[1:]),
+        sample_size=size,
+        kept_maps=kept_maps,
     )
-    if batches.labels is None:
-        _check_classes(batches, len(majority[0]), len(minority))
     different = len(minority)
+    if batches.labels is None:
+        _check_classes(discriminator, batches, len(majority[0]), different)
+    if not different:
+        minority = np.empty((0, *discriminator.input_shape[1:]), "uint8")
     if mirrored_minority and minority.ndim == 4:
         minority = data.WithMirrorImages(minority)
     counts = len(majority[0]), len(minority)
@@ -104,25 +111,21 @@ def training_dataset(
         shape, _ = stem.raw.row_types(minority.shape[1:])[0]
         raw = [data.MappedRows(lambda x: stem.raw(x)[0], majority[0], shape)]
     standardized = _adapt(stem, discriminator, raw, verbose)
-    if cache:
-        known = cache.features(minority, stem.recognising, "minority", show=False)
-        own = known.pop()
-    else:
-        own = data.row_hashes(minority)
-        known = list(map(np.array, stem.raw(np.asarray(minority))))
+    keeper = cache or features.FeatureStore("memory", verbose=0)
+    kept_minority = kept_maps and features.KeptMaps(stem, len(minority))
+    known = keeper.features(
+        minority, stem.recognising, "minority", show=False, kept_maps=kept_minority
+    )
+    own = np.asarray(known.pop())
     known = stem.standardized(known)
-    if scores := _score_layers(discriminator):
-        different = _images_of(different, getattr(scores[0], "views", 1))
-        rows = features.of_least_hashes(hashes, len(sample) or _VECTORS)
-        ours = np.asarray(standardized[0][rows])
-        _weigh(stem, scores, ours, sample, known[0], minority, different, cache)
-    if cache:
-        encode = features.compiled(generator.stem)
-        encoded = cache.features(minority, encode, "minority", show=False)
-        parts = standardized, encoded, known
-    else:
-        parts = majority, [minority], [minority]
-    own = np.asarray(own)
+    rows, maps = features.of_least_hashes(hashes, size or _VECTORS), []
+    if size:
+        maps = [
+            _maps(keeper, stem, "majority", sample, hashes[rows], kept_maps),
+            _maps(keeper, stem, "minority", minority, own, kept_minority),
+        ]
+    vectors = np.asarray(standardized[0][rows]), known[0]
+    _weigh(discriminator, stem, vectors, maps, different)
     n_both = len(np.intersect1d(hashes, own))
     if n_both:
         warnings.warn(
@@ -130,8 +133,16 @@ def training_dataset(
             "Received: the same pixels with both. Look at them, and leave one out.",
             stacklevel=3,
         )
+    hashes = np.concatenate([hashes, own])
+    if not different:
+        return None, None, counts, hashes
+    parts = majority, [minority], [minority]
+    if cache:
+        encode = features.compiled(generator.stem)
+        encoded = cache.features(minority, encode, "minority", show=False)
+        parts = standardized, encoded, known
     dataset, tables = features.training_dataset(*parts, **options)
-    return dataset, tables, counts, np.concatenate([hashes, own])
+    return dataset, tables, counts, hashes
 
 
 def validation_dataset(
@@ -172,7 +183,12 @@ def as_pair(labelled) -> tuple:
     )
 
 
-def _check_classes(batches: Batches, n_majority: int, n_minority: int) -> None:
+def _check_classes(
+    discriminator: CutNetwork, batches: Batches, n_majority: int, n_minority: int
+) -> None:
+    if n_majority and not n_minority:
+        _check_scores_without_minority(discriminator, n_majority)
+        return
     data.check_both_classes(np.repeat([0, 1], [n_majority, n_minority]))
     advice = "model.fit(images, 1 - labels)"
     if isinstance(batches, data.DatasetBatches):
@@ -181,6 +197,22 @@ def _check_classes(batches: Batches, n_majority: int, n_minority: int) -> None:
             "image_dataset_from_directory(..., class_names=[...])"
         )
     data.warn_if_swapped(n_majority, n_minority, f"Exchange them: {advice}.")
+
+
+def _check_scores_without_minority(discriminator: CutNetwork, n_majority: int) -> None:
+    received = f"Received: {n_majority:,} majority and 0 minority images."
+    if not _score_layers(discriminator):
+        raise ValueError(
+            "There is no minority image (label 1), and this model's score is learned "
+            f"from both classes; expected some. {received} Add minority images, or "
+            "take recipe='default', whose score knows distances from the majority, too."
+        )
+    warnings.warn(
+        "There is no minority image (label 1), so that there is nothing to learn from "
+        "them: scores tell how unlike the majority an image is, and nothing else. "
+        f"{received} A single one makes it a search for its like.",
+        stacklevel=4,
+    )
 
 
 def _adapt(
@@ -202,35 +234,46 @@ def _adapt(
     return majority
 
 
-def _weigh(stem, scores, vectors, sample, known, minority, count, cache) -> None:
+def _maps(
+    store: features.FeatureStore, stem, what: str, images, hashes, kept
+) -> features.Features:
+    """Returns the maps of images: as they were kept, or computed if some were not."""
+    found = kept.of(hashes) if kept else None
+    return found or store.features(images, stem.maps, what, show=False)
+
+
+def _weigh(
+    discriminator: CutNetwork, stem, vectors: tuple, maps: list, n_minority: int
+) -> None:
     """Shows last layers vectors and places of both classes.
 
     Args:
-        stem: The discriminator's.
-        scores: The layers.
-        vectors: Standardised rows of a sample of the majority.
-        sample: The images of the sample; none where there are no places.
-        known: Standardised rows of the minority.
-        minority: Its images, `count` of them, in one view after another.
-        count: Number of different minority images.
-        cache: Where the features go; `None` is memory.
+        discriminator: What has the layers.
+        stem: Its stem.
+        vectors: Standardised rows of a sample of the majority, and of the minority,
+            all of whose images in one view stand before those in the next.
+        maps: Those of the same images; none where no places are judged.
+        n_minority: Number of different minority images, or of their rows.
     """
-    cache = cache or features.FeatureStore("memory", verbose=0)
+    layers = _score_layers(discriminator)
+    if not layers:
+        return
+    count = _images_of(n_minority, getattr(layers[0], "views", 1))
 
     def by_image(rows):
-        rows = np.asarray(rows)
-        return rows.reshape(-1, count, *rows.shape[1:]).swapaxes(0, 1)
+        shape = len(rows) // count if count else 1, count
+        return np.reshape(rows, (*shape, *rows.shape[1:])).swapaxes(0, 1)
 
     places = ()
-    if stem.maps:
-        ours = cache.features(sample, stem.maps, "majority", show=False)
-        theirs = cache.features(minority, stem.maps, "minority", show=False)
+    if maps:
+        ours, theirs = maps
         for layer, our, their in zip(stem.place_layers, ours, theirs, strict=True):
-            layer.adapt(np.asarray(our), by_image(their))
+            layer.adapt(np.asarray(our), by_image(np.asarray(their)))
         places = stem.evidence(ours), by_image(stem.evidence(theirs))
-    size = known.shape[1] - stem.evidence_size
-    for layer in scores:
-        layer.weigh(vectors[:, :size], by_image(known)[..., :size], places)
+    size = vectors[0].shape[1] - stem.evidence_size
+    for layer in layers:
+        known = by_image(np.asarray(vectors[1]))
+        layer.weigh(vectors[0][:, :size], known[..., :size], places)
 
 
 def _images_of(n_rows: int, views: int) -> int:

@@ -99,7 +99,10 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
         Args:
             x: Images (n, h, w, 3), RGB pixels 0..255, uint8 or float; or a
                 `tf.data.Dataset` of (images, labels) batches.
-            y: Labels (n,), 0 majority and 1 minority; `None` with a dataset.
+            y: Labels (n,), 0 majority and 1 minority; `None` with a dataset. Without
+                any minority image a recipe that weighs distances, as `default` does,
+                takes the majority's statistics alone, with a warning: there are no
+                steps of training, and the score is distance from the majority.
             batch_size: Majority images a step; `None` takes the recipe's.
             epochs: Passes over the majority (several for one where it is smaller than
                 the recipe's fewest steps); `None` takes the recipe's.
@@ -128,8 +131,9 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
             The Keras history.
 
         Raises:
-            ValueError: If the images or labels are not as described, one class is
-                missing, all images are the same, or an argument of Keras's has no
+            ValueError: If the images or labels are not as described, there is no
+                majority image (or no minority image, and the recipe knows no
+                distances), all images are the same, or an argument of Keras's has no
                 meaning here.
         """
         self._check_compiled("fit")
@@ -165,17 +169,20 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
         )
         self.calibration = None
         self.remember(hashes)
-        dataset, steps_per_epoch = preparation.endless(
-            dataset, self.steps_per_execution
-        )
         self._validation.dataset = validation_data
+        callbacks = [StopOnDivergence(), *keras.tree.flatten(callbacks or [])]
         try:
+            if dataset is None:
+                return self._only_judge(callbacks)
+            dataset, steps_per_epoch = preparation.endless(
+                dataset, self.steps_per_execution
+            )
             return super().fit(
                 dataset,
                 steps_per_epoch=steps_per_epoch,
                 epochs=self.recipe.epochs if epochs is None else epochs,
                 verbose=verbose,
-                callbacks=[StopOnDivergence(), *keras.tree.flatten(callbacks or [])],
+                callbacks=callbacks,
                 validation_data=validation_data,
                 shuffle=False,
                 **kwargs,
@@ -184,6 +191,22 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
             # They leave the device, and the files.
             self._validation.dataset = None
             self._fix_step(_tables=None, _row_numbers=None)
+
+    def _only_judge(self, callbacks: list) -> keras.callbacks.History:
+        """Does what Keras does around an epoch's steps, where there are none."""
+        self.stop_training = False
+        callbacks = keras.callbacks.CallbackList(
+            callbacks, add_history=True, model=self, epochs=1, steps=0, verbose=0
+        )
+        callbacks.on_train_begin()
+        callbacks.on_epoch_begin(0)
+        logs = {}
+        if self._validation.dataset is not None:
+            found = self.evaluate(self._validation.dataset, verbose=0, return_dict=True)
+            logs = {f"val_{name}": value for name, value in found.items()}
+        callbacks.on_epoch_end(0, logs)
+        callbacks.on_train_end(logs)
+        return self.history
 
     def evaluate(
         self,
