@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         subsample_minority,
     )
     from egan_keras.devices import EGAN
-    from egan_keras.evaluation import Report, evaluate, save_plots
+    from egan_keras.evaluation import Report, evaluate, heat_maps, save_plots
     from egan_keras.exporting import (
         Export,
         Provenance,
@@ -60,7 +60,7 @@ _NAMES = {
         "subsample_minority",
     ],
     "devices": ["EGAN"],
-    "evaluation": ["Report", "evaluate", "save_plots"],
+    "evaluation": ["Report", "evaluate", "heat_maps", "save_plots"],
     "exporting": [
         "Export",
         "Provenance",

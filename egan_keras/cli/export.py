@@ -38,10 +38,11 @@ class Options:
         representative: folder of images, as for `train`, to set ranges and threshold on
             and to compare by (default: the images that the run was trained on)
         skip_unreadable: leave out files that cannot be read, as for `train`
-    What it takes:
+    What it takes and gives:
         input_dtype: type of the pixels
         batch_size: images at once: one, or any number (default: 1 for tflite, free for
             savedmodel)
+        heat_map: also put out where an image speaks for minority
     Output:
         out: the .tflite file, or the folder of the SavedModel; those above it are made
         overwrite: replace an earlier export at PATH
@@ -55,6 +56,7 @@ class Options:
     skip_unreadable: bool = False
     input_dtype: Literal["uint8", "float32"] = "uint8"
     batch_size: Literal["1", "free"] | None = None
+    heat_map: bool = False
     out: Path = option(metavar="PATH")
     overwrite: bool = False
     force: bool = False
@@ -82,6 +84,7 @@ def run(given: Options) -> int:
             print(note)
         splits[name] = (loaded.images.images, loaded.images.labels)
     roles = {role: tuple(config.options[role]) for role in ("majority", "minority")}
+    roles["minority"] = roles["minority"] or ("all else",)
     counts = {
         f"n_{role}": sum(len(config.files["train"].get(name, ())) for name in names)
         for role, names in roles.items()
@@ -94,6 +97,7 @@ def run(given: Options) -> int:
         "input_dtype": given.input_dtype,
         "force": given.force,
     }
+    common["heat_map"] = given.heat_map
     if given.batch_size:
         common["batch_size"] = 1 if given.batch_size == "1" else None
     write = rooms.exporting.export_saved_model

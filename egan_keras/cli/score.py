@@ -7,6 +7,7 @@ then a line that sums up.
 Examples:
   egan-keras score runs/a new_images other/0001.png --csv scores.csv
   egan-keras score egan.tflite new_images
+  egan-keras score runs/a new_images --heat-maps marked
 """
 
 import contextlib
@@ -19,6 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from egan_keras import cli, files, logs
 from egan_keras.cli import options, rooms, runs
 from egan_keras.cli.options import option
@@ -27,6 +31,9 @@ from egan_keras.text import printable
 _COLUMNS = ("path", "score", "is_minority")
 # Read and scored at once, so that a large folder does not fill the memory.
 _BATCH = 128
+# Places take memory.
+_MAPS_AT_ONCE = 16
+_LONGEST_STEM = 80
 # Of a row of the CSV file, at most.
 _NUMBERS_BYTES = 24
 
@@ -40,6 +47,10 @@ class Options(options.ReadingOptions):
         images: image files, and folders to search with all folders below them
         csv: also write path, score and is_minority to a file; replaces the file once
             all images are scored
+        heat_maps: also write, for each image, a picture NUMBER_NAME.png of it beside
+            itself with what speaks for minority coloured: strongest where that is
+            enough to bring an else usual image to score 0. A .tflite file must have
+            been exported with --heat-map
     """
 
     model: Path = option(flag="", metavar="RUN_OR_TFLITE")
@@ -47,6 +58,7 @@ class Options(options.ReadingOptions):
         flag="", metavar="IMAGE_OR_FOLDER", nargs="+", type=Path
     )
     csv: Path | None = option(None, metavar="FILE")
+    heat_maps: Path | None = option(None, metavar="DIR")
 
 
 def run(given: Options) -> int:
@@ -65,6 +77,8 @@ def run(given: Options) -> int:
         n_bytes = sum(len(os.fsencode(path)) + _NUMBERS_BYTES for path in paths)
         files.check_space(given.csv, n_bytes, "the scores")
     model = runs.load_model(given.model)
+    if given.heat_maps is not None:
+        _prepare_heat_maps(given.heat_maps, model, len(paths))
     gray_range = given.gray_range or _gray_range(given.model, model)
     if gray_range is None:
         data.decoding.warn_of_depths(headers.deep)
@@ -91,7 +105,11 @@ def run(given: Options) -> int:
                 break
             if not kept:
                 continue
-            scores = model.predict_on_batch(images)[:, 0]
+            if given.heat_maps is None:
+                scores = model.predict_on_batch(images)[:, 0]
+            else:
+                scores, maps = _scores_and_heat_maps(model, images)
+                _write_heat_maps(given.heat_maps, n_scored, kept, images, maps)
             called = (scores < threshold).astype(int)
             for path, score, is_minority in zip(kept, scores, called, strict=True):
                 print(f"{printable(path):<{width}}  {score:>12.6g}  {is_minority}")
@@ -106,8 +124,8 @@ def run(given: Options) -> int:
     constant, clipped = sorted(odd.constant), sorted(odd.clipped)
     cli.tell_files("Scored all the same: {} images of a single colour", constant)
     cli.tell_files("Clipped to black and white: {} images", clipped)
-    if given.csv is not None:
-        print(f"Written: {printable(given.csv)}")
+    for written in filter(None, (given.csv, given.heat_maps)):
+        print(f"Written: {printable(written)}")
     images = "image" if n_scored == 1 else "images"
     state = f"threshold {threshold:.6g}{'' if calibration else ', not calibrated'}"
     called = f"{n_minority} called minority ({state})"
@@ -122,6 +140,47 @@ def _gray_range(run: Path, model: Any) -> options.GrayRange | None:
         return found and tuple(found)
     is_run = (run / runs.CONFIG).is_file()
     return runs.RunConfig.load(run).gray_range if is_run else None
+
+
+def _prepare_heat_maps(folder: Path, model: Any, count: int) -> None:
+    """Makes the folder, and refuses what would stand in the way of the pictures."""
+    if not model.judges_places:
+        raise ValueError(
+            "This model gives scores alone, without places to point at; expected a run "
+            "of recipe default, or its .tflite file exported with --heat-map. Received:"
+            " --heat-maps. Leave it out, or train or export again."
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(
+            "There is something already where the heat maps would go; expected a new "
+            f"or empty folder. Received: --heat-maps {str(folder)!r}. Name another one."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    height, width = model.image_shape[:2]
+    files.check_space(folder / "0.png", 4 * height * width * count, "the heat maps")
+
+
+def _scores_and_heat_maps(model: Any, images: np.ndarray) -> tuple:
+    """Returns scores (n,) and heat maps (n, h, w), a few images at a time."""
+    parts = [
+        model.scores_and_heat_maps(images[start : start + _MAPS_AT_ONCE])
+        for start in range(0, len(images), _MAPS_AT_ONCE)
+    ]
+    scores, maps = map(np.concatenate, zip(*parts, strict=True))
+    return scores[:, 0], maps
+
+
+def _write_heat_maps(
+    folder: Path, first: int, paths: Sequence[Path], images: np.ndarray, maps
+) -> None:
+    """Writes pictures of images beside themselves under their heat maps."""
+    rows = zip(paths, images, maps, strict=True)
+    for number, (path, image, heat) in enumerate(rows, first + 1):
+        both = np.hstack([image, rooms.evaluation.overlaid(image, heat)])
+        name = f"{number:05}_{path.stem[:_LONGEST_STEM]}.png"
+        files.write_atomically(
+            folder / name, lambda place, both=both: Image.fromarray(both).save(place)
+        )
 
 
 @contextlib.contextmanager

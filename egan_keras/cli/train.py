@@ -221,7 +221,7 @@ def complete_run(
     logs.tell("Drawing the plots")
     names = [Path(path).name for path in test.paths]
     shown = (report, test.images, model.history.history, names)
-    rooms.evaluation.save_plots(folder / runs.PLOTS, *shown)
+    rooms.evaluation.save_plots(folder / runs.PLOTS, *shown, model=model)
     print(f"\n{report}")
     return config, report
 

@@ -1,5 +1,6 @@
 """Reports of a model on labelled images, and plots of them."""
 
+from egan_keras.evaluation.heat_map import heat_maps, overlaid, plot_heat_maps
 from egan_keras.evaluation.plots import (
     plot_history,
     plot_mistakes,
@@ -14,6 +15,9 @@ from egan_keras.version import versions
 __all__ = [
     "Report",
     "evaluate",
+    "heat_maps",
+    "overlaid",
+    "plot_heat_maps",
     "plot_history",
     "plot_mistakes",
     "plot_precision_recall",

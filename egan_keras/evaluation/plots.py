@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,22 +12,22 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from egan_keras import data
+from egan_keras.evaluation.heat_map import plot_heat_maps
 from egan_keras.evaluation.report import METRICS, Report
 from egan_keras.evaluation.style import (
     CLASSES,
     LINES,
     OPERATING_POINT,
     REFERENCE,
+    caption,
     new_figure,
     plain,
     save,
     tidy,
 )
-from egan_keras.text import printable
 
 _FEW = 50
 _COLUMNS = 8  # of the sheet of mistakes
-_LONGEST_NAME = 20
 
 
 def plot_scores(report: Report) -> Figure:
@@ -204,6 +205,7 @@ def save_plots(
     images: np.ndarray,
     history: Mapping[str, Sequence[float]] | None = None,
     images_names: Sequence[str] | None = None,
+    model: Any | None = None,
 ) -> list[Path]:
     """Writes the plots of a report as PNG files, each replaced only when complete.
 
@@ -215,10 +217,12 @@ def save_plots(
         images: shape (n, height, width[, channels]), pixels 0..255.
         history: what `fit` recorded; without it there is no training.png.
         images_names: n names to write under the images of mistakes.png.
+        model: the model that was judged; without it, or if it judges no places, there
+            is no heat_maps.png.
 
     Returns:
         The files written: scores.png, roc.png and precision_recall.png (not for images
-        of one class), training.png, mistakes.png.
+        of one class), training.png, mistakes.png, heat_maps.png.
 
     Raises:
         ValueError: if the images are not those that were judged.
@@ -231,6 +235,10 @@ def save_plots(
     if history:
         plots["training"] = lambda: plot_history(history)
     plots["mistakes"] = lambda: plot_mistakes(report, images, names=images_names)
+    if getattr(model, "judges_places", False):
+        plots["heat_maps"] = lambda: plot_heat_maps(
+            report, images, model, names=images_names
+        )
     paths = {Path(folder) / f"{name}.png": draw for name, draw in plots.items()}
     return [path for path, draw in paths.items() if save(path, draw)]
 
@@ -333,10 +341,7 @@ def _draw_images(
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(color=colour, linewidth=2)
         if names is not None:
-            name = printable(names[index])
-            if len(name) > _LONGEST_NAME:
-                name = f"\u2026{name[1 - _LONGEST_NAME :]}"
-            axes.set_xlabel(plain(name), fontsize="xx-small")
+            axes.set_xlabel(caption(names[index]), fontsize="xx-small")
 
 
 def _check_judged(

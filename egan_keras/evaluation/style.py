@@ -20,6 +20,7 @@ OPERATING_POINT = "#000000"
 REFERENCE = "#7F7F7F"
 LINES = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 CLASSES = {"majority": MAJORITY, "minority": MINORITY}
+_LONGEST_NAME = 20
 NONE = "–"  # of a table's cell without a number
 
 
@@ -47,6 +48,14 @@ def plain(name: object) -> str:
     """
     shown = printable(name).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
+
+
+def caption(name: object) -> str:
+    """Returns the end of a name as matplotlib shows it, to stand under an image."""
+    shown = printable(name)
+    if len(shown) > _LONGEST_NAME:
+        shown = f"\u2026{shown[1 - _LONGEST_NAME :]}"
+    return plain(shown)
 
 
 def save(path: Path, draw: Callable[[], Figure]) -> bool:

@@ -27,6 +27,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from ai_edge_quantizer import qtyping, quantizer
 from keras import ops
 
+from egan_keras import networks
 from egan_keras.data.lazy import in_batches
 from egan_keras.exporting.tflite_graph import TFLiteGraph
 from egan_keras.exporting.tflite_model import finite, raw_scores
@@ -59,7 +60,11 @@ _INSTEAD = "Export it in another form, or choose another backbone."
 
 
 def write_saved_model(
-    model: "EGAN", folder: str | os.PathLike, input_dtype: str, batch_size: int | None
+    model: "EGAN",
+    folder: str | os.PathLike,
+    input_dtype: str,
+    batch_size: int | None,
+    heat_map: bool = False,
 ) -> None:
     """Writes the discriminator and its threshold as a SavedModel.
 
@@ -67,15 +72,22 @@ def write_saved_model(
     `OSError` says why it cannot be written.
     """
     discriminator, threshold = model.discriminator, model.threshold
+    both = networks.ScoreAndHeatMap(discriminator) if heat_map else None
 
     def serve(images):
-        scores = discriminator(ops.cast(images, "float32"), training=False)
+        pixels, of_places = ops.cast(images, "float32"), {}
+        if both is None:
+            scores = discriminator(pixels, training=False)
+        else:
+            scores, of_places["heat_map"] = both(pixels)
         # A number, because the browser's runtime takes no bool.
         is_minority = ops.cast(scores < threshold, "float32")
-        return {"score": scores, "is_minority": is_minority}
+        return {"score": scores, "is_minority": is_minority, **of_places}
 
     archive = keras.export.ExportArchive()
     archive.track(discriminator)
+    if both is not None:
+        archive.track(both.row_and_maps)
     images = tf.TensorSpec((batch_size, *model.image_shape), input_dtype, name="images")
     archive.add_endpoint("serve", serve, input_signature=[images])
     try:

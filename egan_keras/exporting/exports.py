@@ -53,6 +53,7 @@ def export_tflite(
     provenance: Provenance | None = None,
     input_dtype: str = "uint8",
     batch_size: int | None = 1,
+    heat_map: bool = False,
     force: bool = False,
     verbose: int | str = 1,
 ) -> Export:
@@ -78,6 +79,8 @@ def export_tflite(
         provenance: What metadata and model card tell of the model's origin.
         input_dtype: Type of the pixels: `"uint8"` or `"float32"`.
         batch_size: 1 for a fixed batch, `None` for a free one.
+        heat_map: Whether `heat_map`, float32 (n, height, width), is a third output, as
+            `ek.heat_maps` returns it.
         force: Whether to write it even if scores differ beyond tolerance.
         verbose: 0 is silent; else each step is named as it begins.
 
@@ -93,9 +96,10 @@ def export_tflite(
     beside, card = target.with_suffix(".json"), target.with_suffix(".md")
     golden = target.with_name(f"{target.stem}_golden")
     written = (target, beside, card, golden)
-    takes = {"input_dtype": input_dtype, "batch_size": batch_size}
+    options = {"input_dtype": input_dtype, "batch_size": batch_size}
+    options["heat_map"] = heat_map
     given = representative, validation_data, test_data
-    with _begun(model, written, quantize, given, provenance, takes, verbose) as work:
+    with _begun(model, written, quantize, given, provenance, options, verbose) as work:
         content, scored, parity = work.make(quantize)
         shortfalls = parity.shortfalls(quantize)
         if shortfalls and not force:
@@ -103,7 +107,9 @@ def export_tflite(
         images, name = work.images, f"TFLite {scored.metadata['quantize']}"
         few = images.held_out
         few = few.at(comparison.evenly(len(few.images), _FEW))
-        predict = conversion.saved_model_scorer(work.saved_model, **takes)
+        predict = conversion.saved_model_scorer(
+            work.saved_model, input_dtype, batch_size
+        )
         as_saved = images.parity(few, predict(few.images), images.threshold)
         judged, results = images.judge(name, scored.predict, scored.threshold)
         checks = {"SavedModel, held out": as_saved, f"{name}, held out": parity}
@@ -143,6 +149,7 @@ def export_saved_model(
     provenance: Provenance | None = None,
     input_dtype: str = "uint8",
     batch_size: int | None = None,
+    heat_map: bool = False,
     force: bool = False,
     verbose: int | str = 1,
 ) -> Export:
@@ -165,12 +172,13 @@ def export_saved_model(
         OSError: If `path` cannot be written, such as for want of space.
     """
     target, form = Path(path), "savedmodel"
-    takes = {"input_dtype": input_dtype, "batch_size": batch_size}
+    options = {"input_dtype": input_dtype, "batch_size": batch_size}
+    options["heat_map"] = heat_map
     given = None, validation_data, test_data
-    with _begun(model, [target], "none", given, provenance, takes, verbose) as work:
+    with _begun(model, [target], "none", given, provenance, options, verbose) as work:
         made, images = work.saved_model, work.images
         work.say("Scoring the images with the SavedModel")
-        predict = conversion.saved_model_scorer(made, **takes)
+        predict = conversion.saved_model_scorer(made, input_dtype, batch_size)
         held_out, threshold = images.held_out, images.threshold
         parity = images.parity(held_out, predict(held_out.images), threshold)
         shortfalls = parity.shortfalls(form)
@@ -191,7 +199,7 @@ def export_saved_model(
             results=results,
             shortfalls=tuple(shortfalls),
         )
-        told = describe(model, work.provenance, form, model.calibration, **takes)
+        told = describe(model, work.provenance, form, model.calibration, **options)
         extra = made / _EXTRA
         extra.mkdir()
         work.tell(extra / "egan.json", extra / "egan.md", told, export)
@@ -207,7 +215,7 @@ class _Work:
     model: "EGAN"
     images: Evidence
     provenance: Provenance
-    takes: dict[str, Any]
+    options: dict[str, Any]
     folder: Path
     say: Callable[[str], None]
 
@@ -235,7 +243,7 @@ class _Work:
             # float16 has rounded the threshold, too.
             graph.threshold = calibration.threshold
         given = self.model, self.provenance, form, calibration
-        told = describe(*given, **self.takes)
+        told = describe(*given, **self.options)
         if form == "int8":
             told["integer_share"] = round(graph.integer_share, 3)
         graph.embed(told)
@@ -283,12 +291,12 @@ def _begun(
     quantize: str,
     given: tuple[Images | Labelled | None, Labelled | None, Labelled | None],
     provenance: Provenance | None,
-    takes: dict[str, Any],
+    options: dict[str, Any],
     verbose: int | str,
 ) -> Iterator[_Work]:
     """Checks what is given, scores the images, and writes the SavedModel."""
     target, *beside = written
-    _check(model, quantize, **takes)
+    _check(model, quantize, **options)
     if beside:
         _check_files(target, *beside)
     if quantize == "int8" and given[0] is None:
@@ -304,14 +312,18 @@ def _begun(
     with workplace(target, n_bytes) as folder:
         say("Scoring the images with the model")
         images = comparison.gather(model, *given)
-        work = _Work(model, images, provenance or Provenance(), takes, folder, say)
+        work = _Work(model, images, provenance or Provenance(), options, folder, say)
         say("Writing the SavedModel")
-        conversion.write_saved_model(model, work.saved_model, **takes)
+        conversion.write_saved_model(model, work.saved_model, **options)
         yield work
 
 
 def _check(
-    model: "EGAN", quantize: str, input_dtype: str, batch_size: int | None
+    model: "EGAN",
+    quantize: str,
+    input_dtype: str,
+    batch_size: int | None,
+    heat_map: bool,
 ) -> None:
     """Refuses models and options that cannot be exported."""
     backend, shape = keras.backend.backend(), model.image_shape
@@ -333,6 +345,8 @@ def _check(
             f"one that takes images. Received: a model of inputs {(None, *shape)}. "
             "Build it with EGAN.from_backbones."
         )
+    if heat_map:
+        networks.ScoreAndHeatMap(model.discriminator)
     for problem, name, value, allowed in (
         ("Unknown form", "quantize", quantize, conversion.FORMS),
         ("Unknown type of pixels", "input_dtype", input_dtype, _INPUT_DTYPES),

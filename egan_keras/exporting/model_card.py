@@ -26,6 +26,11 @@ _METRICS = (
     "auroc average_precision sensitivity specificity precision f1 balanced_accuracy"
 ).split()
 _IN_WORDS = {"auroc": "AUROC", "f1": "F1"}
+_HEAT_MAP = (
+    "float32 (n, height, width): where an image speaks for minority; 0 is as telling "
+    "as the most telling places of usual majority images, 1 takes an else usual image "
+    "from the middle of the majority to score 0"
+)
 _TEST_IMAGES = "{n_majority:,} majority and {n_minority:,} minority test images"
 # Of so few minority images the card warns.
 _FEW = 50
@@ -55,7 +60,7 @@ stretched to this one.
 `score`: {told[outputs][score]}.
 
 `is_minority`: {told[outputs][is_minority]}.
-
+{heat_map}
 ## Threshold
 
 {told[threshold][threshold]:.9g}, inside the model. {guarantee} This holds for images \
@@ -189,6 +194,7 @@ def describe(
     *,
     input_dtype: str,
     batch_size: int | None,
+    heat_map: bool = False,
 ) -> dict[str, Any]:
     """Returns what an export tells of itself, as an object that JSON can hold."""
     gray_range = provenance.gray_range
@@ -211,6 +217,7 @@ def describe(
         "outputs": {
             "score": "float32 (n, 1): high = majority, low = minority",
             "is_minority": "float32 (n, 1): 1 where score < threshold, else 0",
+            **({"heat_map": _HEAT_MAP} if heat_map else {}),
         },
         "classes": {
             role: list(getattr(provenance, role)) for role in ("majority", "minority")
@@ -232,7 +239,11 @@ def model_card(told: dict[str, Any], provenance: Provenance, export: Export) -> 
             "are of integers; the first layers and the head stay in float)"
         )
     limit, ratio = "", ""
-    if few is not None and few < _FEW:
+    if few == 0:
+        limit = (
+            "- It has seen no minority image: it finds what is unlike the majority.\n"
+        )
+    elif few is not None and few < _FEW:
         limit = (
             f"- It has seen {few} minority image{'' if few == 1 else 's'}: minority "
             "images that look unlike them may score high.\n"
@@ -253,7 +264,9 @@ def model_card(told: dict[str, Any], provenance: Provenance, export: Export) -> 
     checks = _markdown(export.rows)
     if beyond := "; ".join(export.shortfalls):
         checks += f"\n\nBeyond tolerance: {beyond}. Use with care."
+    heat_map = told["outputs"].get("heat_map")
     return _CARD.format(
+        heat_map=f"\n`heat_map`: {heat_map}.\n" if heat_map else "",
         **counts,
         **classes,
         told=told,

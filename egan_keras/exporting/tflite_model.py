@@ -81,6 +81,7 @@ class TFLiteModel:
             shape = [int(side) for side in details["shape"][1:]]
             self._dtype = np.dtype(details["dtype"])
             self._batch_is_free = details["shape_signature"][0] < 0
+            self.judges_places = "heat_map" in self._runner.get_output_details()
             threshold = TFLiteGraph(content).threshold
         given, wrong = self.metadata["input"], ""
         told, found = f"{given['dtype']} {given['shape'][1:]}", self._dtype.name
@@ -129,8 +130,23 @@ class TFLiteModel:
         return self.outputs(images)["score"]
 
     def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns `score` and `is_minority`, each float32 (n, 1)."""
+        """Returns `score`, `is_minority`, each float32 (n, 1), and any `heat_map`."""
         return self._outputs(data.check_images(images, image_shape=self.image_shape))
+
+    def scores_and_heat_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns scores (n, 1) and heat maps (n, h, w) of images scored at once.
+
+        Raises:
+            ValueError: If the file has no heat maps.
+        """
+        if not self.judges_places:
+            raise ValueError(
+                "The TFLite model gives scores alone; expected one that was exported "
+                f"with heat_map=True (--heat-map). Received: {self._name}. Export it "
+                "again."
+            )
+        found = self.outputs(images)
+        return found["score"], found["heat_map"]
 
     def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         if self._dtype == np.uint8:

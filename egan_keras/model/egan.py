@@ -75,6 +75,7 @@ class EGAN(AdversarialTrainer):
         self.recipe = networks.get_recipe(recipe)
         self.pairing = pairing or f"{generator.name}->{discriminator.name}"
         self.calibration = calibration
+        self._places = None
 
     @classmethod
     def from_backbones(
@@ -236,6 +237,28 @@ class EGAN(AdversarialTrainer):
         """
         x = data.check_images(x, image_shape=self.image_shape)
         return super().predict_on_batch(np.asarray(x))
+
+    @property
+    def judges_places(self) -> bool:
+        """Whether it tells where an image speaks for minority."""
+        is_place = [
+            isinstance(x, networks.PlaceEvidence)
+            for x in self.discriminator.stem.layers
+        ]
+        return any(is_place) and len(self.image_shape) == 3
+
+    def scores_and_heat_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns scores (n, 1) and heat maps (n, h, w) of a batch, see `heat_maps`.
+
+        Raises:
+            ValueError: If they are not images as described in `predict`, or this model
+                judges no places.
+        """
+        images = data.check_images(images, image_shape=self.image_shape)
+        if self._places is None:
+            self._places = networks.ScoreAndHeatMap(self.discriminator)
+        found = self._places.row_and_maps.predict_on_batch(np.asarray(images))
+        return tuple(map(keras.ops.convert_to_numpy, self._places.finish(found)))
 
     def in_float32(self) -> "EGAN":
         """Returns a copy that computes in float32, whatever Keras's policy.

@@ -11,6 +11,7 @@ from egan_keras.networks.cut_network import pooled_features as pooled_features
 from egan_keras.networks.cut_network import share_again as share_again
 from egan_keras.networks.cut_network import shared_names as shared_names
 from egan_keras.networks.head import MajorityAwareScore as MajorityAwareScore
+from egan_keras.networks.heat_map import ScoreAndHeatMap as ScoreAndHeatMap
 from egan_keras.networks.layers import InferenceMode as InferenceMode
 from egan_keras.networks.layers import (
     MajorityStandardization as MajorityStandardization,

@@ -141,6 +141,15 @@ class WeighedEvidence(MajorityAwareScore):
         centre = FIVE_PERCENT_POINT * self.sum_deviation
         return centre - ops.matmul(evidence, self.weights_of_evidence)
 
+    def term_of_place(self, kind: int, evidence):
+        """Returns what standardised evidence of places takes from the score.
+
+        Its unit is the middle of the majority's scores. `kind` counts from 0 behind the
+        vector.
+        """
+        centre = FIVE_PERCENT_POINT * self.sum_deviation + SMALL
+        return drawn_in(evidence) * self.weights_of_evidence[2 + kind, 0] / centre
+
     def get_config(self) -> dict:
         """Returns the arguments of the constructor."""
         names = "evidence_size", "side", "views"

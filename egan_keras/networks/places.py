@@ -80,10 +80,19 @@ class PlaceEvidence(layers.Layer):
 
     def call(self, maps):
         """Returns the evidence of images, (n, 2)."""
-        unlike, like = map(_most_telling, self.place_evidence(maps))
+        telling = map(_most_telling, self.place_evidence(maps))
+        return ops.stack(self._standardized(*telling), axis=-1)
+
+    def standardized_places(self, maps) -> tuple:
+        """Returns both kinds of each place, (n, places) each, as if all were alike.
+
+        The mean of an image's three highest places is its evidence.
+        """
+        return self._standardized(*self.place_evidence(maps))
+
+    def _standardized(self, unlike, like) -> tuple:
         unlike = (unlike - self.unlike_mean) / self.unlike_deviation
-        like = (like - self.like_mean) / self.like_deviation
-        return ops.stack([unlike, like], axis=-1)
+        return unlike, (like - self.like_mean) / self.like_deviation
 
     def compute_output_shape(self, maps_shape):
         """Returns (n, 2)."""
@@ -149,25 +158,25 @@ class PlaceEvidence(layers.Layer):
         inverse = scipy.linalg.solve_triangular(root, np.eye(size), lower=True)
         inverse = inverse.astype("float32")
 
-        def whitened(maps):
-            for batch in _batches(maps):
-                places = (batch.reshape(len(batch), -1, size) - mean) @ inverse.T
-                yield places, np.linalg.norm(places, axis=-1)
+        def whitened(places):
+            return (places - mean) @ inverse.T
 
-        lengths = np.concatenate([own for _, own in whitened(majority)])
-        usual, spread = _usual(lengths)
+        def lengths(maps):
+            found = (whitened(_places(batch)) for batch in _batches(maps))
+            return np.concatenate([np.linalg.norm(own, axis=-1) for own in found])
 
-        def standing_out(maps, count: int) -> np.ndarray:
+        def standing_out(maps, own_lengths, count: int) -> np.ndarray:
             """Returns the mean of each image's places of largest length, (n, c)."""
-            found = []
-            for places, own in whitened(maps):
-                most = np.argsort((usual - own) / spread, axis=1)[:, :count, None]
-                found.append(np.take_along_axis(places, most, axis=1).mean(axis=1))
-            return np.concatenate(found)
+            most = np.argsort((usual - own_lengths) / spread, axis=1)[:, :count, None]
+            chosen = np.take_along_axis(_places(maps), most, axis=1)
+            return whitened(chosen.astype("float32")).mean(axis=1)
 
-        in_majority = standing_out(majority, _STANDING_OUT).mean(axis=0)
+        lengths_of_majority = lengths(majority)
+        usual, spread = _usual(lengths_of_majority)
+        in_majority = standing_out(majority, lengths_of_majority, _STANDING_OUT)
         views = minority.reshape(-1, *minority.shape[2:])
-        prototypes = standing_out(views, _PLACES) - in_majority
+        prototypes = standing_out(views, lengths(views), _PLACES)
+        prototypes -= in_majority.mean(axis=0)
         norms = np.linalg.norm(prototypes, axis=1, keepdims=True)
         direction = (prototypes / np.maximum(norms, _SMALL)).mean(axis=0)
         direction /= max(np.linalg.norm(direction), _SMALL)
@@ -187,6 +196,10 @@ def _most_telling(places):
 def _batches(maps: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(maps), _IMAGES_AT_ONCE):
         yield maps[start : start + _IMAGES_AT_ONCE].astype("float32")
+
+
+def _places(maps: np.ndarray) -> np.ndarray:
+    return maps.reshape(len(maps), -1, maps.shape[-1])
 
 
 def _moments(maps: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
