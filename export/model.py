@@ -35,6 +35,7 @@ SIGNATURE = "serving_default"
 INPUT = "images"
 SCORE = "score"
 IS_MINORITY = "is_minority"
+HEAT_MAP = "heat_map"
 MAX_MODEL_BYTES = 2 * 1024**3
 # What `trial` exits with when it could say what is wrong.
 REFUSED = 2
@@ -54,6 +55,9 @@ class Model:
     """A model in this process. Use `load`, which checks the file first.
 
     Several threads may use one; they take turns.
+
+    Attributes:
+        has_heat_maps: whether it tells where an image speaks for minority.
 
     Args:
         data: the .tflite file.
@@ -96,6 +100,7 @@ class Model:
                 f"Received: {sorted(outputs)} in {str(description.path)!r}. Export the "
                 "model again."
             )
+        self.has_heat_maps = HEAT_MAP in outputs
 
     @property
     def size(self) -> tuple[int, int]:
@@ -112,6 +117,29 @@ class Model:
             ValueError: if the image has another shape or type.
             ModelError: if the runtime fails or the score is not a number.
         """
+        return self._answers(image)[0]
+
+    def score_and_heat_map(self, image: np.ndarray) -> tuple[Result, np.ndarray]:
+        """Score one image, and tell where it speaks for minority, float (h, w).
+
+        0 is as telling as the most telling places of usual majority images, and 1 is
+        enough to bring an image that is usual in all else to score 0. Arguments and
+        errors are those of `score`.
+
+        Raises:
+            ModelError: if the model was exported without heat maps, too.
+        """
+        if not self.has_heat_maps:
+            raise ModelError(
+                "The model gives scores alone; expected one that `egan-keras export "
+                f"--heat-map` wrote. Received: model={str(self.description.path)!r}. "
+                "Export it again."
+            )
+        result, found = self._answers(image)
+        return result, found[HEAT_MAP][0]
+
+    def _answers(self, image: np.ndarray) -> tuple[Result, dict[str, np.ndarray]]:
+        """Return the result, and all that the network puts out."""
         if image.shape != (*self.size, 3) or image.dtype != np.uint8:
             raise ValueError(
                 f"The image does not fit the model; expected uint8 {(*self.size, 3)}. "
@@ -133,7 +161,7 @@ class Model:
                 "expected a number, and 0 or 1. Received: "
                 f"model={str(self.description.path)!r}. Copy the file again."
             )
-        return Result(score, int(is_minority))
+        return Result(score, int(is_minority)), found
 
 
 def load(path: str | os.PathLike, *, threads: int = 1, trust: bool = False) -> Model:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import heat_maps
 from decoding import GrayRange, deep_among, warn_of_depths
 from description import ChangedModelError, in_words, read_beside
 from finding import SUFFIXES, ImageSearch
@@ -60,6 +61,7 @@ class Scoring:
         paths: the image files.
         gray_range: as for `decode_image`.
         skip_unreadable: leave out damaged files instead of stopping.
+        heat_maps: folder to write pictures to, or None.
     """
 
     def __init__(
@@ -69,10 +71,12 @@ class Scoring:
         paths: list[Path],
         gray_range: GrayRange | None,
         skip_unreadable: bool,
+        heat_maps: Path | None = None,
     ) -> None:
         self._model = model
         self._gray_range = gray_range
         self._skip_unreadable = skip_unreadable
+        self._heat_maps = heat_maps
         self.paths = paths
         self.passed_over = search.passed_over
         self.skipped: list[UnreadableImageError] = []
@@ -104,8 +108,14 @@ class Scoring:
                 continue
             self.constant += [path] * image.is_constant
             self.clipped += [path] * image.is_clipped
-            score, is_minority = self._model.score(image.pixels)
             self.n_scored += 1
+            if self._heat_maps is None:
+                score, is_minority = self._model.score(image.pixels)
+            else:
+                found = self._model.score_and_heat_map(image.pixels)
+                (score, is_minority), heat_map = found
+                drawn = self.n_scored, path, image.pixels, heat_map
+                heat_maps.write(self._heat_maps, *drawn)
             self.n_minority += is_minority
             yield path, score, is_minority
 
@@ -189,6 +199,15 @@ def _parse() -> argparse.Namespace:
         help="write there what would be printed, and print nothing",
     )
     parser.add_argument(
+        "--heat-maps",
+        metavar="DIR",
+        type=Path,
+        help="also write, for each image, a picture NUMBER_NAME.png of it beside "
+        "itself with what speaks for minority coloured: strongest where that is enough "
+        "to bring an else usual image to score 0. The model must have been exported "
+        "with --heat-map",
+    )
+    parser.add_argument(
         "--threads",
         metavar="N",
         type=int,
@@ -236,8 +255,8 @@ def _parse() -> argparse.Namespace:
     alone = arguments.info or arguments.verify
     if alone == bool(arguments.images):
         parser.error("expected images, or one of --info and --verify")
-    if alone and (named or arguments.out):
-        parser.error("--csv, --json and --out go with images only")
+    if alone and (named or arguments.out or arguments.heat_maps):
+        parser.error("--csv, --json, --out and --heat-maps go with images only")
     if len(files) > 1:
         parser.error("--out: expected one file to write. Received: two")
     if arguments.threads < 1:
@@ -296,7 +315,16 @@ def _score(model: Model, arguments: argparse.Namespace, output: Output) -> int:
     gray_range = arguments.gray_range or model.description.gray_range
     if gray_range is None:
         warn_of_depths(deep_among(paths))
-    scoring = Scoring(model, search, paths, gray_range, arguments.skip_unreadable)
+    if arguments.heat_maps is not None:
+        if not model.has_heat_maps:
+            raise ValueError(
+                "The model gives scores alone; expected one that `egan-keras export "
+                f"--heat-map` wrote. Received: --heat-maps {arguments.heat_maps}. "
+                "Leave it out, or export the model again."
+            )
+        heat_maps.prepare(arguments.heat_maps)
+    options = arguments.skip_unreadable, arguments.heat_maps
+    scoring = Scoring(model, search, paths, gray_range, *options)
 
     def write(file: Any, rows: Iterable[Row]) -> None:
         if arguments.csv:

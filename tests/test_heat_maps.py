@@ -1,5 +1,9 @@
 """Heat maps: of what the score is made, at which place."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -174,6 +178,28 @@ def test_score_writes_a_picture_of_each_image(trained, exported, tmp_path, capsy
         # It is full now.
         assert cli.main(command) == 2
         assert "new or empty folder" in capsys.readouterr().err
-    command[1] = str(exported / "plain.tflite")
-    assert cli.main([*command[:-1], str(tmp_path / "other")]) == 2
+    # Without TensorFlow, with the same pictures.
+    score = Path(__file__).parent.parent / "export" / "score.py"
+    command = [sys.executable, score, exported / "maps.tflite", tmp_path / "in"]
+    subprocess.run([*command, "--heat-maps", tmp_path / "edge"], check=True)
+    for name in names:
+        pictures = [
+            np.asarray(Image.open(x / name), int) for x in (out, tmp_path / "edge")
+        ]
+        assert np.abs(pictures[0] - pictures[1]).max() <= 2
+    command[2] = exported / "plain.tflite"
+    told = subprocess.run(
+        [*command, "--heat-maps", tmp_path / "none"], capture_output=True, text=True
+    )
+    assert told.returncode == 2 and "--heat-map" in told.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_model_that_judges_no_places_is_refused_before_it_scores(
+    exported, tmp_path, capsys
+):
+    Image.fromarray(patterned(1)[0][0]).save(tmp_path / "part.png")
+    command = ["score", str(exported / "plain.tflite"), str(tmp_path / "part.png")]
+    assert cli.main([*command, "--heat-maps", str(tmp_path / "other")]) == 2
+    assert not (tmp_path / "other").exists()
     assert "--heat-map" in capsys.readouterr().err
