@@ -15,7 +15,9 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 from tiny_export import HEIGHT, THRESHOLD, WIDTH, export_tiny
 
+import egan_keras as ek
 from egan_keras.data.decoding import decode
+from egan_keras.evaluation import overlaid
 
 pytestmark = pytest.mark.whole
 
@@ -139,6 +141,32 @@ def test_photo_scores_as_in_python_however_it_comes(browse, exported, photo):
         assert state["score"] == pytest.approx(score, abs=1e-4)
         assert state["kind"] == ("minority" if score < THRESHOLD else "majority")
         assert "stretched from 427 x 640" in state["caption"]
+        assert state["marked"] is None  # this model judges no places
+
+
+def test_heat_map_is_drawn_as_in_python(browse, digits, tmp_path):
+    images, labels = digits
+    images = images[:, :32, :24]
+    model = ek.EGAN.from_backbones(
+        *2 * ["MobileNet:alpha=0.25"],
+        image_shape=images.shape[1:],
+        network_size=64,
+        weights=None,
+    )
+    model.compile()
+    model.fit(images[:60], labels[:60], epochs=1, verbose=0)
+    held_out = {"validation_data": (images[60:90], labels[60:90])}
+    path = tmp_path / "tiny.tflite"
+    ek.export_tflite(model, path, heat_map=True, verbose=0, **held_out)
+    Image.fromarray(images[100]).save(tmp_path / "image.png")
+    choice = {"choose": [str(tmp_path / "image.png")], "input": "image-input"}
+    state = browse(tmp_path, OPEN, choice)[1]
+    assert state["message"] is None
+    heat = ek.heat_maps(ek.load_tflite(path), images[100:101])[0]
+    expected = overlaid(images[100], heat).astype(int)
+    drawn = np.array(state["marked"]).reshape(expected.shape)
+    assert np.abs(drawn - expected).max() <= 3
+    assert np.ptp(heat) > 0
 
 
 def test_transparent_image_is_laid_on_white(browse, exported, tmp_path):

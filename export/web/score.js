@@ -81,8 +81,10 @@ export class Scorer {
    * Scores one image.
    *
    * @param {Uint8ClampedArray} pixels RGB 0..255, (height, width, 3).
-   * @returns {Promise<{score: number, isMinority: boolean, milliseconds: number}>} a
-   *     score that is low for the minority, the decision, and the time it took.
+   * @returns {Promise<{score: number, isMinority: boolean, milliseconds: number,
+   *     heatMap: Float32Array=}>} a score that is low for the minority, the decision, the
+   *     time it took, and, if the model tells, where the image speaks for minority:
+   *     (height, width), 1 where that is enough for an else usual image to score 0.
    * @throws {ModelError} if the score is no finite number.
    */
   async score(pixels) {
@@ -93,6 +95,7 @@ export class Scorer {
     const outputs = await this.model.run(SIGNATURE, { [name]: input });
     const [score] = outputs.score.toTypedArray();
     const [isMinority] = outputs.is_minority.toTypedArray();
+    const heatMap = outputs.heat_map?.toTypedArray().slice();
     const milliseconds = performance.now() - start;
     [input, ...Object.values(outputs)].forEach((tensor) => tensor.delete());
     if (!Number.isFinite(score)) {
@@ -101,7 +104,7 @@ export class Scorer {
           `Received: score=${score}. Check its golden samples, or export it again.`,
       );
     }
-    return { score, isMinority: isMinority === 1, milliseconds };
+    return { score, isMinority: isMinority === 1, milliseconds, heatMap };
   }
 
   /** Frees the model's memory, which the browser does not do by itself. */

@@ -34,7 +34,11 @@ export function showResult(name, scorer, image, scored, reading) {
   const { threshold } = scorer.metadata.threshold;
   const { height, width } = scorer.size;
   const kind = scored.isMinority ? "minority" : "majority";
-  draw(image.pixels, height, width);
+  draw(elements.seen, image.pixels, height, width);
+  elements.where.hidden = !scored.heatMap;
+  if (scored.heatMap) {
+    draw(elements.marked, overlaid(image.pixels, scored.heatMap), height, width);
+  }
   elements["seen-caption"].textContent =
     `${name} as the model sees it: ${width} x ${height} pixels` +
     (image.width === width && image.height === height
@@ -89,8 +93,29 @@ function goldenRow({ expected, actual, difference, passed }) {
   return row;
 }
 
-function draw(pixels, height, width) {
-  const canvas = elements.seen;
+/**
+ * Returns an image in shades of gray under its heat map, as egan_keras draws it.
+ *
+ * The colour begins at 0 and is strongest from 1 on, whatever the image's largest.
+ *
+ * @param {Uint8ClampedArray} pixels RGB, (height, width, 3).
+ * @param {Float32Array} heatMap (height, width).
+ * @returns {Uint8ClampedArray} RGB, (height, width, 3).
+ */
+function overlaid(pixels, heatMap) {
+  const colour = [0xd5, 0x5e, 0x00];
+  const drawn = new Uint8ClampedArray(pixels.length);
+  heatMap.forEach((heat, pixel) => {
+    const [red, green, blue] = pixels.subarray(3 * pixel, 3 * pixel + 3);
+    const gray = 0.299 * red + 0.587 * green + 0.114 * blue;
+    const opaque = 0.75 * Math.min(Math.max(heat, 0), 1);
+    const mixed = colour.map((part) => (1 - opaque) * gray + opaque * part);
+    drawn.set(mixed, 3 * pixel);
+  });
+  return drawn;
+}
+
+function draw(canvas, pixels, height, width) {
   canvas.height = height;
   canvas.width = width;
   const context = canvas.getContext("2d");

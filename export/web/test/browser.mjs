@@ -84,10 +84,12 @@ function shown() {
   };
   const text = (id) => shownElement(id)?.textContent ?? null;
   const number = (id) => (shownElement(id) ? Number(shownElement(id).value) : null);
-  const canvas = shownElement("seen");
-  const pixels = canvas
-    ?.getContext("2d")
-    .getImageData(0, 0, canvas.width, canvas.height).data;
+  const pixelsOf = (id) => {
+    const canvas = shownElement(id);
+    const context = canvas?.getContext("2d");
+    const rgba = context?.getImageData(0, 0, canvas.width, canvas.height).data;
+    return rgba ? Array.from(rgba).filter((_, index) => index % 4 < 3) : null;
+  };
   const rows = shownElement("golden")?.querySelectorAll("tbody tr") ?? [];
   return {
     message: text("message"),
@@ -98,7 +100,8 @@ function shown() {
     score: number("score"),
     milliseconds: number("milliseconds"),
     caption: text("seen-caption"),
-    pixels: pixels ? Array.from(pixels).filter((_, index) => index % 4 < 3) : null,
+    pixels: pixelsOf("seen"),
+    marked: pixelsOf("marked"),
     summary: text("golden-summary"),
     golden: Array.from(rows, (row) => {
       const values = Array.from(row.querySelectorAll("data"), (data) => data.value);
