@@ -6,6 +6,7 @@ import tensorflow as tf
 from egan_keras import features
 from egan_keras.backbones import Backbone, cut
 from egan_keras.data import labelled_batches
+from egan_keras.networks import MajorityStandardization, PlaceEvidence
 
 pytestmark = pytest.mark.whole
 
@@ -154,3 +155,35 @@ def test_a_dataset_gives_the_sample_that_arrays_give(stem):
     assert len(samples[0][:]) == 20
     np.testing.assert_array_equal(samples[0][:], samples[1])
     assert len(np.unique(samples[1], axis=0)) == 20
+
+
+@pytest.fixture
+def judging_stem():
+    """A stem whose maps are judged: the pixels of images, averaged by two."""
+    images = keras.Input((8, 8, 3))
+    maps = keras.layers.AveragePooling2D(2)(images)
+    vector = MajorityStandardization()(keras.layers.Flatten()(maps))
+    row = keras.layers.Concatenate()([vector, PlaceEvidence()(maps)])
+    return features.StemFunction(keras.Model(images, row))
+
+
+def test_maps_are_kept_of_the_images_of_least_hashes(judging_stem):
+    images = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 3), "uint8")
+    images[100:110] = images[:10]
+    kept = features.KeptMaps(judging_stem, 40)
+    found = [kept(images[start : start + 7]) for start in range(0, 300, 7)]
+    vectors, hashes = map(np.concatenate, zip(*found, strict=True))
+    expected = judging_stem.recognising(images)
+    np.testing.assert_array_equal(vectors, expected[0])
+    np.testing.assert_array_equal(hashes, expected[1])
+    rows = features.of_least_hashes(hashes, 40)
+    (maps,) = kept.of(hashes[rows])
+    assert maps.dtype == np.float16
+    np.testing.assert_array_equal(maps, judging_stem.maps(images[rows])[0])
+    # Not of all images, whose maps would fill the memory.
+    assert kept.of(hashes) is None
+    assert sum(len(own) for own, *_ in kept._found) <= 50
+
+
+def test_maps_that_were_not_seen_are_not_kept(judging_stem):
+    assert features.KeptMaps(judging_stem, 9).of(np.array([1], np.uint64)) is None
