@@ -184,11 +184,11 @@ class KeptMaps:
         near = hashes <= self._limit
         self._found.append([hashes[near], *(each[near] for each in maps)])
         if sum(len(own) for own, *_ in self._found) > _THINNED_OUT_AT * self._size:
-            hashes, *maps = self._joined()
-            rows = of_least_hashes(hashes, self._size)
-            self._found = [[hashes[rows], *(each[rows] for each in maps)]]
+            found = self._joined()
+            rows = of_least_hashes(found[0], self._size)
+            self._found = [[each[rows] for each in found]]
             if len(rows) == self._size:
-                self._limit = hashes[rows].max()
+                self._limit = found[0][rows].max()
         return [vectors, hashes]
 
     def of(self, hashes: np.ndarray) -> list[np.ndarray] | None:
