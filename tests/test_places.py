@@ -4,32 +4,37 @@ import keras
 import numpy as np
 import pytest
 
-from egan_keras.networks import PlaceEvidence
+from egan_keras.networks import PlaceEvidence, matched_filter
 
 SIDE, CHANNELS = 8, 12
 
 
 def maps(count, seed=0, defects=0):
-    """Returns maps whose rows differ in scale; the last ones have a defect each."""
+    """Returns maps of two depths, whose rows differ in scale.
+
+    The last ones have a defect each, in both depths.
+    """
     random = np.random.default_rng(seed)
     scale = np.linspace(0.2, 2, SIDE)[:, None, None]
-    found = scale * random.normal(size=(count, SIDE, SIDE, CHANNELS))
-    found[..., 0] *= 5
+    large = scale * random.normal(size=(count, SIDE, SIDE, CHANNELS))
+    large[..., 0] *= 5
+    small = random.normal(size=(count, SIDE // 2, SIDE // 2, 2 * CHANNELS))
     for image in range(count - defects, count):
-        row, column = random.integers(0, SIDE - 1, 2)
-        found[image, row : row + 2, column : column + 2, 3:6] += 3
-    return found.astype("float32")
+        row, column = 2 * random.integers(0, SIDE // 2, 2)
+        large[image, row : row + 2, column : column + 2, 3:6] += 3
+        small[image, row // 2, column // 2, 3:6] += 5
+    return [small.astype("float32"), large.astype("float32")]
 
 
 def adapted(majority, minority):
     layer = PlaceEvidence()
-    layer.build(majority.shape)
+    layer.build([each.shape for each in majority])
     layer.adapt(majority, minority)
     return layer
 
 
 def few(count):
-    return maps(count, seed=1, defects=count)[:, None]
+    return [each[:, None] for each in maps(count, seed=1, defects=count)]
 
 
 def test_defects_are_unlike_the_majority_and_like_other_defects():
@@ -48,32 +53,60 @@ def test_new_majority_images_are_about_as_usual_as_those_held_out():
 def test_without_minority_images_nothing_is_like_them():
     layer = adapted(maps(40), few(0))
     evidence = layer.evidence(maps(10, seed=2))
-    assert np.ptp(evidence[:, 0]) > 0
-    np.testing.assert_array_equal(evidence[:, 1], 0)
+    assert np.ptp(evidence[:, :2], axis=0).min() > 0
+    np.testing.assert_array_equal(evidence[:, 2], 0)
 
 
 @pytest.mark.parametrize(
     "majority",
-    [maps(1), np.repeat(maps(1), 9, axis=0), np.zeros((5, 1, 1, 3), "float32")],
+    [
+        maps(1),
+        [np.repeat(each, 9, axis=0) for each in maps(1)],
+        [np.zeros((5, 1, 1, 3), "float32")],
+    ],
     ids=["one image", "one image many times", "one place, always 0"],
 )
 def test_what_tells_little_gives_finite_evidence(majority):
-    layer = adapted(majority, majority[:1, None])
-    assert np.isfinite(layer.evidence(majority)).all()
+    layer = adapted(majority, [each[:1, None] for each in majority])
+    evidence = layer.evidence(majority)
+    assert evidence.shape == (len(majority[0]), len(majority) + 1)
+    assert np.isfinite(evidence).all()
 
 
 def test_the_most_telling_place_is_where_the_defect_is():
     layer = adapted(maps(80), few(3))
-    image = maps(1, seed=5)
-    image[0, 6:8, 2:4, 3:6] += 4
-    for kind in layer.place_evidence(image):
-        place = int(keras.ops.argmax(kind[0]))
-        assert place // SIDE in (6, 7) and place % SIDE in (2, 3)
+    small, large = maps(1, seed=5)
+    large[0, 6:8, 2:4, 3:6] += 4
+    small[0, 3, 1, 3:6] += 4
+    for kind in layer.heat([small, large]):
+        kind = keras.ops.convert_to_numpy(kind)[0]
+        row, column = np.unravel_index(kind.argmax(), kind.shape)
+        side = SIDE // len(kind)
+        assert (row * side // 2, column * side // 2) == (3, 1)
+
+
+def test_an_image_is_judged_by_the_mean_of_its_three_highest_places():
+    layer, new = adapted(maps(80), few(3)), maps(6, seed=4)
+    kinds = [keras.ops.convert_to_numpy(kind) for kind in layer.heat(new)]
+    highest = [np.sort(kind.reshape(6, -1))[:, -3:].mean(axis=1) for kind in kinds]
+    np.testing.assert_allclose(
+        layer.evidence(new), np.transpose(highest), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_filtering_first_is_filtering_joined_maps():
+    """What the layer does to one channel is what was fitted on all of them."""
+    layer, new = adapted(maps(60), few(3)), maps(5, seed=4)
+    (joined,) = matched_filter._joined(new)
+    filters = [keras.ops.convert_to_numpy(each) for each in layer._filters]
+    expected = joined @ np.concatenate(filters)
+    found = keras.ops.convert_to_numpy(layer._like(new)).reshape(expected.shape)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_it_is_saved(tmp_path):
     layer = PlaceEvidence()
-    images = keras.Input((SIDE, SIDE, CHANNELS))
+    images = [keras.Input(each.shape[1:]) for each in maps(1)]
     model = keras.Model(images, layer(images))
     layer.adapt(maps(40), few(2))
     model.save(tmp_path / "places.keras")

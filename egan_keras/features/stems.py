@@ -35,8 +35,8 @@ class StemFunction:
         raw: The function up to there.
         recognising: As `raw`, with `data.row_hashes` of the images behind the features.
         recognising_with_maps: As `recognising`, with the maps before the hashes.
-        place_layers: The layers beside it that judge places.
-        maps: The function up to there, in float16; `None` where there are none.
+        places: The layer beside it that judges places; `None` where there is none.
+        maps: The function up to there, in float16; `None` likewise.
     """
 
     def __init__(self, stem: keras.Model) -> None:
@@ -54,13 +54,13 @@ class StemFunction:
             return keras.tree.flatten(stem(images, training=False))
 
         self._traced, self._part, self.raw = traced, slice(None), self
-        self.standardization, self.maps, self.place_layers = None, None, []
+        self.standardization = self.maps = self.places = None
         for layer in stem.layers:
             if isinstance(layer, MajorityStandardization):
                 self.standardization = layer
             elif isinstance(layer, PlaceEvidence):
-                self.place_layers.append(layer)
-        judged = [layer.input for layer in self.place_layers]
+                self.places = layer
+        judged = keras.tree.flatten(self.places.input) if self.places else []
         if self.standardization or judged:
             raw = self.standardization.input if self.standardization else stem.output
             # One function computes both: they share all that takes long.
@@ -99,12 +99,11 @@ class StemFunction:
     @property
     def evidence_size(self) -> int:
         """Number of kinds of evidence behind a row's vector."""
-        return sum(layer.kinds for layer in self.place_layers)
+        return self.places.kinds if self.places else 0
 
     def evidence(self, maps: Features) -> np.ndarray:
         """Returns the evidence of places of maps, float32 (n, evidence_size)."""
-        pairs = zip(self.place_layers, maps, strict=True)
-        return np.concatenate([layer.evidence(own) for layer, own in pairs], axis=1)
+        return self.places.evidence(maps)
 
     def sample_size(self, image_shape: tuple[int, ...]) -> int:
         """Returns of how many images the maps are kept for statistics of places."""
@@ -151,7 +150,7 @@ class StemFunction:
             ]
         rows -= mean
         rows /= deviation
-        return [np.pad(rows, unknown) if self.place_layers else rows]
+        return [np.pad(rows, unknown) if self.places else rows]
 
     def _run(self, images: np.ndarray) -> list:
         backend, count = keras.backend.backend(), len(images)

@@ -267,8 +267,8 @@ def _weigh(
     places = ()
     if maps:
         ours, theirs = maps
-        for layer, our, their in zip(stem.place_layers, ours, theirs, strict=True):
-            layer.adapt(np.asarray(our), by_image(np.asarray(their)))
+        known = [by_image(np.asarray(maps)) for maps in theirs]
+        stem.places.adapt(list(map(np.asarray, ours)), known)
         places = stem.evidence(ours), by_image(stem.evidence(theirs))
     size = vectors[0].shape[1] - stem.evidence_size
     for layer in layers:

@@ -177,16 +177,14 @@ def _discriminator_on_vectors(stem, sizes: Sequence[int], recipe, **seen) -> Cut
     if recipe.standardize:
         standardization = MajorityStandardization(name="standardization", dtype=dtype)
         features = standardization(features)
-    evidence = [
-        PlaceEvidence(name=f"places_{depth}", dtype=dtype)(each)
-        for depth, each in enumerate(maps, 1)
-    ]
-    if evidence:
+    evidence_size = 0
+    if maps:
+        evidence = PlaceEvidence(name="places", dtype=dtype)(maps)
+        evidence_size = evidence.shape[-1]
         join = layers.Concatenate(name="row", dtype=dtype)
-        features = join([features, *evidence])
+        features = join([features, evidence])
     stem = keras.Model(stem.input, features, name=stem.name)
     tail = _identity(stem.output_shape, "discriminator_backbone_tail")
-    evidence_size = sum(each.shape[-1] for each in evidence)
     return _discriminator(stem, tail, recipe, evidence_size=evidence_size, **seen)
 
 

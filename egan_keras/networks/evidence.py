@@ -9,11 +9,9 @@ from egan_keras.networks.head import FIVE_PERCENT_POINT, SMALL, MajorityAwareSco
 # Beyond so many standard deviations evidence grows with its logarithm alone.
 _TAIL = 2.5
 
-# Where images differ in places: weights of what was learned, the vector's distance, and
-# each depth's places, unlike the majority and like the few.
-_PLACES = 0.6, 0.2, 0.3, 0.6
-# The weights of places hold for so many depths together.
-_DEPTHS = 2
+# Where images differ in places: weights of what was learned, of the vector's distance,
+# of places unlike the majority, in all depths together, and of places like the few.
+_LEARNED, _DISTANCE, _UNLIKE, _LIKE = 0.6, 0.2, 0.6, 1.2
 
 # What says which of them it is: how much more unlike the majority minority images are
 # in places than as a whole; before any does, whether pictures are small, which mostly
@@ -31,15 +29,16 @@ class WeighedEvidence(MajorityAwareScore):
         1.645 * sd(s) - s, where s = weights . evidence, its tails drawn in.
 
     Evidence is high for minority: what the linear layer has learned, -w.z / sd(w.z);
-    the vector's Mahalanobis distance from the majority; and, behind the vector, the two
-    kinds of each depth's places, see `PlaceEvidence`. The weights lie between those for
+    the vector's Mahalanobis distance from the majority; and, behind the vector, the
+    kinds of places, see `PlaceEvidence`. The weights lie between those for
     images that differ as a whole and those for images that differ in places, and
     minority images say where: distances do not know them.
 
     Args:
         distance_weight: Weight of the vector's distance where images differ as a whole
             and there is hardly any minority image; two images halve it.
-        evidence_size: Number of kinds that stand behind the vector.
+        evidence_size: Number of kinds that stand behind the vector: unlike the
+            majority in each depth, and like the few.
         side: Longer side of the images, pixels; `None` if it is not known.
         views: How many rows of features there are of each minority image, where they
             take the place of images.
@@ -85,7 +84,7 @@ class WeighedEvidence(MajorityAwareScore):
             places: The evidence from places of both, (n, evidence_size) and
                 (m, views, evidence_size).
         """
-        (count, _, size), depths = minority.shape, self.evidence_size // 2
+        (count, _, size), depths = minority.shape, self.evidence_size - 1
         usual, known = (
             np.column_stack([self._unlike(own), theirs])
             for own, theirs in (
@@ -95,13 +94,13 @@ class WeighedEvidence(MajorityAwareScore):
         )
         usual, known = (ops.convert_to_numpy(drawn_in(x)) for x in (usual, known))
         share = self._share_of_places(known, count)
-        whole = np.array([1, self.distance_weight / (1 + count / 2), 0, 0])
-        weights = (1 - share) * whole + share * np.array(_PLACES)
+        whole = np.zeros(2 + self.evidence_size)
+        whole[:2] = 1, self.distance_weight / (1 + count / 2)
+        places = np.array([_LEARNED, _DISTANCE, *depths * [_UNLIKE / depths], _LIKE])
+        weights = (1 - share) * whole + share * places
         if not count:
             # There is nothing to be like.
-            weights[[0, 3]] = 0.0
-        of_places = np.tile(weights[2:], depths) * _DEPTHS / depths
-        weights = np.append(weights[:2], of_places)
+            weights[[0, -1]] = 0.0
         self.weights_of_evidence.assign(weights[:, None])
         deviation = np.sqrt(weights[0] ** 2 + (usual @ weights[1:]).var())
         self.sum_deviation.assign(deviation)
@@ -110,14 +109,14 @@ class WeighedEvidence(MajorityAwareScore):
         """Returns how much the weights are those of places, 0..1.
 
         `known` holds the vector's distance and the evidence of places of all views of
-        `count` minority images: unlike, like, unlike, ...
+        `count` minority images.
         """
         says = _OFFSET
         if self.side:
             doublings = np.log2(self.side / _SMALL_SIDE)
             says += np.clip(_SLOPE_OF_SIDE * doublings, _LEAST, 0)
         if count:
-            difference = known[:, 1::2].mean() - known[:, 0].mean()
+            difference = known[:, 1:-1].mean() - known[:, 0].mean()
             says += _SLOPE * np.sqrt(count / 2) * difference
         return 1 / (1 + np.exp(-says))
 

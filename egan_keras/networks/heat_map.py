@@ -5,6 +5,7 @@ from keras import ops
 
 from egan_keras.networks.cut_network import CutNetwork
 from egan_keras.networks.evidence import WeighedEvidence
+from egan_keras.networks.matched_filter import enlarged
 from egan_keras.networks.places import PlaceEvidence
 
 
@@ -26,18 +27,18 @@ class ScoreAndHeatMap:
 
     def __init__(self, discriminator: CutNetwork) -> None:
         stem, tail = discriminator.stem, discriminator.tail
-        self._places = [x for x in stem.layers if isinstance(x, PlaceEvidence)]
+        places = [x for x in stem.layers if isinstance(x, PlaceEvidence)]
         score = [x for x in tail.layers if isinstance(x, WeighedEvidence)]
-        if not (self._places and score and len(discriminator.input_shape) == 4):
+        if not (places and score and len(discriminator.input_shape) == 4):
             raise ValueError(
                 "This model judges images as wholes, so that there is no place to "
                 "point at; expected one of recipe='default' with place_depths=1 or "
                 "more, on images. Received: a discriminator without layers that judge "
                 "places. Train one with this version."
             )
-        (self._score,), self._tail = score, tail
-        judged = [layer.input for layer in self._places]
-        self.row_and_maps = keras.Model(stem.input, [stem.output, *judged])
+        (self._places,), (self._score,), self._tail = places, score, tail
+        maps = keras.tree.flatten(self._places.input)
+        self.row_and_maps = keras.Model(stem.input, [stem.output, *maps])
         self._size = discriminator.input_shape[1:3]
 
     def __call__(self, images) -> tuple:
@@ -47,15 +48,9 @@ class ScoreAndHeatMap:
     def finish(self, row_and_maps: list) -> tuple:
         """Returns them from what `row_and_maps` has made of images."""
         row, *maps = row_and_maps
+        maps = [ops.cast(own, self._places.compute_dtype) for own in maps]
         heat = 0.0
-        for depth, (layer, own) in enumerate(zip(self._places, maps, strict=True)):
-            own = ops.cast(own, layer.compute_dtype)
-            first = depth * layer.kinds
-            kinds = range(first, first + layer.kinds)
-            terms = zip(kinds, layer.standardized_places(own), strict=True)
-            each = sum(self._score.term_of_place(kind, value) for kind, value in terms)
-            low = ops.reshape(each, (-1, *own.shape[1:3], 1))
-            heat += ops.image.resize(
-                low, self._size, "bilinear", data_format="channels_last"
-            )
+        for kind, each in enumerate(self._places.heat(maps)):
+            term = self._score.term_of_place(kind, each)
+            heat += enlarged(term[..., None], self._size)
         return self._tail(row, training=False), ops.squeeze(heat, axis=-1)

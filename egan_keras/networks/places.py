@@ -1,6 +1,7 @@
 """Evidence from places: unlike the majority somewhere, and like the few somewhere."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -8,204 +9,229 @@ import scipy.linalg
 from keras import layers, ops
 from sklearn.model_selection import KFold
 
-# An image is judged by the mean of its most telling places.
-_PLACES = 3
-# What stands out in any majority image: so many places of the largest distance.
-_STANDING_OUT = 10
+from egan_keras.networks.matched_filter import (
+    PLACES,
+    Maps,
+    averaged,
+    enlarged,
+    in_batches,
+    matched_filter,
+)
+
 _MOST_COMPONENTS, _SHARE_OF_COMPONENTS = 64, 3
-_RIDGE = 0.03
 _FOLDS = 4
 _SMALL = 1e-6
-_IMAGES_AT_ONCE = 32
 
 
 @keras.saving.register_keras_serializable("egan_keras")
 class PlaceEvidence(layers.Layer):
-    """Judges each place of a feature map, and an image by its most telling places.
+    """Judges the places of feature maps, and an image by its most telling places.
 
-    A place is one position of the map. It is unlike the majority by the length of what
+    A place is one position of a map. It is unlike the majority by the length of what
     is left of it behind the leading principal components of the majority's places
-    (SubspaceAD, arXiv 2602.23013). It is like the few by a matched filter: minority
-    images' places that stand out, in the mean, less those that stand out in majority
-    images, whitened by the majority's covariance of places.
+    (SubspaceAD, arXiv 2602.23013), in each map by itself. It is like the few by a
+    matched filter on all maps joined, each averaged over 3 x 3 places and enlarged to
+    the largest (see `matched_filter`). Averaging and enlarging are linear, so that they
+    follow the filter, and happen to one channel.
 
-    Both are measured against what is usual at that place: padding makes the border
+    All are measured against what is usual at that place: padding makes the border
     unlike all else. Of each kind an image's evidence is the mean of its three highest
     places, less the majority's mean, in its standard deviations.
 
     Call arguments:
-        maps: float tensor (n, height, width, channels).
+        maps: list of float tensors (n, height, width, channels), one for each depth.
 
     Returns:
-        Both kinds, float (n, 2), high where they speak for minority.
+        Unlike in each depth, and like, float (n, depths + 1), high where they speak for
+        minority.
     """
-
-    kinds = 2
 
     def build(self, input_shape):
         """Creates statistics that have no effect until they are adapted."""
-        _, height, width, channels = input_shape
-        places = (height * width,)
-        rank = max(1, min(_MOST_COMPONENTS, channels // _SHARE_OF_COMPONENTS))
-        for name, shape, initializer in (
-            ("mean", (channels,), "zeros"),
-            ("components", (channels, rank), "zeros"),
-            ("filter", (channels, 1), "zeros"),
-            ("usual_unlike", places, "zeros"),
-            ("spread_unlike", places, "ones"),
-            ("unlike_mean", (), "zeros"),
-            ("unlike_deviation", (), "ones"),
-            ("usual_like", places, "zeros"),
-            ("spread_like", places, "ones"),
-            ("like_mean", (), "zeros"),
-            ("like_deviation", (), "ones"),
-        ):
-            statistic = self.add_weight(shape, initializer, trainable=False, name=name)
-            setattr(self, name, statistic)
+        self.depths = len(input_shape)
+        self.sizes = [tuple(shape[1:3]) for shape in input_shape]
+        # The last kind is that of the largest map.
+        self.sizes.append(max(self.sizes))
+        self._means, self._components, self._filters = [], [], []
+        for depth, (*_, channels) in enumerate(input_shape, 1):
+            rank = max(1, min(_MOST_COMPONENTS, channels // _SHARE_OF_COMPONENTS))
+            self._means.append(self._statistic(f"mean_{depth}", (channels,)))
+            components = self._statistic(f"components_{depth}", (channels, rank))
+            self._components.append(components)
+            self._filters.append(self._statistic(f"filter_{depth}", (channels, 1)))
+        names = [f"unlike_{depth}" for depth in range(1, 1 + self.depths)]
+        self._usual, self._of_images = [], []
+        for name, size in zip([*names, "like"], self.sizes, strict=True):
+            places = (math.prod(size),)
+            usual = self._statistic(f"usual_{name}", places)
+            spread = self._statistic(f"spread_{name}", places, "ones")
+            mean = self._statistic(f"mean_of_{name}", ())
+            deviation = self._statistic(f"deviation_of_{name}", (), "ones")
+            self._usual.append((usual, spread))
+            self._of_images.append((mean, deviation))
 
-    def place_evidence(self, maps) -> tuple:
-        """Returns both kinds of each place, (n, places) each, less what is usual."""
-        unlike, like = self._measured(maps)
-        unlike = (unlike - self.usual_unlike) / self.spread_unlike
-        return unlike, (like - self.usual_like) / self.spread_like
+    def _statistic(self, name: str, shape: tuple, initializer: str = "zeros"):
+        return self.add_weight(shape, initializer, trainable=False, name=name)
 
-    def _measured(self, maps) -> tuple:
-        """Returns both kinds of each place as they are measured."""
-        height, width, channels = maps.shape[1:]
-        places = ops.reshape(maps, (-1, height * width, channels)) - self.mean
-        along = ops.square(ops.matmul(places, self.components))
-        rest = ops.sum(ops.square(places), axis=-1) - ops.sum(along, axis=-1)
-        unlike = ops.sqrt(ops.maximum(rest, _SMALL))
-        return unlike, ops.squeeze(ops.matmul(places, self.filter), axis=-1)
+    @property
+    def kinds(self) -> int:
+        """Number of kinds of evidence."""
+        return self.depths + 1
 
     def call(self, maps):
-        """Returns the evidence of images, (n, 2)."""
-        telling = map(_most_telling, self.place_evidence(maps))
-        return ops.stack(self._standardized(*telling), axis=-1)
+        """Returns the evidence of images, (n, depths + 1)."""
+        found = [
+            self._standardized(kind, _most_telling(places))
+            for kind, places in enumerate(self._place_evidence(maps))
+        ]
+        return ops.stack(found, axis=-1)
 
-    def standardized_places(self, maps) -> tuple:
-        """Returns both kinds of each place, (n, places) each, as if all were alike.
+    def heat(self, maps) -> list:
+        """Returns each kind at each place, (n, height, width), as if all were alike.
 
         The mean of an image's three highest places is its evidence.
         """
-        return self._standardized(*self.place_evidence(maps))
+        return [
+            ops.reshape(self._standardized(kind, places), (-1, *self.sizes[kind]))
+            for kind, places in enumerate(self._place_evidence(maps))
+        ]
 
-    def _standardized(self, unlike, like) -> tuple:
-        unlike = (unlike - self.unlike_mean) / self.unlike_deviation
-        return unlike, (like - self.like_mean) / self.like_deviation
+    def _place_evidence(self, maps) -> list:
+        """Returns each kind of each place, (n, places), less what is usual."""
+        unlike = [self._unlike(depth, own) for depth, own in enumerate(maps)]
+        found = enumerate([*unlike, self._like(maps)])
+        return [self._less_usual(kind, places) for kind, places in found]
+
+    def _unlike(self, depth: int, maps):
+        height, width, channels = maps.shape[1:]
+        places = ops.reshape(maps, (-1, height * width, channels)) - self._means[depth]
+        along = ops.square(ops.matmul(places, self._components[depth]))
+        rest = ops.sum(ops.square(places), axis=-1) - ops.sum(along, axis=-1)
+        return ops.sqrt(ops.maximum(rest, _SMALL))
+
+    def _like(self, maps):
+        found = 0.0
+        for own, weights in zip(maps, self._filters, strict=True):
+            found += enlarged(averaged(ops.matmul(own, weights)), self.sizes[-1])
+        return ops.reshape(found, (-1, math.prod(self.sizes[-1])))
+
+    def _less_usual(self, kind: int, places):
+        usual, spread = self._usual[kind]
+        return (places - usual) / spread
+
+    def _standardized(self, kind: int, values):
+        mean, deviation = self._of_images[kind]
+        return (values - mean) / deviation
 
     def compute_output_shape(self, maps_shape):
-        """Returns (n, 2)."""
-        return (maps_shape[0], self.kinds)
+        """Returns (n, depths + 1)."""
+        return (maps_shape[0][0], len(maps_shape) + 1)
 
-    def adapt(self, majority: np.ndarray, minority: np.ndarray) -> None:
+    def adapt(self, majority: Maps, minority: Maps) -> None:
         """Takes the statistics of maps of both classes.
 
-        Places are less unlike those that the components were fitted on: the mean and
-        the deviation of majority images are those of images held out.
-
         Args:
-            majority: Maps (n, h, w, c) of some majority images.
+            majority: Maps (n, h, w, c) of some majority images, for each depth.
             minority: Maps (m, views, h, w, c) of the minority images, where views are
                 of one image, such as its mirror image; m may be 0.
         """
+        unlike = [self._fit_unlike(depth, own) for depth, own in enumerate(majority)]
+        if not len(minority[0]):
+            return
+        views = [maps.reshape(-1, *maps.shape[2:]) for maps in minority]
+        theirs = [
+            self._less_usual(depth, self._all_unlike(depth, own))
+            for depth, own in enumerate(views)
+        ]
+        found = matched_filter(
+            majority, self._together(unlike), views, self._together(theirs)
+        )
+        for weights, own in zip(self._filters, found, strict=True):
+            weights.assign(own[:, None])
+        batches = zip(*map(in_batches, majority), strict=True)
+        like = [ops.convert_to_numpy(self._like(maps)) for maps in batches]
+        self._fit_usual(self.depths, np.concatenate(like))
+
+    def _fit_unlike(self, depth: int, maps: np.ndarray) -> np.ndarray:
+        """Takes a depth's components, and returns how unlike the majority's places are.
+
+        They are less unlike those that the components were fitted on: what is usual is
+        measured on images held out.
+        """
         held_out = []
-        if len(majority) > 1:
-            folds = KFold(min(_FOLDS, len(majority)), shuffle=True, random_state=0)
-            held_out = [rows for _, rows in folds.split(majority)]
-        moments = [_moments(majority[rows]) for rows in held_out]
-        whole = _sum(moments) if moments else _moments(majority)
-        unlike = []
+        if len(maps) > 1:
+            folds = KFold(min(_FOLDS, len(maps)), shuffle=True, random_state=0)
+            held_out = [rows for _, rows in folds.split(maps)]
+        moments = [_moments(maps[rows]) for rows in held_out]
+        whole = _sum(moments) if moments else _moments(maps)
+        unlike = np.empty((len(maps), math.prod(self.sizes[depth])), "float32")
         for rows, own in zip(held_out, moments, strict=True):
             others = (x - y for x, y in zip(whole, own, strict=True))
-            self._fit_components(*_covariance(*others))
-            unlike.append(self._all_measured(majority[rows])[0])
-        mean, covariance = _covariance(*whole)
-        self._fit_components(mean, covariance)
-        unlike = np.concatenate(unlike or [self._all_measured(majority)[0]])
-        self._fit_usual("unlike", unlike)
-        if len(minority):
-            self.filter.assign(self._matched_filter(covariance, majority, minority))
-            self._fit_usual("like", self._all_measured(majority)[1])
+            self._fit_components(depth, *_covariance(*others))
+            unlike[rows] = self._all_unlike(depth, maps[rows])
+        self._fit_components(depth, *_covariance(*whole))
+        if not held_out:
+            unlike = self._all_unlike(depth, maps)
+        return self._fit_usual(depth, unlike)
 
-    def _fit_usual(self, kind: str, places: np.ndarray) -> None:
-        """Takes what is usual of a kind from majority images' places, (n, places)."""
-        usual, spread = _usual(places)
-        getattr(self, f"usual_{kind}").assign(usual)
-        getattr(self, f"spread_{kind}").assign(spread)
-        images = ops.convert_to_numpy(_most_telling((places - usual) / spread))
-        getattr(self, f"{kind}_mean").assign(images.mean())
-        getattr(self, f"{kind}_deviation").assign(images.std() + _SMALL)
-
-    def _fit_components(self, mean: np.ndarray, covariance: np.ndarray) -> None:
-        size, rank = self.components.shape
+    def _fit_components(
+        self, depth: int, mean: np.ndarray, covariance: np.ndarray
+    ) -> None:
+        size, rank = self._components[depth].shape
         leading = [size - rank, size - 1]
         _, vectors = scipy.linalg.eigh(covariance, subset_by_index=leading)
-        self.mean.assign(mean)
-        self.components.assign(vectors)
+        self._means[depth].assign(mean)
+        self._components[depth].assign(vectors)
 
-    def _all_measured(self, maps: np.ndarray) -> np.ndarray:
-        """Returns both kinds of each place as they are measured, (2, n, places)."""
-        found = [self._measured(batch) for batch in _batches(maps)]
-        rows = [[ops.convert_to_numpy(kind) for kind in each] for each in found]
-        return np.concatenate(rows, axis=1)
+    def _fit_usual(self, kind: int, places: np.ndarray) -> np.ndarray:
+        """Takes what is usual of majority images' places, (n, places), and removes it.
 
-    def _matched_filter(self, covariance, majority, minority) -> np.ndarray:
-        """Returns the filter (c, 1) of what stands out in minority images."""
-        mean, size = ops.convert_to_numpy(self.mean), len(covariance)
-        ridge = _RIDGE * np.trace(covariance) / size + _SMALL
-        root = scipy.linalg.cholesky(covariance + ridge * np.eye(size), lower=True)
-        inverse = scipy.linalg.solve_triangular(root, np.eye(size), lower=True)
-        inverse = inverse.astype("float32")
+        Where hardly anything ever is, the usual spread takes the place of the own one.
+        """
+        usual, spread = self._usual[kind]
+        own = places.std(axis=0)
+        usual.assign(places.mean(axis=0))
+        spread.assign(np.maximum(own, own.mean()) + _SMALL)
+        found = ops.convert_to_numpy(self._less_usual(kind, places))
+        images = ops.convert_to_numpy(_most_telling(found))
+        mean, deviation = self._of_images[kind]
+        mean.assign(images.mean())
+        deviation.assign(images.std() + _SMALL)
+        return found
 
-        def whitened(places):
-            return (places - mean) @ inverse.T
+    def _all_unlike(self, depth: int, maps: np.ndarray) -> np.ndarray:
+        return _computed(lambda batch: self._unlike(depth, batch), maps)
 
-        def lengths(maps):
-            found = (whitened(_places(batch)) for batch in _batches(maps))
-            return np.concatenate([np.linalg.norm(own, axis=-1) for own in found])
+    def _together(self, unlike: list) -> np.ndarray:
+        """Returns how unlike places of the largest map are, in all depths together."""
+        total = 0.0
+        for size, own in zip(self.sizes, unlike, strict=False):
+            maps = ops.reshape(own, (-1, *size, 1))
+            total += ops.convert_to_numpy(enlarged(maps, self.sizes[-1]))
+        return total.reshape(len(total), -1)
 
-        def standing_out(maps, own_lengths, count: int) -> np.ndarray:
-            """Returns the mean of each image's places of largest length, (n, c)."""
-            most = np.argsort((usual - own_lengths) / spread, axis=1)[:, :count, None]
-            chosen = np.take_along_axis(_places(maps), most, axis=1)
-            return whitened(chosen.astype("float32")).mean(axis=1)
-
-        lengths_of_majority = lengths(majority)
-        usual, spread = _usual(lengths_of_majority)
-        in_majority = standing_out(majority, lengths_of_majority, _STANDING_OUT)
-        views = minority.reshape(-1, *minority.shape[2:])
-        prototypes = standing_out(views, lengths(views), _PLACES)
-        prototypes -= in_majority.mean(axis=0)
-        norms = np.linalg.norm(prototypes, axis=1, keepdims=True)
-        direction = (prototypes / np.maximum(norms, _SMALL)).mean(axis=0)
-        direction /= max(np.linalg.norm(direction), _SMALL)
-        return (direction @ inverse)[:, None]
-
-    def evidence(self, maps: np.ndarray) -> np.ndarray:
-        """Returns the evidence (n, 2) of maps (n, h, w, c), a few at a time."""
-        found = [ops.convert_to_numpy(self(batch)) for batch in _batches(maps)]
+    def evidence(self, maps: Maps) -> np.ndarray:
+        """Returns the evidence (n, depths + 1) of maps, a few images at a time."""
+        batches = zip(*map(in_batches, maps), strict=True)
+        found = [ops.convert_to_numpy(self(list(batch))) for batch in batches]
         return np.concatenate([np.zeros((0, self.kinds)), *found])
 
 
 def _most_telling(places):
     """Returns the mean of the three highest of places (n, p), (n,)."""
-    return ops.mean(ops.top_k(places, min(_PLACES, places.shape[1]))[0], axis=-1)
+    return ops.mean(ops.top_k(places, min(PLACES, places.shape[1]))[0], axis=-1)
 
 
-def _batches(maps: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(maps), _IMAGES_AT_ONCE):
-        yield maps[start : start + _IMAGES_AT_ONCE].astype("float32")
-
-
-def _places(maps: np.ndarray) -> np.ndarray:
-    return maps.reshape(len(maps), -1, maps.shape[-1])
+def _computed(compute: Callable, maps: np.ndarray) -> np.ndarray:
+    return np.concatenate(
+        [ops.convert_to_numpy(compute(batch)) for batch in in_batches(maps)]
+    )
 
 
 def _moments(maps: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     """Returns number, sum and sum of outer products of all places."""
     found = []
-    for batch in _batches(maps):
+    for batch in in_batches(maps):
         places = batch.reshape(-1, batch.shape[-1])
         products = (places.T @ places).astype("float64")
         found.append((len(places), places.sum(axis=0, dtype="float64"), products))
@@ -221,12 +247,3 @@ def _covariance(
 ) -> tuple[np.ndarray, np.ndarray]:
     mean = total / count
     return mean, products / count - np.outer(mean, mean)
-
-
-def _usual(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and spread of values (n, places) at each place.
-
-    Where hardly anything ever is, the usual spread takes the place of the own one.
-    """
-    spread = places.std(axis=0)
-    return places.mean(axis=0), np.maximum(spread, spread.mean()) + _SMALL
