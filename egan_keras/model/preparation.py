@@ -124,8 +124,8 @@ def training_dataset(
             _maps(keeper, stem, "majority", sample, hashes[rows], kept_maps),
             _maps(keeper, stem, "minority", minority, own, kept_minority),
         ]
-    vectors = np.asarray(standardized[0][rows]), known[0]
-    _weigh(discriminator, stem, vectors, maps, different)
+    ours = np.asarray(standardized[0][rows])
+    _weigh(discriminator, stem, ours, maps, different, len(minority))
     n_both = len(np.intersect1d(hashes, own))
     if n_both:
         warnings.warn(
@@ -243,37 +243,36 @@ def _maps(
 
 
 def _weigh(
-    discriminator: CutNetwork, stem, vectors: tuple, maps: list, n_minority: int
+    discriminator: CutNetwork,
+    stem,
+    majority: np.ndarray,
+    maps: list,
+    different: int,
+    n_rows: int,
 ) -> None:
-    """Shows last layers vectors and places of both classes.
+    """Shows places both classes' maps, and last layers what they make of the majority.
 
     Args:
         discriminator: What has the layers.
         stem: Its stem.
-        vectors: Standardised rows of a sample of the majority, and of the minority,
-            all of whose images in one view stand before those in the next.
-        maps: Those of the same images; none where no places are judged.
-        n_minority: Number of different minority images, or of their rows.
+        majority: Standardised rows of a sample of the majority.
+        maps: Those of the same images, and of the minority; none where no places are
+            judged.
+        different: Number of different minority images, or of their rows.
+        n_rows: The same, mirrored ones counted.
     """
-    layers = _score_layers(discriminator)
+    layers, places = _score_layers(discriminator), None
     if not layers:
         return
-    count = _images_of(n_minority, getattr(layers[0], "views", 1))
-
-    def by_image(rows):
-        shape = len(rows) // count if count else 1, count
-        return np.reshape(rows, (*shape, *rows.shape[1:])).swapaxes(0, 1)
-
-    places = ()
+    n_minority = _images_of(different, getattr(layers[0], "views", 1))
     if maps:
-        ours, theirs = maps
-        known = [by_image(np.asarray(maps)) for maps in theirs]
-        stem.places.adapt(list(map(np.asarray, ours)), known)
-        places = stem.evidence(ours), by_image(stem.evidence(theirs))
-    size = vectors[0].shape[1] - stem.evidence_size
+        ours, theirs = ([np.asarray(depth) for depth in each] for each in maps)
+        stem.places.adapt(ours, theirs)
+        places = stem.evidence(ours)
+    vectors = majority[:, : majority.shape[1] - stem.evidence_size]
+    views = n_rows // n_minority if n_minority else 1
     for layer in layers:
-        known = by_image(np.asarray(vectors[1]))
-        layer.weigh(vectors[0][:, :size], known[..., :size], places)
+        layer.weigh(n_minority, views, vectors, places)
 
 
 def _images_of(n_rows: int, views: int) -> int:
@@ -281,8 +280,8 @@ def _images_of(n_rows: int, views: int) -> int:
     if n_rows % views:
         raise ValueError(
             f"Minority images have {views} rows each; expected a multiple of that. "
-            f"Received: {n_rows} minority rows. Give each image's rows, all images in "
-            "one view before all in the next, or build the model with views=1."
+            f"Received: {n_rows} minority rows. Give each image's rows in all "
+            "views, or build the model with views=1."
         )
     return n_rows // views
 

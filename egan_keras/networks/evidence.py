@@ -11,12 +11,10 @@ _TAIL = 2.5
 
 # Where images differ in places: weights of what was learned, of the vector's distance,
 # of places unlike the majority, in all depths together, and of places like the few.
-_LEARNED, _DISTANCE, _UNLIKE, _LIKE = 0.6, 0.2, 0.6, 1.2
+_LEARNED, _DISTANCE, _UNLIKE, _LIKE = 0.6, 0.3, 0.5, 1.5
 
-# What says which of them it is: how much more unlike the majority minority images are
-# in places than as a whole; before any does, whether pictures are small, which mostly
-# show one thing each.
-_SLOPE, _OFFSET = 3.0, 1.5
+# How much they do: small pictures mostly show one thing each.
+_OFFSET = 1.5
 _SMALL_SIDE, _SLOPE_OF_SIDE, _LEAST = 160, 3.0, -6.0
 
 
@@ -30,9 +28,9 @@ class WeighedEvidence(MajorityAwareScore):
 
     Evidence is high for minority: what the linear layer has learned, -w.z / sd(w.z);
     the vector's Mahalanobis distance from the majority; and, behind the vector, the
-    kinds of places, see `PlaceEvidence`. The weights lie between those for
-    images that differ as a whole and those for images that differ in places, and
-    minority images say where: distances do not know them.
+    kinds of places, see `PlaceEvidence`. The weights lie between those for images that
+    differ as a whole, as small pictures do, and those for images that differ in places.
+    Their sum's deviation is the majority's.
 
     Args:
         distance_weight: Weight of the vector's distance where images differ as a whole
@@ -71,53 +69,36 @@ class WeighedEvidence(MajorityAwareScore):
         self.sum_deviation = self.add_weight((), name="sum_deviation", **options)
 
     def weigh(
-        self,
-        majority: np.ndarray,
-        minority: np.ndarray,
-        places: tuple[np.ndarray, np.ndarray],
+        self, n_minority: int, views: int, majority: np.ndarray, places: np.ndarray
     ) -> None:
-        """Takes the weights from the evidence of training images.
+        """Takes the weights, and what they make of majority images.
 
         Args:
+            n_minority: Number of minority images in training.
+            views: As of each of them, such as its mirror image.
             majority: Standardised vectors of some majority images, (n, d).
-            minority: Those of minority images, (m, views, d); m may be 0.
-            places: The evidence from places of both, (n, evidence_size) and
-                (m, views, evidence_size).
+            places: Evidence from their places, (n, evidence_size).
         """
-        (count, _, size), depths = minority.shape, self.evidence_size - 1
-        usual, known = (
-            np.column_stack([self._unlike(own), theirs])
-            for own, theirs in (
-                (majority, places[0]),
-                (minority.reshape(-1, size), places[1].reshape(-1, self.evidence_size)),
-            )
-        )
-        usual, known = (ops.convert_to_numpy(drawn_in(x)) for x in (usual, known))
-        share = self._share_of_places(known, count)
+        depths, share = self.evidence_size - 1, self._share_of_places()
         whole = np.zeros(2 + self.evidence_size)
-        whole[:2] = 1, self.distance_weight / (1 + count / 2)
-        places = np.array([_LEARNED, _DISTANCE, *depths * [_UNLIKE / depths], _LIKE])
-        weights = (1 - share) * whole + share * places
-        if not count:
+        whole[:2] = 1, self.distance_weight / (1 + n_minority / 2)
+        in_places = [_LEARNED, _DISTANCE, *depths * [_UNLIKE / depths], _LIKE]
+        weights = (1 - share) * whole + share * np.array(in_places)
+        if not n_minority:
             # There is nothing to be like.
             weights[[0, -1]] = 0.0
         self.weights_of_evidence.assign(weights[:, None])
+        usual = np.column_stack([self._unlike(majority), places])
+        usual = ops.convert_to_numpy(drawn_in(usual))
         deviation = np.sqrt(weights[0] ** 2 + (usual @ weights[1:]).var())
         self.sum_deviation.assign(deviation)
 
-    def _share_of_places(self, known: np.ndarray, count: int) -> float:
-        """Returns how much the weights are those of places, 0..1.
-
-        `known` holds the vector's distance and the evidence of places of all views of
-        `count` minority images.
-        """
+    def _share_of_places(self) -> float:
+        """Returns how much the weights are those of places, 0..1."""
         says = _OFFSET
         if self.side:
             doublings = np.log2(self.side / _SMALL_SIDE)
             says += np.clip(_SLOPE_OF_SIDE * doublings, _LEAST, 0)
-        if count:
-            difference = known[:, 1:-1].mean() - known[:, 0].mean()
-            says += _SLOPE * np.sqrt(count / 2) * difference
         return 1 / (1 + np.exp(-says))
 
     def _unlike(self, vectors: np.ndarray) -> np.ndarray:

@@ -77,9 +77,9 @@ class MajorityAwareScore(layers.Layer):
         """Whether it has taken statistics already."""
         return bool(ops.convert_to_numpy(self.distance_mean))
 
-    def weigh(self, majority: np.ndarray, minority: np.ndarray, *_) -> None:
-        """Takes how many minority images (m, views, d) there are in training."""
-        count = minority.shape[0] * minority.shape[1]
+    def weigh(self, n_minority: int, views: int, *_) -> None:
+        """Takes how many minority images, in how many views, there are in training."""
+        count = n_minority * views
         self.weight.assign(self.distance_weight / (1 + count / 4))
         if not count:
             # What an earlier training has learned is none of this one's.

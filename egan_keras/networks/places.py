@@ -132,19 +132,18 @@ class PlaceEvidence(layers.Layer):
 
         Args:
             majority: Maps (n, h, w, c) of some majority images, for each depth.
-            minority: Maps (m, views, h, w, c) of the minority images, where views are
-                of one image, such as its mirror image; m may be 0.
+            minority: Those of the minority images, mirrored ones, too; there may be
+                none.
         """
         unlike = [self._fit_unlike(depth, own) for depth, own in enumerate(majority)]
         if not len(minority[0]):
             return
-        views = [maps.reshape(-1, *maps.shape[2:]) for maps in minority]
         theirs = [
             self._less_usual(depth, self._all_unlike(depth, own))
-            for depth, own in enumerate(views)
+            for depth, own in enumerate(minority)
         ]
         found = matched_filter(
-            majority, self._together(unlike), views, self._together(theirs)
+            majority, self._together(unlike), minority, self._together(theirs)
         )
         for weights, own in zip(self._filters, found, strict=True):
             weights.assign(own[:, None])
