@@ -12,12 +12,38 @@ MAJORITY = RANDOM.normal(size=(200, SIZE)).astype("float32")
 USUAL_PLACES = RANDOM.normal(size=(200, KINDS)).astype("float32")
 
 
-def weighed(n_minority, side=300):
+def weighed(n_minority, side=300, apart=0.0, like=0.0):
+    """Returns a layer, and its weights after minority images in two views."""
     layer = WeighedEvidence(1.5, KINDS, side)
     layer.build((None, SIZE + KINDS))
     layer.adapt(np.hstack([MAJORITY, USUAL_PLACES]))
-    layer.weigh(n_minority, 2, MAJORITY, USUAL_PLACES)
+    minority = RANDOM.normal(size=(2 * n_minority, SIZE)) + apart
+    held_out = np.full(2 * n_minority, like)
+    layer.weigh(n_minority, MAJORITY, minority, USUAL_PLACES, held_out)
     return layer, keras.ops.convert_to_numpy(layer.weights_of_evidence)[:, 0]
+
+
+def test_images_say_whether_places_or_the_whole_decide():
+    _, whole = weighed(10, apart=4.0)
+    _, places = weighed(10, like=4.0)
+    assert whole[4] < 0.5 < 1.4 < places[4]
+    assert whole[0] > 0.85 > 0.65 > places[0]
+
+
+def test_two_images_say_nothing_and_few_less_than_many():
+    assert weighed(2, apart=4.0)[1][4] == weighed(2, like=4.0)[1][4]
+    weights = [weighed(count, apart=4.0)[1][4] for count in (2, 4, 16)]
+    assert weights[0] > weights[1] > weights[2]
+
+
+def test_what_is_learned_from_others_is_high_for_what_they_share():
+    layer, _ = weighed(2)
+    minority = RANDOM.normal(size=(12, SIZE))
+    minority[:, 0] += 6
+    odd = minority.copy()
+    odd[[5, 11], 0] -= 12
+    assert layer._learned_from_others(minority, 6).min() > 2
+    assert layer._learned_from_others(odd, 6)[[5, 11]].max() < -2
 
 
 def test_small_pictures_are_judged_as_wholes():

@@ -20,7 +20,7 @@ def adapted(majority, minority_count=2, distance_weight=0.35, rank=64):
     layer = MajorityAwareScore(distance_weight, rank)
     layer.build((None, majority.shape[1]))
     layer.adapt(majority)
-    layer.weigh(minority_count, 1)
+    layer.weigh(minority_count, majority, np.zeros((minority_count, 1)))
     return layer
 
 

@@ -94,6 +94,23 @@ def test_an_image_is_judged_by_the_mean_of_its_three_highest_places():
     )
 
 
+def test_minority_images_are_judged_by_filters_that_have_not_seen_them():
+    minority = [np.concatenate([own, own[:, :, ::-1]]) for own in few(6)]
+    layer = PlaceEvidence()
+    layer.build([each.shape for each in minority])
+    held_out = layer.adapt(maps(80), minority, views=2)
+    seen = layer.evidence(minority)[:, 2]
+    assert held_out.shape == (12,) and held_out.mean() < seen.mean()
+    assert held_out.mean() > 2
+    # An image that is like no other is like them by its own filter alone.
+    alone = [each.copy() for each in minority]
+    for own, usual in zip(alone, maps(1, seed=9), strict=True):
+        own[[0, 6]] = usual
+        own[[0, 6], -1, -1, 7:9] += 9
+    assert layer.adapt(maps(80), alone, views=2)[[0, 6]].max() < 2
+    assert len(layer.adapt(maps(80), few(1))) == 0
+
+
 def test_filtering_first_is_filtering_joined_maps():
     """What the layer does to one channel is what was fitted on all of them."""
     layer, new = adapted(maps(60), few(3)), maps(5, seed=4)

@@ -141,8 +141,8 @@ class EGAN(AdversarialTrainer):
             map_shapes: (height, width, channels) of feature maps whose places are
                 judged, which stand last in a row, flat; the deepest first.
             side: Longer side of the images, pixels, where it is known.
-            views: How many rows there are of each minority image, such as that of its
-                mirror image.
+            views: Rows of each minority image, such as that of its mirror image: all
+                images in one view stand before all in the next.
             recipe: `"default"` or a `Recipe` that keeps backbones frozen.
             pairing: How reports call the origin of the features.
             **choices: Fields of the recipe to choose differently.

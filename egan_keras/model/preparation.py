@@ -124,8 +124,8 @@ def training_dataset(
             _maps(keeper, stem, "majority", sample, hashes[rows], kept_maps),
             _maps(keeper, stem, "minority", minority, own, kept_minority),
         ]
-    ours = np.asarray(standardized[0][rows])
-    _weigh(discriminator, stem, ours, maps, different, len(minority))
+    vectors = np.asarray(standardized[0][rows]), np.asarray(known[0])
+    _weigh(discriminator, stem, vectors, maps, different)
     n_both = len(np.intersect1d(hashes, own))
     if n_both:
         warnings.warn(
@@ -243,36 +243,31 @@ def _maps(
 
 
 def _weigh(
-    discriminator: CutNetwork,
-    stem,
-    majority: np.ndarray,
-    maps: list,
-    different: int,
-    n_rows: int,
+    discriminator: CutNetwork, stem, vectors: tuple, maps: list, different: int
 ) -> None:
-    """Shows places both classes' maps, and last layers what they make of the majority.
+    """Shows places both classes' maps, and last layers what they make of both.
 
     Args:
         discriminator: What has the layers.
         stem: Its stem.
-        majority: Standardised rows of a sample of the majority.
-        maps: Those of the same images, and of the minority; none where no places are
-            judged.
+        vectors: Standardised rows of a sample of the majority, and of the minority,
+            all of whose images in one view stand before those in the next.
+        maps: Those of the same images; none where no places are judged.
         different: Number of different minority images, or of their rows.
-        n_rows: The same, mirrored ones counted.
     """
-    layers, places = _score_layers(discriminator), None
+    layers, places, held_out = _score_layers(discriminator), None, None
     if not layers:
         return
     n_minority = _images_of(different, getattr(layers[0], "views", 1))
     if maps:
         ours, theirs = ([np.asarray(depth) for depth in each] for each in maps)
-        stem.places.adapt(ours, theirs)
+        views = len(theirs[0]) // max(n_minority, 1)
+        held_out = stem.places.adapt(ours, theirs, views)
         places = stem.evidence(ours)
-    vectors = majority[:, : majority.shape[1] - stem.evidence_size]
-    views = n_rows // n_minority if n_minority else 1
+    size = vectors[0].shape[1] - stem.evidence_size
+    vectors = [rows[:, :size] for rows in vectors]
     for layer in layers:
-        layer.weigh(n_minority, views, vectors, places)
+        layer.weigh(n_minority, *vectors, places, held_out)
 
 
 def _images_of(n_rows: int, views: int) -> int:

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from egan_keras.networks.head import FIVE_PERCENT_POINT, SMALL, MajorityAwareScore
+from egan_keras.networks.matched_filter import folds
 
 # Beyond so many standard deviations evidence grows with its logarithm alone.
 _TAIL = 2.5
@@ -13,9 +14,11 @@ _TAIL = 2.5
 # of places unlike the majority, in all depths together, and of places like the few.
 _LEARNED, _DISTANCE, _UNLIKE, _LIKE = 0.6, 0.3, 0.5, 1.5
 
-# How much they do: small pictures mostly show one thing each.
+# How much they do: small pictures mostly show one thing each; and minority images say
+# it, from the third on, by which evidence finds those that it was not learned from.
 _OFFSET = 1.5
 _SMALL_SIDE, _SLOPE_OF_SIDE, _LEAST = 160, 3.0, -6.0
+_SLOPE, _TOO_FEW = 0.6, 2
 
 
 @keras.saving.register_keras_serializable("egan_keras")
@@ -69,17 +72,25 @@ class WeighedEvidence(MajorityAwareScore):
         self.sum_deviation = self.add_weight((), name="sum_deviation", **options)
 
     def weigh(
-        self, n_minority: int, views: int, majority: np.ndarray, places: np.ndarray
+        self,
+        n_minority: int,
+        majority: np.ndarray,
+        minority: np.ndarray,
+        places: np.ndarray,
+        held_out: np.ndarray,
     ) -> None:
         """Takes the weights, and what they make of majority images.
 
         Args:
             n_minority: Number of minority images in training.
-            views: As of each of them, such as its mirror image.
             majority: Standardised vectors of some majority images, (n, d).
-            places: Evidence from their places, (n, evidence_size).
+            minority: Those of minority images, all in one view before all in the next.
+            places: Evidence from places of the majority images, (n, evidence_size).
+            held_out: How like the others minority images' places are, (rows,), as
+                `PlaceEvidence.adapt` returns it.
         """
-        depths, share = self.evidence_size - 1, self._share_of_places()
+        depths = self.evidence_size - 1
+        share = self._share_of_places(n_minority, minority, held_out)
         whole = np.zeros(2 + self.evidence_size)
         whole[:2] = 1, self.distance_weight / (1 + n_minority / 2)
         in_places = [_LEARNED, _DISTANCE, *depths * [_UNLIKE / depths], _LIKE]
@@ -93,13 +104,42 @@ class WeighedEvidence(MajorityAwareScore):
         deviation = np.sqrt(weights[0] ** 2 + (usual @ weights[1:]).var())
         self.sum_deviation.assign(deviation)
 
-    def _share_of_places(self) -> float:
-        """Returns how much the weights are those of places, 0..1."""
+    def _share_of_places(self, count: int, minority, places) -> float:
+        """Returns how much the weights are those of places, 0..1.
+
+        `minority` are vectors of `count` images in all views, and `places` how like
+        the others their places are, both by what was not learned from them.
+        """
         says = _OFFSET
         if self.side:
             doublings = np.log2(self.side / _SMALL_SIDE)
             says += np.clip(_SLOPE_OF_SIDE * doublings, _LEAST, 0)
+        if count > _TOO_FEW:
+            both = places, self._learned_from_others(minority, count)
+            in_places, whole = (ops.convert_to_numpy(drawn_in(x)).mean() for x in both)
+            slope = _SLOPE * (1 - _TOO_FEW / count) * np.sqrt(count / 2)
+            says += slope * (in_places - whole)
         return 1 / (1 + np.exp(-says))
+
+    def _learned_from_others(self, vectors: np.ndarray, count: int) -> np.ndarray:
+        """Returns how like the other minority images each is as a whole, (rows,).
+
+        That is along the best linear direction that the others tell, Fisher's, in the
+        majority's standard deviations.
+        """
+        found = np.zeros(len(vectors))
+        for fitted, rows in folds(count, len(vectors) // count):
+            direction = self._whitened(vectors[fitted].mean(axis=0))
+            deviation = np.sqrt(vectors[fitted].mean(axis=0) @ direction)
+            found[rows] = vectors[rows] @ direction / (deviation + SMALL)
+        return found
+
+    def _whitened(self, vector: np.ndarray) -> np.ndarray:
+        """Returns a vector (d,) times the inverse of the majority's covariance."""
+        known = self.components, self.variances, self.other_variance
+        components, variances, other = map(ops.convert_to_numpy, known)
+        along = vector @ components
+        return components @ (along / variances) + (vector - components @ along) / other
 
     def _unlike(self, vectors: np.ndarray) -> np.ndarray:
         """Returns the standardised distance from the majority, (n,)."""

@@ -77,11 +77,11 @@ class MajorityAwareScore(layers.Layer):
         """Whether it has taken statistics already."""
         return bool(ops.convert_to_numpy(self.distance_mean))
 
-    def weigh(self, n_minority: int, views: int, *_) -> None:
-        """Takes how many minority images, in how many views, there are in training."""
-        count = n_minority * views
+    def weigh(self, n_minority: int, majority, minority: np.ndarray, *_) -> None:
+        """Takes how many minority images there are in training, in all views (m, d)."""
+        count = len(minority)
         self.weight.assign(self.distance_weight / (1 + count / 4))
-        if not count:
+        if not n_minority:
             # What an earlier training has learned is none of this one's.
             self.kernel.assign(np.zeros(self.kernel.shape))
 

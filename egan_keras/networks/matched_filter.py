@@ -12,51 +12,74 @@ from keras import ops
 PLACES, _OF_MAJORITY = 3, 10
 _RIDGE = 0.03
 # Places that tell how channels go together, and images that tell what stands out.
-_MOST_PLACES, _MOST_IMAGES = 60_000, 300
+_MOST_PLACES, MOST_IMAGES = 60_000, 300
 _SMALL = 1e-6
 _IMAGES_AT_ONCE = 32
 
 Maps = Sequence[np.ndarray]
 
 
-def matched_filter(
-    majority: Maps, unlike: np.ndarray, minority: Maps, theirs: np.ndarray
-) -> list[np.ndarray]:
-    """Returns the filter of each depth's channels, (c,); their sum tells both apart.
+class MatchedFilter:
+    """Filters what stands out in minority images from what does in majority images.
 
-    What stands out in minority images, in the mean, less what does in majority images,
-    is whitened by the covariance of the majority's places. Maps are joined: averaged
-    over 3 x 3 places and enlarged to the largest.
+    Maps are joined: averaged over 3 x 3 places and enlarged to the largest. The
+    difference is whitened by the covariance of the majority's places.
 
     Args:
         majority: Maps (n, h, w, c), for each depth.
         unlike: How unlike the majority each place of the largest map is, (n, places).
-        minority: Maps (m, h, w, c), for each depth.
-        theirs: As `unlike`, of these.
     """
-    mean, covariance = _moments(majority)
-    size = len(covariance)
-    ridge = _RIDGE * np.trace(covariance) / size + _SMALL
-    root = scipy.linalg.cholesky(covariance + ridge * np.eye(size), lower=True)
 
-    def standing_out(maps: Maps, unlike: np.ndarray, count: int) -> np.ndarray:
+    def __init__(self, majority: Maps, unlike: np.ndarray) -> None:
+        self._channels = [maps.shape[-1] for maps in majority]
+        self._mean, covariance = _moments(majority)
+        size = len(covariance)
+        ridge = _RIDGE * np.trace(covariance) / size + _SMALL
+        covariance += ridge * np.eye(size)
+        self._root = scipy.linalg.cholesky(covariance, lower=True)
+        some = [maps[:MOST_IMAGES] for maps in majority]
+        usual = self._standing_out(some, unlike[:MOST_IMAGES], _OF_MAJORITY)
+        self._usual = usual.mean(axis=0)
+
+    def prototypes(self, minority: Maps, unlike: np.ndarray) -> np.ndarray:
+        """Returns what stands out in each minority image, whitened, of length 1.
+
+        Arguments are those of the constructor, of m minority images; returned is
+        (m, channels of all depths).
+        """
+        found = self._standing_out(minority, unlike, PLACES) - self._usual
+        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), _SMALL)
+
+    def of(self, prototypes: np.ndarray) -> list[np.ndarray]:
+        """Returns the filter of each depth's channels, (c,); their sum tells."""
+        direction = prototypes.mean(axis=0)
+        direction = direction / max(np.linalg.norm(direction), _SMALL)
+        found = scipy.linalg.solve_triangular(
+            self._root, direction, lower=True, trans="T"
+        )
+        return np.split(found, np.cumsum(self._channels)[:-1])
+
+    def _standing_out(self, maps: Maps, unlike: np.ndarray, count: int) -> np.ndarray:
         """Returns the whitened mean of each image's places most unlike, (n, c)."""
         found = []
         for joined, own in zip(_joined(maps), in_batches(unlike), strict=True):
             most = np.argsort(-own, axis=1)[:, :count, None]
-            places = joined.reshape(len(joined), -1, size)
+            places = joined.reshape(len(joined), -1, joined.shape[-1])
             found.append(np.take_along_axis(places, most, axis=1).mean(axis=1))
-        centred = np.concatenate(found).astype("float64") - mean
-        return scipy.linalg.solve_triangular(root, centred.T, lower=True).T
+        centred = np.concatenate(found).astype("float64") - self._mean
+        return scipy.linalg.solve_triangular(self._root, centred.T, lower=True).T
 
-    some = slice(_MOST_IMAGES)
-    usual = standing_out([x[some] for x in majority], unlike[some], _OF_MAJORITY)
-    prototypes = standing_out(minority, theirs, PLACES) - usual.mean(axis=0)
-    norms = np.linalg.norm(prototypes, axis=1, keepdims=True)
-    direction = (prototypes / np.maximum(norms, _SMALL)).mean(axis=0)
-    direction /= max(np.linalg.norm(direction), _SMALL)
-    found = scipy.linalg.solve_triangular(root, direction, lower=True, trans="T")
-    return np.split(found, np.cumsum([maps.shape[-1] for maps in majority])[:-1])
+
+def folds(n_images: int, views: int, most: int = 10) -> Iterator[tuple]:
+    """Yields which rows to fit on and which to hold out, (n_images * views,) each.
+
+    All images in one view stand before all in the next, and an image's views are held
+    out together.
+    """
+    image = np.tile(np.arange(n_images), views)
+    for number in range(min(most, n_images)):
+        held_out = image % most == number
+        yield ~held_out, held_out
 
 
 def averaged(maps):

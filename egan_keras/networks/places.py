@@ -1,7 +1,6 @@
 """Evidence from places: unlike the majority somewhere, and like the few somewhere."""
 
 import math
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -10,12 +9,14 @@ from keras import layers, ops
 from sklearn.model_selection import KFold
 
 from egan_keras.networks.matched_filter import (
+    MOST_IMAGES,
     PLACES,
     Maps,
+    MatchedFilter,
     averaged,
     enlarged,
+    folds,
     in_batches,
-    matched_filter,
 )
 
 _MOST_COMPONENTS, _SHARE_OF_COMPONENTS = 64, 3
@@ -31,7 +32,7 @@ class PlaceEvidence(layers.Layer):
     is left of it behind the leading principal components of the majority's places
     (SubspaceAD, arXiv 2602.23013), in each map by itself. It is like the few by a
     matched filter on all maps joined, each averaged over 3 x 3 places and enlarged to
-    the largest (see `matched_filter`). Averaging and enlarging are linear, so that they
+    the largest (see `MatchedFilter`). Averaging and enlarging are linear, so that they
     follow the filter, and happen to one channel.
 
     All are measured against what is usual at that place: padding makes the border
@@ -110,10 +111,14 @@ class PlaceEvidence(layers.Layer):
         return ops.sqrt(ops.maximum(rest, _SMALL))
 
     def _like(self, maps):
+        return ops.squeeze(self._filtered(maps, self._filters), axis=-1)
+
+    def _filtered(self, maps, filters):
+        """Returns what filters (c, k), one for each depth, leave, (n, places, k)."""
         found = 0.0
-        for own, weights in zip(maps, self._filters, strict=True):
+        for own, weights in zip(maps, filters, strict=True):
             found += enlarged(averaged(ops.matmul(own, weights)), self.sizes[-1])
-        return ops.reshape(found, (-1, math.prod(self.sizes[-1])))
+        return ops.reshape(found, (-1, math.prod(self.sizes[-1]), found.shape[-1]))
 
     def _less_usual(self, kind: int, places):
         usual, spread = self._usual[kind]
@@ -127,29 +132,52 @@ class PlaceEvidence(layers.Layer):
         """Returns (n, depths + 1)."""
         return (maps_shape[0][0], len(maps_shape) + 1)
 
-    def adapt(self, majority: Maps, minority: Maps) -> None:
+    def adapt(self, majority: Maps, minority: Maps, views: int = 1) -> np.ndarray:
         """Takes the statistics of maps of both classes.
 
         Args:
             majority: Maps (n, h, w, c) of some majority images, for each depth.
-            minority: Those of the minority images, mirrored ones, too; there may be
-                none.
+            minority: Those of the minority images, all in one view before all in the
+                next; there may be none.
+            views: Number of views, such as 2 with mirror images.
+
+        Returns:
+            How like the others each row of the minority is, standardised, (rows,): by
+            filters that have not seen its image. Empty for one image, and for none.
         """
         unlike = [self._fit_unlike(depth, own) for depth, own in enumerate(majority)]
         if not len(minority[0]):
-            return
+            return np.zeros(0)
         theirs = [
             self._less_usual(depth, self._all_unlike(depth, own))
             for depth, own in enumerate(minority)
         ]
-        found = matched_filter(
-            majority, self._together(unlike), minority, self._together(theirs)
-        )
-        for weights, own in zip(self._filters, found, strict=True):
+        matched = MatchedFilter(majority, self._together(unlike))
+        prototypes = matched.prototypes(minority, self._together(theirs))
+        for weights, own in zip(self._filters, matched.of(prototypes), strict=True):
             weights.assign(own[:, None])
-        batches = zip(*map(in_batches, majority), strict=True)
-        like = [ops.convert_to_numpy(self._like(maps)) for maps in batches]
-        self._fit_usual(self.depths, np.concatenate(like))
+        like = self._all_filtered(majority, self._filters)
+        self._fit_usual(self.depths, like[..., 0])
+        n_images = len(prototypes) // views
+        if n_images == 1:
+            return np.zeros(0)
+        parts = list(folds(n_images, views))
+        found = [matched.of(prototypes[fitted]) for fitted, _ in parts]
+        filters = [
+            np.stack(own, 1, dtype="float32") for own in zip(*found, strict=True)
+        ]
+        some = [maps[:MOST_IMAGES] for maps in majority]
+        ours, theirs = (self._all_filtered(x, filters) for x in (some, minority))
+        held_out = np.zeros(len(prototypes))
+        for number, (_, rows) in enumerate(parts):
+            usual, spread = _usual(ours[..., number])
+            ours_told, told = (
+                ops.convert_to_numpy(_most_telling((x[..., number] - usual) / spread))
+                for x in (ours, theirs)
+            )
+            told = (told - ours_told.mean()) / (ours_told.std() + _SMALL)
+            held_out[rows] = told[rows]
+        return held_out
 
     def _fit_unlike(self, depth: int, maps: np.ndarray) -> np.ndarray:
         """Takes a depth's components, and returns how unlike the majority's places are.
@@ -183,14 +211,9 @@ class PlaceEvidence(layers.Layer):
         self._components[depth].assign(vectors)
 
     def _fit_usual(self, kind: int, places: np.ndarray) -> np.ndarray:
-        """Takes what is usual of majority images' places, (n, places), and removes it.
-
-        Where hardly anything ever is, the usual spread takes the place of the own one.
-        """
-        usual, spread = self._usual[kind]
-        own = places.std(axis=0)
-        usual.assign(places.mean(axis=0))
-        spread.assign(np.maximum(own, own.mean()) + _SMALL)
+        """Takes what is usual of majority images' places (n, p), and takes it off."""
+        for statistic, own in zip(self._usual[kind], _usual(places), strict=True):
+            statistic.assign(own)
         found = ops.convert_to_numpy(self._less_usual(kind, places))
         images = ops.convert_to_numpy(_most_telling(found))
         mean, deviation = self._of_images[kind]
@@ -199,7 +222,13 @@ class PlaceEvidence(layers.Layer):
         return found
 
     def _all_unlike(self, depth: int, maps: np.ndarray) -> np.ndarray:
-        return _computed(lambda batch: self._unlike(depth, batch), maps)
+        found = (self._unlike(depth, batch) for batch in in_batches(maps))
+        return np.concatenate([ops.convert_to_numpy(own) for own in found])
+
+    def _all_filtered(self, maps: Maps, filters) -> np.ndarray:
+        batches = zip(*map(in_batches, maps), strict=True)
+        found = (self._filtered(batch, filters) for batch in batches)
+        return np.concatenate([ops.convert_to_numpy(own) for own in found])
 
     def _together(self, unlike: list) -> np.ndarray:
         """Returns how unlike places of the largest map are, in all depths together."""
@@ -221,10 +250,13 @@ def _most_telling(places):
     return ops.mean(ops.top_k(places, min(PLACES, places.shape[1]))[0], axis=-1)
 
 
-def _computed(compute: Callable, maps: np.ndarray) -> np.ndarray:
-    return np.concatenate(
-        [ops.convert_to_numpy(compute(batch)) for batch in in_batches(maps)]
-    )
+def _usual(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and spread of values (n, places) at each place.
+
+    Where hardly anything ever is, the usual spread takes the place of the own one.
+    """
+    spread = places.std(axis=0)
+    return places.mean(axis=0), np.maximum(spread, spread.mean()) + _SMALL
 
 
 def _moments(maps: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
