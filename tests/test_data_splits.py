@@ -41,8 +41,8 @@ def test_the_seed_alone_decides_and_smaller_counts_are_nested():
         ({"ratio": 100}, "leaves no minority image.*ratio=100"),
         ({"ratio": 0}, "`ratio` must be a positive number"),
         ({"ratio": float("nan")}, "`ratio` must be a positive number"),
-        ({"minority_count": 0}, "`minority_count` must be a positive int"),
-        ({"minority_count": 2.5}, "`minority_count` must be a positive int"),
+        ({"minority_count": -1}, "`minority_count` must be an int, 0 or more"),
+        ({"minority_count": 2.5}, "`minority_count` must be an int, 0 or more"),
         ({"minority_count": 2, "ratio": 10}, "imbalance is given twice"),
     ],
 )
