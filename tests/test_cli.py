@@ -110,7 +110,7 @@ def test_train_writes_a_complete_run(trained):
         "plots",
         "report.json",
     ]
-    assert len(list((trained / "plots").glob("*.png"))) == 5
+    assert len(list((trained / "plots").glob("*.png"))) == 6
     assert len((trained / "history.csv").read_text().splitlines()) == 1 + 2
     report = json.loads((trained / "report.json").read_text())
     assert report["threshold_criterion"] == "specificity"

@@ -197,7 +197,7 @@ def test_no_readable_image_of_a_class_is_refused(parted):
         ({"minority": "zebra"}, "bird, car, plane, truck.*'zebra'.*Name one of"),
         ({"minority": "car"}, "may be named once only"),
         ({"majority": ["car", "car"]}, "may be named once only"),
-        ({"minority": []}, "`minority` must be a class name or several"),
+        ({"minority": [""]}, "`minority` must be a class name or several"),
         ({"minority_count": 11}, "fewer minority.*10.*minority_count=11"),
         ({"minority_count": 2, "ratio": 10}, "imbalance is given twice"),
         ({"validation_fraction": 1.0}, r"must lie in \[0, 1\)"),

@@ -51,6 +51,12 @@ def test_an_impossible_imbalance_is_refused(options, message):
         subsample_minority(IMAGES, LABELS, **options)
 
 
+def test_all_minority_images_can_be_left_out():
+    images, labels = subsample_minority(IMAGES, LABELS, minority_count=0)
+    assert len(images) == len(labels) == np.count_nonzero(LABELS == 0)
+    assert not labels.any()
+
+
 def test_subsampling_without_minority_images_is_refused():
     with pytest.raises(ValueError, match="no minority image"):
         subsample_minority(IMAGES, np.zeros(60), minority_count=2)

@@ -122,7 +122,7 @@ def subsample_minority(
         return images, labels
     majority, minority = (np.flatnonzero(labels == x) for x in (MAJORITY, MINORITY))
     kept, _ = rules.reduce(minority, len(majority))
-    rows = np.sort(np.concatenate([majority, kept]))
+    rows = np.sort(np.concatenate([majority, np.asarray(kept, int)]))
     lazy = isinstance(images, LazyRows)
     return images.select(rows) if lazy else images[rows], labels[rows]
 

@@ -140,7 +140,8 @@ class FeatureStore:
             counts = -(-layout.count // _BATCH_SIZE), start // _BATCH_SIZE
             batches = images.batches(_BATCH_SIZE, start)
             for batch in _shown(batches, doing, verbose, *counts):
-                yield (kept_maps or compute)(batch)
+                # Where files are read the next time, maps are in files, too.
+                yield (compute if folder else kept_maps or compute)(batch)
             # What was read need not be what was recognised before.
             if mark and may_change and mark != fingerprint(images.identity()):
                 shutil.rmtree(f"{folder}.partial", ignore_errors=True)
