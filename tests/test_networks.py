@@ -56,7 +56,7 @@ def test_published_fakes_are_pixels_and_divided_by_255_in_the_discriminator():
 
 def test_default_generates_features_of_the_discriminator():
     generator, discriminator = build("default")
-    # Vectors of two depths; places unlike the majority in each of two, and like the few.
+    # Vectors of two depths; of places, unlike in each of two, and like the few.
     size = 256 + 128 + 2 + 1
     assert generator.output_shape == discriminator.stem.output_shape == (None, size)
     assert discriminator.stem.get_layer("resizing").height == 128
