@@ -139,11 +139,9 @@ def test_steps_give_the_losses_and_weights_of_tensorflow(trained, backend, case)
     )
     assert len(found["losses"]) >= 10
     # Statistics of places are those of maps in 16 bits, which may round otherwise.
-    scores = [each.pop("scores") for each in (found, expected)]
-    np.testing.assert_allclose(*scores, rtol=1e-5, atol=1e-5)
     for name in found:
         np.testing.assert_allclose(
-            found[name], expected[name], rtol=1e-8, atol=1e-9, err_msg=name
+            found[name], expected[name], rtol=1e-8, atol=1e-7, err_msg=name
         )
 
 
