@@ -336,9 +336,9 @@ def _score(model: Model, arguments: argparse.Namespace, output: Output) -> int:
 
     named = arguments.csv or arguments.json
     started = time.perf_counter()
+    # What stands in the way of printing must not end files.
+    output.is_needed = not (isinstance(named, Path) or arguments.heat_maps)
     if isinstance(named, Path):
-        # What stands in the way of printing must not end the file.
-        output.is_needed = False
         rows = printed(output, scoring.rows(), paths)
         replace(named, lambda file: write(file, rows))
     elif arguments.out is not None:

@@ -101,7 +101,7 @@ def run(given: Options) -> int:
         for images, kept, damaged in data.lazy.work_ahead(decode, batches):
             skipped.extend(damaged)
             # Without a reader there is nothing to score for.
-            if given.csv is None and not logs.is_read():
+            if not (given.csv or given.heat_maps or logs.is_read()):
                 break
             if not kept:
                 continue

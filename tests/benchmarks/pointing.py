@@ -33,7 +33,9 @@ _PLACE = 8
 def main() -> None:
     """Runs all tasks and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("images", type=Path, help="what ../shared/offline has written")
+    parser.add_argument(
+        "images", type=Path, help="folder of tiles, tiles_masks and sets"
+    )
     parser.add_argument("--backbone", default="MobileNetV2:alpha=0.35")
     parser.add_argument("--seeds", type=int, default=2)
     given = parser.parse_args()
@@ -101,16 +103,16 @@ def _run(
         store.features(each, stem.maps, "", show=False)
         for each in (train.images[train.labels == 0], images)
     )
-    answers = {"default": _judged(ours, masks, stem)}
+    answers = {"default": _judged(ours, masks)}
     for name, method in {"PatchCore": patchcore_scores, "PaDiM": padim_scores}.items():
         _, heat = method(usual, unknown, seed=seed)
         heat = keras.ops.image.resize(heat[..., None].astype("float32"), size)
         heat = keras.ops.convert_to_numpy(heat)[..., 0]
-        answers[name] = _judged(heat, masks, stem)
+        answers[name] = _judged(heat, masks)
     return answers
 
 
-def _judged(heat: np.ndarray, masks: list[np.ndarray], stem) -> dict[str, float]:
+def _judged(heat: np.ndarray, masks: list[np.ndarray]) -> dict[str, float]:
     reach = 1 + 2 * round(_PLACE * masks[0].shape[0] / 224)
     hits, areas = [], []
     for own, mask in zip(heat, masks, strict=True):
