@@ -1,7 +1,7 @@
 """The filter that tells places of minority images from those of the majority."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import scipy.linalg
@@ -32,11 +32,10 @@ class MatchedFilter:
 
     def __init__(self, majority: Maps, unlike: np.ndarray) -> None:
         self._channels = [maps.shape[-1] for maps in majority]
-        self._mean, covariance = _moments(majority)
-        size = len(covariance)
-        ridge = _RIDGE * np.trace(covariance) / size + _SMALL
-        covariance += ridge * np.eye(size)
-        self._root = scipy.linalg.cholesky(covariance, lower=True)
+        self._mean, spread = covariance(*moments(_some_places(majority)))
+        size = len(spread)
+        ridge = _RIDGE * np.trace(spread) / size + _SMALL
+        self._root = scipy.linalg.cholesky(spread + ridge * np.eye(size), lower=True)
         some = [maps[:MOST_IMAGES] for maps in majority]
         usual = self._standing_out(some, unlike[:MOST_IMAGES], _OF_MAJORITY)
         self._usual = usual.mean(axis=0)
@@ -115,18 +114,34 @@ def _joined(maps: Maps) -> Iterator[np.ndarray]:
         yield np.concatenate(large, axis=-1)
 
 
-def _moments(maps: Maps) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and covariance of the joined maps' places, some of them."""
+def moments(batches: Iterable[np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
+    """Returns number, sum and sum of outer products of places, batches of (rows, c)."""
+    found = []
+    for places in batches:
+        products = (places.T @ places).astype("float64")
+        found.append((len(places), places.sum(axis=0, dtype="float64"), products))
+    return sum_of(found)
+
+
+def sum_of(found: Sequence[tuple]) -> tuple:
+    """Returns the sums of numbers, sums and sums of outer products."""
+    return tuple(map(sum, zip(*found, strict=True)))
+
+
+def covariance(
+    count: int, total: np.ndarray, products: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and covariance from what `moments` returns."""
+    mean = total / count
+    return mean, products / count - np.outer(mean, mean)
+
+
+def _some_places(maps: Maps) -> Iterator[np.ndarray]:
+    """Yields places of the joined maps, (rows, c), evenly spread."""
     height, width = max(each.shape[1:3] for each in maps)
     step = max(1, len(maps[0]) * height * width // _MOST_PLACES)
     # So that all columns are among them.
     while step > 1 and math.gcd(step, width) > 1:
         step += 1
-    count, total, products = 0, 0.0, 0.0
     for joined in _joined(maps):
-        places = joined.reshape(-1, joined.shape[-1])[::step]
-        count += len(places)
-        total = total + places.sum(axis=0, dtype="float64")
-        products = products + (places.T @ places).astype("float64")
-    mean = total / count
-    return mean, products / count - np.outer(mean, mean)
+        yield joined.reshape(-1, joined.shape[-1])[::step]

@@ -1,6 +1,7 @@
 """Evidence from places: unlike the majority somewhere, and like the few somewhere."""
 
 import math
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -14,13 +15,18 @@ from egan_keras.networks.matched_filter import (
     Maps,
     MatchedFilter,
     averaged,
+    covariance,
     enlarged,
     folds,
     in_batches,
+    moments,
+    sum_of,
 )
 
 _MOST_COMPONENTS, _SHARE_OF_COMPONENTS = 64, 3
 _FOLDS = 4
+# Of fewer minority images none is left out: it would be learned from one at most.
+_FEWEST = 3
 _SMALL = 1e-6
 
 
@@ -143,7 +149,7 @@ class PlaceEvidence(layers.Layer):
 
         Returns:
             How like the others each row of the minority is, standardised, (rows,): by
-            filters that have not seen its image. Empty for one image, and for none.
+            filters that have not seen its image. Empty for fewer than three images.
         """
         unlike = [self._fit_unlike(depth, own) for depth, own in enumerate(majority)]
         if not len(minority[0]):
@@ -158,26 +164,35 @@ class PlaceEvidence(layers.Layer):
             weights.assign(own[:, None])
         like = self._all_filtered(majority, self._filters)
         self._fit_usual(self.depths, like[..., 0])
+        return self._like_others(matched, prototypes, majority, minority, views)
+
+    def _like_others(
+        self,
+        matched: MatchedFilter,
+        prototypes: np.ndarray,
+        majority: Maps,
+        minority: Maps,
+        views: int,
+    ) -> np.ndarray:
+        """Returns how like the others each row of the minority is, as `adapt` says."""
         n_images = len(prototypes) // views
-        if n_images == 1:
+        if n_images < _FEWEST:
             return np.zeros(0)
         parts = list(folds(n_images, views))
         found = [matched.of(prototypes[fitted]) for fitted, _ in parts]
-        filters = [
-            np.stack(own, 1, dtype="float32") for own in zip(*found, strict=True)
-        ]
+        by_depth = zip(*found, strict=True)
+        filters = [np.stack(own, axis=1, dtype="float32") for own in by_depth]
         some = [maps[:MOST_IMAGES] for maps in majority]
         ours, theirs = (self._all_filtered(x, filters) for x in (some, minority))
-        held_out = np.zeros(len(prototypes))
+        like = np.zeros(len(prototypes))
         for number, (_, rows) in enumerate(parts):
             usual, spread = _usual(ours[..., number])
             ours_told, told = (
                 ops.convert_to_numpy(_most_telling((x[..., number] - usual) / spread))
-                for x in (ours, theirs)
+                for x in (ours, theirs[rows])
             )
-            told = (told - ours_told.mean()) / (ours_told.std() + _SMALL)
-            held_out[rows] = told[rows]
-        return held_out
+            like[rows] = (told - ours_told.mean()) / (ours_told.std() + _SMALL)
+        return like
 
     def _fit_unlike(self, depth: int, maps: np.ndarray) -> np.ndarray:
         """Takes a depth's components, and returns how unlike the majority's places are.
@@ -187,26 +202,24 @@ class PlaceEvidence(layers.Layer):
         """
         held_out = []
         if len(maps) > 1:
-            folds = KFold(min(_FOLDS, len(maps)), shuffle=True, random_state=0)
-            held_out = [rows for _, rows in folds.split(maps)]
-        moments = [_moments(maps[rows]) for rows in held_out]
-        whole = _sum(moments) if moments else _moments(maps)
+            parts = KFold(min(_FOLDS, len(maps)), shuffle=True, random_state=0)
+            held_out = [rows for _, rows in parts.split(maps)]
+        found = [moments(_places(maps[rows])) for rows in held_out]
+        whole = sum_of(found) if found else moments(_places(maps))
         unlike = np.empty((len(maps), math.prod(self.sizes[depth])), "float32")
-        for rows, own in zip(held_out, moments, strict=True):
+        for rows, own in zip(held_out, found, strict=True):
             others = (x - y for x, y in zip(whole, own, strict=True))
-            self._fit_components(depth, *_covariance(*others))
+            self._fit_components(depth, *covariance(*others))
             unlike[rows] = self._all_unlike(depth, maps[rows])
-        self._fit_components(depth, *_covariance(*whole))
+        self._fit_components(depth, *covariance(*whole))
         if not held_out:
             unlike = self._all_unlike(depth, maps)
         return self._fit_usual(depth, unlike)
 
-    def _fit_components(
-        self, depth: int, mean: np.ndarray, covariance: np.ndarray
-    ) -> None:
+    def _fit_components(self, depth: int, mean: np.ndarray, spread: np.ndarray) -> None:
         size, rank = self._components[depth].shape
         leading = [size - rank, size - 1]
-        _, vectors = scipy.linalg.eigh(covariance, subset_by_index=leading)
+        _, vectors = scipy.linalg.eigh(spread, subset_by_index=leading)
         self._means[depth].assign(mean)
         self._components[depth].assign(vectors)
 
@@ -250,6 +263,11 @@ def _most_telling(places):
     return ops.mean(ops.top_k(places, min(PLACES, places.shape[1]))[0], axis=-1)
 
 
+def _places(maps: np.ndarray) -> Iterator[np.ndarray]:
+    for batch in in_batches(maps):
+        yield batch.reshape(-1, batch.shape[-1])
+
+
 def _usual(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns mean and spread of values (n, places) at each place.
 
@@ -257,24 +275,3 @@ def _usual(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     spread = places.std(axis=0)
     return places.mean(axis=0), np.maximum(spread, spread.mean()) + _SMALL
-
-
-def _moments(maps: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """Returns number, sum and sum of outer products of all places."""
-    found = []
-    for batch in in_batches(maps):
-        places = batch.reshape(-1, batch.shape[-1])
-        products = (places.T @ places).astype("float64")
-        found.append((len(places), places.sum(axis=0, dtype="float64"), products))
-    return _sum(found)
-
-
-def _sum(moments: list[tuple]) -> tuple:
-    return tuple(map(sum, zip(*moments, strict=True)))
-
-
-def _covariance(
-    count: int, total: np.ndarray, products: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    mean = total / count
-    return mean, products / count - np.outer(mean, mean)
