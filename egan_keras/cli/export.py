@@ -95,9 +95,9 @@ def run(given: Options) -> int:
         "test_data": splits["test"],
         "provenance": rooms.exporting.Provenance(**roles, **counts, **told),
         "input_dtype": given.input_dtype,
+        "heat_map": given.heat_map,
         "force": given.force,
     }
-    common["heat_map"] = given.heat_map
     if given.batch_size:
         common["batch_size"] = 1 if given.batch_size == "1" else None
     write = rooms.exporting.export_saved_model

@@ -68,8 +68,10 @@ def load_folder(
     Args:
         root: the folder.
         majority: the folder name of the common class, or several.
-        minority: the folder name of the rare class, or several.
-        minority_count: number of minority images to train on. None keeps all.
+        minority: the folder name of the rare class, or several; none if nothing is
+            known of it.
+        minority_count: number of minority images to train on, 0 or more. None keeps
+            all.
         ratio: the same, said as majority images per minority image in training.
         image_size: as for `read_images`.
         gray_range: as for `read_images`.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from egan_keras import data
@@ -99,28 +100,24 @@ def plot_heat_maps(
     grid = figure.subplots(4, columns, squeeze=False)
     for axes in grid.ravel():
         axes.set_axis_off()
-    for first, (label, rows) in zip((0, 2), chosen.items(), strict=True):
-        colour = [*CLASSES.values()][label]
+    for (above, below), (label, rows) in zip(
+        (grid[:2], grid[2:]), chosen.items(), strict=True
+    ):
+        shown = np.asarray(images[rows])
+        maps, start = heat_maps(model, shown), f"{[*CLASSES][label]}, score "
         for column, row in enumerate(rows.tolist()):
-            image = np.asarray(images[row])
-            heat = heat_maps(model, image[None])[0]
-            shown = np.clip(np.rint(image), 0, 255).astype(np.uint8)
-            for axes, picture in zip(
-                grid[first : first + 2, column],
-                (shown, overlaid(shown, heat)),
-                strict=True,
-            ):
-                axes.imshow(picture)
-                axes.set_axis_on()
-                axes.set(xticks=[], yticks=[])
-                axes.spines[:].set(color=colour, linewidth=2)
-            title = f"{report.scores[row]:.2f}"
-            grid[first, column].set_title(title, fontsize="small", pad=3)
+            image = np.clip(np.rint(shown[column]), 0, 255).astype(np.uint8)
+            _show(above[column], image, label)
+            _show(below[column], overlaid(image, maps[column]), label)
+            title = f"{start * (column == 0)}{report.scores[row]:.2f}"
+            above[column].set_title(title, fontsize="small", pad=3)
             if names is not None:
-                name = caption(names[row])
-                grid[first + 1, column].set_xlabel(name, fontsize="xx-small")
-        label_of = f"{[*CLASSES][label]}, score"
-        grid[first, 0].set_title(
-            f"{label_of} {grid[first, 0].get_title()}", fontsize="small", pad=3
-        )
+                below[column].set_xlabel(caption(names[row]), fontsize="xx-small")
     return figure
+
+
+def _show(axes: Axes, picture: np.ndarray, label: int) -> None:
+    axes.imshow(picture)
+    axes.set_axis_on()
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(color=[*CLASSES.values()][label], linewidth=2)

@@ -96,8 +96,8 @@ def export_tflite(
     beside, card = target.with_suffix(".json"), target.with_suffix(".md")
     golden = target.with_name(f"{target.stem}_golden")
     written = (target, beside, card, golden)
-    options = {"input_dtype": input_dtype, "batch_size": batch_size}
-    options["heat_map"] = heat_map
+    interface = {"input_dtype": input_dtype, "batch_size": batch_size}
+    options = {**interface, "heat_map": heat_map}
     given = representative, validation_data, test_data
     with _begun(model, written, quantize, given, provenance, options, verbose) as work:
         content, scored, parity = work.make(quantize)
@@ -107,9 +107,7 @@ def export_tflite(
         images, name = work.images, f"TFLite {scored.metadata['quantize']}"
         few = images.held_out
         few = few.at(comparison.evenly(len(few.images), _FEW))
-        predict = conversion.saved_model_scorer(
-            work.saved_model, input_dtype, batch_size
-        )
+        predict = conversion.saved_model_scorer(work.saved_model, **interface)
         as_saved = images.parity(few, predict(few.images), images.threshold)
         judged, results = images.judge(name, scored.predict, scored.threshold)
         checks = {"SavedModel, held out": as_saved, f"{name}, held out": parity}
@@ -172,13 +170,13 @@ def export_saved_model(
         OSError: If `path` cannot be written, such as for want of space.
     """
     target, form = Path(path), "savedmodel"
-    options = {"input_dtype": input_dtype, "batch_size": batch_size}
-    options["heat_map"] = heat_map
+    interface = {"input_dtype": input_dtype, "batch_size": batch_size}
+    options = {**interface, "heat_map": heat_map}
     given = None, validation_data, test_data
     with _begun(model, [target], "none", given, provenance, options, verbose) as work:
         made, images = work.saved_model, work.images
         work.say("Scoring the images with the SavedModel")
-        predict = conversion.saved_model_scorer(made, input_dtype, batch_size)
+        predict = conversion.saved_model_scorer(made, **interface)
         held_out, threshold = images.held_out, images.threshold
         parity = images.parity(held_out, predict(held_out.images), threshold)
         shortfalls = parity.shortfalls(form)

@@ -241,11 +241,10 @@ class EGAN(AdversarialTrainer):
     @property
     def judges_places(self) -> bool:
         """Whether it tells where an image speaks for minority."""
-        is_place = [
-            isinstance(x, networks.PlaceEvidence)
-            for x in self.discriminator.stem.layers
-        ]
-        return any(is_place) and len(self.image_shape) == 3
+        layers, is_place = self.discriminator.stem.layers, networks.PlaceEvidence
+        return len(self.image_shape) == 3 and any(
+            isinstance(x, is_place) for x in layers
+        )
 
     def scores_and_heat_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns scores (n, 1) and heat maps (n, h, w) of a batch, see `heat_maps`.
