@@ -1,5 +1,6 @@
 """Heat maps: of what the score is made, at which place."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,9 @@ def test_the_sheet_shows_both_classes(trained):
     figure = plot_heat_maps(report, images, trained, count=4, names=["a$b"] * 12)
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == 2 * (3 + 4)
+    usual = ek.evaluate(trained, images[:9], np.zeros(9, int))
+    figure = plot_heat_maps(usual, images[:9], trained, count=4)
+    assert len([axes for axes in figure.axes if axes.images]) == 2 * 4
     with pytest.raises(ValueError, match="Received: count=0"):
         plot_heat_maps(report, images, trained, count=0)
 
@@ -195,6 +199,21 @@ def test_score_writes_a_picture_of_each_image(trained, exported, tmp_path, capsy
     )
     assert told.returncode == 2 and "--heat-map" in told.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_who_reads_the_table_no_further_gets_all_pictures(exported, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number, image in enumerate(patterned(3)[0]):
+        Image.fromarray(image).save(tmp_path / "in" / f"part{number}.png")
+    score = Path(__file__).parent.parent / "export" / "score.py"
+    for number, program in enumerate(([score], ["-m", "egan_keras", "score"])):
+        out = tmp_path / f"maps{number}"
+        command = [sys.executable, *program, exported / "maps.tflite", tmp_path / "in"]
+        with open("/dev/full", "w") as full:
+            # The first line already fails, and not what a buffer holds at the end.
+            at_once = {**os.environ, "PYTHONUNBUFFERED": "1"}
+            subprocess.run([*command, "--heat-maps", out], stdout=full, env=at_once)
+        assert len(list(out.iterdir())) == 3
 
 
 def test_a_model_that_judges_no_places_is_refused_before_it_scores(

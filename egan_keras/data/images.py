@@ -332,7 +332,7 @@ def read_splits(
     splits = Splits(*map(read, divided, (unusable, [], [])))
     n_majority, n_minority = splits.train.majority_count, splits.train.minority_count
     expected = {roles.label(name) for _, name in divided[0]}
-    if not n_majority or (1 in expected and not n_minority):
+    if not n_majority or (MINORITY in expected and not n_minority):
         raise ValueError(
             "No training image of one class can be read; expected images of both. "
             f"Received: {n_majority} majority and {n_minority} minority images, "

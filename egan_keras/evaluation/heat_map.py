@@ -103,6 +103,8 @@ def plot_heat_maps(
     for (above, below), (label, rows) in zip(
         (grid[:2], grid[2:]), chosen.items(), strict=True
     ):
+        if not len(rows):
+            continue
         shown = np.asarray(images[rows])
         maps, start = heat_maps(model, shown), f"{[*CLASSES][label]}, score "
         for column, row in enumerate(rows.tolist()):

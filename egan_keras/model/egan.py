@@ -241,10 +241,9 @@ class EGAN(AdversarialTrainer):
     @property
     def judges_places(self) -> bool:
         """Whether it tells where an image speaks for minority."""
-        layers, is_place = self.discriminator.stem.layers, networks.PlaceEvidence
-        return len(self.image_shape) == 3 and any(
-            isinstance(x, is_place) for x in layers
-        )
+        layers = self.discriminator.stem.layers
+        places = [x for x in layers if isinstance(x, networks.PlaceEvidence)]
+        return bool(places) and len(self.image_shape) == 3
 
     def scores_and_heat_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns scores (n, 1) and heat maps (n, h, w) of a batch, see `heat_maps`.
