@@ -92,7 +92,8 @@ def plot_heat_maps(
     figure = new_figure(max(6, 1.25 * columns), 6.6)
     figure.suptitle(
         "Where images of the lowest scores speak for minority\n"
-        "(strongest colour: enough to call an else usual image minority at score 0)",
+        "(strongest colour: enough to call an else usual image minority at score 0; "
+        "pale: the score is the whole image's)",
         x=0.01,
         ha="left",
         fontsize="medium",
