@@ -15,6 +15,8 @@ from egan_keras import cli
 from egan_keras.evaluation import overlaid, plot_heat_maps
 from egan_keras.networks import ScoreAndHeatMap
 
+pytestmark = pytest.mark.whole
+
 SIDE = 64
 
 
