@@ -68,6 +68,24 @@ def adam_moments(optimizer: keras.optimizers.Adam, variable) -> tuple:
     return optimizer._momentums[index], optimizer._velocities[index]
 
 
+def sum_over_several_replicas_alone(optimizer: keras.optimizers.Optimizer) -> None:
+    """Has an optimizer sum gradients over replicas only where there are several.
+
+    TensorFlow keeps the graph of each sum for good (its issue 97697), and with it the
+    weights of each model that was ever trained.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return
+    over_replicas = optimizer._all_reduce_sum_gradients
+
+    def total(pairs):
+        context = tf.distribute.get_replica_context()
+        is_one = context is not None and context.num_replicas_in_sync == 1
+        return list(pairs) if is_one else over_replicas(pairs)
+
+    optimizer._all_reduce_sum_gradients = total
+
+
 def file_not_downloaded(error: Exception) -> str | None:
     """Returns the name of the weights file that `keras.utils.get_file` did not get.
 

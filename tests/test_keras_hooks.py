@@ -1,10 +1,12 @@
 """What the package uses of Keras beyond its public interface is still there."""
 
+import gc
 import urllib.error
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from egan_keras import keras_hooks
 
@@ -81,3 +83,23 @@ def test_take_batches_whole_puts_another_strategy_in(network):
     keras_hooks.take_batches_whole(network, [network], strategy)
     assert network.distribute_strategy is strategy
     assert network._maybe_symbolic_build(iterator=None) is None
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="TensorFlow's own leak"
+)
+def test_the_graph_of_a_training_is_not_kept(digits, build_tiny):
+    def graphs():
+        gc.collect()
+        graph = type(tf.function(lambda: 0).get_concrete_function().graph)
+        return sum(isinstance(each, graph) for each in gc.get_objects())
+
+    pixels, labels = digits
+    counts = []
+    for _ in range(3):
+        model = build_tiny()
+        model.fit(pixels[:60], labels[:60], epochs=1, verbose=0)
+        del model
+        keras.backend.clear_session()
+        counts.append(graphs())
+    assert counts[1] == counts[2]

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import hashlib
 import json
 import logging
@@ -285,6 +286,7 @@ def _score_maps(name: str, splits: tuple, labels: np.ndarray, seed: int) -> np.n
 def _score_egan(run: Run, sample: Sample) -> tuple:
     """Trains an eGAN; returns scores of validation and test, and what was measured."""
     keras.backend.clear_session()
+    gc.collect()
     keras.utils.set_random_seed(run.seed)
     recipe, pairing = run.method.recipe, run.pairing
     if run.method.needs_images:

@@ -79,6 +79,8 @@ class TwoOptimizers(keras.Model):
         own = _optimizer("discriminator_optimizer", discriminator_optimizer, rate)
         rate = recipe.generator_learning_rate
         other = _optimizer("generator_optimizer", generator_optimizer, rate)
+        for each in (own, other):
+            keras_hooks.sum_over_several_replicas_alone(each)
         self.adversarial_loss = losses.get(loss or recipe.loss)
         self._validation = ValidationMetrics(metrics)
         options = {**self._execution_options(), **kwargs}
