@@ -175,7 +175,8 @@ class FeatureStore:
                 for array, rows in zip(features, batch, strict=True):
                     array[start : start + len(rows)] = rows
                 start += len(batch[0])
-        how, advice = f"computed once in {time.perf_counter() - started:.1f} s", ""
+        seconds = time.perf_counter() - started
+        how, advice = f"computed once in {seconds:.1f} s by {compute.engine}", ""
         if folder and self._verbose:
             verbose = self._verbose
             how += " and kept for later runs"
@@ -266,7 +267,8 @@ def by_class(
         print(
             f"Frozen features of {majority.count:,} majority images: {size}"
             f"{f', in a temporary file in {cache.folder}' * in_files}, computed once "
-            f"in {time.perf_counter() - started:.1f} s instead of in every epoch."
+            f"in {time.perf_counter() - started:.1f} s by {compute.engine} instead of "
+            "in every epoch."
         )
         if in_files:
             print(

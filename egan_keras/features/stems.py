@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from egan_keras import data
+from egan_keras.features.inference import FrozenInference, Inference
 from egan_keras.networks import MajorityStandardization, PlaceEvidence
 from egan_keras.version import __version__
 
@@ -40,20 +40,12 @@ class StemFunction:
     """
 
     def __init__(self, stem: keras.Model) -> None:
-        self._stem = stem
-        self._dtype = tf.as_dtype(stem.inputs[0].dtype)
+        self._stem, self._rest = stem, None
         outputs = keras.tree.flatten(stem.outputs)
         # NumPy, and so a file of features, has no bfloat16.
         names = ["float32" if x.dtype == "bfloat16" else x.dtype for x in outputs]
         self._types = [np.dtype(name) for name in names]
-        self._has_hashes = False
-        signature = tf.TensorSpec((None, *stem.input_shape[1:]), self._dtype)
-
-        @tf.function(input_signature=[signature])
-        def traced(images):
-            return keras.tree.flatten(stem(images, training=False))
-
-        self._traced, self._part, self.raw = traced, slice(None), self
+        self._part, self._has_hashes, self.raw = slice(None), False, self
         self.standardization = self.maps = self.places = None
         for layer in stem.layers:
             if isinstance(layer, MajorityStandardization):
@@ -66,10 +58,14 @@ class StemFunction:
             # One function computes both: they share all that takes long.
             both = StemFunction(keras.Model(stem.inputs, [raw, *judged]))
             both._types[1:] = [np.dtype("float16")] * len(judged)
+            self._frozen = both._frozen
+            self._rest = Inference(keras.Model([raw, *judged], stem.outputs))
             self.raw = both._varied(_part=slice(1))
             if judged:
                 self.maps = both._varied(_part=slice(1, None))
                 self.recognising_with_maps = both._varied(_has_hashes=True)
+        else:
+            self._frozen = FrozenInference(stem)
         self.recognising = self.raw._varied(_has_hashes=True)
 
     def _varied(self, **attributes) -> "StemFunction":
@@ -80,9 +76,16 @@ class StemFunction:
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """Returns the features, one array for each tensor that the stem puts out."""
-        found = list(zip(self._run(images), self._types, strict=True))[self._part]
+        arrays = self._frozen(images)
+        arrays = self._rest(*arrays) if self._rest else arrays
+        found = list(zip(arrays, self._types, strict=True))[self._part]
         features = [np.asarray(each, dtype) for each, dtype in found]
         return [*features, data.row_hashes(images)] if self._has_hashes else features
+
+    @property
+    def engine(self) -> str:
+        """Who runs the frozen part, such as `LiteRT`."""
+        return self._frozen.engine
 
     def row_types(
         self, image_shape: tuple[int, ...]
@@ -90,7 +93,7 @@ class StemFunction:
         """Returns shape and dtype of one image's row, for each array returned."""
         outputs = keras.tree.flatten(self._stem.outputs)
         if any(None in each.shape[1:] for each in outputs):
-            images = keras.KerasTensor((1, *image_shape), self._dtype.name)
+            images = keras.KerasTensor((1, *image_shape), self._stem.inputs[0].dtype)
             outputs = keras.tree.flatten(self._stem.compute_output_spec(images))
         shapes = [tuple(each.shape[1:]) for each in outputs]
         types = list(zip(shapes, self._types, strict=True))[self._part]
@@ -151,18 +154,6 @@ class StemFunction:
         rows -= mean
         rows /= deviation
         return [np.pad(rows, unknown) if self.places else rows]
-
-    def _run(self, images: np.ndarray) -> list:
-        backend, count = keras.backend.backend(), len(images)
-        if backend == "tensorflow":
-            return self._traced(tf.cast(images, self._dtype))
-        if backend == "jax":
-            # XLA compiles anew for each number of images.
-            full = 1 << (count - 1).bit_length()
-            images = np.pad(images, [(0, full - count)] + [(0, 0)] * (images.ndim - 1))
-        rows = np.asarray(images, self._dtype.as_numpy_dtype)
-        found = keras.tree.flatten(self._stem.predict_on_batch(rows))
-        return [each[:count] for each in found]
 
 
 class KeptMaps:

@@ -1,0 +1,199 @@
+"""Networks as compiled functions of arrays; frozen ones by LiteRT where that pays."""
+
+import functools
+import math
+import os
+import threading
+import time
+import zlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+# The converter does it itself, but leaves Keras's variables outside of the file.
+from tensorflow.python.framework.convert_to_constants import (
+    convert_variables_to_constants_v2 as with_constants,
+)
+
+from egan_keras import keras_hooks
+
+# More at once take memory, and no less time on a processor.
+_AT_ONCE = 32
+# What a processor does in about the time that a conversion takes.
+_WORTH_CONVERTING = 1.5e10
+# Root mean square of what features may differ by, in their standard deviations.
+_TOLERANCE = 1e-4
+
+
+class Inference:
+    """A network in inference mode, as a compiled function from arrays to arrays.
+
+    Args:
+        network: Functional model.
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        self._network = network
+        inputs = keras.tree.flatten(network.inputs)
+        self._dtypes = [tf.as_dtype(each.dtype) for each in inputs]
+
+    @functools.cached_property
+    def _function(self):
+        """The network as one function of TensorFlow's, for any number of rows."""
+
+        @tf.function
+        def traced(*arrays):
+            arrays = arrays[0] if len(arrays) == 1 else list(arrays)
+            return keras.tree.flatten(self._network(arrays, training=False))
+
+        inputs = keras.tree.flatten(self._network.inputs)
+        signature = [tf.TensorSpec(each.shape, each.dtype) for each in inputs]
+        # Not called itself: it would warn of being traced in each of many models.
+        return traced.get_concrete_function(*signature)
+
+    def __call__(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        """Returns what the network puts out, one array for each tensor."""
+        pairs = zip(arrays, self._dtypes, strict=True)
+        if keras.backend.backend() == "tensorflow":
+            tensors = [tf.cast(*pair) for pair in pairs]
+            return [each.numpy() for each in self._function(*tensors)]
+        rows = [np.asarray(x, dtype.as_numpy_dtype) for x, dtype in pairs]
+        count = len(rows[0])
+        if keras.backend.backend() == "jax":
+            # XLA compiles anew for each number of rows.
+            missing = (1 << (count - 1).bit_length()) - count
+            rows = [np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)) for x in rows]
+        rows = rows[0] if len(rows) == 1 else rows
+        found = keras.tree.flatten(self._network.predict_on_batch(rows))
+        return [each[:count] for each in found]
+
+
+class FrozenInference(Inference):
+    """The same of a network of images whose weights stay as they are.
+
+    On a processor TensorFlow hands over to LiteRT, two to four times as fast on small
+    networks, once it has done as much as a conversion takes: at the same image whenever
+    the same images are passed. It keeps what LiteRT does otherwise or slower.
+
+    Attributes:
+        engine: Who runs it, and why, for messages.
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        super().__init__(network)
+        self.engine = keras.backend.backend()
+        self._on_processor = self._may_convert = (
+            self.engine == "tensorflow"
+            and len(network.input_shape) == 4
+            and not keras_hooks.has_accelerator()
+        )
+        self._work, self._work_done = _multiplications(network), 0.0
+        self._litert: _LiteRT | None = None
+        self._converted = 0
+        # LiteRT's interpreter is for one thread at a time; features are read in many.
+        self._lock = threading.Lock()
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        """Returns what the network puts out for images, one array for each tensor."""
+        if not self._on_processor or not len(images):
+            return super().__call__(images)
+        with self._lock:
+            if self._litert and self._checksum() != self._converted:
+                # Other weights have been loaded.
+                self._litert, self._work_done = None, 0.0
+            parts = [
+                self._part(images[first : first + _AT_ONCE])
+                for first in range(0, len(images), _AT_ONCE)
+            ]
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+    def _part(self, images: np.ndarray) -> list[np.ndarray]:
+        if self._may_convert and not self._litert:
+            self._work_done += self._work * len(images)
+            if self._work_done > _WORTH_CONVERTING:
+                self._try_litert(images)
+        return self._litert(images) if self._litert else super().__call__(images)
+
+    def _checksum(self) -> int:
+        checksum = 0
+        for weight in self._network.weights:
+            array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+            checksum = zlib.crc32(array, checksum)
+        return checksum
+
+    def _try_litert(self, images: np.ndarray) -> None:
+        """Takes LiteRT if it gives the same for these images, and no later."""
+        started = time.perf_counter()
+        expected = super().__call__(images)
+        by_keras = time.perf_counter() - started
+        try:
+            litert = _LiteRT(self._function)
+            found = litert(images)
+            started = time.perf_counter()
+            litert(images)
+            by_litert = time.perf_counter() - started
+        # The converter answers with errors of many types.
+        except Exception as error:
+            problem = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            self._keep_keras(f"LiteRT cannot: {problem[:200]}")
+            return
+        if not all(map(_same, found, expected)):
+            self._keep_keras("LiteRT's features differ")
+        elif by_litert > by_keras:
+            self._keep_keras("LiteRT is slower")
+        else:
+            self._litert, self._converted = litert, self._checksum()
+            self.engine = "LiteRT"
+
+    def _keep_keras(self, why: str) -> None:
+        self._may_convert, self.engine = False, f"{self.engine} ({why})"
+
+
+class _LiteRT:
+    """A converted function of images."""
+
+    def __init__(self, function) -> None:
+        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+            [with_constants(function)]
+        )
+        self._interpreter = Interpreter(
+            model_content=converter.convert(), num_threads=os.cpu_count()
+        )
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        details = self._interpreter.get_output_details()
+        # Named Identity, Identity_1 and so on, and in any order.
+        names = sorted(details, key=lambda x: (len(x["name"]), x["name"]))
+        self._outputs = [each["index"] for each in names]
+        self._count = 0
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        if len(images) != self._count:
+            self._count = len(images)
+            self._interpreter.resize_tensor_input(self._input, images.shape)
+            self._interpreter.allocate_tensors()
+        self._interpreter.set_tensor(self._input, np.asarray(images, np.float32))
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(index) for index in self._outputs]
+
+
+def _same(found: np.ndarray, expected: np.ndarray) -> bool:
+    if found.shape != expected.shape:
+        return False
+    difference = np.sqrt(np.mean((found - expected) ** 2))
+    # A comparison with NaN is false.
+    return bool(difference <= _TOLERANCE * expected.std() + np.finfo("float32").eps)
+
+
+def _multiplications(network: keras.Model) -> float:
+    """Returns about how many one image takes: weights times places they are used at."""
+    total = 0.0
+    for layer in keras_hooks.every_layer(network):
+        if isinstance(layer, keras.Model):
+            continue
+        output = keras.tree.flatten(layer.output)[0].shape
+        places = math.prod(output[1:3]) if len(output) == 4 else 1
+        kernels = [weight.shape for weight in layer.weights if len(weight.shape) > 1]
+        total += places * sum(map(math.prod, kernels))
+    return total

@@ -1,0 +1,143 @@
+"""Frozen networks run by LiteRT once that pays, and by Keras where it does not."""
+
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+import egan_keras as ek
+from egan_keras import features
+from egan_keras.features import inference
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="other backends keep Keras"
+)
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Converts at the first image, and takes LiteRT however slow it is."""
+    monkeypatch.setattr(inference, "_WORTH_CONVERTING", 0)
+    monkeypatch.setattr(inference.time, "perf_counter", lambda: 0.0)
+
+
+def network(activation="relu6"):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((12, 12, 3))
+    first = keras.layers.Conv2D(4, 3, activation=activation)(inputs)
+    second = keras.layers.DepthwiseConv2D(3, strides=2)(first)
+    pooled = keras.layers.GlobalAveragePooling2D()(second)
+    # Two of one shape, which only their order tells apart.
+    return keras.Model(inputs, [pooled, second, 2 * pooled, first])
+
+
+def images(count, seed=0):
+    random = np.random.default_rng(seed)
+    return random.integers(0, 256, (count, 12, 12, 3), "uint8")
+
+
+def assert_same(found, expected):
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 32, 33, 100])
+def test_litert_gives_what_keras_gives_in_its_order(at_once, count):
+    made = network()
+    run = inference.FrozenInference(made)
+    found = run(images(count))
+    assert run.engine == "LiteRT"
+    assert_same(found, made.predict(images(count), verbose=0))
+
+
+def test_it_is_converted_once_keras_has_worked_long_enough(at_once, monkeypatch):
+    made = network()
+    work = inference._multiplications(made)
+    assert work == 3 * 3 * 3 * 4 * 10 * 10 + 3 * 3 * 4 * 4 * 4
+    monkeypatch.setattr(inference, "_WORTH_CONVERTING", 40 * work)
+    run = inference.FrozenInference(made)
+    run(images(32))
+    assert run.engine == "tensorflow"
+    run(images(32))
+    assert run.engine == "LiteRT"
+
+
+def test_weights_loaded_later_are_those_that_count(at_once):
+    made = network()
+    run = inference.FrozenInference(made)
+    before = run(images(5))
+    made.set_weights([2 * weight for weight in made.get_weights()])
+    after = run(images(5))
+    assert_same(after, made.predict(images(5), verbose=0))
+    assert np.abs(after[0] - before[0]).max() > 1e-2
+
+
+def test_keras_keeps_what_litert_cannot_do(at_once):
+    made = network(activation=keras.ops.erfinv)
+    run = inference.FrozenInference(made)
+    found = run(images(5) / 1e4)
+    assert run.engine.startswith("tensorflow (LiteRT cannot: ")
+    assert_same(found, made.predict(images(5) / 1e4, verbose=0))
+
+
+@pytest.mark.parametrize("wrong", [1.01, np.nan])
+def test_keras_keeps_what_litert_does_otherwise(at_once, monkeypatch, wrong):
+    litert = inference._LiteRT.__call__
+    monkeypatch.setattr(
+        inference._LiteRT, "__call__", lambda *a: [wrong * x for x in litert(*a)]
+    )
+    run = inference.FrozenInference(network())
+    run(images(5))
+    assert run.engine == "tensorflow (LiteRT's features differ)"
+
+
+def test_keras_keeps_what_it_does_faster(at_once, monkeypatch):
+    # Keras takes from 0 to 1, LiteRT from 1 to 3.
+    times = iter([0.0, 1.0, 1.0, 3.0])
+    monkeypatch.setattr(inference.time, "perf_counter", lambda: next(times))
+    run = inference.FrozenInference(network())
+    run(images(5))
+    assert run.engine == "tensorflow (LiteRT is slower)"
+
+
+def test_threads_share_it(at_once):
+    run, wrong = inference.FrozenInference(network()), []
+    expected = [run(images(40, seed))[0] for seed in range(4)]
+
+    def check(seed):
+        for _ in range(5):
+            if not np.array_equal(run(images(40, seed))[0], expected[seed]):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=check, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.whole
+def test_a_model_trains_and_scores_by_it_as_by_keras(monkeypatch, digits, build_tiny):
+    pixels, labels = digits
+
+    def scores():
+        keras.utils.set_random_seed(0)
+        model = build_tiny()
+        model.fit(pixels[:90], labels[:90], epochs=1, verbose=0)
+        model.calibrate(pixels[90:], labels[90:], criterion="youden")
+        engine = features.compiled(model.discriminator.stem).engine
+        judged = ek.evaluate(model, pixels[90:], labels[90:], resamples=9)["auroc"]
+        return model.predict(pixels, verbose=0), model.threshold, judged, engine
+
+    by_keras = scores()
+    monkeypatch.setattr(inference, "_WORTH_CONVERTING", 0)
+    monkeypatch.setattr(inference.time, "perf_counter", lambda: 0.0)
+    by_litert, again = scores(), scores()
+    assert by_keras[3] == "tensorflow" and by_litert[3] == "LiteRT"
+    np.testing.assert_allclose(by_litert[0], by_keras[0], rtol=1e-2, atol=1e-2)
+    assert by_litert[2] == pytest.approx(by_keras[2], abs=0.01)
+    # On one machine a run repeats bit for bit.
+    np.testing.assert_array_equal(again[0], by_litert[0])
+    assert again[1:3] == by_litert[1:3]
