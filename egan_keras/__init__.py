@@ -76,17 +76,22 @@ _NAMES = {
 }
 _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
 __all__ = sorted(_ROOM_OF)
+_WITHOUT_KERAS = {"data", "thresholds", *_NAMES["data"], *_NAMES["thresholds"]}
+_WITHOUT_KERAS |= {"TFLiteModel", "load_tflite"}
 
 
 def __getattr__(name: str) -> Any:
     """Imports a public name, or a room, when it is first used (PEP 562)."""
     if name not in _ROOM_OF and name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # First, since it says what to do where Keras's backend is not there.
-    importlib.import_module("egan_keras.keras_hooks")
+    needs_keras = name not in _WITHOUT_KERAS
+    if needs_keras:
+        # First, since it says what to do where Keras's backend is not there.
+        importlib.import_module("egan_keras.keras_hooks")
     value = importlib.import_module(f"egan_keras.{_ROOM_OF.get(name, name)}")
     if name in _ROOM_OF:
-        _attach_and_register()
+        if needs_keras:
+            _attach_and_register()
         value = getattr(value, name)
     globals()[name] = value
     return value

@@ -19,8 +19,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binom, quantile_test
-from sklearn.metrics import roc_curve
 
 from egan_keras import schemas
 
@@ -157,6 +155,8 @@ def images_needed(level: float, confidence: float = 0.95) -> int:
     """
     _check_fractions(level=level, confidence=confidence)
     needed = max(1, math.floor(math.log(1 - confidence) / math.log(level)))
+    from scipy.stats import binom  # slow to import, and not needed to score
+
     while binom.ppf(1 - confidence, needed, 1 - level) < 1:
         needed += 1
     return needed
@@ -273,6 +273,8 @@ def _for_level(
             f"score {side} the threshold; further images may do worse."
         )
     else:
+        from scipy.stats import quantile_test
+
         test = quantile_test(chosen, p=probability, alternative=alternative)
         bound = getattr(test.confidence_interval(confidence), end)
         guarantee = (
@@ -292,6 +294,8 @@ def _for_criterion(
             "sensitivity= instead."
         )
     n_majority, n_minority = np.bincount(labels)
+    from sklearn.metrics import roc_curve
+
     fpr, tpr, cuts = roc_curve(labels, -scores, drop_intermediate=False)
     found, false_alarms = tpr * n_minority, fpr * n_majority
     f1 = 2 * found / (found + false_alarms + n_minority)

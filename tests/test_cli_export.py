@@ -60,6 +60,13 @@ def test_a_run_becomes_a_file_that_score_takes(trained_run, tmp_path, capsys):
     np.testing.assert_allclose(*scores, atol=1e-3)
     called = [[row["is_minority"] for row in table] for table in tables]
     assert called[0] == called[1]
+    program = (
+        "import sys; from egan_keras import cli; cli.main()\n"
+        "slow = {'keras', 'tensorflow', 'scipy', 'sklearn'} & set(sys.modules)\n"
+        "assert not slow, slow\n"
+    )
+    arguments = [sys.executable, "-c", program, "score", path, images / "test"]
+    subprocess.run(arguments, check=True, capture_output=True)
 
 
 @pytest.mark.slow

@@ -86,6 +86,18 @@ def test_the_face_is_lazy_and_has_no_side_effects():
     assert b"'egan_keras' has no attribute 'none_such'" in ended.stdout
 
 
+def test_what_needs_no_keras_does_not_wait_for_it():
+    program = (
+        "import sys, egan_keras as ek, egan_keras.cli.score\n"
+        "ek.load_tflite, ek.TFLiteModel, ek.read_images, ek.load_folder\n"
+        "ek.images_needed, ek.Calibration, ek.data, ek.thresholds\n"
+        "slow = {'keras', 'tensorflow', 'scipy', 'sklearn', 'pandas', 'matplotlib'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_type_checkers_see_the_names_that_are_imported_when_used():
     tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     (block,) = (

@@ -93,9 +93,8 @@ def test_keras_keeps_what_litert_does_otherwise(at_once, monkeypatch, wrong):
 
 
 def test_keras_keeps_what_it_does_faster(at_once, monkeypatch):
-    # Keras takes from 0 to 1, LiteRT from 1 to 3.
-    times = iter([0.0, 1.0, 1.0, 3.0])
-    monkeypatch.setattr(inference.time, "perf_counter", lambda: next(times))
+    times = iter([2.0, 1.0] * inference._TRIALS)
+    monkeypatch.setattr(inference, "_seconds", lambda *_: next(times))
     run = inference.FrozenInference(network())
     run(images(5))
     assert run.engine == "tensorflow (LiteRT is slower)"

@@ -248,9 +248,9 @@ def model_path(run: Path) -> Path:
 def load_model(run: Path) -> Any:
     """Loads the `EGAN` of a run or a .keras file, or a `TFLiteModel` of a .tflite."""
     path = model_path(run)
-    start_keras()
     if path.suffix.lower() == ".tflite":
         return rooms.exporting.load_tflite(path)
+    start_keras()
 
     import keras
 

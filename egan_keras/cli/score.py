@@ -66,7 +66,6 @@ def run(given: Options) -> int:
     if given.csv is not None:
         options.check_file("--csv", given.csv)
     runs.model_path(given.model)
-    logs.start_keras()
     data = rooms.data
     search, odd = data.finding.ImageSearch(), data.images.Oddities()
     found = [path for named in given.images for path in search.add(named)]

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy.stats import mannwhitneyu
 
 from egan_keras.data.images import Rows
 from egan_keras.data.lazy import LazyRows, as_lazy, in_batches, work_ahead
@@ -262,6 +261,8 @@ def warn_if_reversed(scores: np.ndarray, labels: np.ndarray) -> None:
     minority, majority = scores[labels == MINORITY], scores[labels == MAJORITY]
     if not (len(minority) and len(majority) and np.isfinite(scores).all()):
         return
+    from scipy.stats import mannwhitneyu  # slow to import, and rarely needed
+
     test = mannwhitneyu(minority, majority, alternative="greater", method="asymptotic")
     if test.pvalue < _HARDLY_A_DOUBT:
         auroc = 1 - test.statistic / (len(minority) * len(majority))

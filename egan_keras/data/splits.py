@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from egan_keras.data.decoding import Source, UnreadableError, read_header
 from egan_keras.data.lazy import content_hashes
@@ -373,6 +372,8 @@ def _hold_out(
     n_held = min(max(1, round(wanted)), len(items) - 1) if wanted else 0
     if n_held < 1:
         return list(items), []
+    from sklearn.model_selection import train_test_split  # slow to import
+
     parts = train_test_split(range(len(items)), test_size=n_held, random_state=seed)
     kept, held = ([items[i] for i in sorted(part)] for part in parts)
     return kept, held
