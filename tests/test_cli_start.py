@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from egan_keras.cli import main
+import egan_keras as ek
+from egan_keras.cli import main, train
 
 pytestmark = pytest.mark.whole
 
@@ -88,3 +89,20 @@ def test_help_of_every_command(capsys):
         printed = capsys.readouterr().out
         assert f"usage: egan-keras {command}" in printed
         assert f"egan-keras {command}" in printed.partition("Example")[2]
+
+
+@pytest.mark.parametrize(
+    ("size", "network_size", "told"), [(64, 32, True), (63, 32, False), (96, 96, False)]
+)
+def test_what_shrinks_images_says_so(size, network_size, told, capsys):
+    model = ek.EGAN.from_backbones(
+        "MobileNet:alpha=0.25",
+        "MobileNet:alpha=0.25",
+        image_shape=(size, 2 * size, 3),
+        network_size=network_size,
+        weights=None,
+    )
+    train._tell_of_shrinking(model)
+    printed = capsys.readouterr().out
+    assert ("shrunk to 32 x 32 pixels" in printed) == told
+    assert ("--network-size 64" in printed) == told

@@ -32,6 +32,8 @@ from egan_keras.cli.options import TrainingOptions, option
 from egan_keras.text import first_few, printable
 
 _RESERVED = ".reserved"
+# Images so many times as large as the networks' lose details in them.
+_MUCH = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,7 @@ def run(given: Options) -> int:
     for name in dict.fromkeys((given.encoder, given.discriminator)):
         backbone = rooms.backbones.Backbone.parse(name)
         logs.tell(f"Trying to build {backbone}")
-        backbone.build(size or backbone.minimum_size, weights=given.weights)
+        backbone.build(size or backbone.native_size, weights=given.weights)
     with runs.writing(given.out, overwrite=given.overwrite) as folder:
         splits = load(given)
         model = build(given, splits)
@@ -174,7 +176,21 @@ def build(given: Options, splits: Any) -> Any:
     )
     model.compile()
     print(f"Model: {model.pairing}, recipe {model.recipe}")
+    _tell_of_shrinking(model)
     return model
+
+
+def _tell_of_shrinking(model: Any) -> None:
+    """Says what to do where a small defect in a large image would vanish."""
+    size = min(model.image_shape[:2])
+    layers = model.discriminator.stem.layers
+    sides = [layer.height for layer in layers if layer.name == "resizing"]
+    if sides and size >= _MUCH * sides[0]:
+        print(
+            f"Images are shrunk to {sides[0]} x {sides[0]} pixels inside the networks, "
+            "where small details vanish. If it is these that tell the classes apart, "
+            f"try --network-size {_MUCH * sides[0]}, which takes four times as long."
+        )
 
 
 def complete_run(
