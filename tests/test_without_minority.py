@@ -44,6 +44,7 @@ def test_what_is_unlike_the_majority_scores_low(
     assert np.mean(scores[labels == 0] < 0) < 0.3
 
 
+@pytest.mark.slow
 def test_features_need_no_cache(build_tiny, zeros):
     kept, other = build_tiny(), build_tiny()
     fit(kept, zeros[:60])
@@ -56,6 +57,7 @@ def test_features_need_no_cache(build_tiny, zeros):
     )
 
 
+@pytest.mark.slow
 def test_an_earlier_training_is_forgotten(build_tiny, zeros, few_ones):
     model, new = build_tiny(), build_tiny()
     model.fit(*few_ones, epochs=1, verbose=0)
@@ -67,6 +69,7 @@ def test_an_earlier_training_is_forgotten(build_tiny, zeros, few_ones):
     )
 
 
+@pytest.mark.slow
 def test_it_is_calibrated_saved_and_exported(build_tiny, zeros, tmp_path):
     model = build_tiny()
     fit(model, zeros[:100])
