@@ -19,8 +19,8 @@ from tensorflow.python.framework.convert_to_constants import (
 
 from egan_keras import keras_hooks
 
-# More at once take memory, and no less time on a processor.
-_AT_ONCE = 32
+# Multiplications at once, and images: more take memory, and hardly less time.
+_WORK_AT_ONCE, _FEWEST, _MOST = 2e9, 8, 128
 # What a processor does in about the time that a conversion takes.
 _WORTH_CONVERTING = 1.5e10
 _TRIED_WITH, _TRIALS = 8, 3
@@ -93,6 +93,8 @@ class FrozenInference(Inference):
             and not keras_hooks.has_accelerator()
         )
         self._work, self._work_done = _multiplications(network), 0.0
+        at_once = int(_WORK_AT_ONCE / max(self._work, 1.0))
+        self._at_once = max(_FEWEST, min(_MOST, at_once))
         self._litert: _LiteRT | None = None
         self._converted = 0
         # LiteRT's interpreter is for one thread at a time; features are read in many.
@@ -107,8 +109,8 @@ class FrozenInference(Inference):
                 # Other weights have been loaded.
                 self._litert, self._work_done = None, 0.0
             parts = [
-                self._part(images[first : first + _AT_ONCE])
-                for first in range(0, len(images), _AT_ONCE)
+                self._part(images[first : first + self._at_once])
+                for first in range(0, len(images), self._at_once)
             ]
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
