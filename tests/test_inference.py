@@ -81,6 +81,18 @@ def test_keras_keeps_what_litert_cannot_do(at_once):
     assert_same(found, made.predict(images(5) / 1e4, verbose=0))
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_keras_keeps_what_is_not_of_32_bits(at_once, policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        run = inference.FrozenInference(network())
+    finally:
+        keras.config.set_dtype_policy(before)
+    run(images(5))
+    assert run.engine == "tensorflow"
+
+
 @pytest.mark.parametrize("wrong", [1.01, np.nan])
 def test_keras_keeps_what_litert_does_otherwise(at_once, monkeypatch, wrong):
     litert = inference._LiteRT.__call__

@@ -87,11 +87,13 @@ class FrozenInference(Inference):
     def __init__(self, network: keras.Model) -> None:
         super().__init__(network)
         self.engine = keras.backend.backend()
-        self._on_processor = self._may_convert = (
+        self._on_processor = (
             self.engine == "tensorflow"
             and len(network.input_shape) == 4
             and not keras_hooks.has_accelerator()
         )
+        types = {layer.compute_dtype for layer in keras_hooks.every_layer(network)}
+        self._may_convert = self._on_processor and types == {"float32"}
         self._work, self._work_done = _multiplications(network), 0.0
         at_once = int(_WORK_AT_ONCE / max(self._work, 1.0))
         self._at_once = max(_FEWEST, min(_MOST, at_once))
