@@ -20,6 +20,7 @@ from pathlib import Path
 from egan_keras.evaluation import versions
 
 _CASES = Path(__file__).with_name("speed_cases.py")
+_ENGINES = Path(__file__).with_name("speed_engines.py")
 _SMALL, _LARGE = "MobileNetV2:alpha=0.35", "DenseNet121"
 _MAJORITY = (1_000, 10_000, 100_000, 1_000_000)
 _MINORITY = (2, 50, 500, 5_000)
@@ -27,6 +28,14 @@ _SIDES = (32, 96, 128, 224)
 _DEPTHS = (5, 20, 60)
 _BATCHES = (128, 256, 512, 1_024)
 _FILES = (10_000, 100_000, 1_000_000)
+_STEMS = (
+    "MobileNetV2:alpha=0.35@128",
+    "MobileNetV2:alpha=0.35@224",
+    "MobileNetV2@224",
+    "EfficientNetV2B0@224",
+    "ResNet50@224",
+    "DenseNet121@224",
+)
 
 Measure = Callable[[str, object], dict[str, float]]
 
@@ -60,7 +69,8 @@ def main() -> None:
 def _medians(case: str, argument: object, repeats: int) -> dict[str, float]:
     runs = []
     for _ in range(repeats):
-        command = [sys.executable, str(_CASES), case, str(argument)]
+        file = _ENGINES if case in ("stem", "score", "start") else _CASES
+        command = [sys.executable, str(file), case, str(argument)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{case} {argument} failed:\n{done.stderr[-3000:]}")
@@ -89,7 +99,9 @@ def _report(measure: Measure, largest: int, repeats: int) -> Iterable[str]:
     for backbone in (_SMALL, _LARGE):
         yield from _steps(measure, backbone)
     yield from _losses(measure)
+    yield from _stems(measure)
     yield from _trained(measure)
+    yield from _scoring(measure)
     yield from _majority(measure, largest)
     yield from _files(measure, largest)
     yield from _minority(measure)
@@ -138,16 +150,55 @@ def _losses(measure: Measure) -> Iterable[str]:
         )
 
 
+def _stems(measure: Measure) -> Iterable[str]:
+    yield from _head(
+        "Frozen stems, with the maps that `default` reads, 16 images at a time",
+        ["stem@pixels", "Keras, images a second", "LiteRT", "ratio", "difference"],
+    )
+    for name in _STEMS:
+        found = measure("stem", name)
+        rates = [f"{found[f'{own}_images_s']:,.0f}" for own in ("keras", "litert")]
+        yield _row(name, *rates, f"{found['ratio']:.2f}", f"{found['difference']:.0e}")
+    yield ""
+    yield (
+        "The ratio is the median over turns. The difference is the largest root mean "
+        "square of an output, in its standard deviations."
+    )
+
+
+def _scoring(measure: Measure) -> Iterable[str]:
+    yield from _head(
+        "`egan-keras score` on a folder of 2,000 JPEG files of 224 pixels",
+        ["backbone", "Keras alone, images a second", "as it is", "ratio"],
+    )
+    for name in (_SMALL, "MobileNetV2"):
+        found = measure("score", name)
+        alone, now = found["keras_images_s"], found["litert_images_s"]
+        yield _row(name, f"{alone:.0f}", f"{now:.0f}", f"{now / alone:.2f}")
+    found = measure("start", _SMALL)
+    yield from _head("Starting", ["what", "seconds"])
+    for what, name in {
+        "`import tensorflow`": "tensorflow_s",
+        "`import egan_keras; egan_keras.EGAN`": "egan_keras_s",
+        "`egan-keras score --help`": "help_s",
+        "`egan-keras score egan.tflite a.png`": "tflite_s",
+        "`egan-keras score egan.keras a.png`": "keras_s",
+    }.items():
+        yield _row(what, f"{found[name]:.2f}")
+
+
 def _trained(measure: Measure) -> Iterable[str]:
     measured = measure("trained_model", "-")
-    ours, theirs = measured["egan_s"], measured["regression_s"]
+    ours = measured["egan_s"]
     yield from _head(
         f"Seconds to a trained model, 5,000 + 2 images, {_SMALL}",
         ["", "what", "seconds", "ratio"],
     )
     yield _row("(d)", "`default`, features included", f"{ours:.1f}", "")
-    what = "logistic regression on the same features, these included"
-    yield _row("(f)", what, f"{theirs:.1f}", f"{ours / theirs:.2f}")
+    for letter, engine in (("(f)", "keras"), ("(g)", "litert")):
+        theirs = measured[f"regression_{engine}_s"]
+        what = f"logistic regression on features by {engine}, these included"
+        yield _row(letter, what, f"{theirs:.1f}", f"{ours / theirs:.2f}")
 
 
 def _majority(measure: Measure, largest: int) -> Iterable[str]:

@@ -1,0 +1,128 @@
+"""Cases of the speed benchmark: who runs frozen stems, scoring files, and starting.
+
+    python tests/benchmarks/speed_engines.py CASE ARGUMENT
+
+prints one line of JSON. `speed.py` runs them all.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+from PIL import Image
+
+import egan_keras as ek
+from egan_keras import cli, networks
+from egan_keras.features import inference
+
+_IMAGES, _SIDE = 2_000, 224
+_STARTS = 5
+_TURNS, _AT_ONCE = 7, 16
+
+
+def stem(backbone_and_side: str) -> dict:
+    """Images a second of a frozen stem, by Keras and by LiteRT in turn."""
+    spec, side = backbone_and_side.split("@")
+    shape = (int(side), int(side), 3)
+    recipe = networks.get_recipe("default", network_size=int(side))
+    parsed = ek.Backbone.parse(spec)
+    options = {"place_depths": recipe.place_depths}
+    try:
+        network, _ = networks.pooled_features(parsed, recipe, shape, **options)
+    except OSError:
+        network, _ = networks.pooled_features(parsed, recipe, shape, None, **options)
+    images = np.random.default_rng(0).integers(0, 256, (_AT_ONCE, *shape), "uint8")
+    by_keras = inference.Inference(network)
+    by_litert = inference._LiteRT(by_keras._function)
+    expected, found = by_keras(images), by_litert(images)
+    turns = [(by_keras, by_litert)] * _TURNS
+    seconds = [[_seconds(run, images) for run in both] for both in turns]
+    keras_s, litert_s = np.median(seconds, axis=0)
+    differences = [
+        np.sqrt(np.mean((a - b) ** 2)) / b.std()
+        for a, b in zip(found, expected, strict=True)
+    ]
+    return {
+        "keras_images_s": _AT_ONCE / keras_s,
+        "litert_images_s": _AT_ONCE / litert_s,
+        "ratio": float(np.median([a / b for a, b in seconds])),
+        "difference": float(max(differences)),
+    }
+
+
+def score(spec: str) -> dict:
+    """Images a second of `egan-keras score`, by Keras alone and as it is."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        random = np.random.default_rng(0)
+        (folder / "images").mkdir()
+        for number in range(_IMAGES):
+            coarse = random.integers(0, 256, (14, 14, 3), "uint8")
+            image = Image.fromarray(coarse).resize((_SIDE, _SIDE))
+            image.save(folder / "images" / f"{number}.jpg")
+        model = ek.EGAN.from_backbones(
+            spec, spec, image_shape=(_SIDE, _SIDE, 3), weights=None
+        )
+        model.save(folder / "model.keras")
+        command = ["score", str(folder / "model.keras"), str(folder / "images")]
+        worth, rates = inference._WORTH_CONVERTING, {}
+        for name, own in {"keras": float("inf"), "litert": worth}.items():
+            inference._WORTH_CONVERTING = own
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                cli.main(command)
+            (rate,) = re.findall(r"([\d.]+) images a second", printed.getvalue())
+            rates[f"{name}_images_s"] = float(rate)
+    return rates
+
+
+def start(spec: str) -> dict:
+    """Seconds to import, to a command's help, and to the score of one image."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        image = np.random.default_rng(0).integers(0, 256, (_SIDE, _SIDE, 3), "uint8")
+        Image.fromarray(image).save(folder / "a.png")
+        model = ek.EGAN.from_backbones(
+            spec, spec, image_shape=(_SIDE, _SIDE, 3), weights=None
+        )
+        model.save(folder / "model.keras")
+        ek.export_tflite(model, folder / "model.tflite", verbose=0)
+        program, files = ["-m", "egan_keras"], [folder / "a.png"]
+        commands = {
+            "tensorflow_s": ["-c", "import tensorflow"],
+            "egan_keras_s": ["-c", "import egan_keras; egan_keras.EGAN"],
+            "help_s": [*program, "score", "--help"],
+            "tflite_s": [*program, "score", folder / "model.tflite", *files],
+            "keras_s": [*program, "score", folder / "model.keras", *files],
+        }
+        runs = [
+            {name: _seconds(_run, command) for name, command in commands.items()}
+            for _ in range(_STARTS)
+        ]
+    return {name: float(np.median([run[name] for run in runs])) for name in commands}
+
+
+def _run(command: list) -> None:
+    subprocess.run([sys.executable, *command], check=True, capture_output=True)
+
+
+def _seconds(run, argument) -> float:
+    started = time.perf_counter()
+    run(argument)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    keras.utils.set_random_seed(0)
+    print(json.dumps(globals()[sys.argv[1]](sys.argv[2])))
