@@ -14,6 +14,8 @@ from egan_keras.evaluation.style import CLASSES, MINORITY, caption, new_figure
 _COLOUR = [int(MINORITY[place : place + 2], 16) for place in (1, 3, 5)]
 _MOST_OPAQUE = 0.75
 _LUMA = 0.299, 0.587, 0.114
+# Of a picture in the sheet, inches.
+_WIDTH, _HEIGHTS = 1.25, (0.6, 2.2)
 
 
 def heat_maps(model: Any, images: Any, *, batch_size: int = 32) -> np.ndarray:
@@ -89,9 +91,11 @@ def plot_heat_maps(
         own = np.flatnonzero(report.labels == label)
         chosen[label] = own[np.argsort(report.scores[own], kind="stable")][:count]
     columns = max(map(len, chosen.values()))
-    figure = new_figure(max(6, 1.25 * columns), 6.6)
+    height, width = np.shape(images)[1:3]
+    tall = np.clip(_WIDTH * height / width, *_HEIGHTS)
+    figure = new_figure(max(6, _WIDTH * columns), 4 * tall + 1.6)
     figure.suptitle(
-        "Where images of the lowest scores speak for minority\n"
+        "Where images of the lowest scores speak for minority, under their scores\n"
         "(strongest colour: enough to call an else usual image minority at score 0; "
         "pale: the score is the whole image's)",
         x=0.01,
@@ -107,13 +111,15 @@ def plot_heat_maps(
         if not len(rows):
             continue
         shown = np.asarray(images[rows])
-        maps, start = heat_maps(model, shown), f"{[*CLASSES][label]}, score "
+        maps = heat_maps(model, shown)
+        above[0].set_ylabel([*CLASSES][label])
         for column, row in enumerate(rows.tolist()):
             image = np.clip(np.rint(shown[column]), 0, 255).astype(np.uint8)
             _show(above[column], image, label)
             _show(below[column], overlaid(image, maps[column]), label)
-            title = f"{start * (column == 0)}{report.scores[row]:.2f}"
-            above[column].set_title(title, fontsize="small", pad=3)
+            above[column].set_title(
+                f"{report.scores[row]:.2f}", fontsize="small", pad=3
+            )
             if names is not None:
                 below[column].set_xlabel(caption(names[row]), fontsize="xx-small")
     return figure

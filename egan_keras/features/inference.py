@@ -17,7 +17,7 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2 as with_constants,
 )
 
-from egan_keras import keras_hooks
+from egan_keras import keras_hooks, logs
 
 # Multiplications at once, and images: more take memory, and hardly less time.
 _WORK_AT_ONCE, _FEWEST, _MOST = 2e9, 8, 128
@@ -161,12 +161,15 @@ class _LiteRT:
     """A converted function of images."""
 
     def __init__(self, function) -> None:
-        converter = tf.lite.TFLiteConverter.from_concrete_functions(
-            [with_constants(function)]
-        )
-        self._interpreter = Interpreter(
-            model_content=converter.convert(), num_threads=os.cpu_count()
-        )
+        # All of these tell on it what they do, past Python.
+        with logs.without_stderr():
+            converter = tf.lite.TFLiteConverter.from_concrete_functions(
+                [with_constants(function)], tf.Module()
+            )
+            self._interpreter = Interpreter(
+                model_content=converter.convert(), num_threads=os.cpu_count()
+            )
+            self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
         details = self._interpreter.get_output_details()
         # Named Identity, Identity_1 and so on, and in any order.
