@@ -44,9 +44,10 @@ class Counted:
 
     def __init__(self, stem, stop_after=None):
         self._function = features.StemFunction(stem)
-        self.row_types, self.identity = (
+        self.row_types, self.identity, self.engine = (
             self._function.row_types,
             self._function.identity,
+            self._function.engine,
         )
         self.count, self.stop_after = 0, stop_after
 
