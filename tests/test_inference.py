@@ -130,7 +130,7 @@ def test_threads_share_it(at_once):
 
 
 @pytest.mark.whole
-def test_a_model_trains_and_scores_by_it_as_by_keras(monkeypatch, digits, build_tiny):
+def test_a_model_trains_by_it_as_by_keras(monkeypatch, digits, build_tiny):
     pixels, labels = digits
 
     def scores():

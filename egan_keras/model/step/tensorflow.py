@@ -2,11 +2,8 @@
 
 from collections.abc import Callable
 
-import keras
-import numpy as np
 import tensorflow as tf
 
-from egan_keras import features
 from egan_keras.model import step
 
 
@@ -18,20 +15,6 @@ class Step(step.Step):
         # A step on cached features takes little longer than Keras takes to start one.
         # XLA makes both recipes slower on CPUs.
         return {"jit_compile": False, "steps_per_execution": 8}
-
-    def make_predict_function(self, force=False):
-        """Makes what gives scores of batches, with the stem as in `fit`."""
-        if self.distribute_strategy.num_replicas_in_sync > 1:
-            return super().make_predict_function(force)
-        stem = features.compiled(self.discriminator.stem)
-
-        def scores(batches) -> tf.Tensor:
-            unpacked = map(keras.utils.unpack_x_y_sample_weight, batches)
-            rows = (stem(np.asarray(images)) for images, *_ in unpacked)
-            return tf.constant(self.discriminator.predict_tail(rows))
-
-        self.predict_function = scores
-        return scores
 
     def _adversarial_step(self, majority, minority, known_minority) -> dict:
         return update_both(
