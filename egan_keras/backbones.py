@@ -3,7 +3,6 @@
 import ast
 import dataclasses
 import difflib
-import functools
 import inspect
 import os
 import sys
@@ -181,7 +180,7 @@ class Backbone:
         native = self.native_size
         if self.name in _ONE_SIZE_WEIGHTS and size != native:
             resized = self._construct(size, None)
-            resized.set_weights(_native_weights(str(self)))
+            resized.set_weights(self._construct_pretrained(native).get_weights())
             return resized
         try:
             return self._construct(size, "imagenet")
@@ -195,13 +194,6 @@ class Backbone:
                 f"{_keras_folder() / 'models'}, or give weights=FILE (--weights FILE), "
                 "or weights=None (--weights none) to start from random weights."
             ) from error
-
-
-@functools.lru_cache(maxsize=2)
-def _native_weights(spec: str) -> list:
-    """Returns the ImageNet weights of a backbone, read once for all its sizes."""
-    backbone = Backbone.parse(spec)
-    return backbone.build(backbone.native_size).get_weights()
 
 
 def check_weights_file(path: str | os.PathLike) -> None:

@@ -70,6 +70,13 @@ def test_no_file_imports_the_face(path):
     assert not (used & faces) and not whole
 
 
+def printed_by(program):
+    """Returns what a program prints that ends well."""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.decode()
+
+
 def test_the_face_is_lazy_and_has_no_side_effects():
     program = (
         "import sys, threading; before = list(sys.meta_path), sys.argv[:]\n"
@@ -81,9 +88,7 @@ def test_the_face_is_lazy_and_has_no_side_effects():
         "try: egan_keras.none_such\n"
         "except AttributeError as error: print(error)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True)
-    assert ended.returncode == 0, ended.stderr
-    assert b"'egan_keras' has no attribute 'none_such'" in ended.stdout
+    assert "'egan_keras' has no attribute 'none_such'" in printed_by(program)
 
 
 def test_what_needs_no_keras_does_not_wait_for_it():
@@ -94,8 +99,7 @@ def test_what_needs_no_keras_does_not_wait_for_it():
         "slow = {'keras', 'tensorflow', 'scipy', 'sklearn', 'pandas', 'matplotlib'}\n"
         "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True)
-    assert ended.returncode == 0, ended.stderr
+    printed_by(program)
 
 
 def test_type_checkers_see_the_names_that_are_imported_when_used():

@@ -22,6 +22,7 @@ from egan_keras import features
 from egan_keras.networks import evidence
 
 _GRID = Path(__file__).with_name("places.toml")
+_SMALL = "pcb", "blowhole"
 _BATCH = 64
 _LEARNED, _DISTANCE, _LIKE = 0, 1, -1
 
@@ -50,10 +51,12 @@ def main() -> None:
     table.insert(0, "all", whole)
     print(table.round(3).to_string())
     # Of some sets there are five in place of ten.
-    few = table.reset_index("minority").minority == 2
-    few.index = table.index
-    for title, own in (("2 images", table[few]), ("5 or 10", table[~few])):
-        print(f"\nMean, {title}:\n{own.mean().round(3).to_string()}")
+    few = ["2" if count == 2 else "5 or 10" for _, count in table.index]
+    small = [any(x in task for x in _SMALL) for task, _ in table.index]
+    kinds = ["small defects" if each else "others" for each in small]
+    print(
+        f"\nMeans over tasks:\n{table.groupby([kinds, few]).mean().round(3).to_string()}"
+    )
 
 
 def _run(

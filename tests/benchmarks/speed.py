@@ -69,7 +69,7 @@ def main() -> None:
 def _medians(case: str, argument: object, repeats: int) -> dict[str, float]:
     runs = []
     for _ in range(repeats):
-        file = _ENGINES if case in ("stem", "score", "start") else _CASES
+        file = _ENGINES if case in ("stem", "start") else _CASES
         command = [sys.executable, str(file), case, str(argument)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
@@ -101,7 +101,7 @@ def _report(measure: Measure, largest: int, repeats: int) -> Iterable[str]:
     yield from _losses(measure)
     yield from _stems(measure)
     yield from _trained(measure)
-    yield from _scoring(measure)
+    yield from _starting(measure)
     yield from _majority(measure, largest)
     yield from _files(measure, largest)
     yield from _minority(measure)
@@ -166,15 +166,7 @@ def _stems(measure: Measure) -> Iterable[str]:
     )
 
 
-def _scoring(measure: Measure) -> Iterable[str]:
-    yield from _head(
-        "`egan-keras score` on a folder of 2,000 JPEG files of 224 pixels",
-        ["backbone", "Keras alone, images a second", "as it is", "ratio"],
-    )
-    for name in (_SMALL, "MobileNetV2"):
-        found = measure("score", name)
-        alone, now = found["keras_images_s"], found["litert_images_s"]
-        yield _row(name, f"{alone:.0f}", f"{now:.0f}", f"{now / alone:.2f}")
+def _starting(measure: Measure) -> Iterable[str]:
     found = measure("start", _SMALL)
     yield from _head("Starting", ["what", "seconds"])
     for what, name in {

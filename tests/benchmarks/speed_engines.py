@@ -1,15 +1,12 @@
-"""Cases of the speed benchmark: who runs frozen stems, scoring files, and starting.
+"""Cases of the speed benchmark: who runs frozen stems, and starting.
 
     python tests/benchmarks/speed_engines.py CASE ARGUMENT
 
 prints one line of JSON. `speed.py` runs them all.
 """
 
-import contextlib
-import io
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,11 +20,10 @@ import numpy as np
 from PIL import Image
 
 import egan_keras as ek
-from egan_keras import cli, networks
+from egan_keras import networks
 from egan_keras.features import inference
 
-_IMAGES, _SIDE = 2_000, 224
-_STARTS = 5
+_SIDE, _STARTS = 224, 5
 _TURNS, _AT_ONCE = 7, 16
 
 
@@ -59,32 +55,6 @@ def stem(backbone_and_side: str) -> dict:
         "ratio": float(np.median([a / b for a, b in seconds])),
         "difference": float(max(differences)),
     }
-
-
-def score(spec: str) -> dict:
-    """Images a second of `egan-keras score`, by Keras alone and as it is."""
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        random = np.random.default_rng(0)
-        (folder / "images").mkdir()
-        for number in range(_IMAGES):
-            coarse = random.integers(0, 256, (14, 14, 3), "uint8")
-            image = Image.fromarray(coarse).resize((_SIDE, _SIDE))
-            image.save(folder / "images" / f"{number}.jpg")
-        model = ek.EGAN.from_backbones(
-            spec, spec, image_shape=(_SIDE, _SIDE, 3), weights=None
-        )
-        model.save(folder / "model.keras")
-        command = ["score", str(folder / "model.keras"), str(folder / "images")]
-        worth, rates = inference._WORTH_CONVERTING, {}
-        for name, own in {"keras": float("inf"), "litert": worth}.items():
-            inference._WORTH_CONVERTING = own
-            printed = io.StringIO()
-            with contextlib.redirect_stdout(printed):
-                cli.main(command)
-            (rate,) = re.findall(r"([\d.]+) images a second", printed.getvalue())
-            rates[f"{name}_images_s"] = float(rate)
-    return rates
 
 
 def start(spec: str) -> dict:
