@@ -54,9 +54,8 @@ def main() -> None:
     few = ["2" if count == 2 else "5 or 10" for _, count in table.index]
     small = [any(x in task for x in _SMALL) for task, _ in table.index]
     kinds = ["small defects" if each else "others" for each in small]
-    print(
-        f"\nMeans over tasks:\n{table.groupby([kinds, few]).mean().round(3).to_string()}"
-    )
+    means = table.groupby([kinds, few]).mean()
+    print(f"\nMeans over tasks:\n{means.round(3).to_string()}")
 
 
 def _run(
