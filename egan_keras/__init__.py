@@ -6,8 +6,8 @@ A score is high for the majority and low for the minority; an image is called mi
 when its score is below the model's threshold.
 
 Names are imported when they are first used, since Keras and TensorFlow take seconds to
-start. `keras.saving.load_model` knows a saved model once one of them has been used, or
-where Keras was imported before this package.
+start. `keras.saving.load_model` knows a saved model once one of them other than
+`load_tflite` has been used, or where Keras was imported before this package.
 """
 
 import importlib
@@ -76,8 +76,8 @@ _NAMES = {
 }
 _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
 __all__ = sorted(_ROOM_OF)
-_WITHOUT_KERAS = {"data", "thresholds", *_NAMES["data"], *_NAMES["thresholds"]}
-_WITHOUT_KERAS |= {"TFLiteModel", "load_tflite"}
+# Who loads a .tflite file has no model of Keras's to load, and does not wait for it.
+_WITHOUT_KERAS = {"TFLiteModel", "load_tflite", "data", "thresholds"}
 
 
 def __getattr__(name: str) -> Any:
