@@ -187,9 +187,13 @@ def _trained(measure: Measure) -> Iterable[str]:
         ["", "what", "seconds", "ratio"],
     )
     yield _row("(d)", "`default`, features included", f"{ours:.1f}", "")
-    for letter, engine in (("(f)", "keras"), ("(g)", "litert")):
-        theirs = measured[f"regression_{engine}_s"]
-        what = f"logistic regression on features by {engine}, these included"
+    regression = "logistic regression on features by {}, these included"
+    for letter, what, name in (
+        ("(h)", "`default` without places, `place_depths=0`", "pooled_s"),
+        ("(f)", regression.format("Keras"), "regression_keras_s"),
+        ("(g)", regression.format("LiteRT"), "regression_litert_s"),
+    ):
+        theirs = measured[name]
         yield _row(letter, what, f"{theirs:.1f}", f"{ours / theirs:.2f}")
 
 
