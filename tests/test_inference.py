@@ -42,33 +42,52 @@ def assert_same(found, expected):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
 
 
+def in_a_pass(run, pixels):
+    with run.pass_over(len(pixels)):
+        return run(pixels)
+
+
 @pytest.mark.parametrize("count", [1, 32, 33, 100])
 def test_litert_gives_what_keras_gives_in_its_order(at_once, count):
     made = network()
     run = inference.FrozenInference(made)
-    found = run(images(count))
+    found = in_a_pass(run, images(count))
     assert run.engine == "LiteRT"
     assert_same(found, made.predict(images(count), verbose=0))
 
 
-def test_it_is_converted_once_keras_has_worked_long_enough(at_once, monkeypatch):
+def test_long_passes_are_litert_s_whatever_was_passed_before(at_once, monkeypatch):
     made = network()
     work = inference._multiplications(made)
     assert work == 3 * 3 * 3 * 4 * 10 * 10 + 3 * 3 * 4 * 4 * 4
     monkeypatch.setattr(inference, "_WORTH_CONVERTING", 40 * work)
     run = inference.FrozenInference(made)
-    run(images(32))
-    assert run.engine == "tensorflow"
-    run(images(32))
-    assert run.engine == "LiteRT"
+
+    def engines(count, batches):
+        found = []
+        with run.pass_over(count):
+            for batch in batches:
+                run(images(batch))
+                found.append(run.engine)
+        return found
+
+    for _ in range(2):
+        assert engines(32, [32]) == ["tensorflow"]
+        assert engines(41, [8, 33]) == ["LiteRT", "LiteRT"]
+        assert engines(None, [32, 32]) == ["tensorflow", "LiteRT"]
+        run(images(100))
+        assert run.engine == "tensorflow"
+    with run.pass_over(50):
+        assert engines(3, [3]) == ["LiteRT"]
 
 
 def test_weights_loaded_later_are_those_that_count(at_once):
     made = network()
     run = inference.FrozenInference(made)
-    before = run(images(5))
+    before = in_a_pass(run, images(5))
     made.set_weights([2 * weight for weight in made.get_weights()])
-    after = run(images(5))
+    after = in_a_pass(run, images(5))
+    assert run.engine == "LiteRT"
     assert_same(after, made.predict(images(5), verbose=0))
     assert np.abs(after[0] - before[0]).max() > 1e-2
 
@@ -76,7 +95,7 @@ def test_weights_loaded_later_are_those_that_count(at_once):
 def test_keras_keeps_what_litert_cannot_do(at_once):
     made = network(activation=keras.ops.erfinv)
     run = inference.FrozenInference(made)
-    found = run(images(5) / 1e4)
+    found = in_a_pass(run, images(5) / 1e4)
     assert run.engine.startswith("tensorflow (LiteRT cannot: ")
     assert_same(found, made.predict(images(5) / 1e4, verbose=0))
 
@@ -89,7 +108,7 @@ def test_keras_keeps_what_is_not_of_32_bits(at_once, policy):
         run = inference.FrozenInference(network())
     finally:
         keras.config.set_dtype_policy(before)
-    run(images(5))
+    in_a_pass(run, images(5))
     assert run.engine == "tensorflow"
 
 
@@ -100,7 +119,7 @@ def test_keras_keeps_what_litert_does_otherwise(at_once, monkeypatch, wrong):
         inference._LiteRT, "__call__", lambda *a: [wrong * x for x in litert(*a)]
     )
     run = inference.FrozenInference(network())
-    run(images(5))
+    in_a_pass(run, images(5))
     assert run.engine == "tensorflow (LiteRT's features differ)"
 
 
@@ -108,17 +127,17 @@ def test_keras_keeps_what_it_does_faster(at_once, monkeypatch):
     times = iter([2.0, 1.0] * inference._TRIALS)
     monkeypatch.setattr(inference, "_seconds", lambda *_: next(times))
     run = inference.FrozenInference(network())
-    run(images(5))
+    in_a_pass(run, images(5))
     assert run.engine == "tensorflow (LiteRT is slower)"
 
 
 def test_threads_share_it(at_once):
     run, wrong = inference.FrozenInference(network()), []
-    expected = [run(images(40, seed))[0] for seed in range(4)]
+    expected = [in_a_pass(run, images(40, seed))[0] for seed in range(4)]
 
     def check(seed):
         for _ in range(5):
-            if not np.array_equal(run(images(40, seed))[0], expected[seed]):
+            if not np.array_equal(in_a_pass(run, images(40, seed))[0], expected[seed]):
                 wrong.append(seed)
 
     threads = [threading.Thread(target=check, args=(seed,)) for seed in range(4)]
@@ -152,3 +171,26 @@ def test_a_model_trains_by_it_as_by_keras(monkeypatch, digits, build_tiny):
     # On one machine a run repeats bit for bit.
     np.testing.assert_array_equal(again[0], by_litert[0])
     assert again[1:3] == by_litert[1:3]
+
+
+def test_a_long_pass_scores_by_litert_and_changes_nothing_for_others(
+    at_once, monkeypatch, digits, build_tiny
+):
+    pixels, labels = digits
+    model = build_tiny()
+    stem = features.compiled(model.discriminator.stem)
+    monkeypatch.setattr(inference, "_WORTH_CONVERTING", 60 * stem._frozen._work)
+
+    def scores(count):
+        scored = model.score_labelled(pixels[:count], labels[:count]).scores
+        return scored, stem.engine
+
+    by_keras = model.predict(pixels[:90], verbose=0)[:, 0]
+    short, engine = scores(50)
+    assert engine == "tensorflow"
+    np.testing.assert_allclose(short, by_keras[:50], rtol=1e-5, atol=1e-5)
+    long, engine = scores(90)
+    assert engine == "LiteRT"
+    np.testing.assert_allclose(long, by_keras, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(scores(50)[0], short)
+    np.testing.assert_array_equal(model.predict(pixels[:90], verbose=0)[:, 0], by_keras)

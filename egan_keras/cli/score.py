@@ -65,7 +65,7 @@ def run(given: Options) -> int:
     """Scores images, a batch at a time: read, scored, printed and written."""
     if given.csv is not None:
         options.check_file("--csv", given.csv)
-    runs.model_path(given.model)
+    model_path = runs.model_path(given.model)
     data = rooms.data
     search, odd = data.finding.ImageSearch(), data.images.Oddities()
     found = [path for named in given.images for path in search.add(named)]
@@ -95,7 +95,10 @@ def run(given: Options) -> int:
     width = max((len(printable(path)) for path in paths), default=0)
     print(f"{_COLUMNS[0]:<{width}}  {_COLUMNS[1]:>12}  {_COLUMNS[2]}")
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
-    with _csv_rows(given.csv) as write_row:
+    is_tflite = model_path.suffix.lower() == ".tflite"
+    score = model.predict_on_batch if is_tflite else model.scores
+    one_pass = contextlib.nullcontext() if is_tflite else model.pass_over(len(paths))
+    with one_pass, _csv_rows(given.csv) as write_row:
         # Decoded while the batch before is scored.
         for images, kept, damaged in data.lazy.work_ahead(decode, batches):
             skipped.extend(damaged)
@@ -105,7 +108,7 @@ def run(given: Options) -> int:
             if not kept:
                 continue
             if given.heat_maps is None:
-                scores = model.predict_on_batch(images)[:, 0]
+                scores = score(images)[:, 0]
             else:
                 scores, maps = _scores_and_heat_maps(model, images)
                 _write_heat_maps(given.heat_maps, n_scored, kept, images, maps)

@@ -1,5 +1,6 @@
 """Heat maps: where images speak for minority, as numbers and as pictures."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,8 +42,11 @@ def heat_maps(model: Any, images: Any, *, batch_size: int = 32) -> np.ndarray:
     """
     images = data.check_images(images, image_shape=model.image_shape)
     found = [np.empty((0, *model.image_shape[:2]), "float32")]
-    for batch in data.lazy.in_batches(images, batch_size):
-        found.append(model.scores_and_heat_maps(batch)[1])
+    # A .tflite file runs all passes alike.
+    pass_over = getattr(model, "pass_over", contextlib.nullcontext)
+    with pass_over(len(images)):
+        for batch in data.lazy.in_batches(images, batch_size):
+            found.append(model.scores_and_heat_maps(batch)[1])
     return np.concatenate(found)
 
 

@@ -139,9 +139,10 @@ class FeatureStore:
             doing = f"Computing frozen {of}{again}"
             counts = -(-layout.count // _BATCH_SIZE), start // _BATCH_SIZE
             batches = images.batches(_BATCH_SIZE, start)
-            for batch in _shown(batches, doing, verbose, *counts):
-                # Where files are read the next time, maps are in files, too.
-                yield (compute if folder else kept_maps or compute)(batch)
+            # Where files are read the next time, maps are in files, too.
+            run = compute if folder else kept_maps or compute
+            with compute.pass_over(layout.count):
+                yield from map(run, _shown(batches, doing, verbose, *counts))
             # What was read need not be what was recognised before.
             if mark and may_change and mark != fingerprint(images.identity()):
                 shutil.rmtree(f"{folder}.partial", ignore_errors=True)
@@ -204,10 +205,11 @@ def labelled(
     if batches.labels is not None:
         return cache.features(batches.images, compute, "validation"), batches.labels
     features, labels = _Gathered(compute, cache), []
-    for images, own_labels in batches:
-        features.add(images)
-        labels.append(own_labels)
-    return features.result(), np.concatenate(labels)
+    with compute.pass_over():
+        for images, own_labels in batches:
+            features.add(images)
+            labels.append(own_labels)
+        return features.result(), np.concatenate(labels)
 
 
 def by_class(

@@ -1,11 +1,13 @@
 """Networks as compiled functions of arrays; frozen ones by LiteRT where that pays."""
 
+import contextlib
 import functools
 import math
 import os
 import threading
 import time
 import zlib
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -21,7 +23,7 @@ from egan_keras import keras_hooks, logs
 
 # Multiplications at once, and images: more take memory, and hardly less time.
 _WORK_AT_ONCE, _FEWEST, _MOST = 2e9, 8, 128
-# What a processor does in about the time that a conversion takes.
+# Multiplications that a processor does in about the time that a conversion takes.
 _WORTH_CONVERTING = 1.5e10
 _TRIED_WITH, _TRIALS = 8, 3
 # Times differ from run to run, which are to give the same features.
@@ -76,40 +78,66 @@ class Inference:
 class FrozenInference(Inference):
     """The same of a network of images whose weights stay as they are.
 
-    On a processor TensorFlow hands over to LiteRT, two to four times as fast on small
-    networks, once it has done as much as a conversion takes: at the same image whenever
-    the same images are passed. It keeps what LiteRT does otherwise or slower.
+    On a processor with TensorFlow, LiteRT runs passes over so many images that its
+    conversion pays: small networks two to four times as fast. Who runs a pass depends
+    on its length, not on what was passed before, so that runs repeat bit for bit.
+    Keras keeps what LiteRT does otherwise or slower, and images outside of passes.
 
     Attributes:
-        engine: Who runs it, and why, for messages.
+        engine: Who ran it the last time, and why not LiteRT, for messages.
     """
 
     def __init__(self, network: keras.Model) -> None:
         super().__init__(network)
-        self.engine = keras.backend.backend()
+        self.engine = self._keras = keras.backend.backend()
         self._on_processor = (
-            self.engine == "tensorflow"
+            keras.backend.backend() == "tensorflow"
             and len(network.input_shape) == 4
             and not keras_hooks.has_accelerator()
         )
         types = {layer.compute_dtype for layer in keras_hooks.every_layer(network)}
         self._may_convert = self._on_processor and types == {"float32"}
-        self._work, self._work_done = _multiplications(network), 0.0
+        self._work = _multiplications(network)
         at_once = int(_WORK_AT_ONCE / max(self._work, 1.0))
         self._at_once = max(_FEWEST, min(_MOST, at_once))
         self._litert: _LiteRT | None = None
         self._converted = 0
         # LiteRT's interpreter is for one thread at a time; features are read in many.
         self._lock = threading.Lock()
+        self._open_passes = self._images_expected = self._images_seen = 0
+
+    @contextlib.contextmanager
+    def pass_over(self, count: int | None = None) -> Iterator[None]:
+        """Makes a pass over so many images of all calls in it.
+
+        Where the number is not known, LiteRT takes over once it pays. A pass within
+        another belongs to it.
+        """
+        with self._lock:
+            if not self._open_passes:
+                self._images_expected, self._images_seen = count or 0, 0
+                if self._litert and self._checksum() != self._converted:
+                    # Other weights have been loaded.
+                    self._litert = None
+            self._open_passes += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open_passes -= 1
+
+    @property
+    def is_for_litert(self) -> bool:
+        """Whether the pass so far is one for LiteRT."""
+        images = max(self._images_expected, self._images_seen)
+        is_long = images * self._work > _WORTH_CONVERTING
+        return bool(self._may_convert and self._open_passes and is_long)
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """Returns what the network puts out for images, one array for each tensor."""
         if not self._on_processor or not len(images):
             return super().__call__(images)
         with self._lock:
-            if self._litert and self._checksum() != self._converted:
-                # Other weights have been loaded.
-                self._litert, self._work_done = None, 0.0
             parts = [
                 self._part(images[first : first + self._at_once])
                 for first in range(0, len(images), self._at_once)
@@ -117,11 +145,14 @@ class FrozenInference(Inference):
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
     def _part(self, images: np.ndarray) -> list[np.ndarray]:
-        if self._may_convert and not self._litert:
-            self._work_done += self._work * len(images)
-            if self._work_done > _WORTH_CONVERTING:
-                self._try_litert(images)
-        return self._litert(images) if self._litert else super().__call__(images)
+        self._images_seen += len(images)
+        if self.is_for_litert and not self._litert:
+            self._try_litert(images)
+        if self.is_for_litert:
+            self.engine = "LiteRT"
+            return self._litert(images)
+        self.engine = self._keras
+        return super().__call__(images)
 
     def _checksum(self) -> int:
         checksum = 0
@@ -151,10 +182,9 @@ class FrozenInference(Inference):
             self._keep_keras("LiteRT is slower")
         else:
             self._litert, self._converted = litert, self._checksum()
-            self.engine = "LiteRT"
 
     def _keep_keras(self, why: str) -> None:
-        self._may_convert, self.engine = False, f"{self.engine} ({why})"
+        self._may_convert, self._keras = False, f"{self._keras} ({why})"
 
 
 class _LiteRT:

@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -82,9 +83,23 @@ class StemFunction:
         features = [np.asarray(each, dtype) for each, dtype in found]
         return [*features, data.row_hashes(images)] if self._has_hashes else features
 
+    def features_and_maps(self, images: np.ndarray) -> list[np.ndarray]:
+        """Returns what the stem puts out, and behind it the maps that it judges."""
+        raw, *maps = self._frozen(images)
+        return [*(self._rest(raw, *maps) if self._rest else [raw]), *maps]
+
+    def pass_over(self, count: int | None = None) -> AbstractContextManager:
+        """Makes one pass of all calls in it, as `FrozenInference.pass_over`."""
+        return self._frozen.pass_over(count)
+
+    @property
+    def is_for_litert(self) -> bool:
+        """Whether LiteRT runs the frozen part in this pass, unless it cannot."""
+        return self._frozen.is_for_litert
+
     @property
     def engine(self) -> str:
-        """Who runs the frozen part, such as `LiteRT`."""
+        """Who ran the frozen part the last time, such as `LiteRT`."""
         return self._frozen.engine
 
     def row_types(

@@ -2,12 +2,13 @@
 
 import hashlib
 import warnings
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from egan_keras import data, thresholds
+from egan_keras import data, features, thresholds
 
 _TRAINED_ON = "trained_on"
 
@@ -131,14 +132,30 @@ class Calibrated(keras.Model):
         Raises:
             ValueError: If images or labels are refused, or all images are the same.
         """
-        parts = []
-        for batch, batch_labels in self._batches(images, labels, batch_size):
-            scores = super().predict_on_batch(batch)[:, 0]
-            parts.append((scores, batch_labels, data.row_hashes(batch)))
+        parts, batches = [], self._batches(images, labels, batch_size)
+        with self.pass_over(None if batches.labels is None else len(batches.labels)):
+            for batch, own in batches:
+                parts.append((self.scores(batch)[:, 0], own, data.row_hashes(batch)))
         scores, labels, hashes = map(np.concatenate, zip(*parts, strict=True))
         data.check_not_all_the_same(hashes)
         data.warn_if_reversed(scores, labels)
         return Scored(scores, labels, np.isin(hashes, self._hashes_trained_on))
+
+    def pass_over(self, count: int | None = None) -> AbstractContextManager:
+        """Makes one pass of all `scores` in it, of so many images if that is known.
+
+        On a processor LiteRT then runs the frozen layers if there are many images,
+        several times as fast as Keras, and scores differ from those of `predict` in
+        their last digits. Who runs them depends on the number alone.
+        """
+        return features.compiled(self.discriminator.stem).pass_over(count)
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Returns the scores (n, 1) of checked images, as of one batch of a pass."""
+        stem = features.compiled(self.discriminator.stem)
+        if not stem.is_for_litert:
+            return super().predict_on_batch(images)
+        return self.discriminator.predict_tail([stem(images)])
 
     def remember(self, hashes: np.ndarray) -> None:
         """Takes in which images are trained on, by their `data.row_hashes`."""

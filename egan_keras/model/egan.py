@@ -7,7 +7,7 @@ from typing import NoReturn
 import keras
 import numpy as np
 
-from egan_keras import data, keras_hooks, networks, thresholds
+from egan_keras import data, features, keras_hooks, networks, thresholds
 from egan_keras.model.archive import refuse_hdf5
 from egan_keras.model.trainer import AdversarialTrainer
 
@@ -255,8 +255,9 @@ class EGAN(AdversarialTrainer):
         images = data.check_images(images, image_shape=self.image_shape)
         if self._places is None:
             self._places = networks.ScoreAndHeatMap(self.discriminator)
-        found = self._places.row_and_maps.predict_on_batch(np.asarray(images))
-        return tuple(map(keras.ops.convert_to_numpy, self._places.finish(found)))
+        stem = features.compiled(self.discriminator.stem)
+        found = self._places.finish(stem.features_and_maps(np.asarray(images)))
+        return tuple(map(keras.ops.convert_to_numpy, found))
 
     def in_float32(self) -> "EGAN":
         """Returns a copy that computes in float32, whatever Keras's policy.

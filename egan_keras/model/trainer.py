@@ -145,22 +145,27 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
         if validation_data is not None:
             validation_data = self._batches(*preparation.as_pair(validation_data))
         batch_size = batch_size or self.recipe.batch_size
-        dataset, tables, counts, hashes = preparation.training_dataset(
-            self.generator,
-            self.discriminator,
-            batches,
-            cache=cache,
-            mirrored_minority=self.recipe.mirrored_minority,
-            verbose=verbose,
-            batch_size=batch_size,
-            minority_batch_size=self.recipe.minority_batch_size,
-            minimum_steps=self.recipe.minimum_steps,
-            shuffle=shuffle,
-        )
-        if validation_data is not None:
-            validation_data, _ = preparation.validation_dataset(
-                self.discriminator, validation_data, batch_size=batch_size, cache=cache
+        count = None if batches.labels is None else len(batches.labels)
+        with features.compiled(self.discriminator.stem).pass_over(count):
+            dataset, tables, counts, hashes = preparation.training_dataset(
+                self.generator,
+                self.discriminator,
+                batches,
+                cache=cache,
+                mirrored_minority=self.recipe.mirrored_minority,
+                verbose=verbose,
+                batch_size=batch_size,
+                minority_batch_size=self.recipe.minority_batch_size,
+                minimum_steps=self.recipe.minimum_steps,
+                shuffle=shuffle,
             )
+            if validation_data is not None:
+                validation_data, _ = preparation.validation_dataset(
+                    self.discriminator,
+                    validation_data,
+                    batch_size=batch_size,
+                    cache=cache,
+                )
         self._fix_step(
             _features_cached=cache is not None,
             fake_weight=self.recipe.fake_weight(*counts),

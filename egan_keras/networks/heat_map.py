@@ -46,7 +46,7 @@ class ScoreAndHeatMap:
         return self.finish(self.row_and_maps(images, training=False))
 
     def finish(self, row_and_maps: list) -> tuple:
-        """Returns them from what `row_and_maps` has made of images."""
+        """Returns them from the stem's output, and the maps that it judges."""
         row, *maps = row_and_maps
         maps = [ops.cast(own, self._places.compute_dtype) for own in maps]
         heat = 0.0
