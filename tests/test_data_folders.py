@@ -3,7 +3,7 @@ import pytest
 from conftest import save_unique
 from PIL import Image
 
-from egan_keras.data import check_folder, folders, images, load_folder
+from egan_keras.data import folders, images, load_folder
 
 COUNTS = {"car": 20, "truck": 10, "plane": 10, "bird": 5}
 
@@ -126,18 +126,6 @@ def test_fractions_are_of_all_images_and_may_be_zero(flat):
 def test_a_class_may_be_called_train(tmp_path):
     root = write_classes(tmp_path, {"car": 10, "train": 5})
     assert load(root, minority="train").train.minority_count == 3
-
-
-def test_a_folder_is_checked_without_opening_an_image(parted, monkeypatch):
-    def fail(*args, **kwargs):
-        raise AssertionError("an image was opened")
-
-    monkeypatch.setattr(Image, "open", fail)
-    check_folder(parted, majority="car", minority="plane")
-    with pytest.raises(ValueError, match="Unknown class 'plain'"):
-        check_folder(parted, majority="car", minority="plain")
-    with pytest.raises(FileNotFoundError, match="no such folder"):
-        check_folder(parted / "x", majority="car", minority="plane")
 
 
 def test_test_images_have_no_say_in_the_size(parted):

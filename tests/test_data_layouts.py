@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from egan_keras.data import check_folder, load_folder
+from egan_keras.data import load_folder
 
 
 def write(root, **counts):
@@ -110,7 +110,7 @@ def refused(tmp_path, folders, message, **roles):
     root = write(tmp_path / "root", **dict.fromkeys(folders, 2))
     roles = {"majority": "good", "minority": "bad"} | roles
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        check_folder(root, **roles)
+        load_folder(root, **roles)
 
 
 @pytest.mark.parametrize(

@@ -67,26 +67,13 @@ class Options(TrainingOptions):
 
 def run(given: Options) -> int:
     """Trains, and writes the run."""
-    begin(given)
-    # Built once, so that nothing is read in vain if that fails.
-    size = given.network_size or rooms.networks.get_recipe(given.recipe).network_size
-    for name in dict.fromkeys((given.encoder, given.discriminator)):
-        backbone = rooms.backbones.Backbone.parse(name)
-        logs.tell(f"Trying to build {backbone}")
-        backbone.build(size or backbone.native_size, weights=given.weights)
+    runs.check_free(given.out, overwrite=given.overwrite)
+    logs.start_keras()
     with runs.writing(given.out, overwrite=given.overwrite) as folder:
         splits = load(given)
         model = build(given, splits)
         config, _ = complete_run(model, splits, given, folder, given.cache)
     return tell_written(given.out, config)
-
-
-def begin(given: TrainingOptions) -> None:
-    """Starts Keras; refuses before and after what needs no image to be read."""
-    runs.check_free(given.out, overwrite=given.overwrite)
-    logs.start_keras()
-    roles = {"majority": given.majority, "minority": given.minority}
-    rooms.data.check_folder(given.data, **roles)
 
 
 def load(given: TrainingOptions) -> Any:

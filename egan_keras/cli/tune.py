@@ -38,6 +38,7 @@ import dataclasses
 import shutil
 from typing import Any, Literal
 
+from egan_keras import logs
 from egan_keras.cli import options, rooms, runs, train
 from egan_keras.cli.options import option, positive
 
@@ -103,7 +104,8 @@ class Options(options.TrainingOptions):
 
 def run(given: Options) -> int:
     """Searches, trains the best on all training images, and writes its run."""
-    train.begin(given)
+    runs.check_free(given.out, overwrite=given.overwrite)
+    logs.start_keras()
 
     import keras
 

@@ -145,6 +145,7 @@ class ArrayBatches:
     def __init__(self, images: Rows, labels: np.ndarray, batch_size: int) -> None:
         self.images = images
         self.labels: np.ndarray | None = labels
+        self.count: int | None = len(images)
         self._batch_size = batch_size
         self.n_batches: int | None = -(-len(images) // batch_size)
 
@@ -160,8 +161,9 @@ class DatasetBatches:
     `n_batches` is None if the dataset does not know it.
     """
 
-    # Only the batches know them.
+    # Only the batches know them, and how many images there are.
     labels: np.ndarray | None = None
+    count: int | None = None
     _refuses_blank = True
 
     def __init__(

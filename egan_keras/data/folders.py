@@ -118,11 +118,6 @@ def load_folder(
     )
 
 
-def check_folder(root: AnyPath, *, majority: Names, minority: Names) -> None:
-    """Refuse what `load_folder` would refuse of a folder, without opening an image."""
-    list_images(root, ClassRoles.from_names(majority, minority))
-
-
 def list_images(root: AnyPath, roles: ClassRoles) -> Listing:
     """List the image files of each class as `load_folder` finds them, opening none."""
     root = Path(root)

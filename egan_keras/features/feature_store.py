@@ -27,7 +27,7 @@ from egan_keras.features.stems import (
 from egan_keras.files import cache_folder, in_units, telling_full_disk
 from egan_keras.text import printable
 
-_BATCH_SIZE = 128
+_BATCH_SIZE = 64
 # Training holds the features twice or three times.
 _COPIES = 3
 _SHARE_OF_MEMORY = 0.1

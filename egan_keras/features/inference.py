@@ -1,6 +1,7 @@
 """Networks as compiled functions of arrays; frozen ones by LiteRT where that pays."""
 
 import contextlib
+import ctypes
 import functools
 import math
 import os
@@ -21,7 +22,7 @@ from tensorflow.python.framework.convert_to_constants import (
 
 from egan_keras import keras_hooks, logs
 
-# Multiplications at once, and images: more take memory, and hardly less time.
+# Multiplications at once, and images.
 _WORK_AT_ONCE, _FEWEST, _MOST = 2e9, 8, 128
 # Multiplications that a processor does in about the time that a conversion takes.
 _WORTH_CONVERTING = 1.5e10
@@ -85,6 +86,7 @@ class FrozenInference(Inference):
 
     Attributes:
         engine: Who ran it the last time, and why not LiteRT, for messages.
+        at_once: How many images to give at once; more take memory and hardly less time.
     """
 
     def __init__(self, network: keras.Model) -> None:
@@ -98,13 +100,16 @@ class FrozenInference(Inference):
         types = {layer.compute_dtype for layer in keras_hooks.every_layer(network)}
         self._may_convert = self._on_processor and types == {"float32"}
         self._work = _multiplications(network)
-        at_once = int(_WORK_AT_ONCE / max(self._work, 1.0))
-        self._at_once = max(_FEWEST, min(_MOST, at_once))
+        self.at_once = _MOST
+        if self._on_processor:
+            at_once = int(_WORK_AT_ONCE / max(self._work, 1.0))
+            self.at_once = max(_FEWEST, min(_MOST, at_once))
         self._litert: _LiteRT | None = None
         self._converted = 0
         # LiteRT's interpreter is for one thread at a time; features are read in many.
         self._lock = threading.Lock()
-        self._open_passes = self._images_expected = self._images_seen = 0
+        self._open_passes = self._images_seen = 0
+        self._count: int | None = None
 
     @contextlib.contextmanager
     def pass_over(self, count: int | None = None) -> Iterator[None]:
@@ -115,7 +120,7 @@ class FrozenInference(Inference):
         """
         with self._lock:
             if not self._open_passes:
-                self._images_expected, self._images_seen = count or 0, 0
+                self._count, self._images_seen = count, 0
                 if self._litert and self._checksum() != self._converted:
                     # Other weights have been loaded.
                     self._litert = None
@@ -125,34 +130,24 @@ class FrozenInference(Inference):
         finally:
             with self._lock:
                 self._open_passes -= 1
-
-    @property
-    def is_for_litert(self) -> bool:
-        """Whether the pass so far is one for LiteRT."""
-        images = max(self._images_expected, self._images_seen)
-        is_long = images * self._work > _WORTH_CONVERTING
-        return bool(self._may_convert and self._open_passes and is_long)
+            _give_back_memory()
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """Returns what the network puts out for images, one array for each tensor."""
         if not self._on_processor or not len(images):
             return super().__call__(images)
         with self._lock:
-            parts = [
-                self._part(images[first : first + self._at_once])
-                for first in range(0, len(images), self._at_once)
-            ]
-        return [np.concatenate(each) for each in zip(*parts, strict=True)]
-
-    def _part(self, images: np.ndarray) -> list[np.ndarray]:
-        self._images_seen += len(images)
-        if self.is_for_litert and not self._litert:
-            self._try_litert(images)
-        if self.is_for_litert:
-            self.engine = "LiteRT"
-            return self._litert(images)
-        self.engine = self._keras
-        return super().__call__(images)
+            self._images_seen += len(images)
+            count = self._images_seen if self._count is None else self._count
+            is_long = self._open_passes and count * self._work > _WORTH_CONVERTING
+            if is_long and self._may_convert and not self._litert:
+                self._try_litert(images)
+            # The trial may have ended in favour of Keras.
+            if is_long and self._may_convert:
+                self.engine = "LiteRT"
+                return self._litert(images)
+            self.engine = self._keras
+            return super().__call__(images)
 
     def _checksum(self) -> int:
         checksum = 0
@@ -200,6 +195,7 @@ class _LiteRT:
                 model_content=converter.convert(), num_threads=os.cpu_count()
             )
             self._interpreter.allocate_tensors()
+        _give_back_memory()
         self._input = self._interpreter.get_input_details()[0]["index"]
         details = self._interpreter.get_output_details()
         # Named Identity, Identity_1 and so on, and in any order.
@@ -215,6 +211,12 @@ class _LiteRT:
         self._interpreter.set_tensor(self._input, np.asarray(images, np.float32))
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index) for index in self._outputs]
+
+
+def _give_back_memory() -> None:
+    """Makes glibc hand what was freed to the system: hundreds of MB by a converter."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _seconds(run, images: np.ndarray) -> float:

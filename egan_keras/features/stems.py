@@ -2,7 +2,8 @@
 
 import copy
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,7 +17,7 @@ from egan_keras.version import __version__
 
 # Places of so many images tell enough of the majority's.
 _FEWEST_MAPS, _MOST_MAPS, _BYTES_OF_MAPS = 100, 3000, 256_000_000
-_THINNED_OUT_AT = 1.25
+_THINNED_OUT_AT = 1.25  # times as many
 
 Images = np.ndarray | data.LazyRows
 Features = list[np.ndarray | data.LazyRows]
@@ -77,25 +78,32 @@ class StemFunction:
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """Returns the features, one array for each tensor that the stem puts out."""
-        arrays = self._frozen(images)
-        arrays = self._rest(*arrays) if self._rest else arrays
-        found = list(zip(arrays, self._types, strict=True))[self._part]
-        features = [np.asarray(each, dtype) for each, dtype in found]
+        features = self._few_at_once(self._features, images)
         return [*features, data.row_hashes(images)] if self._has_hashes else features
 
     def features_and_maps(self, images: np.ndarray) -> list[np.ndarray]:
         """Returns what the stem puts out, and behind it the maps that it judges."""
+        return self._few_at_once(self._features_and_maps, images)
+
+    def _features(self, images: np.ndarray) -> list[np.ndarray]:
+        arrays = self._frozen(images)
+        arrays = self._rest(*arrays) if self._rest else arrays
+        found = list(zip(arrays, self._types, strict=True))[self._part]
+        return [np.asarray(each, dtype) for each, dtype in found]
+
+    def _features_and_maps(self, images: np.ndarray) -> list[np.ndarray]:
         raw, *maps = self._frozen(images)
         return [*(self._rest(raw, *maps) if self._rest else [raw]), *maps]
+
+    def _few_at_once(self, run: Callable, images: np.ndarray) -> list[np.ndarray]:
+        size = self._frozen.at_once
+        starts = range(0, max(1, len(images)), size)
+        parts = [run(images[start : start + size]) for start in starts]
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
     def pass_over(self, count: int | None = None) -> AbstractContextManager:
         """Makes one pass of all calls in it, as `FrozenInference.pass_over`."""
         return self._frozen.pass_over(count)
-
-    @property
-    def is_for_litert(self) -> bool:
-        """Whether LiteRT runs the frozen part in this pass, unless it cannot."""
-        return self._frozen.is_for_litert
 
     @property
     def engine(self) -> str:
@@ -181,32 +189,46 @@ class KeptMaps:
     def __init__(self, stem: StemFunction, size: int) -> None:
         self._stem, self._size = stem, size
         self._limit = np.iinfo(np.uint64).max
-        self._found: list[list[np.ndarray]] = []
+        # Hashes and maps of the first so many rows; copies would take the memory twice.
+        self._arrays: list[np.ndarray] = []
+        self._count = 0
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """Returns the vectors and the hashes of images."""
         vectors, *maps, hashes = self._stem.recognising_with_maps(images)
-        near = hashes <= self._limit
-        self._found.append([hashes[near], *(each[near] for each in maps)])
-        if sum(len(own) for own, *_ in self._found) > _THINNED_OUT_AT * self._size:
-            found = self._joined()
-            rows = of_least_hashes(found[0], self._size)
-            self._found = [[each[rows] for each in found]]
-            if len(rows) == self._size:
-                self._limit = found[0][rows].max()
+        found = [hashes, *maps]
+        if not self._arrays:
+            room = math.ceil(_THINNED_OUT_AT * self._size)
+            self._arrays = [np.empty((room, *x.shape[1:]), x.dtype) for x in found]
+        for row in np.flatnonzero(hashes <= self._limit):
+            if self._count == len(self._arrays[0]):
+                self._thin_out()
+            for kept, own in zip(self._arrays, found, strict=True):
+                kept[self._count] = own[row]
+            self._count += 1
         return [vectors, hashes]
+
+    def _thin_out(self) -> None:
+        kept = self._arrays[0]
+        rows = of_least_hashes(kept, self._size)
+        if len(rows) == self._size:
+            self._limit = kept[rows].max()
+        for array in self._arrays:
+            # They are in order, so that none is overwritten before it is read.
+            for row, source in enumerate(rows):
+                array[row] = array[source]
+        self._count = len(rows)
 
     def of(self, hashes: np.ndarray) -> list[np.ndarray] | None:
         """Returns the maps of images; `None` if not all of them are kept."""
-        if not self._found:
+        if not self._arrays:
             return None
-        kept, *maps = self._joined()
+        kept, *maps = (array[: self._count] for array in self._arrays)
+        if np.array_equal(kept, hashes):
+            return maps
         row_of = {each: row for row, each in enumerate(kept.tolist())}
         rows = [row_of.get(each) for each in hashes.tolist()]
         return None if None in rows else [each[rows] for each in maps]
-
-    def _joined(self) -> list[np.ndarray]:
-        return [np.concatenate(each) for each in zip(*self._found, strict=True)]
 
 
 def of_least_hashes(hashes: np.ndarray, size: int) -> np.ndarray:

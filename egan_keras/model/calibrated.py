@@ -133,7 +133,7 @@ class Calibrated(keras.Model):
             ValueError: If images or labels are refused, or all images are the same.
         """
         parts, batches = [], self._batches(images, labels, batch_size)
-        with self.pass_over(None if batches.labels is None else len(batches.labels)):
+        with self.pass_over(batches.count):
             for batch, own in batches:
                 parts.append((self.scores(batch)[:, 0], own, data.row_hashes(batch)))
         scores, labels, hashes = map(np.concatenate, zip(*parts, strict=True))
@@ -153,9 +153,7 @@ class Calibrated(keras.Model):
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Returns the scores (n, 1) of checked images, as of one batch of a pass."""
         stem = features.compiled(self.discriminator.stem)
-        if not stem.is_for_litert:
-            return super().predict_on_batch(images)
-        return self.discriminator.predict_tail([stem(images)])
+        return np.float32(self.discriminator.predict_tail([stem(images)]))
 
     def remember(self, hashes: np.ndarray) -> None:
         """Takes in which images are trained on, by their `data.row_hashes`."""

@@ -145,7 +145,8 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
         if validation_data is not None:
             validation_data = self._batches(*preparation.as_pair(validation_data))
         batch_size = batch_size or self.recipe.batch_size
-        count = None if batches.labels is None else len(batches.labels)
+        counts = [x.count for x in (batches, validation_data) if x is not None]
+        count = None if None in counts else sum(counts)
         with features.compiled(self.discriminator.stem).pass_over(count):
             dataset, tables, counts, hashes = preparation.training_dataset(
                 self.generator,

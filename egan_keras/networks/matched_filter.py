@@ -14,7 +14,7 @@ _RIDGE = 0.03
 # Places that tell how channels go together, and images that tell what stands out.
 _MOST_PLACES, MOST_IMAGES = 60_000, 300
 _SMALL = 1e-6
-_IMAGES_AT_ONCE = 32
+_IMAGES_AT_ONCE = 8
 
 Maps = Sequence[np.ndarray]
 
@@ -116,16 +116,19 @@ def _joined(maps: Maps) -> Iterator[np.ndarray]:
 
 def moments(batches: Iterable[np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
     """Returns number, sum and sum of outer products of places, batches of (rows, c)."""
-    found = []
-    for places in batches:
-        products = (places.T @ places).astype("float64")
-        found.append((len(places), places.sum(axis=0, dtype="float64"), products))
-    return sum_of(found)
+    return sum_of(
+        (len(places), places.sum(axis=0, dtype="float64"), places.T @ places)
+        for places in batches
+    )
 
 
-def sum_of(found: Sequence[tuple]) -> tuple:
-    """Returns the sums of numbers, sums and sums of outer products."""
-    return tuple(map(sum, zip(*found, strict=True)))
+def sum_of(found: Iterable[tuple]) -> tuple:
+    """Returns the sums of numbers, sums and sums of outer products, in 64 bits."""
+    # One by one: outer products of all batches would fill the memory.
+    count, total, products = 0, 0.0, np.float64(0.0)
+    for own in found:
+        count, total, products = count + own[0], total + own[1], products + own[2]
+    return count, total, products
 
 
 def covariance(
