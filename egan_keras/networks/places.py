@@ -235,12 +235,11 @@ class PlaceEvidence(layers.Layer):
         return found
 
     def _all_unlike(self, depth: int, maps: np.ndarray) -> np.ndarray:
-        found = (self._unlike(depth, batch) for batch in in_batches(maps))
+        found = (self._unlike(depth, batch) for (batch,) in in_batches(maps))
         return np.concatenate([ops.convert_to_numpy(own) for own in found])
 
     def _all_filtered(self, maps: Maps, filters) -> np.ndarray:
-        batches = zip(*map(in_batches, maps), strict=True)
-        found = (self._filtered(batch, filters) for batch in batches)
+        found = (self._filtered(batch, filters) for batch in in_batches(*maps))
         return np.concatenate([ops.convert_to_numpy(own) for own in found])
 
     def _together(self, unlike: list) -> np.ndarray:
@@ -253,8 +252,7 @@ class PlaceEvidence(layers.Layer):
 
     def evidence(self, maps: Maps) -> np.ndarray:
         """Returns the evidence (n, depths + 1) of maps, a few images at a time."""
-        batches = zip(*map(in_batches, maps), strict=True)
-        found = [ops.convert_to_numpy(self(list(batch))) for batch in batches]
+        found = [ops.convert_to_numpy(self(batch)) for batch in in_batches(*maps)]
         return np.concatenate([np.zeros((0, self.kinds)), *found])
 
 
@@ -264,8 +262,8 @@ def _most_telling(places):
 
 
 def _places(maps: np.ndarray) -> Iterator[np.ndarray]:
-    for batch in in_batches(maps):
-        yield batch.reshape(-1, batch.shape[-1])
+    for (batch,) in in_batches(maps):
+        yield ops.convert_to_numpy(batch).reshape(-1, batch.shape[-1])
 
 
 def _usual(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
