@@ -75,7 +75,18 @@ CALIBRATION = record(
         "n_majority": COUNT,
         "n_minority": COUNT,
         "guarantee": TEXT,
-    }
+    },
+    {
+        "costs": optional(
+            record(
+                {
+                    "miss_cost": NOT_NEGATIVE,
+                    "false_alarm_cost": NOT_NEGATIVE,
+                    "prevalence": _INSIDE,
+                }
+            )
+        )
+    },
 )
 # What an exported model tells of itself, inside it.
 METADATA = record(

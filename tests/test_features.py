@@ -182,7 +182,7 @@ def test_maps_are_kept_of_the_images_of_least_hashes(judging_stem):
     np.testing.assert_array_equal(maps, judging_stem.maps(images[rows])[0])
     # Not of all images, whose maps would fill the memory.
     assert kept.of(hashes) is None
-    assert sum(len(own) for own, *_ in kept._found) <= 50
+    assert kept._count <= 50
 
 
 def test_maps_that_were_not_seen_are_not_kept(judging_stem):

@@ -44,11 +44,8 @@ class Counted:
 
     def __init__(self, stem, stop_after=None):
         self._function = features.StemFunction(stem)
-        self.row_types, self.identity, self.engine = (
-            self._function.row_types,
-            self._function.identity,
-            self._function.engine,
-        )
+        for name in ("row_types", "identity", "engine", "pass_over"):
+            setattr(self, name, getattr(self._function, name))
         self.count, self.stop_after = 0, stop_after
 
     def __call__(self, images):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from egan_keras.thresholds import Calibration, calibrate, images_needed
+from egan_keras.thresholds import Calibration, by_hand, calibrate, images_needed
 
 
 def majority_labels(n):
@@ -266,3 +266,52 @@ def test_targets_that_need_both_classes_say_so(options):
 def test_unusable_scores_and_labels_are_refused(scores, labels, message):
     with pytest.raises(ValueError, match=message):
         calibrate(scores, labels, specificity=0.5, confidence=0.5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("miss", "prevalence"), [(1, 0.5), (10, 0.1), (100, 0.001)])
+def test_the_threshold_by_cost_is_the_cheapest_of_all(seed, miss, prevalence):
+    scores, labels = overlapping(seed)
+
+    def cost(threshold):
+        called = scores < threshold
+        missed, alarms = 1 - called[labels == 1].mean(), called[labels == 0].mean()
+        return miss * prevalence * missed + 2 * (1 - prevalence) * alarms
+
+    costs = {"miss_cost": miss, "false_alarm_cost": 2, "prevalence": prevalence}
+    found = calibrate(scores, labels, **costs)
+    cuts = [-np.inf, *np.sort(scores) + 1e-9]
+    assert cost(found.threshold) == pytest.approx(min(map(cost, cuts)))
+    assert f"{min(map(cost, cuts)):.4g} an image" in found.guarantee
+    assert found.costs == costs and calibrate(scores, labels, **found.wish) == found
+    assert Calibration.from_dict(found.to_dict()) == found
+
+
+def test_a_threshold_by_cost_may_call_all_or_none():
+    scores, labels = overlapping()
+    cheap, dear = (
+        calibrate(scores, labels, miss_cost=cost, prevalence=0.01).threshold
+        for cost in (1e-6, 1e6)
+    )
+    assert cheap < scores[labels == 0].min() and dear > scores[labels == 1].max()
+
+
+def test_a_threshold_by_hand_is_kept_and_guarantees_nothing():
+    found = calibrate([1.0], [0], threshold=-2.5)
+    assert found == by_hand(-2.5) and found.threshold == -2.5
+    assert found.guarantee.startswith("No guarantee") and found.confidence is None
+    assert calibrate(*overlapping(), **found.wish) == found
+
+
+@pytest.mark.parametrize(
+    ("costs", "message"),
+    [
+        ({"miss_cost": 0, "prevalence": 0.1}, "above 0. Received: miss_cost=0"),
+        ({"miss_cost": 1, "false_alarm_cost": -1, "prevalence": 0.1}, "cost=-1"),
+        ({"miss_cost": 1}, "Received: prevalence=None. For 1% pass"),
+        ({"miss_cost": 1, "prevalence": 1.5}, "Received: prevalence=1.5"),
+    ],
+)
+def test_costs_that_cannot_be_are_refused(costs, message):
+    with pytest.raises(ValueError, match=message):
+        calibrate(*overlapping(), **costs)

@@ -43,6 +43,7 @@ COMMANDS = {
     "demo": "see it work on data that is already there",
     "train": "train on a folder of images",
     "tune": "search for the best pairing of backbones, and train it",
+    "calibrate": "set the threshold of a run's model again",
     "evaluate": "report on a run's model",
     "score": "score images with a run's model or a .tflite file",
     "export": "export a run's model to SavedModel or TFLite",

@@ -101,6 +101,7 @@ def load_images(
     root: Path,
     split: str | None = None,
     *,
+    own_split: str = "test",
     gray_range: options.GrayRange | None = None,
     skip_unreadable: bool = False,
     duplicates: str | None = None,
@@ -110,7 +111,8 @@ def load_images(
     A folder is the run's own if it is where the run's was, or holds at least half of
     the split's files with the same names and contents. Images that the run was trained
     or calibrated on are neither in `all` nor in the test and validation splits of
-    another folder. Options that are None are the run's.
+    another folder. Without a split it is `own_split` of the run's own folder, and all
+    of another. Options that are None are the run's.
     """
     import numpy as np
 
@@ -120,7 +122,7 @@ def load_images(
             f"data={str(root)!r}. Check the path."
         )
     data, gray_range = rooms.data, gray_range or config.gray_range
-    recorded = config.recorded(split if split in config.files else "test")
+    recorded = config.recorded(split if split in config.files else own_split)
     marks = data.lazy.content_hashes([root / path for path in recorded])
     there = {
         path: root / path
@@ -131,7 +133,7 @@ def load_images(
     }
     is_own = str(root.resolve()) == config.options["data"]
     is_own = is_own or 2 * len(there) >= len(recorded) > 0
-    split = split or ("test" if is_own else ALL)
+    split = split or (own_split if is_own else ALL)
     names = (config.options[role] for role in ("majority", "minority"))
     roles = data.ClassRoles.from_names(*map(tuple, names))
     passed_over, notes = Counter(), []

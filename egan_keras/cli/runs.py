@@ -21,9 +21,10 @@ MODEL = "model.keras"
 CONFIG = "config.json"
 HISTORY = "history.csv"
 REPORT = "report.json"
+SCORES = "scores.csv"
 PLOTS = "plots"
 
-_OF_A_RUN = (CONFIG, HISTORY, REPORT, PLOTS)
+_OF_A_RUN = (CONFIG, HISTORY, REPORT, SCORES, PLOTS)
 _FILES = mapped(listed(schemas.PATH))
 _SPLITS = dict.fromkeys(("train", "validation", "test"), _FILES)
 _SHAPE = {**listed(schemas.SIDE, at_least=3), "maxItems": 3}

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from egan_keras import cli, files, logs
-from egan_keras.cli import rooms, runs
+from egan_keras.cli import rooms, run_scores, runs
 from egan_keras.cli.options import TrainingOptions, option
 from egan_keras.text import first_few, printable
 
@@ -205,11 +205,16 @@ def complete_run(
             _save(model, config, folder, interrupted=True)
         raise
     _save(model, config, folder)
+    scored = {}
+    if len(validation):
+        logs.tell(f"Scoring {len(validation):,} validation images")
+        scores = model.score_labelled(*held_out)
+        scored["validation"] = validation, scores.scores
     if given.specificity is not None:
         count = validation.majority_count
         logs.tell(f"Setting the threshold on {count:,} validation majority images")
         level = {"specificity": given.specificity, "confidence": given.confidence}
-        model.calibrate(*held_out, **level)
+        model.calibrate_scored(scores, **level)
         runs.save_model(model, folder)
     logs.tell(f"Scoring {len(test):,} test images")
     extra = config.report_values(split="test")
@@ -221,6 +226,8 @@ def complete_run(
         config.save(folder)
         report.values["n_changed_in_training"] = len(config.changed)
     report.save(folder / runs.REPORT)
+    scored["test"] = test, report.scores
+    run_scores.write(folder, given.data, scored)
     logs.tell("Drawing the plots")
     names = [Path(path).name for path in test.paths]
     shown = (report, test.images, model.history.history, names)

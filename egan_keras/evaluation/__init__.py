@@ -9,7 +9,7 @@ from egan_keras.evaluation.plots import (
     plot_scores,
     save_plots,
 )
-from egan_keras.evaluation.report import Report, evaluate
+from egan_keras.evaluation.report import Report, evaluate, report_on_scores
 from egan_keras.version import versions
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "plot_precision_recall",
     "plot_roc",
     "plot_scores",
+    "report_on_scores",
     "save_plots",
     "versions",
 ]

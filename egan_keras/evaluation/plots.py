@@ -202,7 +202,7 @@ def plot_mistakes(
 def save_plots(
     folder: str | Path,
     report: Report,
-    images: np.ndarray,
+    images: np.ndarray | None,
     history: Mapping[str, Sequence[float]] | None = None,
     images_names: Sequence[str] | None = None,
     model: Any | None = None,
@@ -214,7 +214,8 @@ def save_plots(
     Args:
         folder: where to write; made if missing.
         report: of those images.
-        images: shape (n, height, width[, channels]), pixels 0..255.
+        images: shape (n, height, width[, channels]), pixels 0..255; without them there
+            is no mistakes.png and no heat_maps.png.
         history: what `fit` recorded; without it there is no training.png.
         images_names: n names to write under the images of mistakes.png.
         model: the model that was judged; without it, or if it judges no places, there
@@ -227,15 +228,17 @@ def save_plots(
     Raises:
         ValueError: if the images are not those that were judged.
     """
-    _check_judged(report, images, images_names)
+    if images is not None:
+        _check_judged(report, images, images_names)
     plots = {"scores": lambda: plot_scores(report)}
     if "auroc" in report:
         plots["roc"] = lambda: plot_roc(report)
         plots["precision_recall"] = lambda: plot_precision_recall(report)
     if history:
         plots["training"] = lambda: plot_history(history)
-    plots["mistakes"] = lambda: plot_mistakes(report, images, names=images_names)
-    if getattr(model, "judges_places", False):
+    if images is not None:
+        plots["mistakes"] = lambda: plot_mistakes(report, images, names=images_names)
+    if images is not None and getattr(model, "judges_places", False):
         plots["heat_maps"] = lambda: plot_heat_maps(
             report, images, model, names=images_names
         )

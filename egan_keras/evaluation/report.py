@@ -145,6 +145,25 @@ def evaluate(
     if prevalence is not None:
         precision_at_prevalence(1.0, 1.0, prevalence)
     scores, labels, seen = _score(model, images, labels, batch_size)
+    options = {"prevalence": prevalence, "resamples": resamples, "seed": seed}
+    return report_on_scores(model, scores, labels, seen=seen, extra=extra, **options)
+
+
+def report_on_scores(
+    model: Any,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seen: np.ndarray | None = None,
+    prevalence: float | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    extra: dict[str, Any] | None = None,
+) -> Report:
+    """Reports as `evaluate` does on what a model has scored before.
+
+    `seen`, bool (n,), tells which images it was trained on, where that is known.
+    """
     scores, labels = check_scores(scores, labels)
     threshold = float(getattr(model, "threshold", 0.0))
     calibration = getattr(model, "calibration", None)

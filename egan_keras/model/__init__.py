@@ -1,6 +1,7 @@
 """EGAN: compile, fit, the adversarial step, calibration, saving."""
 
+from egan_keras.model.calibrated import Scored
 from egan_keras.model.egan import EGAN
 from egan_keras.model.trainer import StopOnDivergence
 
-__all__ = ["EGAN", "StopOnDivergence"]
+__all__ = ["EGAN", "Scored", "StopOnDivergence"]

@@ -59,9 +59,16 @@ class Calibrated(keras.Model):
 
     @property
     def threshold(self) -> float:
-        """An image whose score is below it is called minority; 0 until calibrated."""
+        """An image whose score is below it is called minority; 0 until calibrated.
+
+        To set it by hand is to guarantee nothing.
+        """
         calibration = self.calibration
         return calibration.threshold if calibration else 0.0
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self.calibration = thresholds.by_hand(value)
 
     def calibrate(
         self,
@@ -71,7 +78,10 @@ class Calibrated(keras.Model):
         specificity: float | None = None,
         sensitivity: float | None = None,
         criterion: str | None = None,
+        miss_cost: float | None = None,
         confidence: float | None = 0.95,
+        false_alarm_cost: float = 1.0,
+        prevalence: float | None = None,
     ) -> thresholds.Calibration:
         """Sets the threshold from held-out images that training did not see.
 
@@ -84,7 +94,11 @@ class Calibrated(keras.Model):
                 set from the majority images alone.
             sensitivity: Wanted share of minority images that are found.
             criterion: `"f1"` or `"youden"`, from images of both classes.
+            miss_cost: Cost of a minority image that is not found, for the threshold of
+                the least expected cost on images of both classes; needs `prevalence`.
             confidence: Confidence of the guarantee; `None` for none.
+            false_alarm_cost: Cost of a majority image that is called minority.
+            prevalence: Share of minority images where the model will be used, 0..1.
 
         Returns:
             How the threshold was set; kept in `calibration` and saved with the model.
@@ -94,7 +108,20 @@ class Calibrated(keras.Model):
             ValueError: If there are too few images for the guarantee, all were trained
                 on, or not exactly one wish is given.
         """
-        scores, labels, trained_on = self.score_labelled(images, labels)
+        return self.calibrate_scored(
+            self.score_labelled(images, labels),
+            specificity=specificity,
+            sensitivity=sensitivity,
+            criterion=criterion,
+            miss_cost=miss_cost,
+            confidence=confidence,
+            false_alarm_cost=false_alarm_cost,
+            prevalence=prevalence,
+        )
+
+    def calibrate_scored(self, scored: Scored, **wish) -> thresholds.Calibration:
+        """Sets the threshold as `calibrate`, from what `score_labelled` returned."""
+        scores, labels, trained_on = scored
         n_left_out, n_images = np.count_nonzero(trained_on), len(trained_on)
         if n_left_out == n_images:
             raise ValueError(
@@ -106,8 +133,6 @@ class Calibrated(keras.Model):
             f"{n_left_out} of {n_images} images were left out, because `fit` was given "
             "them and their scores flatter."
         )
-        wish = {"specificity": specificity, "sensitivity": sensitivity}
-        wish |= {"criterion": criterion, "confidence": confidence}
         scores, labels = scores[~trained_on], labels[~trained_on]
         try:
             self.calibration = thresholds.calibrate(scores, labels, **wish)
@@ -117,7 +142,7 @@ class Calibrated(keras.Model):
             raise ValueError(f"{error} {left_out}") from error
         if n_left_out:
             warnings.warn(
-                f"{left_out} The threshold is set on the others.", stacklevel=2
+                f"{left_out} The threshold is set on the others.", stacklevel=3
             )
         return self.calibration
 

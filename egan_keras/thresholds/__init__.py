@@ -7,96 +7,17 @@ assumption on how scores are distributed. This is the Neyman-Pearson umbrella
 algorithm (Tong, Feng and Li 2018, Science Advances 4(2), doi 10.1126/sciadv.aao1659,
 Proposition 1); `scipy.stats.quantile_test` computes the bound. The guarantee is on
 images drawn like the held-out ones, which must not have been trained on.
-
-No threshold is an image's own score. Another processor, runtime or batch size computes
-that score with other last digits, so that rounding would decide whether the image is
-minority. The threshold lies between that score and the next one observed, on the side
-on which the guarantee only gets stronger.
 """
 
-import dataclasses
 import math
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from egan_keras import schemas
+from egan_keras.thresholds import gaps
+from egan_keras.thresholds.calibration import COST, Calibration, by_hand
 
 CRITERIA = {"f1": "F1", "youden": "Youden's J"}
-
-# What rounding may change of a score, in interquartile ranges of the scores; models
-# are exported with differences of at most a ten-thousandth of the scores' deviation.
-_ROUNDING = 1e-4
-# The same in units of a float32's last digit, where scores hardly differ.
-_LAST_DIGITS = 16
-# How far from its score a threshold may be moved, in neighbouring scores, to get out of
-# a cluster of nearly equal ones: so many, or this share of all.
-_NEIGHBOURS, _SHARE_OF_NEIGHBOURS = 8, 1e-3
-
-
-@dataclasses.dataclass(frozen=True)
-class Calibration:
-    """A threshold and how it was set.
-
-    Attributes:
-        threshold: an image is minority when its score is below it.
-        criterion: 'specificity', 'sensitivity', 'f1' or 'youden'.
-        target: the wanted specificity or sensitivity, in (0, 1); None for a criterion
-            that has none.
-        confidence: probability that the target is met, in (0, 1); None when there is
-            no guarantee.
-        n_majority: majority images the threshold was set on.
-        n_minority: minority images the threshold was set on.
-        guarantee: one sentence for reports that says what is guaranteed.
-
-    Raises:
-        ValueError: if the threshold is no finite number: nothing would be minority.
-    """
-
-    threshold: float
-    criterion: str
-    target: float | None
-    confidence: float | None
-    n_majority: int
-    n_minority: int
-    guarantee: str
-
-    def __post_init__(self) -> None:
-        """Refuses a threshold by which all images would be called alike."""
-        if not np.isfinite(self.threshold):
-            raise ValueError(
-                "A threshold must be a finite number, else all images are called "
-                f"alike. Received: threshold={self.threshold}. Calibrate the model "
-                "on finite scores."
-            )
-
-    @property
-    def wish(self) -> dict:
-        """Arguments of `calibrate` that set a threshold on other scores alike."""
-        if self.target is None:
-            return {"criterion": self.criterion}
-        return {self.criterion: self.target, "confidence": self.confidence}
-
-    def to_dict(self) -> dict:
-        """Returns the fields as a dictionary that JSON can hold."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "Calibration":
-        """Returns the calibration that `to_dict` wrote.
-
-        A value that is missing, of another type, or cannot be, is a ValueError.
-        """
-        try:
-            schemas.check(values, schemas.CALIBRATION)
-        except ValueError as error:
-            raise ValueError(
-                "The calibration of a model cannot be; expected what "
-                f"`Calibration.to_dict` gave. Received: {error}. Calibrate the model "
-                "again, or copy its file again."
-            ) from error
-        known = {field.name for field in dataclasses.fields(cls)}
-        return cls(**{name: values[name] for name in known & values.keys()})
 
 
 def check_scores(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -169,14 +90,18 @@ def calibrate(
     specificity: float | None = None,
     sensitivity: float | None = None,
     criterion: str | None = None,
+    miss_cost: float | None = None,
+    threshold: float | None = None,
     confidence: float | None = 0.95,
+    false_alarm_cost: float = 1.0,
+    prevalence: float | None = None,
 ) -> Calibration:
-    """Sets the threshold by exactly one of specificity, sensitivity or criterion.
+    """Sets the threshold by exactly one of the first five arguments behind the labels.
 
     `specificity` uses the majority images alone and makes the threshold as high as the
     guarantee allows. `sensitivity` uses the minority scores and makes it as low as the
-    guarantee allows. A criterion takes the best threshold on the images given, without
-    a guarantee.
+    guarantee allows. A criterion, or a cost of a miss, takes the best threshold on the
+    images given, without a guarantee.
 
     Each threshold lies halfway between two neighbouring scores that differ by more than
     rounding, or by the least such difference outside all of them.
@@ -185,6 +110,9 @@ def calibrate(
     >>> calibrate(scores, labels, specificity=0.95).guarantee
     'At least 95% of majority images score at or above the threshold,
      with 95% confidence (100 held-out majority images).'
+    >>> costs = {"miss_cost": 50, "prevalence": 0.02}
+    >>> calibrate(scores, np.arange(100) < 5, **costs).threshold
+    4.5
 
     Args:
         scores: shape (n,) or (n, 1), low = minority, of images not trained on.
@@ -193,23 +121,33 @@ def calibrate(
             (0, 1).
         sensitivity: wanted share of minority images below the threshold, in (0, 1).
         criterion: 'f1' or 'youden' (sensitivity + specificity - 1).
+        miss_cost: cost of a minority image that is not found, above 0: takes the
+            threshold of the least expected cost, which may be one that calls all
+            images alike. Needs `prevalence`.
+        threshold: a number set by hand, kept as it is.
         confidence: probability that the wanted share is met on further images, in
             (0, 1); None takes the plain empirical quantile, without a guarantee. A
             criterion does not use it.
+        false_alarm_cost: cost of a majority image that is called minority, above 0, in
+            the unit of `miss_cost`.
+        prevalence: share of minority images where the model will be used, in (0, 1);
+            goes with `miss_cost`.
 
     Raises:
         ValueError: if not exactly one target is given, an argument is out of range, a
             class that is needed is missing, or images are too few for the guarantee.
     """
     targets = {"specificity": specificity, "sensitivity": sensitivity}
-    targets["criterion"] = criterion
+    targets |= {"criterion": criterion, "miss_cost": miss_cost, "threshold": threshold}
     given = {name: value for name, value in targets.items() if value is not None}
     if len(given) != 1:
         raise ValueError(
             "The threshold needs exactly one target: expected one of specificity, "
-            f"sensitivity and criterion. Received: {given or 'none of them'}. For "
-            "example, pass specificity=0.95 alone."
+            "sensitivity, criterion, miss_cost and threshold. Received: "
+            f"{given or 'none of them'}. For example, pass specificity=0.95 alone."
         )
+    if threshold is not None:
+        return by_hand(threshold)
     scores, labels = check_scores(scores, labels)
     n_minority = int(labels.sum())
     n_majority = len(labels) - n_minority
@@ -219,7 +157,12 @@ def calibrate(
             f"Received: majority images={n_majority}, minority images={n_minority}. "
             "With majority images alone, pass specificity=0.95."
         )
-    if criterion is not None:
+    costs = None
+    if miss_cost is not None:
+        costs = _check_costs(miss_cost, false_alarm_cost, prevalence)
+        threshold, guarantee = _for_costs(scores, labels, costs)
+        level, confidence, criterion = None, None, COST
+    elif criterion is not None:
         threshold, guarantee = _for_criterion(scores, labels, criterion)
         level = confidence = None
     else:
@@ -237,6 +180,7 @@ def calibrate(
         n_majority,
         n_minority,
         guarantee,
+        costs,
     )
 
 
@@ -281,7 +225,7 @@ def _for_level(
             f"At least {percent} of {class_name} images score {side} the threshold, "
             f"with {100 * confidence:g}% confidence ({n} held-out {class_name} images)."
         )
-    return _next_to(bound, chosen, scores, below=by_majority), guarantee
+    return gaps.next_to(bound, chosen, scores, below=by_majority), guarantee
 
 
 def _for_criterion(
@@ -294,72 +238,58 @@ def _for_criterion(
             "sensitivity= instead."
         )
     n_majority, n_minority = np.bincount(labels)
-    from sklearn.metrics import roc_curve
 
-    fpr, tpr, cuts = roc_curve(labels, -scores, drop_intermediate=False)
-    found, false_alarms = tpr * n_minority, fpr * n_majority
-    f1 = 2 * found / (found + false_alarms + n_minority)
-    edges = _edges(scores)
-    # By how many distinct scores each cut calls minority; the first one calls none.
-    places = np.searchsorted(edges[1:-1], -cuts, side="right") * (cuts < np.inf)
-    quality = f1 if criterion == "f1" else tpr - fpr
-    place = places[np.argmax(np.where(_are_wide(edges)[places], quality, -np.inf))]
-    return _middle(edges[place], edges[place + 1]), (
+    def quality(tpr: np.ndarray, fpr: np.ndarray) -> np.ndarray:
+        found, false_alarms = tpr * n_minority, fpr * n_majority
+        f1 = 2 * found / (found + false_alarms + n_minority)
+        return f1 if criterion == "f1" else tpr - fpr
+
+    threshold, _ = gaps.best_threshold(scores, labels, quality)
+    return threshold, (
         f"No guarantee: the threshold has the best {CRITERIA[criterion]} on the "
         f"{n_majority} majority and {n_minority} minority images it was chosen on."
     )
 
 
-def _next_to(
-    bound: float, chosen: np.ndarray, scores: np.ndarray, *, below: bool
-) -> np.floating:
-    """Returns a threshold below or above one of the chosen scores, clear of all scores.
+def _for_costs(
+    scores: np.ndarray, labels: np.ndarray, costs: dict[str, float]
+) -> tuple[np.floating, str]:
+    miss, false_alarm, prevalence = costs.values()
 
-    It lies in the nearest gap that rounding cannot close, or in the widest one near by.
-    """
-    edges = _edges(chosen)
-    place = int(np.searchsorted(edges[1:-1], bound)) + (not below)
-    reach = max(_NEIGHBOURS, int(_SHARE_OF_NEIGHBOURS * len(edges)))
-    step = -1 if below else 1
-    end = np.clip(place + step * reach, -1, len(edges) - 1)
-    places = np.arange(place, end, step)
-    wide = _are_wide(edges)[places]
-    place = places[np.argmax(wide if wide.any() else np.diff(edges)[places])]
-    low, high = edges[place : place + 2]
-    threshold = _middle(low, high)
-    # The other class has no say, unless it has a score just there.
-    if np.abs(scores - threshold).min() > _rounding(chosen):
-        return threshold
-    inside = scores[(scores > low) & (scores < high)]
-    points = np.unique(np.concatenate([[low, high], inside]))
-    widest = np.argmax(np.diff(points))
-    return _middle(points[widest], points[widest + 1])
+    def quality(tpr: np.ndarray, fpr: np.ndarray) -> np.ndarray:
+        missed, alarmed = prevalence * (1 - tpr), (1 - prevalence) * fpr
+        return -miss * missed - false_alarm * alarmed
+
+    threshold, best = gaps.best_threshold(scores, labels, quality)
+    n_majority, n_minority = np.bincount(labels)
+    return threshold, (
+        f"No guarantee: the threshold has the least expected cost, {-best:.4g} an "
+        f"image where a miss costs {miss:g}, a false alarm {false_alarm:g} and "
+        f"{100 * prevalence:g}% of images are minority, on the {n_majority} majority "
+        f"and {n_minority} minority images it was chosen on."
+    )
 
 
-def _edges(scores: np.ndarray) -> np.ndarray:
-    """Returns the distinct scores in order, and one number clear of them at each end.
-
-    A threshold between neighbours `k` and `k + 1` calls the `k` lowest scores minority.
-    """
-    observed, margin = np.unique(scores), 4 * _rounding(scores)
-    return np.concatenate([[observed[0] - margin], observed, [observed[-1] + margin]])
-
-
-def _are_wide(edges: np.ndarray) -> np.ndarray:
-    """Tells of each gap whether rounding cannot carry a score across its middle."""
-    return np.diff(edges) > 2 * _rounding(edges[1:-1])
-
-
-def _rounding(scores: np.ndarray) -> np.floating:
-    """Returns how far a score may be off on another machine."""
-    quartiles = np.quantile(scores, [0.25, 0.75])
-    last_digit = np.spacing(np.abs(scores).max().astype(np.float32))
-    spread = _ROUNDING * (quartiles[1] - quartiles[0])
-    return scores.dtype.type(max(spread, _LAST_DIGITS * last_digit))
-
-
-def _middle(low: np.floating, high: np.floating) -> np.floating:
-    return low + (high - low) / 2
+def _check_costs(
+    miss_cost: float, false_alarm_cost: float, prevalence: float | None
+) -> dict[str, float]:
+    costs = {"miss_cost": miss_cost, "false_alarm_cost": false_alarm_cost}
+    for name, cost in costs.items():
+        if not 0 < cost < math.inf:
+            raise ValueError(
+                f"A cost must be a number above 0. Received: {name}={cost}. State what "
+                "a miss costs and what a false alarm costs, in one unit."
+            )
+    if prevalence is None:
+        raise ValueError(
+            "Expected costs depend on how common the minority is where the model will "
+            "be used; expected its share of images. Received: prevalence=None. For 1% "
+            "pass prevalence=0.01."
+        )
+    _check_fractions(prevalence=prevalence)
+    return {name: float(x) for name, x in costs.items()} | {
+        "prevalence": float(prevalence)
+    }
 
 
 def _check_fractions(**values: float) -> None:

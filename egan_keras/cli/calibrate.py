@@ -1,0 +1,153 @@
+"""Set the threshold of a run's model again: nothing is trained anew.
+
+A guaranteed specificity or sensitivity, the best F1 or Youden's J, the least expected
+cost, or a number of your own. It is set on the scores that the run's validation images
+had in training, or on the images of another folder: new ones, labelled by the folders
+of the run's classes, that the run was not trained on. A threshold by sensitivity,
+criterion or cost needs minority images among them.
+
+A run that was interrupted, and so has no threshold, becomes usable. The report and the
+plots of the run follow the new threshold.
+
+Examples:
+  egan-keras calibrate runs/a --specificity 0.99
+  egan-keras calibrate runs/a --data new_images --miss-cost 50 --prevalence 0.01
+  egan-keras calibrate runs/a --threshold -1.5
+"""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from egan_keras import cli, logs
+from egan_keras.cli import evaluate, options, rooms, run_scores, runs
+from egan_keras.cli.options import option, positive, share_or_none
+
+_OF_IMAGES = ("mistakes.png", "heat_maps.png")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(options.LabelledOptions):
+    """All options of `calibrate`.
+
+    Attributes:
+        folder: folder written by `train`
+    Images:
+        data: folder of held-out images to set the threshold on: the run's own, whose
+            validation split is taken, or another one, all of which is taken that the
+            run has not seen (default: the validation scores that the run holds)
+    Threshold:
+        specificity: at least P of majority images are not called minority (default:
+            0.95, if nothing else is wished)
+        sensitivity: at least P of minority images are called minority
+        criterion: the best threshold by it on these images
+        miss_cost: the least expected cost, where a minority image that is not found
+            costs C times as much as a false alarm; needs --prevalence
+        threshold: this number
+        confidence: confidence with which the specificity or sensitivity is guaranteed;
+            none guarantees nothing and needs fewer images
+    """
+
+    folder: Path = option(flag="", metavar="RUN")
+    data: Path | None = option(None, metavar="ROOT")
+    specificity: float | None = option(None, exclusive=True)
+    sensitivity: float | None = option(None, exclusive=True)
+    criterion: Literal["f1", "youden"] | None = option(None, exclusive=True)
+    miss_cost: float | None = option(None, metavar="C", type=positive, exclusive=True)
+    threshold: float | None = option(None, metavar="X", type=float, exclusive=True)
+    confidence: float | None = option(0.95, type=share_or_none)
+
+
+def run(given: Options) -> int:
+    """Sets the threshold, and writes the model and what follows from it."""
+    config = runs.RunConfig.load(given.folder)
+    model = runs.load_model(given.folder)
+    kept = run_scores.read(given.folder, config)
+    before = model.threshold
+    if given.threshold is None:
+        scored = _held_out(given, config, model, kept)
+        model.calibrate_scored(scored, **_wish(given))
+    else:
+        model.threshold = given.threshold
+    runs.save_model(model, given.folder)
+    print(f"Threshold {model.threshold:.6g}, before {before:.6g}.")
+    print(model.calibration.guarantee)
+    _report_again(given, config, model, kept)
+    return 0
+
+
+def _wish(given: Options) -> dict[str, Any]:
+    names = ("specificity", "sensitivity", "criterion", "miss_cost")
+    wish = {name: getattr(given, name) for name in names}
+    if all(value is None for value in wish.values()):
+        wish["specificity"] = 0.95
+    if given.miss_cost is not None:
+        wish["prevalence"] = given.prevalence
+    return wish | {"confidence": given.confidence}
+
+
+def _held_out(
+    given: Options, config: runs.RunConfig, model: Any, kept: dict[str, Any]
+) -> Any:
+    """Returns the scores to set the threshold on, as `score_labelled` does."""
+    if given.data is None and "validation" in kept:
+        found = kept["validation"]
+        count = len(found.paths)
+        logs.tell(f"Setting the threshold on the scores of {count:,} validation images")
+        unseen = np.zeros(count, bool)
+        return rooms.model.Scored(found.scores, found.labels, unseen)
+    root = given.data or Path(config.options["data"])
+    names = ("gray_range", "skip_unreadable", "duplicates")
+    reading = {name: getattr(given, name) for name in names}
+    chosen = evaluate.load_images(config, root, own_split="validation", **reading)
+    for note in chosen.notes:
+        print(note)
+    logs.tell(f"Scoring {len(chosen.images):,} images to set the threshold on")
+    return model.score_labelled(chosen.images.images, chosen.images.labels)
+
+
+def _report_again(
+    given: Options, config: runs.RunConfig, model: Any, kept: dict[str, Any]
+) -> None:
+    """Writes the report and the plots of the run's test images anew."""
+    images = _test_images(config, given.data)
+    extra = config.report_values(split="test")
+    how = {"prevalence": given.prevalence or config.options["prevalence"]}
+    evaluation, plots = rooms.evaluation, given.folder / runs.PLOTS
+    test = kept.get("test")
+    if test:
+        judged = (model, test.scores, test.labels)
+        report = evaluation.report_on_scores(*judged, extra=extra, **how)
+        is_same = images and len(images) == len(test.paths)
+        images = images if is_same else None
+    elif images:
+        logs.tell(f"Scoring {len(images):,} test images")
+        judged = (model, images.images, images.labels)
+        report = evaluation.evaluate(*judged, extra=extra, **how)
+    else:
+        for stale in (given.folder / runs.REPORT, *plots.glob("*.png")):
+            stale.unlink(missing_ok=True)
+        print("There are no test images to report on anew, so the run has no report.")
+        return
+    report.save(given.folder / runs.REPORT)
+    names = images and [Path(path).name for path in images.paths]
+    if images is None:
+        for name in _OF_IMAGES:
+            (plots / name).unlink(missing_ok=True)
+    shown = images and images.images
+    evaluation.save_plots(plots, report, shown, None, names, model)
+    print(f"\n{report}")
+    cli.tell_written([given.folder / runs.MODEL, given.folder / runs.REPORT, plots])
+
+
+def _test_images(config: runs.RunConfig, root: Path | None) -> Any:
+    """Returns the run's test images where all are there as they were, else None."""
+    for place in filter(None, (root, Path(config.options["data"]))):
+        with contextlib.suppress(ValueError, OSError):
+            found = evaluate.load_images(config, place, "test")
+            if not (found.counts.get("n_gone") or found.counts.get("n_changed")):
+                return found.images
+    return None

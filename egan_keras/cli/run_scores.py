@@ -1,0 +1,81 @@
+"""`scores.csv`: what a run's model gave the images held out from its training."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from egan_keras import files
+from egan_keras.cli import runs
+
+NAME = runs.SCORES
+_COLUMNS = ["split", "path", "class", "score"]
+# Names whose bytes are no text keep their bytes.
+_FORM = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+
+
+class SplitScores(NamedTuple):
+    """Images of a split with their scores.
+
+    Attributes:
+        paths: Below the folder of images.
+        labels: int32 (n,), 0 majority and 1 minority.
+        scores: float32 (n,).
+    """
+
+    paths: list[str]
+    labels: np.ndarray
+    scores: np.ndarray
+
+
+def write(folder: Path, root: Path, scored: Mapping[str, tuple[Any, Any]]) -> None:
+    """Writes the scores (n,) of splits' `LabelledImages` into a run folder."""
+
+    def rows(path: Path) -> None:
+        with path.open("w", **_FORM) as file:
+            table = csv.writer(file)
+            table.writerow(_COLUMNS)
+            for split, (images, scores) in scored.items():
+                told = zip(images.paths, images.class_names, scores, strict=True)
+                for place, name, score in told:
+                    below = Path(place).relative_to(root).as_posix()
+                    # Nine digits name a float32 exactly.
+                    table.writerow([split, below, name, f"{score:.9g}"])
+
+    files.write_atomically(folder / NAME, rows)
+
+
+def read(folder: Path, config: runs.RunConfig) -> dict[str, SplitScores]:
+    """Reads the scores of each split; none of a run that was never completed.
+
+    Raises:
+        ValueError: If the file is not as `write` wrote it.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return {}
+    minority, found = {*config.options["minority"]}, {}
+    try:
+        with path.open(**_FORM) as file:
+            table = csv.reader(file, strict=True)
+            if next(table, None) != _COLUMNS:
+                raise ValueError(f"its first row is not {','.join(_COLUMNS)}")
+            for split, place, name, score in table:
+                if not math.isfinite(number := float(score)):
+                    raise ValueError(f"the score of {place!r} is {score}")
+                found.setdefault(split, []).append((place, name in minority, number))
+    except (ValueError, csv.Error) as error:
+        raise ValueError(
+            "The scores of the run cannot be read; expected what `egan-keras train` "
+            f"wrote. Received: {str(path)!r} ({error}). Delete the file, and name the "
+            "folder of images with --data."
+        ) from error
+    return {split: _columns(rows) for split, rows in found.items()}
+
+
+def _columns(rows: Sequence[tuple[str, bool, float]]) -> SplitScores:
+    paths, labels, scores = zip(*rows, strict=True)
+    return SplitScores(list(paths), np.int32(labels), np.float32(scores))
