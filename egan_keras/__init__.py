@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         NonSaturating,
         Wasserstein,
     )
+    from egan_keras.model import calibrate_cross_fitted, cross_fitted_scores
     from egan_keras.networks import RECIPES, Recipe
     from egan_keras.thresholds import Calibration, images_needed
     from egan_keras.tuning import EGANHyperModel, Search, search_pairings
@@ -70,6 +71,7 @@ _NAMES = {
         "load_tflite",
     ],
     "losses": "AdversarialLoss Hinge LeastSquares NonSaturating Wasserstein".split(),
+    "model": ["calibrate_cross_fitted", "cross_fitted_scores"],
     "networks": ["RECIPES", "Recipe"],
     "thresholds": ["Calibration", "images_needed"],
     "tuning": ["EGANHyperModel", "Search", "search_pairings"],

@@ -93,10 +93,12 @@ def _held_out(
     given: Options, config: runs.RunConfig, model: Any, kept: dict[str, Any]
 ) -> Any:
     """Returns the scores to set the threshold on, as `score_labelled` does."""
-    if given.data is None and "validation" in kept:
-        found = kept["validation"]
+    for split in ("validation", run_scores.CROSS_FITTED):
+        if given.data is not None or split not in kept:
+            continue
+        found = kept[split]
         count = len(found.paths)
-        logs.tell(f"Setting the threshold on the scores of {count:,} validation images")
+        logs.tell(f"Setting the threshold on the scores of {count:,} {split} images")
         unseen = np.zeros(count, bool)
         return rooms.model.Scored(found.scores, found.labels, unseen)
     root = given.data or Path(config.options["data"])

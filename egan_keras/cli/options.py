@@ -108,6 +108,7 @@ positive_int = value(int, lambda n: n >= 1, "a whole number of 1 or more")
 positive = value(float, lambda x: 0 < x < math.inf, "a positive number")
 share = value(float, lambda x: 0 < x < 1, "a number between 0 and 1, such as 0.95")
 weights = value(str, bool, "imagenet, none or a file name", or_none=True)
+folds = value(int, lambda n: n >= 2, "a whole number of 2 or more")
 seed = value(int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295")
 share_or_none = value(
     float, lambda x: 0 < x < 1, "a number between 0 and 1, or none", or_none=True
@@ -229,6 +230,10 @@ class TrainingOptions(LabelledOptions, OutputOptions):
             called minority, from the validation images; none leaves it at 0
         confidence: confidence with which the specificity is guaranteed; none guarantees
             nothing and needs fewer images
+        cross_fit: hold no image out for validation, where the majority is small: train
+            K more models, each without a Kth of the majority, and set the threshold on
+            the scores they give to it. Writes suspects.csv, too: images to train on
+            most likely to be minority that was not noticed
     """
 
     data: Path = option(metavar="ROOT")
@@ -247,3 +252,4 @@ class TrainingOptions(LabelledOptions, OutputOptions):
     seed: int = option(0, type=seed, metavar="S")
     specificity: float | None = option(0.95, type=share_or_none)
     confidence: float | None = option(0.95, type=share_or_none)
+    cross_fit: int | None = option(None, metavar="K", type=folds)

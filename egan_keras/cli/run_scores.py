@@ -4,14 +4,16 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from egan_keras import files
 from egan_keras.cli import runs
 
-NAME = runs.SCORES
+NAME, SUSPECTS = runs.SCORES, "suspects.csv"
+CROSS_FITTED = "cross-fitted"
+_FEWEST_SUSPECTS, _SHARE_OF_SUSPECTS = 20, 0.02
 _COLUMNS = ["split", "path", "class", "score"]
 # Names whose bytes are no text keep their bytes.
 _FORM = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
@@ -31,21 +33,44 @@ class SplitScores(NamedTuple):
     scores: np.ndarray
 
 
-def write(folder: Path, root: Path, scored: Mapping[str, tuple[Any, Any]]) -> None:
-    """Writes the scores (n,) of splits' `LabelledImages` into a run folder."""
+def write(folder: Path, root: Path, scored: Mapping[str, tuple]) -> None:
+    """Writes paths, classes and scores of splits, (n,) each, into a run folder."""
 
     def rows(path: Path) -> None:
         with path.open("w", **_FORM) as file:
             table = csv.writer(file)
             table.writerow(_COLUMNS)
-            for split, (images, scores) in scored.items():
-                told = zip(images.paths, images.class_names, scores, strict=True)
-                for place, name, score in told:
+            for split, told in scored.items():
+                for place, name, score in zip(*told, strict=True):
                     below = Path(place).relative_to(root).as_posix()
                     # Nine digits name a float32 exactly.
                     table.writerow([split, below, name, f"{score:.9g}"])
 
     files.write_atomically(folder / NAME, rows)
+
+
+def write_suspects(
+    folder: Path,
+    root: Path,
+    paths: Sequence[str],
+    classes: Sequence[str],
+    scores: np.ndarray,
+) -> None:
+    """Writes `suspects.csv`: those training images that score lowest, lowest first.
+
+    The scores (n,) are cross-fitted ones of the majority.
+    """
+    count = max(_FEWEST_SUSPECTS, int(_SHARE_OF_SUSPECTS * len(scores)))
+
+    def rows(path: Path) -> None:
+        with path.open("w", **_FORM) as file:
+            table = csv.writer(file)
+            table.writerow(["path", "class", "score"])
+            for row in np.argsort(scores, kind="stable")[:count]:
+                below = Path(paths[row]).relative_to(root).as_posix()
+                table.writerow([below, classes[row], f"{scores[row]:.9g}"])
+
+    files.write_atomically(folder / SUSPECTS, rows)
 
 
 def read(folder: Path, config: runs.RunConfig) -> dict[str, SplitScores]:

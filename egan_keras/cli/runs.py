@@ -42,7 +42,11 @@ _OPTIONS = schemas.record(
         "prevalence": optional(SHARE),
     },
     # What earlier versions did not write.
-    {"gray_range": optional(schemas.GRAY_RANGE), "duplicates": optional(TEXT)},
+    {
+        "gray_range": optional(schemas.GRAY_RANGE),
+        "duplicates": optional(TEXT),
+        "cross_fit": optional(COUNT),
+    },
 )
 
 Paths = dict[str, list[str]]  # by class

@@ -17,14 +17,18 @@ Examples:
 """
 
 import dataclasses
+import functools
 import math
 import shlex
 import sys
 import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from egan_keras import cli, files, logs
 from egan_keras.cli import rooms, run_scores, runs
@@ -72,7 +76,8 @@ def run(given: Options) -> int:
     with runs.writing(given.out, overwrite=given.overwrite) as folder:
         splits = load(given)
         model = build(given, splits)
-        config, _ = complete_run(model, splits, given, folder, given.cache)
+        again = functools.partial(_new_model, given, splits)
+        config, _ = complete_run(model, splits, given, folder, given.cache, again)
     return tell_written(given.out, config)
 
 
@@ -82,6 +87,8 @@ def load(given: TrainingOptions) -> Any:
     names = "majority minority minority_count ratio image_size gray_range seed"
     names += " validation_fraction test_fraction skip_unreadable duplicates"
     chosen = {name: getattr(given, name) for name in names.split()}
+    if given.cross_fit:
+        chosen["validation_fraction"] = 0.0
     # Lazy, so that the memory does not have to hold them all.
     splits = rooms.data.load_folder(given.data, **chosen, lazy=True)
     height, width = splits.train.images.shape[1:3]
@@ -120,7 +127,8 @@ def _check_validation(splits: Any, given: TrainingOptions) -> None:
     """Refuses, before training, a threshold that could not be set after it."""
     level, confidence = given.specificity, given.confidence
     needed = rooms.thresholds.images_needed(level, confidence) if confidence else 1
-    count = splits.validation.majority_count
+    split = splits.train if given.cross_fit else splits.validation
+    count = split.majority_count
     if count >= needed:
         return
     # The highest whole percentage that so many images can guarantee.
@@ -146,11 +154,18 @@ def _check_validation(splits: Any, given: TrainingOptions) -> None:
 
 
 def build(given: Options, splits: Any) -> Any:
-    """Builds and compiles the `EGAN`."""
+    """Builds and compiles the `EGAN`, and says what it is."""
     import keras
 
     logs.tell("Building the model")
     keras.utils.set_random_seed(given.seed)
+    model = _new_model(given, splits)
+    print(f"Model: {model.pairing}, recipe {model.recipe}")
+    _tell_of_shrinking(model)
+    return model
+
+
+def _new_model(given: Options, splits: Any) -> Any:
     names = ("network_size", "batch_size", "epochs", "mirrored_minority")
     choices = {name: getattr(given, name) for name in names}
     model = rooms.model.EGAN.from_backbones(
@@ -162,8 +177,6 @@ def build(given: Options, splits: Any) -> Any:
         **{name: value for name, value in choices.items() if value is not None},
     )
     model.compile()
-    print(f"Model: {model.pairing}, recipe {model.recipe}")
-    _tell_of_shrinking(model)
     return model
 
 
@@ -181,12 +194,18 @@ def _tell_of_shrinking(model: Any) -> None:
 
 
 def complete_run(
-    model: Any, splits: Any, given: TrainingOptions, folder: Path, cache: Any
+    model: Any,
+    splits: Any,
+    given: TrainingOptions,
+    folder: Path,
+    cache: Any,
+    again: Callable[[], Any] | None = None,
 ) -> tuple[runs.RunConfig, Any]:
     """Trains a compiled model, calibrates it, reports, and writes all of its run.
 
-    `cache` is where features go, as in `EGAN.fit`. Returned are the configuration, with
-    what became of the training, and the report.
+    `cache` is where features go, as in `EGAN.fit`; `again` returns another model alike,
+    not trained, which cross-fitting needs. Returned are the configuration, with what
+    became of the training, and the report.
     """
     train, validation, test = splits
     n_bytes = _bytes_needed(model, splits)
@@ -205,17 +224,7 @@ def complete_run(
             _save(model, config, folder, interrupted=True)
         raise
     _save(model, config, folder)
-    scored = {}
-    if len(validation):
-        logs.tell(f"Scoring {len(validation):,} validation images")
-        scores = model.score_labelled(*held_out)
-        scored["validation"] = validation, scores.scores
-    if given.specificity is not None:
-        count = validation.majority_count
-        logs.tell(f"Setting the threshold on {count:,} validation majority images")
-        level = {"specificity": given.specificity, "confidence": given.confidence}
-        model.calibrate_scored(scores, **level)
-        runs.save_model(model, folder)
+    scored = _set_threshold(model, splits, given, folder, options_of_fit, again)
     logs.tell(f"Scoring {len(test):,} test images")
     extra = config.report_values(split="test")
     report = rooms.evaluation.evaluate(
@@ -226,7 +235,7 @@ def complete_run(
         config.save(folder)
         report.values["n_changed_in_training"] = len(config.changed)
     report.save(folder / runs.REPORT)
-    scored["test"] = test, report.scores
+    scored["test"] = test.paths, test.class_names, report.scores
     run_scores.write(folder, given.data, scored)
     logs.tell("Drawing the plots")
     names = [Path(path).name for path in test.paths]
@@ -234,6 +243,51 @@ def complete_run(
     rooms.evaluation.save_plots(folder / runs.PLOTS, *shown, model=model)
     print(f"\n{report}")
     return config, report
+
+
+def _set_threshold(
+    model: Any,
+    splits: Any,
+    given: TrainingOptions,
+    folder: Path,
+    options_of_fit: dict[str, Any],
+    again: Callable[[], Any] | None,
+) -> dict[str, tuple]:
+    """Scores held-out images, or the majority cross-fitted, and sets the threshold.
+
+    Returns paths, classes and scores of each split, for `run_scores.write`.
+    """
+    train, validation, _ = splits
+    level = {"specificity": given.specificity, "confidence": given.confidence}
+    scored = {}
+    if len(validation):
+        logs.tell(f"Scoring {len(validation):,} validation images")
+        held_out = model.score_labelled(validation.images, validation.labels)
+        names = validation.paths, validation.class_names
+        scored["validation"] = *names, held_out.scores
+    if given.cross_fit:
+        folds = given.cross_fit
+        logs.tell(f"Training {folds} models, each without a part of the majority")
+        fitting = options_of_fit | {"verbose": 0, "validation_data": None}
+        fitting |= {"folds": folds, "seed": given.seed}
+        held_out = rooms.model.cross_fitted_scores(
+            again, train.images, train.labels, **fitting
+        )
+        rows = np.flatnonzero(train.labels == 0)
+        of_rows = np.array(train.paths)[rows], np.array(train.class_names)[rows]
+        scored[run_scores.CROSS_FITTED] = *of_rows, held_out.scores
+        told = scored[run_scores.CROSS_FITTED]
+        run_scores.write_suspects(folder, given.data, *told)
+    if given.specificity is not None:
+        count = int(np.sum(held_out.labels == 0))
+        what = run_scores.CROSS_FITTED if given.cross_fit else "validation"
+        logs.tell(f"Setting the threshold on {count:,} {what} majority images")
+        if given.cross_fit:
+            rooms.model.calibrate_cross_fitted(model, held_out, folds, **level)
+        else:
+            model.calibrate_scored(held_out, **level)
+        runs.save_model(model, folder)
+    return scored
 
 
 def verbosity() -> int:

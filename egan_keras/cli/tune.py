@@ -149,7 +149,9 @@ def run(given: Options) -> int:
         model = search.build()
         # Its files are deleted below, so nothing need be said of them.
         store = rooms.features.FeatureStore(search.features, verbose=0)
-        config, _ = train.complete_run(model, splits, given, folder, store)
+        config, _ = train.complete_run(
+            model, splits, given, folder, store, search.build
+        )
     again = [record for record in search.records if record.is_run_again]
     if again:
         print(

@@ -12,7 +12,7 @@ import numpy as np
 
 from egan_keras import data
 from egan_keras.features.inference import FrozenInference, Inference
-from egan_keras.networks import MajorityStandardization, PlaceEvidence
+from egan_keras.networks import MajorityStandardization, PlaceEvidence, cast
 from egan_keras.version import __version__
 
 # Places of so many images tell enough of the majority's.
@@ -242,8 +242,7 @@ def of_least_hashes(hashes: np.ndarray, size: int) -> np.ndarray:
 def _as(dtype: np.dtype, array: np.ndarray) -> np.ndarray:
     if array.dtype == dtype:
         return array
-    # As `astype`, which takes three times as long where processors have it.
-    return keras.ops.convert_to_numpy(keras.ops.cast(array, str(dtype)))
+    return keras.ops.convert_to_numpy(cast(array, str(dtype)))
 
 
 def compiled(stem: keras.Model) -> StemFunction:

@@ -1,7 +1,14 @@
 """EGAN: compile, fit, the adversarial step, calibration, saving."""
 
 from egan_keras.model.calibrated import Scored
+from egan_keras.model.cross_fitting import calibrate_cross_fitted, cross_fitted_scores
 from egan_keras.model.egan import EGAN
 from egan_keras.model.trainer import StopOnDivergence
 
-__all__ = ["EGAN", "Scored", "StopOnDivergence"]
+__all__ = [
+    "EGAN",
+    "Scored",
+    "StopOnDivergence",
+    "calibrate_cross_fitted",
+    "cross_fitted_scores",
+]

@@ -17,6 +17,7 @@ from egan_keras.networks.layers import (
     MajorityStandardization as MajorityStandardization,
 )
 from egan_keras.networks.layers import UnitLength as UnitLength
+from egan_keras.networks.layers import cast as cast
 from egan_keras.networks.layers import config_in_float32 as config_in_float32
 from egan_keras.networks.layers import deserialized as deserialized
 from egan_keras.networks.layers import in_full_precision as in_full_precision
