@@ -14,7 +14,7 @@ from egan_keras.cli import runs
 NAME, SUSPECTS = runs.SCORES, "suspects.csv"
 CROSS_FITTED = "cross-fitted"
 _FEWEST_SUSPECTS, _SHARE_OF_SUSPECTS = 20, 0.02
-_COLUMNS = ["split", "path", "class", "score"]
+_COLUMNS = ["split", "path", "class", "score", "distance"]
 # Names whose bytes are no text keep their bytes.
 _FORM = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
@@ -26,25 +26,31 @@ class SplitScores(NamedTuple):
         paths: Below the folder of images.
         labels: int32 (n,), 0 majority and 1 minority.
         scores: float32 (n,).
+        distances: float32 (n,), see `model.Scored`; `None` where there are none.
     """
 
     paths: list[str]
     labels: np.ndarray
     scores: np.ndarray
+    distances: np.ndarray | None
 
 
 def write(folder: Path, root: Path, scored: Mapping[str, tuple]) -> None:
-    """Writes paths, classes and scores of splits, (n,) each, into a run folder."""
+    """Writes paths, classes, scores and distances (or None) of splits into a run."""
 
     def rows(path: Path) -> None:
         with path.open("w", **_FORM) as file:
             table = csv.writer(file)
             table.writerow(_COLUMNS)
-            for split, told in scored.items():
-                for place, name, score in zip(*told, strict=True):
+            for split, (paths, classes, scores, distances) in scored.items():
+                told = (
+                    [""] * len(paths) if distances is None else map(_digits, distances)
+                )
+                for place, name, score, distance in zip(
+                    paths, classes, scores, told, strict=True
+                ):
                     below = Path(place).relative_to(root).as_posix()
-                    # Nine digits name a float32 exactly.
-                    table.writerow([split, below, name, f"{score:.9g}"])
+                    table.writerow([split, below, name, _digits(score), distance])
 
     files.write_atomically(folder / NAME, rows)
 
@@ -68,7 +74,7 @@ def write_suspects(
             table.writerow(["path", "class", "score"])
             for row in np.argsort(scores, kind="stable")[:count]:
                 below = Path(paths[row]).relative_to(root).as_posix()
-                table.writerow([below, classes[row], f"{scores[row]:.9g}"])
+                table.writerow([below, classes[row], _digits(scores[row])])
 
     files.write_atomically(folder / SUSPECTS, rows)
 
@@ -88,11 +94,13 @@ def read(folder: Path, config: runs.RunConfig) -> dict[str, SplitScores]:
             table = csv.reader(file, strict=True)
             if next(table, None) != _COLUMNS:
                 raise ValueError(f"its first row is not {','.join(_COLUMNS)}")
-            for split, place, name, score in table:
-                if not math.isfinite(number := float(score)):
+            for split, place, name, *told in table:
+                score, distance = (float(x) if x else None for x in told)
+                if not math.isfinite(score):
                     raise ValueError(f"the score of {place!r} is {score}")
-                found.setdefault(split, []).append((place, name in minority, number))
-    except (ValueError, csv.Error) as error:
+                row = place, name in minority, score, distance
+                found.setdefault(split, []).append(row)
+    except (ValueError, TypeError, csv.Error) as error:
         raise ValueError(
             "The scores of the run cannot be read; expected what `egan-keras train` "
             f"wrote. Received: {str(path)!r} ({error}). Delete the file, and name the "
@@ -101,6 +109,12 @@ def read(folder: Path, config: runs.RunConfig) -> dict[str, SplitScores]:
     return {split: _columns(rows) for split, rows in found.items()}
 
 
-def _columns(rows: Sequence[tuple[str, bool, float]]) -> SplitScores:
-    paths, labels, scores = zip(*rows, strict=True)
-    return SplitScores(list(paths), np.int32(labels), np.float32(scores))
+def _columns(rows: Sequence[tuple]) -> SplitScores:
+    paths, labels, scores, distances = zip(*rows, strict=True)
+    distances = None if None in distances else np.float32(distances)
+    return SplitScores(list(paths), np.int32(labels), np.float32(scores), distances)
+
+
+def _digits(number: float) -> str:
+    # Nine of them name a float32 exactly.
+    return f"{number:.9g}"

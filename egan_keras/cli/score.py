@@ -65,7 +65,7 @@ def run(given: Options) -> int:
     """Scores images, a batch at a time: read, scored, printed and written."""
     if given.csv is not None:
         options.check_file("--csv", given.csv)
-    model_path = runs.model_path(given.model)
+    runs.model_path(given.model)
     data = rooms.data
     search, odd = data.finding.ImageSearch(), data.images.Oddities()
     found = [path for named in given.images for path in search.add(named)]
@@ -95,10 +95,9 @@ def run(given: Options) -> int:
     width = max((len(printable(path)) for path in paths), default=0)
     print(f"{_COLUMNS[0]:<{width}}  {_COLUMNS[1]:>12}  {_COLUMNS[2]}")
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
-    is_tflite = model_path.suffix.lower() == ".tflite"
-    score = model.predict_on_batch if is_tflite else model.scores
-    one_pass = contextlib.nullcontext() if is_tflite else model.pass_over(len(paths))
-    with one_pass, _csv_rows(given.csv) as write_row:
+    # A .tflite file runs all passes alike.
+    pass_over = getattr(model, "pass_over", contextlib.nullcontext)
+    with pass_over(len(paths)), _csv_rows(given.csv) as write_row:
         # Decoded while the batch before is scored.
         for images, kept, damaged in data.lazy.work_ahead(decode, batches):
             skipped.extend(damaged)
@@ -108,7 +107,7 @@ def run(given: Options) -> int:
             if not kept:
                 continue
             if given.heat_maps is None:
-                scores = score(images)[:, 0]
+                scores = _scores(model, images)
             else:
                 scores, maps = _scores_and_heat_maps(model, images)
                 _write_heat_maps(given.heat_maps, n_scored, kept, images, maps)
@@ -160,6 +159,12 @@ def _prepare_heat_maps(folder: Path, model: Any, count: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     height, width = model.image_shape[:2]
     files.check_space(folder / "0.png", 4 * height * width * count, "the heat maps")
+
+
+def _scores(model: Any, images: np.ndarray) -> np.ndarray:
+    if hasattr(model, "judged"):
+        return model.judged(images)[0]
+    return model.predict_on_batch(images)[:, 0]
 
 
 def _scores_and_heat_maps(model: Any, images: np.ndarray) -> tuple:

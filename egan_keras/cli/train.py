@@ -235,7 +235,7 @@ def complete_run(
         config.save(folder)
         report.values["n_changed_in_training"] = len(config.changed)
     report.save(folder / runs.REPORT)
-    scored["test"] = test.paths, test.class_names, report.scores
+    scored["test"] = test.paths, test.class_names, report.scores, None
     run_scores.write(folder, given.data, scored)
     logs.tell("Drawing the plots")
     names = [Path(path).name for path in test.paths]
@@ -264,7 +264,7 @@ def _set_threshold(
         logs.tell(f"Scoring {len(validation):,} validation images")
         held_out = model.score_labelled(validation.images, validation.labels)
         names = validation.paths, validation.class_names
-        scored["validation"] = *names, held_out.scores
+        scored["validation"] = *names, held_out.scores, held_out.distances
     if given.cross_fit:
         folds = given.cross_fit
         logs.tell(f"Training {folds} models, each without a part of the majority")
@@ -275,8 +275,8 @@ def _set_threshold(
         )
         rows = np.flatnonzero(train.labels == 0)
         of_rows = np.array(train.paths)[rows], np.array(train.class_names)[rows]
-        scored[run_scores.CROSS_FITTED] = *of_rows, held_out.scores
-        told = scored[run_scores.CROSS_FITTED]
+        told = *of_rows, held_out.scores
+        scored[run_scores.CROSS_FITTED] = *told, held_out.distances
         run_scores.write_suspects(folder, given.data, *told)
     if given.specificity is not None:
         count = int(np.sum(held_out.labels == 0))

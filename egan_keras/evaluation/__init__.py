@@ -10,10 +10,12 @@ from egan_keras.evaluation.plots import (
     save_plots,
 )
 from egan_keras.evaluation.report import Report, evaluate, report_on_scores
+from egan_keras.evaluation.shift import Shift, shift
 from egan_keras.version import versions
 
 __all__ = [
     "Report",
+    "Shift",
     "evaluate",
     "heat_maps",
     "overlaid",
@@ -25,5 +27,6 @@ __all__ = [
     "plot_scores",
     "report_on_scores",
     "save_plots",
+    "shift",
     "versions",
 ]

@@ -144,7 +144,7 @@ def evaluate(
     """
     if prevalence is not None:
         precision_at_prevalence(1.0, 1.0, prevalence)
-    scores, labels, seen = _score(model, images, labels, batch_size)
+    scores, labels, seen, *_ = _score(model, images, labels, batch_size)
     options = {"prevalence": prevalence, "resamples": resamples, "seed": seed}
     return report_on_scores(model, scores, labels, seen=seen, extra=extra, **options)
 
@@ -194,10 +194,8 @@ def report_on_scores(
     return Report(values, scores, labels)
 
 
-def _score(
-    model: Any, images: Any, labels: Any, batch_size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Returns scores and labels, and which images the model was trained on if it knows.
+def _score(model: Any, images: Any, labels: Any, batch_size: int) -> tuple:
+    """Returns scores, labels, which images the model was trained on if it knows, more.
 
     Models other than an `EGAN` may take images that are not RGB.
     """

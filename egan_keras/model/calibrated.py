@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from egan_keras import data, features, thresholds
+from egan_keras.networks import MajorityAwareScore
 
 _TRAINED_ON = "trained_on"
 
@@ -20,11 +21,14 @@ class Scored(NamedTuple):
         scores: float32 (n,), low = minority.
         labels: int32 (n,), 0 majority and 1 minority.
         trained_on: Whether `fit` was given the image, bool (n,).
+        distances: How far from the majority the image is as a whole, in the majority's
+            standard deviations, float32 (n,); `None` where the score knows none.
     """
 
     scores: np.ndarray
     labels: np.ndarray
     trained_on: np.ndarray
+    distances: np.ndarray | None = None
 
 
 class Calibrated(keras.Model):
@@ -121,7 +125,7 @@ class Calibrated(keras.Model):
 
     def calibrate_scored(self, scored: Scored, **wish) -> thresholds.Calibration:
         """Sets the threshold as `calibrate`, from what `score_labelled` returned."""
-        scores, labels, trained_on = scored
+        scores, labels, trained_on, _ = scored
         n_left_out, n_images = np.count_nonzero(trained_on), len(trained_on)
         if n_left_out == n_images:
             raise ValueError(
@@ -160,14 +164,18 @@ class Calibrated(keras.Model):
         parts, batches = [], self._batches(images, labels, batch_size)
         with self.pass_over(batches.count):
             for batch, own in batches:
-                parts.append((self.scores(batch)[:, 0], own, data.row_hashes(batch)))
-        scores, labels, hashes = map(np.concatenate, zip(*parts, strict=True))
+                parts.append((*self.judged(batch), own, data.row_hashes(batch)))
+        scores, distances, labels, hashes = zip(*parts, strict=True)
+        labels, hashes = map(np.concatenate, (labels, hashes))
+        scores = np.concatenate(scores)
+        distances = None if distances[0] is None else np.concatenate(distances)
         data.check_not_all_the_same(hashes)
         data.warn_if_reversed(scores, labels)
-        return Scored(scores, labels, np.isin(hashes, self._hashes_trained_on))
+        trained_on = np.isin(hashes, self._hashes_trained_on)
+        return Scored(scores, labels, trained_on, distances)
 
     def pass_over(self, count: int | None = None) -> AbstractContextManager:
-        """Makes one pass of all `scores` in it, of so many images if that is known.
+        """Makes one pass of all `judged` in it, of so many images if that is known.
 
         On a processor LiteRT then runs the frozen layers if there are many images,
         several times as fast as Keras, and scores differ from those of `predict` in
@@ -175,10 +183,16 @@ class Calibrated(keras.Model):
         """
         return features.compiled(self.discriminator.stem).pass_over(count)
 
-    def scores(self, images: np.ndarray) -> np.ndarray:
-        """Returns the scores (n, 1) of checked images, as of one batch of a pass."""
-        stem = features.compiled(self.discriminator.stem)
-        return np.float32(self.discriminator.predict_tail([stem(images)]))
+    def judged(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns scores and distances, see `Scored`, of a batch of checked images."""
+        rows = features.compiled(self.discriminator.stem)(images)
+        scores = np.float32(self.discriminator.predict_tail([rows])[:, 0])
+        tail = self.discriminator.tail
+        for layer in tail.layers:
+            if isinstance(layer, MajorityAwareScore):
+                # Nothing but dropout stands before it: there, rows are vectors.
+                return scores, np.float32(layer.unlike(rows[0]))
+        return scores, None
 
     def remember(self, hashes: np.ndarray) -> None:
         """Takes in which images are trained on, by their `data.row_hashes`."""

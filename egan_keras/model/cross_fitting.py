@@ -58,16 +58,20 @@ def cross_fitted_scores(
     kind = KFold if own is None else GroupKFold
     splitter = kind(folds, shuffle=True, random_state=seed)
     scores = np.empty(len(majority), np.float32)
+    distances = np.full(len(majority), np.nan, np.float32)
     for fitted, held_out in splitter.split(majority, groups=own):
         rows = np.sort(np.concatenate([majority[fitted], minority]))
         model = build()
         model.fit(_rows(images, rows), labels[rows], **fit_options)
         judged = _rows(images, majority[held_out])
         with model.pass_over(len(held_out)):
-            parts = [model.scores(x)[:, 0] for x in data.lazy.in_batches(judged, 128)]
-        scores[held_out] = np.concatenate(parts)
+            parts = list(map(model.judged, data.lazy.in_batches(judged, 128)))
+        scores[held_out] = np.concatenate([each for each, _ in parts])
+        if parts[0][1] is not None:
+            distances[held_out] = np.concatenate([each for _, each in parts])
     known = np.zeros(len(scores), np.int32)
-    return Scored(scores, known, known.astype(bool))
+    found = None if np.isnan(distances).any() else distances
+    return Scored(scores, known, known.astype(bool), found)
 
 
 def calibrate_cross_fitted(

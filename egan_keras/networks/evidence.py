@@ -99,7 +99,7 @@ class WeighedEvidence(MajorityAwareScore):
             # There is nothing to be like.
             weights[[0, -1]] = 0.0
         self.weights_of_evidence.assign(weights[:, None])
-        usual = np.column_stack([self._unlike(majority), places])
+        usual = np.column_stack([self.unlike(majority), places])
         usual = ops.convert_to_numpy(drawn_in(usual))
         deviation = np.sqrt(weights[0] ** 2 + (usual @ weights[1:]).var())
         self.sum_deviation.assign(deviation)
@@ -140,13 +140,6 @@ class WeighedEvidence(MajorityAwareScore):
         components, variances, other = map(ops.convert_to_numpy, known)
         along = vector @ components
         return components @ (along / variances) + (vector - components @ along) / other
-
-    def _unlike(self, vectors: np.ndarray) -> np.ndarray:
-        """Returns the standardised distance from the majority, (n,)."""
-        distances = np.concatenate([np.zeros((0, 1)), *self._distances(vectors)])[:, 0]
-        statistics = self.distance_mean, self.distance_deviation
-        mean, deviation = map(ops.convert_to_numpy, statistics)
-        return (distances - mean) / deviation
 
     def call(self, features, training=False):
         """Returns the scores, (n, 1)."""

@@ -112,6 +112,17 @@ class MajorityAwareScore(layers.Layer):
             for start in range(0, len(rows), _ROWS_AT_ONCE)
         ]
 
+    def unlike(self, vectors: np.ndarray) -> np.ndarray:
+        """Returns the distance from the majority of rows (n, d), standardised, (n,).
+
+        What stands behind the vector in a row has no part in it.
+        """
+        vectors = vectors[:, : self.kernel.shape[0]]
+        distances = np.concatenate([np.zeros((0, 1)), *self._distances(vectors)])[:, 0]
+        statistics = self.distance_mean, self.distance_deviation
+        mean, deviation = map(ops.convert_to_numpy, statistics)
+        return (distances - mean) / deviation
+
     def _fit_directions(self, sample: np.ndarray) -> None:
         """Takes the leading eigenvectors of the shrunk covariance of features."""
         rank, (count, size) = self.components.shape[1], sample.shape
