@@ -64,14 +64,15 @@ def for_drawing(report: Report, live: dict[str, Any]) -> dict[str, Any]:
 def _row(
     report: Report, label: int, name: str, low: float, high: float
 ) -> dict[str, Any]:
-    """Returns the histogram of a class: bars (x, width, height), and marks if few."""
+    """Returns the histogram of a class: bars, and marks if few."""
     scores = report.scores[report.labels == label].astype(float)
     n_bins = _BINS if len(report.scores) > _FEW_IMAGES else _BINS_OF_FEW
     heights, _ = np.histogram(np.clip(scores, low, high), n_bins, (low, high))
     tallest, width = int(heights.max()), _WIDTH / n_bins
     bars = [
-        (f"{i * width:g}", f"{0.92 * width:g}", f"{_HEIGHT * height / tallest:.1f}")
-        for i, height in enumerate(heights.tolist())
+        {"x": round(i * width, 1), "y": round(100 - height, 1)}
+        | {"width": round(0.92 * width, 1), "height": round(height, 1)}
+        for i, height in enumerate((heights * _HEIGHT / max(tallest, 1)).tolist())
         if height
     ]
     inside = scores[(scores >= low) & (scores <= high)]
