@@ -22,8 +22,9 @@ CONFIG = "config.json"
 HISTORY = "history.csv"
 REPORT = "report.json"
 PLOTS = "plots"
+PAGE = "report.html"
 
-_OF_A_RUN = (CONFIG, HISTORY, REPORT, PLOTS)
+_OF_A_RUN = (CONFIG, HISTORY, REPORT, PLOTS, PAGE)
 _FILES = mapped(listed(schemas.PATH))
 _SPLITS = dict.fromkeys(("train", "validation", "test"), _FILES)
 _SHAPE = {**listed(schemas.SIDE, at_least=3), "maxItems": 3}

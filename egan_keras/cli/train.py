@@ -1,9 +1,11 @@
 r"""Train a model on a folder of images, set its threshold, report on the test split.
 
 RUN gets model.keras, config.json (all options, and every file by split), history.csv,
-report.json and plots/. It appears when all is written. Ctrl-C or SIGTERM in training
-keeps the model trained so far, with its threshold at 0, in RUN-unfinished; so does a
-disk that is full afterwards. Room for RUN is set aside before training begins.
+report.json, plots/ and report.html, a page to look at what other thresholds would do,
+at mistakes, and at what else tells the classes apart. It appears when all is written.
+Ctrl-C or SIGTERM in training keeps the model trained so far, with its threshold at 0,
+in RUN-unfinished; so does a disk that is full afterwards. Room for RUN is set aside
+before training begins.
 
 Exit codes: 1 if training diverged, and RUN holds the last good weights; all others as
 `egan-keras --help` lists them.
@@ -27,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from egan_keras import cli, files, logs
-from egan_keras.cli import rooms, runs
+from egan_keras.cli import rooms, run_page, runs
 from egan_keras.cli.options import TrainingOptions, option
 from egan_keras.text import first_few, printable
 
@@ -221,10 +223,13 @@ def complete_run(
         config.save(folder)
         report.values["n_changed_in_training"] = len(config.changed)
     report.save(folder / runs.REPORT)
-    logs.tell("Drawing the plots")
+    logs.tell("Drawing the plots, and writing the page")
     names = [Path(path).name for path in test.paths]
     shown = (report, test.images, model.history.history, names)
     rooms.evaluation.save_plots(folder / runs.PLOTS, *shown, model=model)
+    with rooms.evaluation.pages.without_failing(f"The page {runs.PAGE}"):
+        judged = {"config": config, "model": model, "history": model.history.history}
+        run_page.save_page(folder / runs.PAGE, given.out, report, test, **judged)
     print(f"\n{report}")
     return config, report
 
@@ -240,8 +245,9 @@ def _bytes_needed(model: Any, splits: Any) -> int:
     numbers = sum(math.prod(x.shape) for part in parts for x in part.variables)
     # With what stands around the numbers in model.keras, and paths in config.json.
     paths = sum(len(path) + 16 for split in splits for path in split.paths)
-    # What is written again stands beside its earlier version; plots and all else.
-    return int(2 * (4.4 * numbers + paths)) + 4_000_000
+    # What is written again stands beside its earlier version; plots, the page of at
+    # most 5 MB, and all else.
+    return int(2 * (4.4 * numbers + paths)) + 9_000_000
 
 
 def _configure(model: Any, splits: Any, given: TrainingOptions) -> runs.RunConfig:

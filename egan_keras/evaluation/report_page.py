@@ -156,7 +156,7 @@ def _pictures(
                     "name": Path(names[row]).name,
                     "kind": kinds[report.labels[row]],
                     "class_name": classes[row] if classes else "",
-                    "score": f"{report.scores[row]:.3g}",
+                    "score": f"{report.scores[row]:#.3g}".removesuffix("."),
                 }
                 for row in group.rows.tolist()
             ],
@@ -176,11 +176,7 @@ def _shortcuts_in_words(found: Shortcuts, model_auroc: float) -> dict[str, Any]:
         for name in found.suspicious
     ]
     rows = [
-        (
-            IN_WORDS[name],
-            f"{auroc:.3f}",
-            "warning: see above" if name in found.suspicious else "",
-        )
+        (IN_WORDS[name], f"{auroc:.3f}", name in found.suspicious)
         for name, auroc in sorted(found.aurocs.items(), key=lambda each: -each[1])
     ]
     return {"warnings": sentences, "rows": rows, "n_images": f"{found.n_images:,}"}

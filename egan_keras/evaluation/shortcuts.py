@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from egan_keras import data
 from egan_keras.data.decoding import read_header
 
 MOST = 2000

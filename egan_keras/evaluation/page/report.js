@@ -42,6 +42,7 @@ function numberIn(id, most = Infinity) {
 }
 
 function showExpected(sensitivity, specificity) {
+  element("precision").textContent = "–";
   const prevalence = numberIn("prevalence", 100) / 100;
   const costs = { miss: numberIn("miss"), alarm: numberIn("alarm") };
   if (sensitivity === null || specificity === null) {
@@ -58,10 +59,11 @@ function showExpected(sensitivity, specificity) {
   const found = 1000 * prevalence * sensitivity;
   const alarms = 1000 * (1 - prevalence) * (1 - specificity);
   const missed = 1000 * prevalence * (1 - sensitivity);
+  element("precision").textContent = share(found, found + alarms);
   element("expected").textContent =
     `Of 1,000 images ${brief.format(found + alarms)} would be called minority, ` +
-    `${brief.format(found)} of them rightly (precision ` +
-    `${share(found, found + alarms)}); ${brief.format(missed)} would be missed.`;
+    `${brief.format(found)} of them rightly; ${brief.format(missed)} minority images ` +
+    "would be missed.";
   if (Number.isNaN(costs.miss) || Number.isNaN(costs.alarm)) {
     element("cost").textContent =
       "Enter both costs, in the same unit, to see what 1,000 images would cost.";
