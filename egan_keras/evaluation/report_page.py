@@ -200,18 +200,21 @@ def _sizes_in_words(found: Shortcuts, images: Any) -> list[str]:
 
 def _plots(
     report: Report, history: Mapping[str, Sequence[float]] | None
-) -> list[tuple[str, str]]:
-    """Returns what each plot shows, and its data URI."""
-    plots = []
+) -> list[dict[str, Any]]:
+    """Returns the plots, and what each of them shows."""
+    drawn = []
     if "auroc" in report:
-        told = f"ROC curve: minority found against false alarms, {report['auroc']:.3f}"
-        plots.append((told, pages.as_png(plot_roc(report))))
-        told = "Precision against sensitivity, at the share of minority of these images"
-        plots.append((told, pages.as_png(plot_precision_recall(report))))
+        told = f"ROC: minority found against false alarms; AUROC {report['auroc']:.3f}"
+        drawn.append((told, False, plot_roc(report)))
+        told = "Precision and sensitivity, at the share of minority of these images"
+        drawn.append((told, False, plot_precision_recall(report)))
     if history:
         told = "Training: losses and what else was recorded, by epoch"
-        plots.append((told, pages.as_png(plot_history(history))))
-    return plots
+        drawn.append((told, True, plot_history(history)))
+    return [
+        {"title": title, "is_broad": is_broad, "source": pages.as_png(figure)}
+        for title, is_broad, figure in drawn
+    ]
 
 
 def _tables(origin: Origin) -> list[tuple[str, list[tuple[str, str]]]]:
