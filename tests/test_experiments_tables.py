@@ -211,7 +211,7 @@ def test_the_page_holds_the_tables_and_plots(make, tmp_path):
     n_tables = len(re.findall(r"^\|:?--", read(tmp_path), re.MULTILINE))
     assert page.count("<table>") == page.count("<caption>") == n_tables > 3
     assert page.count('<img src="data:image/png;base64,') == read(tmp_path).count("![")
-    assert "--out &lt;x&gt;" in page and "<strong>" in page
+    assert "--out &lt;x&gt;" in page and "<strong>" in page and r"\n" not in page
     assert (
         "&amp;#" not in page
         and "**" not in page

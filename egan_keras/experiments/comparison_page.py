@@ -67,7 +67,7 @@ def _words(text: str) -> Words:
     [('plain', 'a '), ('strong', 'b*'), ('plain', ' '), ('code', 'c')]
     """
     kinds = {"*": "strong", "`": "code"}
-    parts = re.split(r"(\*\*.+?\*\*|`.+?`)", text, flags=re.DOTALL)
+    parts = re.split(r"(\*\*.+?\*\*|`.+?`)", text.replace("\n", " "))
     return [
         (kind, html.unescape(part.strip("*`") if kind != "plain" else part))
         for part, kind in ((part, kinds.get(part[:1], "plain")) for part in parts)
