@@ -18,7 +18,7 @@ help:
 	@echo "make test-backends  run the tests on JAX and PyTorch, in an environment of"
 	@echo "                their own (several GB; without CUDA, 2 GB, if PyTorch's wheel"
 	@echo "                for CPUs is where pip looks; EXTRAS=jax for JAX alone)"
-	@echo "make test-web   run the tests of export/web (needs node, npm and Chromium)"
+	@echo "make test-web   run the tests of web pages (needs node, npm and Chromium)"
 	@echo "make test-edge  check MODEL=egan.tflite with export/ in an environment without"
 	@echo "                TensorFlow"
 	@echo "make test-arm   check MODEL=egan.tflite with export/ on an emulated Arm processor"
@@ -70,7 +70,7 @@ test-arm: named-model
 
 test-web: $(BIN)/egan-keras
 	cd export/web && npm ci
-	$(BIN)/python -m pytest tests/test_edge_web.py
+	$(BIN)/python -m pytest tests/test_edge_web.py tests/test_html_in_browser.py
 
 bench: $(BIN)/egan-keras
 	$(BIN)/python tests/benchmarks/speed.py

@@ -22,12 +22,14 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["egan_keras", "egan_keras.*"]),
+    package_data={"egan_keras.evaluation": ["page/*"]},
     install_requires=[
         "ai-edge-litert>=2.1",
         "ai-edge-quantizer>=0.10",
         "fastjsonschema>=2.21",
         # tensorflow-datasets imports it without declaring it.
         "importlib-resources>=6",
+        "jinja2>=3.1",
         "keras>=3.15.1,<4",
         "keras-tuner>=1.4.8",
         "matplotlib>=3.9",

@@ -1,5 +1,6 @@
 import csv
 import errno
+import html
 import json
 import os
 import re
@@ -108,6 +109,7 @@ def test_train_writes_a_complete_run(trained):
         "history.csv",
         "model.keras",
         "plots",
+        "report.html",
         "report.json",
     ]
     assert len(list((trained / "plots").glob("*.png"))) == 6
@@ -118,6 +120,39 @@ def test_train_writes_a_complete_run(trained):
     assert (report["seed"], report["n_skipped"]) == (5, 0)
     assert report["pairing"] == f"{BACKBONE}->{BACKBONE}"
     assert "expected_precision" in report
+
+
+def test_the_page_of_a_run_tells_how_it_was_made(trained):
+    page = (trained / "report.html").read_text("utf-8")
+    config = RunConfig.load(trained)
+    assert f"<h1>Report of {trained.name}</h1>" in page
+    assert html.escape(config.command, quote=False) in html.unescape(page)
+    assert f"egan-keras calibrate {trained} --threshold=" in page
+    assert "Training: losses" in page and "Shortcuts" in page
+    assert (trained / "report.html").stat().st_size < 5_000_000
+
+
+def test_evaluate_writes_a_page(trained, root, tmp_path, capsys):
+    path = tmp_path / "new" / "page.html"
+    assert run("evaluate", trained, "--data", root, "--html", path) == 0
+    assert f"Written: {path}" in capsys.readouterr().out
+    assert "False alarms" in path.read_text("utf-8")
+    assert run("evaluate", trained, "--data", root, "--html", tmp_path) == 2
+    assert "--html" in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_made_loses_no_training(
+    root, tmp_path, monkeypatch, capsys
+):
+    def fail(*args, **kwargs):
+        raise RuntimeError("no such template")
+
+    monkeypatch.setattr("egan_keras.evaluation.pages.render", fail)
+    out = tmp_path / "run"
+    assert main(train_arguments(root, out, "--specificity", 0.8)) == 0
+    error = capsys.readouterr().err
+    assert "warning: The page report.html could not be made: no such template" in error
+    assert (out / "model.keras").is_file() and not (out / "report.html").exists()
 
 
 def test_config_names_every_file_once_and_all_options(trained, root):
@@ -322,7 +357,7 @@ def test_ctrl_c_leaves_a_loadable_model(root, tmp_path, monkeypatch, capsys):
     assert f"{out / 'model.keras'}, without report.json, plots" in printed
     config = RunConfig.load(out)
     assert config.interrupted and config.epochs_completed == 1
-    assert config.lacking == ["report.json", "plots"]
+    assert config.lacking == ["report.json", "plots", "report.html"]
     assert len((out / "history.csv").read_text().splitlines()) == 2
     model = runs.load_model(out)
     assert model.threshold == 0
@@ -361,7 +396,7 @@ def test_no_training_begins_without_room_for_its_run(
     arguments = train_arguments(root, tmp_path / "run", "--specificity", "none")
     assert main(arguments) == 2
     error = capsys.readouterr().err
-    assert re.search("space for the run; expected 9.. MB. Received: 5.0 MB", error)
+    assert re.search("space for the run; expected 14.. MB. Received: 5.0 MB", error)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -377,7 +412,7 @@ def test_a_full_disk_keeps_what_is_whole_and_can_be_tried_again(
     error = capsys.readouterr().err
     assert f"kept: {kept / 'model.keras'}, without report.json, plots" in error
     assert "The disk is full; expected room to write" in error
-    assert RunConfig.load(kept).lacking == ["report.json", "plots"]
+    assert RunConfig.load(kept).lacking == ["report.json", "plots", "report.html"]
     assert runs.load_model(kept).calibration is not None
     fill_disk(monkeypatch, ".png")
     assert main(arguments) == 0

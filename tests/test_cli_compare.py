@@ -52,6 +52,7 @@ def test_a_comparison_is_written_and_not_run_twice(arguments, tmp_path, capsys):
         "features",
         "images.json",
         "plots",
+        "report.html",
         "report.md",
         "results.csv",
         "runs",

@@ -1,5 +1,3 @@
-import contextlib
-
 import numpy as np
 import pytest
 
@@ -17,13 +15,10 @@ class Model:
     def fit(self, images, labels, **options):
         self._fitted.append((images[:, 0, 0, 0], labels, options))
 
-    def pass_over(self, count):
-        return contextlib.nullcontext()
-
-    def scores(self, images):
+    def judge(self, images):
         seen = self._fitted[-1][0]
         assert not np.isin(images[:, 0, 0, 0], seen).any()
-        return images[:, 0, 0, :1].astype("float32")
+        return images[:, 0, 0, 0].astype("float32"), None
 
 
 def numbered(count):

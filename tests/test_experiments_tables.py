@@ -5,7 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from egan_keras.experiments import Outcomes, comparison_report, make_grid
+from egan_keras.experiments import (
+    Outcomes,
+    comparison_page,
+    comparison_report,
+    make_grid,
+)
 from egan_keras.experiments.comparison_report import (
     plot_aurocs,
     plot_gaps,
@@ -194,8 +199,31 @@ def test_names_are_no_markup(make, tmp_path):
     text = read(tmp_path)
     assert "### a&#124;b &#60;c&#62;&#95; good/bad\n" in text
     assert "<c>" not in text
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "<h3>a|b &lt;c&gt;_ good/bad</h3>" in page and "<c>" not in page
     first, *_ = csv.DictReader((tmp_path / "cells.csv").open())
     assert first["task"] == "a|b <c>_ good/bad"
+
+
+def test_the_page_holds_the_tables_and_plots(make, tmp_path):
+    write_tables(tmp_path, make(), command="egan-keras compare --out <x>")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    n_tables = len(re.findall(r"^\|:?--", read(tmp_path), re.MULTILINE))
+    assert page.count("<table>") == page.count("<caption>") == n_tables > 3
+    assert page.count('<img src="data:image/png;base64,') == read(tmp_path).count("![")
+    assert "--out &lt;x&gt;" in page and "<strong>" in page and r"\n" not in page
+    assert (
+        "&amp;#" not in page
+        and "**" not in page
+        and "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
+    )
+
+
+def test_a_page_names_plots_that_it_has_no_room_for(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison_page, "_MOST_BYTES", 0)
+    write_tables(tmp_path, make())
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "<img" not in page and "see plots/gaps.png, for want of room" in page
 
 
 def test_tasks_whose_names_make_one_file_name_have_plots_of_their_own(make, tmp_path):

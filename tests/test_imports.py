@@ -96,7 +96,17 @@ def test_what_needs_no_keras_does_not_wait_for_it():
         "import sys, egan_keras as ek, egan_keras.cli.score\n"
         "ek.load_tflite, ek.TFLiteModel\n"
         "slow = {'keras', 'tensorflow', 'scipy', 'sklearn', 'pandas', 'matplotlib'}\n"
+        "slow |= {'jinja2', 'markupsafe'}\n"
         "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
+    )
+    printed_by(program)
+
+
+def test_no_template_is_read_before_a_page_is_made():
+    program = (
+        "import sys, egan_keras as ek\n"
+        "ek.evaluate, ek.EGAN\n"
+        "assert 'jinja2' not in sys.modules\n"
     )
     printed_by(program)
 

@@ -45,6 +45,7 @@ COMMANDS = {
     "tune": "search for the best pairing of backbones, and train it",
     "calibrate": "set the threshold of a run's model again",
     "evaluate": "report on a run's model",
+    "check": "tell whether new images are like those before",
     "score": "score images with a run's model or a .tflite file",
     "export": "export a run's model to SavedModel or TFLite",
     "compare": "compare eGAN with other methods",

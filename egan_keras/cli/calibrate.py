@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from egan_keras import cli, logs
-from egan_keras.cli import evaluate, options, rooms, run_scores, runs
+from egan_keras.cli import evaluate, options, rooms, run_page, run_scores, runs
 from egan_keras.cli.options import option, positive, share_or_none
 
 _OF_IMAGES = ("mistakes.png", "heat_maps.png")
@@ -130,8 +130,9 @@ def _report_again(
         judged = (model, images.images, images.labels)
         report = evaluation.evaluate(*judged, extra=extra, **how)
     else:
-        for stale in (given.folder / runs.REPORT, *plots.glob("*.png")):
-            stale.unlink(missing_ok=True)
+        stale = [given.folder / runs.REPORT, given.folder / runs.PAGE]
+        for path in [*stale, *plots.glob("*.png")]:
+            path.unlink(missing_ok=True)
         print("There are no test images to report on anew, so the run has no report.")
         return
     report.save(given.folder / runs.REPORT)
@@ -141,8 +142,11 @@ def _report_again(
             (plots / name).unlink(missing_ok=True)
     shown = images and images.images
     evaluation.save_plots(plots, report, shown, None, names, model)
+    page = given.folder / runs.PAGE
+    run_page.save_page(page, given.folder, report, images, config=config, model=model)
     print(f"\n{report}")
-    cli.tell_written([given.folder / runs.MODEL, given.folder / runs.REPORT, plots])
+    written = [given.folder / name for name in (runs.MODEL, runs.REPORT)]
+    cli.tell_written([*written, page, plots])
 
 
 def _test_images(config: runs.RunConfig, root: Path | None) -> Any:

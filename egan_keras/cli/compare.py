@@ -2,10 +2,11 @@ r"""Compare eGAN with what else one could do, on the same images, features and s
 
 Every method is trained on few minority images and judged on the test split, with
 several seeds for each count, the same for all. What is frozen is computed once. DIR
-gets report.md, results.csv (a row for each run), cells.csv (means and spreads), plots/,
-and runs/, features/ and images.json, from which the same command goes on after Ctrl-C
-or with a larger grid: what has run is not run again, as long as the images and the
-weights hold the same. A run that fails is reported and does not stop the others.
+gets report.md, the same as a page in report.html, results.csv (a row for each run),
+cells.csv (means and spreads), plots/, and runs/, features/ and images.json, from which
+the same command goes on after Ctrl-C or with a larger grid: what has run is not run
+again, as long as the images and the weights hold the same. A run that fails is reported
+and does not stop the others.
 
 Exit codes: 1 if some runs failed, and the tables lack them; 130 after Ctrl-C, and 143
 after SIGTERM, with the tables of what has run; all others as `egan-keras --help` lists

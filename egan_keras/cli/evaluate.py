@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from egan_keras import cli, logs
-from egan_keras.cli import options, rooms, runs
+from egan_keras.cli import options, rooms, run_page, runs
 from egan_keras.cli.options import option
 from egan_keras.text import first_few, printable
 
@@ -44,19 +44,23 @@ class Options(options.LabelledOptions):
     Report:
         json: also write the report as JSON, with n_gone, n_changed and n_new files of
             the split, or n_seen ones left out, if there are any; replaces the file
+        html: also write the report as a page, with a slider for the threshold, mistakes
+            and what else tells the classes apart; replaces the file
     """
 
     folder: Path = option(flag="", metavar="RUN")
     data: Path = option(metavar="ROOT")
     split: Literal["test", "validation", "train", "all"] | None = None
     json: Path | None = option(None, metavar="FILE")
+    html: Path | None = option(None, metavar="FILE")
 
 
 def run(given: Options) -> int:
     """Evaluates as the options say."""
     config = runs.RunConfig.load(given.folder)
-    if given.json is not None:
-        options.check_file("--json", given.json)
+    for name, path in (("--json", given.json), ("--html", given.html)):
+        if path is not None:
+            options.check_file(name, path)
     model = runs.load_model(given.folder)
     names = ("split", "gray_range", "skip_unreadable", "duplicates")
     reading = {name: getattr(given, name) for name in names}
@@ -79,6 +83,14 @@ def run(given: Options) -> int:
         given.json.parent.mkdir(parents=True, exist_ok=True)
         report.save(given.json)
         print(f"\nWritten: {printable(given.json)}")
+    if given.html is not None:
+        given.html.parent.mkdir(parents=True, exist_ok=True)
+        logs.tell("Writing the page")
+        notes = [*chosen.notes, *run_page.left_out(chosen.images)]
+        judged = {"config": config, "model": model, "notes": notes}
+        shown = (given.html, given.folder, report, chosen.images)
+        run_page.save_page(*shown, **judged)
+        print(f"\nWritten: {printable(given.html)}")
     return 0
 
 

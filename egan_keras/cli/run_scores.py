@@ -16,7 +16,7 @@ CROSS_FITTED = "cross-fitted"
 _FEWEST_SUSPECTS, _SHARE_OF_SUSPECTS = 20, 0.02
 _COLUMNS = ["split", "path", "class", "score", "distance"]
 # Names whose bytes are no text keep their bytes.
-_FORM = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+FORM = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
 
 class SplitScores(NamedTuple):
@@ -39,7 +39,7 @@ def write(folder: Path, root: Path, scored: Mapping[str, tuple]) -> None:
     """Writes paths, classes, scores and distances (or None) of splits into a run."""
 
     def rows(path: Path) -> None:
-        with path.open("w", **_FORM) as file:
+        with path.open("w", **FORM) as file:
             table = csv.writer(file)
             table.writerow(_COLUMNS)
             for split, (paths, classes, scores, distances) in scored.items():
@@ -69,7 +69,7 @@ def write_suspects(
     count = max(_FEWEST_SUSPECTS, int(_SHARE_OF_SUSPECTS * len(scores)))
 
     def rows(path: Path) -> None:
-        with path.open("w", **_FORM) as file:
+        with path.open("w", **FORM) as file:
             table = csv.writer(file)
             table.writerow(["path", "class", "score"])
             for row in np.argsort(scores, kind="stable")[:count]:
@@ -90,7 +90,7 @@ def read(folder: Path, config: runs.RunConfig) -> dict[str, SplitScores]:
         return {}
     minority, found = {*config.options["minority"]}, {}
     try:
-        with path.open(**_FORM) as file:
+        with path.open(**FORM) as file:
             table = csv.reader(file, strict=True)
             if next(table, None) != _COLUMNS:
                 raise ValueError(f"its first row is not {','.join(_COLUMNS)}")

@@ -23,8 +23,9 @@ HISTORY = "history.csv"
 REPORT = "report.json"
 SCORES = "scores.csv"
 PLOTS = "plots"
+PAGE = "report.html"
 
-_OF_A_RUN = (CONFIG, HISTORY, REPORT, SCORES, PLOTS)
+_OF_A_RUN = (CONFIG, HISTORY, REPORT, SCORES, PLOTS, PAGE)
 _FILES = mapped(listed(schemas.PATH))
 _SPLITS = dict.fromkeys(("train", "validation", "test"), _FILES)
 _SHAPE = {**listed(schemas.SIDE, at_least=3), "maxItems": 3}

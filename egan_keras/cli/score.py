@@ -162,8 +162,8 @@ def _prepare_heat_maps(folder: Path, model: Any, count: int) -> None:
 
 
 def _scores(model: Any, images: np.ndarray) -> np.ndarray:
-    if hasattr(model, "judged"):
-        return model.judged(images)[0]
+    if hasattr(model, "judge_batch"):
+        return model.judge_batch(images)[0]
     return model.predict_on_batch(images)[:, 0]
 
 

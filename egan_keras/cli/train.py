@@ -1,9 +1,11 @@
 r"""Train a model on a folder of images, set its threshold, report on the test split.
 
 RUN gets model.keras, config.json (all options, and every file by split), history.csv,
-report.json and plots/. It appears when all is written. Ctrl-C or SIGTERM in training
-keeps the model trained so far, with its threshold at 0, in RUN-unfinished; so does a
-disk that is full afterwards. Room for RUN is set aside before training begins.
+report.json, plots/ and report.html, a page to look at what other thresholds would do,
+at mistakes, and at what else tells the classes apart. It appears when all is written.
+Ctrl-C or SIGTERM in training keeps the model trained so far, with its threshold at 0,
+in RUN-unfinished; so does a disk that is full afterwards. Room for RUN is set aside
+before training begins.
 
 Exit codes: 1 if training diverged, and RUN holds the last good weights; all others as
 `egan-keras --help` lists them.
@@ -31,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from egan_keras import cli, files, logs
-from egan_keras.cli import rooms, run_scores, runs
+from egan_keras.cli import rooms, run_page, run_scores, runs
 from egan_keras.cli.options import TrainingOptions, option
 from egan_keras.text import first_few, printable
 
@@ -237,10 +239,13 @@ def complete_run(
     report.save(folder / runs.REPORT)
     scored["test"] = test.paths, test.class_names, report.scores, None
     run_scores.write(folder, given.data, scored)
-    logs.tell("Drawing the plots")
+    logs.tell("Drawing the plots, and writing the page")
     names = [Path(path).name for path in test.paths]
     shown = (report, test.images, model.history.history, names)
     rooms.evaluation.save_plots(folder / runs.PLOTS, *shown, model=model)
+    with rooms.evaluation.pages.without_failing(f"The page {runs.PAGE}"):
+        judged = {"config": config, "model": model, "history": model.history.history}
+        run_page.save_page(folder / runs.PAGE, given.out, report, test, **judged)
     print(f"\n{report}")
     return config, report
 
@@ -260,6 +265,11 @@ def _set_threshold(
     train, validation, _ = splits
     level = {"specificity": given.specificity, "confidence": given.confidence}
     scored = {}
+    if train.minority_count:
+        # Whose distances, unlike their scores, training has no part in.
+        rows = np.flatnonzero(train.labels == 1)
+        judged = model.judge(train.images.select(rows))
+        scored["train"] = *_named(train, rows), *judged
     if len(validation):
         logs.tell(f"Scoring {len(validation):,} validation images")
         held_out = model.score_labelled(validation.images, validation.labels)
@@ -273,9 +283,7 @@ def _set_threshold(
         held_out = rooms.model.cross_fitted_scores(
             again, train.images, train.labels, **fitting
         )
-        rows = np.flatnonzero(train.labels == 0)
-        of_rows = np.array(train.paths)[rows], np.array(train.class_names)[rows]
-        told = *of_rows, held_out.scores
+        told = *_named(train, np.flatnonzero(train.labels == 0)), held_out.scores
         scored[run_scores.CROSS_FITTED] = *told, held_out.distances
         run_scores.write_suspects(folder, given.data, *told)
     if given.specificity is not None:
@@ -290,6 +298,11 @@ def _set_threshold(
     return scored
 
 
+def _named(images: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns paths and classes of some of the images."""
+    return np.array(images.paths)[rows], np.array(images.class_names)[rows]
+
+
 def verbosity() -> int:
     """Returns Keras's `verbose`: a progress bar is for terminals, a log gets lines."""
     return 1 if sys.stdout.isatty() else 2
@@ -301,8 +314,9 @@ def _bytes_needed(model: Any, splits: Any) -> int:
     numbers = sum(math.prod(x.shape) for part in parts for x in part.variables)
     # With what stands around the numbers in model.keras, and paths in config.json.
     paths = sum(len(path) + 16 for split in splits for path in split.paths)
-    # What is written again stands beside its earlier version; plots and all else.
-    return int(2 * (4.4 * numbers + paths)) + 4_000_000
+    # What is written again stands beside its earlier version; plots, the page of at
+    # most 5 MB, and all else.
+    return int(2 * (4.4 * numbers + paths)) + 9_000_000
 
 
 def _configure(model: Any, splits: Any, given: TrainingOptions) -> runs.RunConfig:

@@ -68,10 +68,15 @@ Source = Path | EncodedImage
 
 
 class Header(NamedTuple):
-    """What a header tells: (height, width) as shown, and more than 8 bits a channel."""
+    """What a header tells.
+
+    That is (height, width) as shown, whether a channel has more than 8 bits, and the
+    format, as in `FORMATS`, whatever the file's name says.
+    """
 
     size: Size
     is_deep: bool
+    format: str
 
 
 class Decoded(NamedTuple):
@@ -101,7 +106,7 @@ def read_header(source: Source) -> Header:
         if image.format != "TIFF" and any(key in image.info for key in _METADATA):
             if _orientation(image) in _ON_THEIR_SIDE:
                 height, width = width, height
-        return Header((height, width), _is_deep(image))
+        return Header((height, width), _is_deep(image), image.format)
 
 
 def decode(

@@ -1,4 +1,4 @@
-"""Reports of a model on labelled images, and plots of them."""
+"""Reports of a model on labelled images, plots and pages of them."""
 
 from egan_keras.evaluation.heat_map import heat_maps, overlaid, plot_heat_maps
 from egan_keras.evaluation.plots import (
@@ -10,13 +10,18 @@ from egan_keras.evaluation.plots import (
     save_plots,
 )
 from egan_keras.evaluation.report import Report, evaluate, report_on_scores
+from egan_keras.evaluation.report_page import Origin
 from egan_keras.evaluation.shift import Shift, shift
+from egan_keras.evaluation.shortcuts import Shortcuts, find_shortcuts
 from egan_keras.version import versions
 
 __all__ = [
+    "Origin",
     "Report",
     "Shift",
+    "Shortcuts",
     "evaluate",
+    "find_shortcuts",
     "heat_maps",
     "overlaid",
     "plot_heat_maps",

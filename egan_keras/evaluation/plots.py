@@ -38,7 +38,7 @@ def plot_scores(report: Report) -> Figure:
     """
     figure = new_figure(8, 4.2)
     axes = figure.subplots()
-    low, high = _score_range(report)
+    low, high = score_range(report)
     bins = np.linspace(low, high, 51 if len(report.scores) > 200 else 26)
     for label, (name, colour) in enumerate(CLASSES.items()):
         scores = report.scores[report.labels == label].astype(float)
@@ -168,7 +168,7 @@ def plot_mistakes(
         ValueError: if images or names are not as many as the report's scores, or an
             argument is out of range.
     """
-    _check_judged(report, images, names)
+    check_judged(report, images, names)
     if np.ndim(images[0]) not in (2, 3):
         raise ValueError(
             "Images have the wrong shape: expected (n, height, width[, channels]). "
@@ -229,7 +229,7 @@ def save_plots(
         ValueError: if the images are not those that were judged.
     """
     if images is not None:
-        _check_judged(report, images, images_names)
+        check_judged(report, images, images_names)
     plots = {"scores": lambda: plot_scores(report)}
     if "auroc" in report:
         plots["roc"] = lambda: plot_roc(report)
@@ -246,7 +246,7 @@ def save_plots(
     return [path for path, draw in paths.items() if save(path, draw)]
 
 
-def _score_range(report: Report) -> tuple[float, float]:
+def score_range(report: Report) -> tuple[float, float]:
     """Returns axis limits that hold the threshold and all but extreme scores."""
     ends = [report["threshold"]]
     for label in np.unique(report.labels):
@@ -347,7 +347,7 @@ def _draw_images(
             axes.set_xlabel(caption(names[index]), fontsize="xx-small")
 
 
-def _check_judged(
+def check_judged(
     report: Report, images: np.ndarray, names: Sequence[str] | None
 ) -> None:
     """Refuses images or names that cannot be those of a report."""

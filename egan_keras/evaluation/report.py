@@ -33,6 +33,9 @@ _NOT_CALIBRATED = (
     "No guarantee: the threshold was not calibrated. Hold out majority images and "
     "calibrate the model on them."
 )
+NO_WIDTH = (
+    "An interval without width means too few mistakes to resample, not certainty."
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,21 +73,26 @@ class Report:
             f"{self['n_majority']} majority and {self['n_minority']} minority images"
             " (minority is the positive class)"
         )
-        rows = [["", "value", "95% interval", ""]]
-        rows += [self._row(name) for name in METRICS if name in self.values]
+        rows = [["", "value", "95% interval", ""], *self.rows()]
         form = {"disable_numparse": True, "colalign": ["left", "right"]}
         table = tabulate(rows, tablefmt="plain", **form)
         notes = [f"threshold {self['threshold']:.4g} ({self['threshold_criterion']})"]
         notes.append(self["threshold_guarantee"])
-        if any(low == high for low, high in self["ci95"].values()):
-            notes.append(
-                "An interval without width means too few mistakes to resample, not "
-                "certainty."
-            )
+        if self.lacks_mistakes:
+            notes.append(NO_WIDTH)
         return "\n".join([head, "", table, "", *notes])
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
+
+    @property
+    def lacks_mistakes(self) -> bool:
+        """Whether an interval has no width."""
+        return any(low == high for low, high in self["ci95"].values())
+
+    def rows(self) -> list[list[str]]:
+        """Returns of each metric its name, value, interval and a note, in words."""
+        return [self._row(name) for name in METRICS if name in self.values]
 
     def _row(self, name: str) -> list[str]:
         interval, note = "", ""
@@ -100,6 +108,31 @@ class Report:
         """Writes the values as JSON, to a file in a folder, whole or not at all."""
         text = json.dumps(self.values, indent=2, allow_nan=False, default=_plain)
         write_atomically(path, lambda target: target.write_text(text + "\n", "utf-8"))
+
+    def save_html(
+        self, path: str | os.PathLike, images: Any | None = None, **shown: Any
+    ) -> None:
+        """Writes the report as a page, one file that asks the network for nothing.
+
+        It has a slider that shows what other thresholds would do, and with images
+        their thumbnails and what else may tell the classes apart. It stays below 5 MB.
+
+        >>> report.save_html("report.html", test, model=model)  # doctest: +SKIP
+
+        Args:
+            path: the file to write, in a folder; whole or not at all.
+            images: those that were judged: `LabelledImages`, an array or `ImageFiles`.
+            **shown: `names`, `model`, `history` and `origin`, see
+                `egan_keras.evaluation.report_page.make_page`.
+
+        Raises:
+            ValueError: if the images or names are not those of the report.
+        """
+        # Slow to import, and it needs this module.
+        from egan_keras.evaluation.report_page import make_page
+
+        text = make_page(self, images, **shown)
+        write_atomically(path, lambda target: target.write_text(text, "utf-8"))
 
 
 def evaluate(

@@ -1,4 +1,4 @@
-"""The files of a comparison: two CSV files, plots, and a report in Markdown."""
+"""The files of a comparison: two CSV files, plots, a report in Markdown and a page."""
 
 import functools
 from collections.abc import Mapping
@@ -10,8 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from egan_keras.evaluation import style
+from egan_keras.evaluation import pages, style
 from egan_keras.evaluation.style import NONE, short, table
+from egan_keras.experiments.comparison_page import make_page
 from egan_keras.experiments.grid import (
     REFERENCE,
     Run,
@@ -111,6 +112,9 @@ def write_tables(out: Path, outcomes: Outcomes, *, command: str = "") -> None:
             sections += [f"## {title}", _listed(reasons, outcomes.marks)]
     text = "\n\n".join(sections) + "\n"
     write_atomically(out / "report.md", lambda path: path.write_text(text, "utf-8"))
+    with pages.without_failing(f"The page {pages.PAGE}"):
+        page = make_page(sections, out)
+        write_atomically(out / pages.PAGE, lambda path: path.write_text(page, "utf-8"))
 
 
 def _origin(outcomes: Outcomes, runs: pd.DataFrame, command: str) -> str:

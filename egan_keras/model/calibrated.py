@@ -12,6 +12,7 @@ from egan_keras import data, features, thresholds
 from egan_keras.networks import MajorityAwareScore
 
 _TRAINED_ON = "trained_on"
+_BATCH_SIZE = 128
 
 
 class Scored(NamedTuple):
@@ -164,7 +165,7 @@ class Calibrated(keras.Model):
         parts, batches = [], self._batches(images, labels, batch_size)
         with self.pass_over(batches.count):
             for batch, own in batches:
-                parts.append((*self.judged(batch), own, data.row_hashes(batch)))
+                parts.append((*self.judge_batch(batch), own, data.row_hashes(batch)))
         scores, distances, labels, hashes = zip(*parts, strict=True)
         labels, hashes = map(np.concatenate, (labels, hashes))
         scores = np.concatenate(scores)
@@ -175,7 +176,7 @@ class Calibrated(keras.Model):
         return Scored(scores, labels, trained_on, distances)
 
     def pass_over(self, count: int | None = None) -> AbstractContextManager:
-        """Makes one pass of all `judged` in it, of so many images if that is known.
+        """Makes one pass of all `judge_batch` in it, of so many images if it is known.
 
         On a processor LiteRT then runs the frozen layers if there are many images,
         several times as fast as Keras, and scores differ from those of `predict` in
@@ -183,7 +184,18 @@ class Calibrated(keras.Model):
         """
         return features.compiled(self.discriminator.stem).pass_over(count)
 
-    def judged(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def judge(
+        self, images: np.ndarray | data.LazyRows
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns scores and distances, see `Scored`, of checked images in one pass."""
+        with self.pass_over(len(images)):
+            batches = data.lazy.in_batches(images, _BATCH_SIZE)
+            parts = [self.judge_batch(batch) for batch in batches]
+        scores, distances = zip(*parts, strict=True)
+        unknown = distances[0] is None
+        return np.concatenate(scores), None if unknown else np.concatenate(distances)
+
+    def judge_batch(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Returns scores and distances, see `Scored`, of a batch of checked images."""
         rows = features.compiled(self.discriminator.stem)(images)
         scores = np.float32(self.discriminator.predict_tail([rows])[:, 0])

@@ -63,12 +63,10 @@ def cross_fitted_scores(
         rows = np.sort(np.concatenate([majority[fitted], minority]))
         model = build()
         model.fit(_rows(images, rows), labels[rows], **fit_options)
-        judged = _rows(images, majority[held_out])
-        with model.pass_over(len(held_out)):
-            parts = list(map(model.judged, data.lazy.in_batches(judged, 128)))
-        scores[held_out] = np.concatenate([each for each, _ in parts])
-        if parts[0][1] is not None:
-            distances[held_out] = np.concatenate([each for _, each in parts])
+        found = model.judge(_rows(images, majority[held_out]))
+        scores[held_out] = found[0]
+        if found[1] is not None:
+            distances[held_out] = found[1]
     known = np.zeros(len(scores), np.int32)
     found = None if np.isnan(distances).any() else distances
     return Scored(scores, known, known.astype(bool), found)

@@ -1,0 +1,146 @@
+"""Tell whether a run's guarantee still holds: are these images like those before?
+
+A threshold guarantees something on images drawn like those that it was set on. This
+scores new images, without labels, and compares them with the majority images held out
+from training: whether their scores are lower, or they lie further from the majority,
+than chance explains. It names images that are unlike anything seen in training, of
+which no score means much.
+
+Minority images among the new ones look like a change, too: where they are more than a
+few in a hundred, leave out those that are known. What changes all images and not their
+scores is not seen. Images of a few objects are not drawn one by one: it warns too often
+of them.
+
+Exit codes: 0 nothing found; 1 the images differ; all others as `egan-keras --help`
+lists them.
+
+Examples:
+  egan-keras check runs/a images_of_today
+  egan-keras check runs/a images_of_today --csv checked.csv
+"""
+
+import csv
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from egan_keras import cli, files, logs
+from egan_keras.cli import options, rooms, run_scores, runs
+from egan_keras.cli.options import option, share
+
+_COLUMNS = ("path", "score", "is_minority", "distance", "is_unlike_anything")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(options.ReadingOptions):
+    """All options of `check`.
+
+    Attributes:
+        folder: folder written by `train`
+        images: image files, and folders to search with all folders below them
+        csv: also write path, score, is_minority, distance and is_unlike_anything of
+            each image; replaces the file
+        level: how often to warn, by chance, of images that are drawn alike
+    """
+
+    folder: Path = option(flag="", metavar="RUN")
+    images: list[Path] = option(
+        flag="", metavar="IMAGE_OR_FOLDER", nargs="+", type=Path
+    )
+    csv: Path | None = option(None, metavar="FILE")
+    level: float = option(0.01, type=share)
+
+
+def run(given: Options) -> int:
+    """Scores the images, compares them, and says what was found."""
+    if given.csv is not None:
+        options.check_file("--csv", given.csv)
+    config = runs.RunConfig.load(given.folder)
+    kept = run_scores.read(given.folder, config)
+    reference = kept.get("validation") or kept.get(run_scores.CROSS_FITTED)
+    if reference is None:
+        raise ValueError(
+            "The run holds no scores of held-out majority images to compare with; "
+            f"expected them in {run_scores.NAME}. Received: {str(given.folder)!r}. "
+            "Make them: egan-keras calibrate RUN --data ROOT, or train again."
+        )
+    search = rooms.data.finding.ImageSearch()
+    paths = [path for named in given.images for path in search.add(named)]
+    model = runs.load_model(given.folder)
+    paths, scores, distances = _judged(given, config, model, paths)
+    cli.tell_passed_over(search.passed_over)
+    majority = reference.labels == 0
+    train = kept.get("train")
+    found = rooms.evaluation.shift(
+        scores,
+        distances,
+        reference.scores[majority],
+        None if reference.distances is None else reference.distances[majority],
+        () if train is None or train.distances is None else train.distances,
+    )
+    _tell(given, model, found, paths, scores)
+    if given.csv is not None:
+        _write(given.csv, model.threshold, paths, scores, distances, found.is_alien)
+    return cli.BLEMISHED if found.differs(given.level) or found.is_alien.any() else 0
+
+
+def _judged(
+    given: Options, config: runs.RunConfig, model: Any, paths: list[Path]
+) -> tuple[list[Path], np.ndarray, np.ndarray | None]:
+    """Returns the images that could be read, their scores and their distances."""
+    data, skipped = rooms.data, []
+    gray_range = given.gray_range or config.gray_range
+    if given.skip_unreadable:
+        paths, skipped = data.images.decodable(paths, gray_range)
+    cli.tell_files(cli.SKIPPED, skipped)
+    images = data.ImageFiles(paths, tuple(config.image_shape[:2]), gray_range)
+    logs.tell(f"Scoring {len(paths):,} images")
+    return paths, *model.judge(images)
+
+
+def _tell(given: Options, model: Any, found: Any, paths: list[Path], scores) -> None:
+    called = int(np.sum(scores < model.threshold))
+    print(f"{len(scores):,} images, {called:,} called minority")
+    print(
+        f"Compared with {found.n_reference:,} majority images held out:"
+    )
+    print(f"  scores as low     p = {found.score_p:.3g}")
+    if found.distance_p is not None:
+        print(f"  as far off        p = {found.distance_p:.3g}")
+    aliens = [path for path, alien in zip(paths, found.is_alien, strict=True) if alien]
+    cli.tell_files("Unlike anything seen in training: {} images", aliens)
+    if found.differs(given.level):
+        print(
+            "The images are not drawn like those that the threshold was set on: its "
+            "guarantee does not hold for them. Look at them, and set it again on "
+            "labelled images of today: egan-keras calibrate RUN --data ROOT."
+        )
+    else:
+        print("Nothing speaks against the threshold's guarantee on these images.")
+
+
+def _write(
+    path: Path,
+    threshold: float,
+    paths: list[Path],
+    scores: np.ndarray,
+    distances: np.ndarray | None,
+    is_alien: np.ndarray,
+) -> None:
+    distances = [""] * len(paths) if distances is None else distances
+
+    def rows(place: Path) -> None:
+        with place.open("w", **run_scores.FORM) as file:
+            table = csv.writer(file)
+            table.writerow(_COLUMNS)
+            for image, score, distance, alien in zip(
+                paths, scores, distances, is_alien, strict=True
+            ):
+                called = int(score < threshold)
+                table.writerow([image, score, called, distance, int(alien)])
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_atomically(path, rows)
+    cli.tell_written([path])

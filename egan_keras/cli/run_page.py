@@ -1,0 +1,81 @@
+"""The page of a run, and what it tells of the run's images."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from egan_keras.cli import rooms
+from egan_keras.cli.runs import RunConfig
+from egan_keras.text import first_few
+
+_NAMED = 3
+
+
+def save_page(
+    path: Path,
+    run: Path,
+    report: Any,
+    images: Any,
+    *,
+    config: RunConfig,
+    model: Any,
+    history: Mapping[str, Sequence[float]] | None = None,
+    notes: Sequence[str] = (),
+) -> None:
+    """Writes the page of a report on a run's model.
+
+    Args:
+        path: the file.
+        run: the folder of the run, as the reader will name it.
+        report: the report.
+        images: those that were judged, `LabelledImages`.
+        config: the run's.
+        model: the one that was judged.
+        history: of the training.
+        notes: further sentences on the images.
+    """
+    origin = rooms.evaluation.Origin(
+        title=f"Report of {run.resolve().name}",
+        run=shlex.quote(str(run)),
+        command=config.command,
+        troubles=[*notes, *troubles(config)],
+        settings=config.options,
+        versions=config.versions,
+    )
+    report.save_html(path, images, model=model, history=history, origin=origin)
+
+
+def troubles(config: RunConfig) -> list[str]:
+    """Returns sentences on what was odd about a run's images and its training."""
+    said = {
+        "are in the splits though they equal another one": config.duplicates,
+        "were left out, since they equal another one": config.dropped_duplicates,
+        "were skipped, unreadable or of a single colour": config.skipped,
+        "were changed while the run was made": config.changed,
+    }
+    found = [
+        f"Of the run's files {len(paths):,} {what}: {first_few(paths, _NAMED)}."
+        for what, paths in said.items()
+        if paths
+    ]
+    found += _passed_over(config.passed_over, "Passed over beside the run's images")
+    if config.interrupted or config.diverged_in_epoch is not None:
+        how = "was interrupted" if config.interrupted else "diverged"
+        found.append(f"Training {how} after {config.epochs_completed} epochs.")
+    return found
+
+
+def left_out(images: Any) -> list[str]:
+    """Returns sentences on what was left out of images other than the run's."""
+    found = _passed_over(images.passed_over, "Passed over beside the images judged")
+    if images.skipped:
+        names = first_few([Path(path).name for path in images.skipped], _NAMED)
+        found.append(
+            f"Of the files to judge {len(images.skipped):,} were skipped: {names}."
+        )
+    return found
+
+
+def _passed_over(counts: Mapping[str, int], where: str) -> list[str]:
+    return [f"{where}: {rooms.data.finding.in_words(counts)}."] if counts else []

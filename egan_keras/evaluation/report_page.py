@@ -1,0 +1,237 @@
+"""The page of a report: `report.html`."""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from egan_keras import data
+from egan_keras.evaluation import pages, score_strip, thumbnails
+from egan_keras.evaluation.plots import (
+    check_judged,
+    plot_history,
+    plot_precision_recall,
+    plot_roc,
+)
+from egan_keras.evaluation.report import NO_WIDTH, Report
+from egan_keras.evaluation.shortcuts import IN_WORDS, Shortcuts, find_shortcuts
+from egan_keras.evaluation.style import CLASSES
+from egan_keras.version import versions
+
+_FEW_SIZES = 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a page tells of how its report came about.
+
+    Attributes:
+        title: the heading.
+        run: the folder of the run as a shell takes it, for the commands that are shown.
+        command: the one that made the run.
+        troubles: sentences on what was odd about the images.
+        settings: choices by name.
+        versions: of packages; those that are installed, unless told otherwise.
+    """
+
+    title: str = "Report"
+    run: str = "RUN"
+    command: str = ""
+    troubles: Sequence[str] = ()
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, str] = dataclasses.field(default_factory=versions)
+
+
+def make_page(
+    report: Report,
+    images: Any | None = None,
+    *,
+    names: Sequence[str | os.PathLike] | None = None,
+    model: Any | None = None,
+    history: Mapping[str, Sequence[float]] | None = None,
+    origin: Origin | None = None,
+) -> str:
+    """Returns the page of a report as text, below 5 MB.
+
+    Args:
+        report: the report.
+        images: those that were judged: `LabelledImages`; or pixels 0..255, shape (n,
+            height, width[, channels]), an array or `ImageFiles`.
+        names: n names to stand under the images; without them, those of their files.
+        model: the model that was judged, for heat maps if it judges places.
+        history: what `fit` recorded.
+        origin: how the report came about.
+
+    Raises:
+        ValueError: if the images or names are not those of the report.
+    """
+    origin, paths, classes = origin or Origin(), None, None
+    if isinstance(images, data.LabelledImages):
+        paths, classes = images.paths or None, images.class_names or None
+        images = images.images
+    if images is not None:
+        check_judged(report, images, names)
+    names = names or paths or [f"image {n:,}" for n in range(len(report.scores))]
+    live = score_strip.for_script(report)
+    troubles = [*origin.troubles]
+    shown = {"groups": [], "shortcuts": None, "is_marked": False, "is_small": False}
+    if images is not None:
+        shown |= _pictures(report, images, names, classes, model)
+        if "auroc" in report:
+            found = find_shortcuts(
+                images, report.labels, paths, model_auroc=report["auroc"]
+            )
+            shown["shortcuts"] = _shortcuts_in_words(found, report["auroc"])
+            troubles += _sizes_in_words(found, images)
+    return pages.render(
+        "report.html",
+        title=origin.title,
+        run=origin.run,
+        command=origin.command,
+        tables=_tables(origin),
+        troubles=troubles or ["None is known."],
+        live=live,
+        strip=score_strip.for_drawing(report, live),
+        plots=_plots(report, history),
+        **_figures(report, live),
+        **shown,
+    )
+
+
+def _figures(report: Report, live: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the page tells of the figures and the threshold."""
+    counts = [f"{report[f'n_{name}']:,} {name}" for name in CLASSES]
+    split = f" of the {report['split']} split" if "split" in report else ""
+    made = [f"{n} {report[n]}" for n in ("recipe", "pairing") if n in report]
+    summary = f"{' and '.join(counts)} images{split}."
+    if made:
+        summary += f" Model: {', '.join(made)}."
+    cautions = [NO_WIDTH] if report.lacks_mistakes else []
+    if seen := report.values.get("n_seen_in_training"):
+        cautions.append(
+            f"{seen:,} of these images were trained on, so the figures flatter."
+        )
+    majority, minority = (live["classes"][name] for name in CLASSES)
+    share = report.values.get("prevalence", float(np.mean(report.labels)))
+    counts = {
+        "found": minority["below"],
+        "missed": minority["n"] - minority["below"],
+        "alarms": majority["below"],
+        "passed": majority["n"] - majority["below"],
+    }
+    return {
+        "summary": summary,
+        "figures": report.rows(),
+        "threshold": live["threshold"],
+        "criterion": report["threshold_criterion"],
+        "guarantee": report["threshold_guarantee"],
+        "cautions": cautions,
+        "counts": {name: f"{count:,}" for name, count in counts.items()},
+        "prevalence": f"{100 * share:.3g}",
+    }
+
+
+def _pictures(
+    report: Report,
+    images: Any,
+    names: Sequence[str | os.PathLike],
+    classes: Sequence[str] | None,
+    model: Any | None,
+) -> dict[str, Any]:
+    """Returns the thumbnails, in their groups."""
+    chosen = [each for each in thumbnails.choose(report) if len(each.rows)]
+    pictures, marked = thumbnails.encode(images, chosen, model)
+    kinds = [*CLASSES]
+    groups = [
+        {
+            "title": group.title,
+            "note": group.note,
+            "images": [
+                {
+                    "source": pages.trusted(pictures[row]),
+                    "marked": row in marked and pages.trusted(marked[row]),
+                    "name": Path(names[row]).name,
+                    "kind": kinds[report.labels[row]],
+                    "class_name": classes[row] if classes else "",
+                    "score": f"{report.scores[row]:#.3g}".removesuffix("."),
+                }
+                for row in group.rows.tolist()
+            ],
+        }
+        for group in chosen
+    ]
+    is_small = max(np.shape(images)[1:3]) < thumbnails.SIDE
+    return {"groups": groups, "is_marked": bool(marked), "is_small": is_small}
+
+
+def _shortcuts_in_words(found: Shortcuts, model_auroc: float) -> dict[str, Any]:
+    sentences = [
+        f"{IN_WORDS[name].capitalize()} alone tells the classes with AUROC "
+        f"{found.aurocs[name]:.3f} (the model: {model_auroc:.3f}). The model may have "
+        "learned this in place of what you mean: make the classes alike in it, or "
+        "judge the model on images that are."
+        for name in found.suspicious
+    ]
+    rows = [
+        (IN_WORDS[name], f"{auroc:.3f}", name in found.suspicious)
+        for name, auroc in sorted(found.aurocs.items(), key=lambda each: -each[1])
+    ]
+    return {"warnings": sentences, "rows": rows, "n_images": f"{found.n_images:,}"}
+
+
+def _sizes_in_words(found: Shortcuts, images: Any) -> list[str]:
+    """Returns a sentence where the originals have several sizes, or another one."""
+    sizes = sorted(set(found.sizes))
+    height, width = np.shape(images)[1:3]
+    if not sizes or sizes == [(height, width)]:
+        return []
+    named = [f"{each[0]} x {each[1]}" for each in sizes]
+    if len(named) > _FEW_SIZES:
+        named = [named[0], "...", named[-1]]
+    are = f"{len(sizes):,} sizes" if len(sizes) > 1 else "one size"
+    return [
+        f"The {len(found.sizes):,} files looked at have {are} ({', '.join(named)} "
+        f"pixels, height first); all are stretched to {height} x {width}."
+    ]
+
+
+def _plots(
+    report: Report, history: Mapping[str, Sequence[float]] | None
+) -> list[dict[str, Any]]:
+    """Returns the plots, and what each of them shows."""
+    drawn = []
+    if "auroc" in report:
+        told = f"ROC: minority found against false alarms; AUROC {report['auroc']:.3f}"
+        drawn.append((told, False, plot_roc(report)))
+        told = "Precision and sensitivity, at the share of minority of these images"
+        drawn.append((told, False, plot_precision_recall(report)))
+    if history:
+        told = "Training: losses and what else was recorded, by epoch"
+        drawn.append((told, True, plot_history(history)))
+    return [
+        {"title": title, "is_broad": is_broad, "source": pages.as_png(figure)}
+        for title, is_broad, figure in drawn
+    ]
+
+
+def _tables(origin: Origin) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Returns the settings and the versions, each a caption and rows."""
+
+    def in_words(value: Any) -> str:
+        if value is None:
+            return "not given"
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, list | tuple):
+            return ", ".join(map(str, value)) or "none"
+        return str(value)
+
+    named = {"Settings": origin.settings, "Versions": origin.versions}
+    return [
+        (caption, [(name.replace("_", " "), in_words(x)) for name, x in values.items()])
+        for caption, values in named.items()
+        if values
+    ]
