@@ -75,6 +75,10 @@ def run(given: Options) -> int:
     """Trains, and writes the run."""
     runs.check_free(given.out, overwrite=given.overwrite)
     logs.start_keras()
+    size = given.network_size or rooms.networks.get_recipe(given.recipe).network_size
+    for name in (given.encoder, given.discriminator):
+        backbone = rooms.backbones.Backbone.parse(name)
+        backbone.check(size or backbone.native_size, given.weights)
     with runs.writing(given.out, overwrite=given.overwrite) as folder:
         splits = load(given)
         model = build(given, splits)
