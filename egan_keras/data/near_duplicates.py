@@ -27,8 +27,8 @@ MOST_IMAGES = 5000
 # have 0.98 or so.
 _ALIKE = 0.97
 _SIDE = 48
-# What there must be to compare: a standard deviation of grays, of 255, and steps at more
-# places than along one straight edge.
+# What there must be to compare: a standard deviation of grays, of 255, and steps at
+# more places than along one straight edge.
 _LEAST_DEVIATION, _LEAST_PLACES = 5.0, 1.33 * _SIDE
 _NAMED = 3
 _ROWS_AT_ONCE = 1024

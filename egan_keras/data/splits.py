@@ -16,6 +16,13 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from egan_keras.data.decoding import Source, UnreadableError, read_header
+from egan_keras.data.groups import (
+    ByClass,
+    GroupOf,
+    check_one_side,
+    hold_out_groups,
+    joined,
+)
 from egan_keras.data.lazy import content_hashes
 from egan_keras.text import first_few
 
@@ -27,7 +34,6 @@ _LISTED_NAMES = 20
 _NAMED = 3
 
 Item = TypeVar("Item")
-ByClass = Mapping[str, Sequence[Source]]
 Split = list[tuple[Source, str]]
 
 
@@ -180,13 +186,21 @@ class Listing(NamedTuple):
 
     `validation` and `test` are None where they are to be split off the `pool`. Half of
     a minority class that is in `test` alone is to be trained on. `passed_over` counts
-    what lies beside the classes, by reason.
+    what lies beside the classes, by reason. `groups` has the group of every image, or
+    is None where each is on its own.
     """
 
     pool: ByClass
     validation: ByClass | None
     test: ByClass | None
     passed_over: Counter[str]
+    groups: GroupOf | None = None
+
+    @property
+    def sources(self) -> list[Source]:
+        """All images."""
+        parts = [getattr(self, part) or {} for part in self._fields[:3]]
+        return [s for by_class in parts for x in by_class.values() for s in x]
 
     @property
     def all_passed_over(self) -> Counter[str]:
@@ -221,12 +235,47 @@ class Listing(NamedTuple):
     def sides(self, roles: ClassRoles, seed: int) -> tuple[ByClass, ByClass | None]:
         """Return what to train on, and what to test on if it lies apart."""
         pool, test = dict(self.pool), self.test
-        for name in roles.names:
-            if name not in pool:
-                half = len(test[name]) / 2
-                pool[name], held = _hold_out(test[name], half, seed)
-                test = {**test, name: held}
+        moved = [name for name in roles.names if name not in pool]
+        if not moved:
+            return pool, test
+        of_groups = self.groups or {}
+        # A group of an image that stays in the test stays there as a whole.
+        stays = {of_groups.get(s) for n, x in test.items() if n not in moved for s in x}
+        movable = {
+            name: [
+                s for s in test[name] if s not in of_groups or of_groups[s] not in stays
+            ]
+            for name in moved
+        }
+        held = {n: max(0, len(movable[n]) - len(test[n]) / 2) for n in moved}
+        kept, _ = self.hold_out(movable, held, seed)
+        if not any(kept.values()):
+            raise ValueError(
+                "No minority image can be taken from those to test on to train with: "
+                "expected groups of minority images alone. Received: "
+                f"{', '.join(map(repr, moved))}, all of groups that majority test "
+                "images are of. Put minority images of other groups among those to "
+                "train on."
+            )
+        for name in moved:
+            taken = set(kept[name])
+            rest = [source for source in test[name] if source not in taken]
+            pool[name], test = kept[name], {**test, name: rest}
         return pool, test
+
+    def hold_out(
+        self, by_class: ByClass, wanted: Mapping[str, float], seed: int
+    ) -> tuple[ByClass, ByClass]:
+        """Part images at random into kept and held out: class by class, or by groups.
+
+        About as many as are wanted of each class are held out.
+        """
+        if self.groups is not None:
+            return hold_out_groups(by_class, self.groups, wanted, seed)
+        # One class at a time: so the majority's part does not depend on the minority,
+        # and a class of two images can be split too.
+        parts = {n: _hold_out(x, wanted[n], seed) for n, x in by_class.items()}
+        return {n: x[0] for n, x in parts.items()}, {n: x[1] for n, x in parts.items()}
 
 
 class Division(NamedTuple):
@@ -292,7 +341,12 @@ class Duplicates:
             for part, by_class in parts.items()
             if by_class
         }
-        self._single = listing._replace(**left_in)
+        groups = listing.groups
+        if groups is not None:
+            check_one_side([left_in.get(part, {}) for part in parts], groups)
+            same = ([s, *(o for o, _ in x)] for s, x in self._others.items())
+            groups = joined(groups, same)
+        self._single = listing._replace(**left_in, groups=groups)
 
     @property
     def n_later(self) -> int:
@@ -307,31 +361,35 @@ class Duplicates:
         What does not lie apart is held out of the pool by the rules' fractions, copies
         beside the first one. Where the rules reduce the minority, its other images and
         all copies are in no split, not even to validate with; an image about to be kept
-        that is not usable gives its place to the next.
+        that is not usable gives its place to the next. Groups are divided whole, and
+        alike whether the minority is reduced or not; minority images of a group that
+        validation has majority images of are not trained on.
         """
-        roles, validation = self._roles, self._single.validation
-        pool, test = self._single.sides(roles, rules.seed)
-        splits, minority, n_majority = Division([], [], [], []), [], 0
-        # One class at a time: so the majority's part does not depend on the minority,
-        # and a class of two images can be split too.
+        roles, single = self._roles, self._single
+        pool, test = single.sides(roles, rules.seed)
+        n_images = {name: len(pool[name]) for name in roles.names}
+
+        def hold_out(fraction: float) -> tuple[ByClass, ByClass]:
+            wanted = {name: fraction * count for name, count in n_images.items()}
+            return single.hold_out({n: pool[n] for n in n_images}, wanted, rules.seed)
+
+        if test is None:
+            pool, test = hold_out(rules.test_fraction)
+        train, validation = pool, single.validation
+        if validation is None:
+            train, validation = hold_out(rules.validation_fraction)
+        splits, minority = Division([], [], [], []), []
+        groups = single.groups or {}
+        judged = {groups.get(s) for n in roles.majority for s in validation.get(n, ())}
         for name in roles.names:
-            n_images, kept = len(pool[name]), pool[name]
-            if test is None:
-                kept, held = _hold_out(kept, rules.test_fraction * n_images, rules.seed)
-            else:
-                held = test[name]
-            splits.test.extend(self._with_copies(held, name))
+            splits.test.extend(self._with_copies(test[name], name))
             if rules.reduces_minority and name in roles.minority:
-                minority += [(source, name) for source in kept]
+                free = (s for s in pool[name] if not groups or groups[s] not in judged)
+                minority += [(source, name) for source in free]
                 continue
-            if validation is None:
-                wanted = rules.validation_fraction * n_images
-                kept, held = _hold_out(kept, wanted, rules.seed)
-            else:
-                held = validation.get(name, ())
-            n_majority += len(kept)
-            splits.train.extend(self._with_copies(kept, name))
-            splits.validation.extend(self._with_copies(held, name))
+            splits.train.extend(self._with_copies(train[name], name))
+            splits.validation.extend(self._with_copies(validation.get(name, ()), name))
+        n_majority = sum(len(train[name]) for name in roles.majority)
         if rules.reduces_minority:
             kept, unusable = rules.reduce(
                 minority, n_majority, lambda x: is_usable(x[0])
