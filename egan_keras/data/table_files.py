@@ -12,27 +12,34 @@ from egan_keras.text import first_few
 
 _NAMED = 3
 _TWICE, _NO_CLASS = "row given twice", "row of no class named"
+_GONE = "row of a file that is not there"
 
 
 def files_of(
-    root: Path, table: Table, names: Sequence[str]
+    root: Path, table: Table, names: Sequence[str], *, skip_missing: bool = False
 ) -> tuple[dict[Path, Row], Counter[str]]:
     """Return the row of each file of these classes, and count the other rows.
 
     Paths of these rows are below the root, and their splits are those of `PARTS`.
 
     Raises:
-        FileNotFoundError: if the root or some of the files are missing.
+        FileNotFoundError: if the root or, unless they are to be skipped and counted,
+            some of the files are missing.
         ValueError: for a path out of the root, an unknown split, rows that contradict
             each other, and files of other types.
     """
     check_root(root)
     rows, n_twice = _each_once(_located(root, table), table.name)
+    counts = {_TWICE: n_twice, _NO_CLASS: 0, _GONE: 0}
     chosen = {path: row for path, row in rows.items() if row.label in names}
-    missing = [
-        f"{row.path} in {row.place}" for p, row in chosen.items() if not _is_file(p)
-    ]
-    if missing:
+    counts[_NO_CLASS] = len(rows) - len(chosen)
+    gone = [path for path in chosen if not _is_file(path)]
+    if skip_missing:
+        counts[_GONE] = len(gone)
+        lost = {*gone}
+        chosen = {path: row for path, row in chosen.items() if path not in lost}
+    elif gone:
+        missing = [f"{chosen[path].path} in {chosen[path].place}" for path in gone]
         advice = "Paths are below ROOT (--data): check them."
         if any("\\" in path for path in missing):
             advice = r"Write / in place of \ in paths."
@@ -48,7 +55,6 @@ def files_of(
             f"expected one of {' '.join(SUFFIXES)}. Received: {len(others)} "
             f"({first_few(others, _NAMED)}). Convert them, or delete their rows."
         )
-    counts = {_TWICE: n_twice, _NO_CLASS: len(rows) - len(chosen)}
     return chosen, Counter({reason: count for reason, count in counts.items() if count})
 
 

@@ -118,11 +118,12 @@ def list_all_labelled(
     *,
     labels: Any = None,
     groups: GroupRule | None = None,
+    skip_missing: bool = False,
 ) -> Listing:
     """List all images of classes, of whichever split they are, in one pool.
 
-    Some classes may be missing; a `FileNotFoundError` is raised if there is no image
-    at all.
+    Some classes may be missing, and with `skip_missing` files of the table, which are
+    counted; a `FileNotFoundError` is raised if there is no image at all.
     """
     root, names = Path(root), list(names)
     name = group_namer(groups)
@@ -131,7 +132,7 @@ def list_all_labelled(
         listing = Listing({n: found.get(n, []) for n in names}, None, None, Counter())
     else:
         table = read_table(labels)
-        files, beside = files_of(root, table, names)
+        files, beside = files_of(root, table, names, skip_missing=skip_missing)
         pool = _by_class(files, names, "pool")
         if not any(pool.values()):
             raise FileNotFoundError(

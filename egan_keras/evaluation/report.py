@@ -5,12 +5,14 @@ import html
 import json
 import os
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
 from egan_keras import data
+from egan_keras.evaluation.shortfall import describe_shortfall, find_shortfall
 from egan_keras.files import write_atomically
 from egan_keras.metrics import (
     bootstrap_intervals,
@@ -76,6 +78,8 @@ class Report:
         table = tabulate(rows, tablefmt="plain", **form)
         notes = [f"threshold {self['threshold']:.4g} ({self['threshold_criterion']})"]
         notes.append(self["threshold_guarantee"])
+        is_alarm = (self.labels == 0) & (self.scores < self["threshold"])
+        notes += describe_shortfall(self.values, int(is_alarm.sum()))
         if any(low == high for low, high in self["ci95"].values()):
             notes.append(
                 "An interval without width means too few mistakes to resample, not "
@@ -112,6 +116,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 256,
     extra: dict[str, Any] | None = None,
+    groups: Sequence[str] | None = None,
 ) -> Report:
     """Scores labelled images with a model and reports on them.
 
@@ -133,6 +138,8 @@ def evaluate(
         seed: seed of the bootstrap, reported as `seed` unless `extra` has one.
         batch_size: images scored at once.
         extra: further values for the report, such as the seed of the training run.
+        groups: the group of each image, such as the part it shows, to tell where false
+            alarms come from if there are more than the calibration allows.
 
     Raises:
         ValueError: if images, labels or scores are unusable, an option is out of range,
@@ -144,8 +151,12 @@ def evaluate(
     """
     if prevalence is not None:
         precision_at_prevalence(1.0, 1.0, prevalence)
+    if labels is not None:
+        # Before the images are scored, which can take long.
+        _check_groups(groups, labels)
     scores, labels, seen = _score(model, images, labels, batch_size)
     scores, labels = check_scores(scores, labels)
+    _check_groups(groups, labels)
     threshold = float(getattr(model, "threshold", 0.0))
     calibration = getattr(model, "calibration", None)
     judged = (scores, labels, threshold)
@@ -155,6 +166,7 @@ def evaluate(
         "threshold_criterion": getattr(calibration, "criterion", "uncalibrated"),
         "threshold_guarantee": getattr(calibration, "guarantee", _NOT_CALIBRATED),
     }
+    measured |= find_shortfall(*judged, calibration, groups)
     intervals = bootstrap_intervals(*judged, resamples=resamples, seed=seed)
     if prevalence is not None:
         _expect_precision(measured, intervals, prevalence)
@@ -173,6 +185,15 @@ def evaluate(
     values |= extra or {}
     values["ci95"] = {name: list(interval) for name, interval in intervals.items()}
     return Report(values, scores, labels)
+
+
+def _check_groups(groups: Sequence[str] | None, labels: Any) -> None:
+    if groups is not None and len(groups) != len(labels):
+        raise ValueError(
+            "Groups and labels do not match: expected a group for each image. "
+            f"Received: groups={len(groups)}, labels={len(labels)}. Pass both for the "
+            "same images."
+        )
 
 
 def _score(
