@@ -77,9 +77,17 @@ def test_what_all_images_have_in_common_makes_none_alike(sides):
     assert pairs(sides) == []
 
 
-def test_more_images_than_the_limit_are_not_compared(sides, monkeypatch):
+def test_one_pattern_in_two_colours_is_not_one_picture(sides):
+    red, green, blue = photograph(3).split()
+    mixed = Image.merge("RGB", [red, green, blue.point(lambda value: value // 3)])
+    mixed.save(sides / "test" / "other.png")
+    assert pairs(sides) == []
+
+
+@pytest.mark.parametrize("limit", ["MOST_IMAGES", "MOST_BYTES"])
+def test_more_images_than_the_limit_are_not_compared(sides, monkeypatch, limit):
     photograph(3).save(sides / "test" / "again.jpg", quality=40)
-    monkeypatch.setattr(module, "MOST_IMAGES", 20)
+    monkeypatch.setattr(module, limit, 20)
     assert pairs(sides) == []
 
 

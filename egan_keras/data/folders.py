@@ -70,8 +70,8 @@ def load_folder(
     split where it is in enough groups. They do not depend on `minority_count`; minority
     images of groups that validation has majority images of are not trained on then.
 
-    Of up to 5,000 images, a warning names those that are nearly the same picture as one
-    in another split, though their contents differ.
+    Of up to 5,000 images and 1 GB of files, a warning names those that are nearly the
+    same picture as one in another split, though their contents differ.
 
     Which files are found in a folder is told in `find_images`; the others are counted
     in `passed_over` of the splits.
