@@ -92,5 +92,5 @@ def test_more_images_than_the_limit_are_not_compared(sides, monkeypatch, limit):
 
 
 def test_pairs_are_counted_and_named_in_one_sentence():
-    with pytest.warns(UserWarning, match=r"4 images are nearly.*a0 ~ b0, .*, \.\.\.\."):
+    with pytest.warns(UserWarning, match=r"flatter: 4 \(a0 ~ b0, .*, \.\.\.\)"):
         warn_of([(f"a{n}", f"b{n}") for n in range(4)])

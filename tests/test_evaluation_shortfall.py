@@ -72,6 +72,7 @@ def test_the_group_that_false_alarms_come_from_is_named():
     groups = ["7"] * 10 + ["8"] * 4 + [str(n) for n in range(9, 105)]
     report = judged(14, groups=np.array(groups))
     assert report["false_alarm_groups"][:2] == [["7", 10, 10], ["8", 4, 4]]
+    assert "calibrate on majority images of more groups" in str(report)
     assert "10 of 14 false alarms came from group 7, which has 10 of 100" in str(report)
     alone = judged(14, groups=[str(n) for n in range(110)])
     assert "came from group" not in str(alone)

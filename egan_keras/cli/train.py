@@ -93,7 +93,7 @@ def load(given: TrainingOptions) -> Any:
         counts = images.majority_count, images.minority_count
         line = "  {:<10} {:>7,} majority {:>7,} minority".format(name, *counts)
         n_groups = len(set(images.groups))
-        print(line, f"in {n_groups:,} groups" if n_groups else "")
+        print(line + f" in {n_groups:,} groups" * (n_groups > 0))
     cli.tell_passed_over(_passed_over(splits))
     skipped = [path for images in splits for path in images.skipped]
     cli.tell_files(cli.SKIPPED, skipped)

@@ -79,10 +79,10 @@ def warn_of(pairs: Sequence[Pair]) -> None:
     if pairs:
         named = first_few([" ~ ".join(pair) for pair in pairs], _NAMED)
         warnings.warn(
-            f"{len(pairs)} images are nearly the same picture as one on another side "
-            f"of the split, so that the figures may flatter: {named}. Look at them. "
-            "Pictures of one object stay on one side with `groups` (--groups, or a "
-            "column of --labels).",
+            "Some images are nearly the same picture as one on another side of the "
+            f"split, so that the figures may flatter: {len(pairs)} ({named}). Look at "
+            "them. With groups (--groups, or a column of --labels) pictures of one "
+            "object stay on one side.",
             stacklevel=3,
         )
 

@@ -78,10 +78,18 @@ def describe_shortfall(values: dict[str, Any], n_alarms: int) -> list[str]:
         f"explains (p = {values[P_VALUE]:.1g}).",
         "These images are not drawn like those the threshold was set on: they are of "
         "other parts, days or cameras, and the guarantee is for images like those.",
-        "Calibrate on majority images like these. With --groups (`groups`) pictures of "
-        "one object are on one side of a split, and validation is of other objects "
-        "than training, as new images are.",
     ]
+    if GROUPS in values:
+        lines.append(
+            "Images of one group are alike, so that those of few groups tell less than "
+            "their number: calibrate on majority images of more groups, such as these."
+        )
+    else:
+        lines.append(
+            "Calibrate on majority images like these. Name the object each image shows "
+            "with --groups (`groups`), so that validation is of other objects than "
+            "training, as new images are."
+        )
     most = values.get(GROUPS, [])
     if most and most[0][1] > 1:
         name, count, size = most[0]
