@@ -124,7 +124,8 @@ def search_pairings(
     budget = {"max_int8_kb": max_int8_kb, "max_latency_ms": max_latency_ms}
     _check_measurable(budget)
     folder, worker = Path(folder), is_worker()
-    folds = make_folds(train.minority_count, seed)
+    groups = [train.groups[n] for n in np.flatnonzero(train.labels) if train.groups]
+    folds = make_folds(train.minority_count, seed, groups)
     majority = validation_majority(validation)
     pairings = {"encoders": encoders, "discriminators": discriminators}
     options = {"recipe": recipe, "weights": weights, "seed": seed, **choices}
