@@ -236,7 +236,7 @@ def _find_anew(
     data = rooms.data
     if split == ALL:
         listing = every.listing
-        equal = data.splits.Duplicates(listing, roles, reading["duplicates"])
+        equal = data.duplicates.Duplicates(listing, roles, reading["duplicates"])
         rules = data.splits.SplitRules(validation_fraction=0.0, test_fraction=0.0)
         counts = {"n_duplicates": equal.n_later, "n_skipped": 0}
         counts["n_dropped_duplicates"] = len(equal.dropped)

@@ -27,6 +27,7 @@ from egan_keras.data.decoding import (
     deep_among,
     read_header,
 )
+from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.lazy import THREADS, LazyRows, content_hashes
 from egan_keras.data.near_duplicates import Pair, near_duplicates, warn_of
 from egan_keras.data.splits import (
@@ -34,7 +35,6 @@ from egan_keras.data.splits import (
     MINORITY,
     ClassRoles,
     Division,
-    Duplicates,
     Listing,
     SplitRules,
 )

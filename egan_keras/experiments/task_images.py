@@ -15,10 +15,11 @@ import numpy as np
 
 from egan_keras import data, features, networks
 from egan_keras.backbones import Backbone
+from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.finding import in_words
 from egan_keras.data.images import decodable, read_splits
 from egan_keras.data.lazy import content_hashes
-from egan_keras.data.splits import Duplicates, SplitRules
+from egan_keras.data.splits import SplitRules
 from egan_keras.experiments.grid import (
     REFERENCE,
     Run,

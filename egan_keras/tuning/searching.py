@@ -277,9 +277,10 @@ def _describe_weights(weights: Any) -> Any:
 
 
 def _mark(images: data.LabelledImages) -> str:
-    """Returns a fingerprint of the contents of images and labels."""
+    """Returns a fingerprint of the contents of images and labels, and of groups."""
     pixels = images.images
     if not isinstance(pixels, data.LazyRows):
         pixels = SelectedRows(pixels, np.arange(len(pixels)))
     labels = np.asarray(images.labels, np.int32)
-    return fingerprint(pixels.identity(), iter([labels.tobytes()]))
+    told = [labels.tobytes(), *(group.encode() for group in images.groups)]
+    return fingerprint(pixels.identity(), iter(told))
