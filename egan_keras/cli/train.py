@@ -91,17 +91,22 @@ def load(given: TrainingOptions) -> Any:
     """Loads the splits of the images that options name, and says what there is."""
     logs.tell(f"Listing the images below {printable(given.data)}")
     names = "majority minority minority_count ratio image_size gray_range seed"
-    names += " validation_fraction test_fraction skip_unreadable duplicates"
-    chosen = {name: getattr(given, name) for name in names.split()}
+    names += " validation_fraction test_fraction skip_unreadable duplicates groups"
+    # Lazy, so that the memory does not have to hold them all.
+    chosen = {"lazy": True} | {name: getattr(given, name) for name in names.split()}
     if given.cross_fit:
         chosen["validation_fraction"] = 0.0
-    # Lazy, so that the memory does not have to hold them all.
-    splits = rooms.data.load_folder(given.data, **chosen, lazy=True)
+    if given.labels is None:
+        splits = rooms.data.load_folder(given.data, **chosen)
+    else:
+        splits = rooms.data.load_table(given.data, given.labels, **chosen)
     height, width = splits.train.images.shape[1:3]
     print(f"Images of {height} x {width} pixels:")
     for name, images in splits._asdict().items():
         counts = images.majority_count, images.minority_count
-        print("  {:<10} {:>7,} majority {:>7,} minority".format(name, *counts))
+        line = "  {:<10} {:>7,} majority {:>7,} minority".format(name, *counts)
+        n_groups = len(set(images.groups))
+        print(line + f" in {n_groups:,} groups" * (n_groups > 0))
     cli.tell_passed_over(_passed_over(splits))
     skipped = [path for images in splits for path in images.skipped]
     cli.tell_files(cli.SKIPPED, skipped)
@@ -233,8 +238,9 @@ def complete_run(
     scored = _set_threshold(model, splits, given, folder, options_of_fit, again)
     logs.tell(f"Scoring {len(test):,} test images")
     extra = config.report_values(split="test")
+    told = {"prevalence": given.prevalence, "groups": test.groups or None}
     report = rooms.evaluation.evaluate(
-        model, test.images, test.labels, prevalence=given.prevalence, extra=extra
+        model, test.images, test.labels, **told, extra=extra
     )
     _note_changes(config, given.data)
     if config.changed:
@@ -283,7 +289,7 @@ def _set_threshold(
         folds = given.cross_fit
         logs.tell(f"Training {folds} models, each without a part of the majority")
         fitting = options_of_fit | {"verbose": 0, "validation_data": None}
-        fitting |= {"folds": folds, "seed": given.seed}
+        fitting |= {"folds": folds, "seed": given.seed, "groups": train.groups or None}
         held_out = rooms.model.cross_fitted_scores(
             again, train.images, train.labels, **fitting
         )
@@ -327,13 +333,16 @@ def _configure(model: Any, splits: Any, given: TrainingOptions) -> runs.RunConfi
     """Returns the run's configuration before training."""
     recipe, root = model.recipe, given.data
     chosen = dataclasses.asdict(given) | {"data": root.resolve()}
+    chosen["labels"] = given.labels and given.labels.resolve()
     chosen |= {"epochs": recipe.epochs, "batch_size": recipe.batch_size}
     del chosen["command_line"], chosen["overwrite"]
     unused = {}
     if given.minority_count is not None or given.ratio is not None:
         named = ("paths", "skipped", "dropped_duplicates")
         used = {p for each in splits for name in named for p in getattr(each, name)}
-        for name, paths in rooms.data.list_every_image(root, given.minority).items():
+        source = (root, given.minority)
+        every = rooms.data.list_all_labelled(*source, labels=given.labels)
+        for name, paths in every.pool.items():
             others = [path for path in paths if str(path) not in used]
             unused[name] = [path.relative_to(root).as_posix() for path in others]
     return runs.RunConfig(
