@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from egan_keras.cli import main
+from egan_keras.cli import main, train
 from egan_keras.cli.run_images import load_images
 from egan_keras.cli.runs import RunConfig, describe_files
 from egan_keras.data import load_folder, load_table
@@ -141,6 +141,16 @@ def test_a_table_that_is_gone_is_told(root, table):
     assert "table of labels is gone" in chosen.notes[0]
 
 
+def test_class_folders_judge_a_run_of_a_table_that_lies_elsewhere(root, rows, tmp_path):
+    config = config_of(root, write_table(tmp_path / "labels.csv", rows, "group"))
+    assert load_images(config, root).split == "test"
+    for number in range(3):
+        write_image(tmp_path / "new" / "good" / f"{number}.png")
+    chosen = load_images(config, tmp_path / "new")
+    assert chosen.split == "all" and len(chosen.images) == 3
+    assert "There is no image of bad." in chosen.notes
+
+
 def test_another_table_judges_its_rows_but_those_trained_on(root, table, tmp_path):
     config = config_of(root, table)
     new = tmp_path / "new"
@@ -199,6 +209,15 @@ def run(*arguments):
     return main(list(map(str, arguments)))
 
 
+def test_a_set_too_large_to_look_for_near_duplicates_is_told(
+    root, table, monkeypatch, capsys
+):
+    monkeypatch.setattr("egan_keras.data.near_duplicates.MOST_IMAGES", 100)
+    given = {"majority": ["good"], "minority": ["bad"], "specificity": None}
+    train.load(train.Options(data=root, labels=table, out=root / "run", **given))
+    assert "Not looked for among so many" in capsys.readouterr().out
+
+
 def test_train_and_evaluate_take_a_table(root, rows, table, tmp_path, capsys):
     out = tmp_path / "run"
     with Image.open(root / rows[0][0]) as image:
@@ -208,11 +227,11 @@ def test_train_and_evaluate_take_a_table(root, rows, table, tmp_path, capsys):
             copy.save(root / f"again{number}.png")
             rows.append([f"again{number}.png", "good", f"part{number * 7:02}"])
     write_table(table, [*rows, ["other.png", "unsure", ""]], "group")
-    train = ["train", "--data", root, "--labels", table, "--out", out]
-    train += ["--majority", "good", "--minority", "bad", "--minority-count", 3]
-    train += ["--encoder", BACKBONE, "--discriminator", BACKBONE, "--weights", "none"]
-    train += ["--network-size", 32, "--epochs", 1, "--specificity", 0.8]
-    assert run(*train) == 0
+    command = ["train", "--data", root, "--labels", table, "--out", out]
+    command += ["--majority", "good", "--minority", "bad", "--minority-count", 3]
+    command += ["--encoder", BACKBONE, "--discriminator", BACKBONE, "--weights", "none"]
+    command += ["--network-size", 32, "--epochs", 1, "--specificity", 0.8]
+    assert run(*command) == 0
     printed = capsys.readouterr()
     assert "in 12 groups" in printed.out and "1 row of no class named" in printed.out
     config = RunConfig.load(out)

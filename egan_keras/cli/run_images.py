@@ -139,8 +139,11 @@ def _own_labels(config: runs.RunConfig, root: Path) -> Path | None:
     if own is None:
         return None
     own = Path(own)
-    below = root / own.relative_to(data) if own.is_relative_to(data) else own
-    return next((path for path in (below, own) if path.is_file()), None)
+    if own.is_relative_to(data) and (root / own.relative_to(data)).is_file():
+        return root / own.relative_to(data)
+    # Elsewhere it is no table of another folder, which may have folders of classes.
+    is_here = any((root / path).is_file() for path in config.recorded(*config.files))
+    return own if own.is_file() and is_here else None
 
 
 def _own_groups(config: runs.RunConfig) -> Any:

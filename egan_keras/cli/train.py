@@ -105,6 +105,9 @@ def load(given: TrainingOptions) -> Any:
         n_groups = len(set(images.groups))
         print(line + f" in {n_groups:,} groups" * (n_groups > 0))
     cli.tell_passed_over(_passed_over(splits))
+    every = [Path(path) for images in splits for path in images.paths]
+    if rooms.data.near_duplicates.are_too_many(every):
+        print("Not looked for among so many: nearly the same picture on two sides")
     skipped = [path for images in splits for path in images.skipped]
     cli.tell_files(cli.SKIPPED, skipped)
     test = splits.test

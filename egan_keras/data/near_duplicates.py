@@ -47,9 +47,7 @@ def near_duplicates(splits: Sequence[Sequence[Source]]) -> list[Pair]:
     are images that cannot be read and those of nearly one gray.
     """
     sources = [source for split in splits for source in split]
-    if len(sources) > MOST_IMAGES or sum(map(bool, splits)) < 2:
-        return []
-    if sum(map(_n_bytes, sources)) > MOST_BYTES:
+    if sum(map(bool, splits)) < 2 or are_too_many(sources):
         return []
     with ThreadPool(THREADS) as pool:
         small = pool.map(_small, sources, chunksize=16)
@@ -72,6 +70,11 @@ def near_duplicates(splits: Sequence[Sequence[Source]]) -> list[Pair]:
                 found.append((likeness, str(sources[rows[row]]), rows[other]))
     found.sort(key=lambda each: (-each[0], each[1]))
     return [(path, str(sources[other])) for _, path, other in found]
+
+
+def are_too_many(sources: Sequence[Source]) -> bool:
+    """Tell whether so many images are not compared."""
+    return len(sources) > MOST_IMAGES or sum(map(_n_bytes, sources)) > MOST_BYTES
 
 
 def warn_of(pairs: Sequence[Pair]) -> None:
