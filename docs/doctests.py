@@ -17,16 +17,7 @@ class Doctests(griffe.Extension):
 
 
 def fenced(text: str) -> str:
-    """Returns a docstring with fences around its examples, but for those of sections.
-
-    >>> print(fenced("It adds.\\n\\n>>> 1 + 1\\n2"))
-    It adds.
-    <BLANKLINE>
-    ```pycon
-    >>> 1 + 1
-    2
-    ```
-    """
+    """Returns a docstring with fences around its examples, but for those of sections."""
 
     def put(match: re.Match) -> str:
         example = match[0].rstrip("\n")
