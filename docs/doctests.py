@@ -17,7 +17,7 @@ class Doctests(griffe.Extension):
 
 
 def fenced(text: str) -> str:
-    """Returns a docstring with fences around its examples, but for those of sections."""
+    """Returns a docstring with fences around examples outside of sections."""
 
     def put(match: re.Match) -> str:
         example = match[0].rstrip("\n")

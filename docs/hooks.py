@@ -12,8 +12,6 @@ import posixpath
 import re
 from pathlib import Path
 
-from mkdocs.structure.files import File
-
 ROOT = Path(__file__).parents[1]
 # Folders and files of the repository, and where they are in the site.
 MOUNTED = {
@@ -44,6 +42,9 @@ def mounted_files() -> dict[str, str]:
 
 def on_files(files, config):
     """Adds the files of the repository that are pages or pictures of the site."""
+    # Tests read this module without MkDocs.
+    from mkdocs.structure.files import File
+
     for source, target in mounted_files().items():
         files.append(File.generated(config, target, abs_src_path=str(ROOT / source)))
     return files
@@ -79,7 +80,7 @@ def on_page_markdown(markdown, page, config, files):
 
 
 def commands() -> str:
-    """Returns what `egan-keras --help` and `--help` of each command say, as Markdown."""
+    """Returns the help of the program and of each command, as Markdown."""
     from egan_keras import cli
 
     texts = [f"```text\n{help_of()}\n```"]
