@@ -7,6 +7,7 @@ others only the name is left.
 
 import contextlib
 import io
+import logging
 import os
 import posixpath
 import re
@@ -23,6 +24,9 @@ MOUNTED = {
 }
 _KINDS = {".md", ".png", ".csv"}
 _LINK = re.compile(r"(!?)\[([^\[\]]*)\]\(([^()\s]+)\)")
+_LOADED = re.compile(
+    r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=.?(?:https?:)?//"
+)
 _HELP = re.compile(r"^<!-- help of the commands -->$", re.MULTILINE)
 
 
@@ -77,6 +81,15 @@ def on_page_markdown(markdown, page, config, files):
     return "".join(
         part if part.startswith("```") else _LINK.sub(point, part) for part in parts
     )
+
+
+def on_post_page(output, page, config):
+    """Warns of what a page would load from elsewhere, which is an error in the end."""
+    for found in _LOADED.findall(output):
+        logging.getLogger("mkdocs.hooks").warning(
+            f"{page.file.src_uri} loads from elsewhere: {found}"
+        )
+    return output
 
 
 def commands() -> str:
