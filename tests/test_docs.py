@@ -73,38 +73,46 @@ def data_folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def small(tiny_weights):
+    """Choices by which a model is built and trained in seconds."""
+    quick = {"epochs": 1, "minimum_steps": 2, "place_depths": 1}
+    return {"weights": tiny_weights, "network_size": 32, **quick}
+
+
+@pytest.fixture(scope="module")
+def trained(data_folder, small, tmp_path_factory):
+    """Splits of the images, and the file of a model that is trained on them."""
+    splits = ek.load_folder(
+        data_folder / "data", majority="good", minority="scratched", minority_count=2
+    )
+    keras.utils.set_random_seed(0)
+    model = ek.EGAN.from_backbones(TINY, TINY, image_shape=(32, 32, 3), **small)
+    model.compile()
+    model.fit(splits.train.images, splits.train.labels, verbose=0)
+    path = tmp_path_factory.mktemp("trained") / "model.keras"
+    model.save(path)
+    return splits, path
+
+
 @pytest.fixture
-def quick(monkeypatch, tiny_weights):
-    """Has models built on a small backbone, and trained for two epochs."""
+def names(data_folder, small, trained, tmp_path, monkeypatch):
+    """What a page's code finds: images, and a model that is trained.
+
+    What it builds itself is built on a small backbone.
+    """
     build = ek.EGAN.from_backbones
 
-    def build_quickly(encoder, discriminator, **choices):
+    def build_small(encoder, discriminator, **choices):
         for spec in (encoder, discriminator):
             ek.Backbone.parse(spec)
-        small = {"weights": tiny_weights, "network_size": 32, "epochs": 2}
         return build(TINY, TINY, **small | choices)
 
-    monkeypatch.setattr(ek.EGAN, "from_backbones", staticmethod(build_quickly))
-
-
-@pytest.fixture
-def names(data_folder, quick, build_tiny, tmp_path, monkeypatch):
-    """What a page's code finds: images, and a model that is trained."""
+    monkeypatch.setattr(ek.EGAN, "from_backbones", staticmethod(build_small))
     (tmp_path / "data").symlink_to(data_folder / "data")
     monkeypatch.chdir(tmp_path)
-    train, validation, test = ek.load_folder(
-        "data", majority="good", minority="scratched", minority_count=2
-    )
-    model = build_tiny(epochs=1)
-    model.fit(train.images, train.labels, verbose=0)
-    model.calibrate(validation.images, validation.labels, specificity=0.95)
-    yield {
-        "ek": ek,
-        "train": train,
-        "validation": validation,
-        "test": test,
-        "model": model,
-    }
+    splits, path = trained
+    yield {"ek": ek, "model": keras.saving.load_model(path), **splits._asdict()}
     keras.mixed_precision.set_dtype_policy("float32")
 
 
