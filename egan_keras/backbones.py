@@ -147,6 +147,16 @@ class Backbone:
             FileNotFoundError: If `weights` names a file that does not exist.
             OSError: If the ImageNet weights are neither on disk nor to be downloaded.
         """
+        self.check(size, weights)
+        keras_hooks.share_accelerators()
+        if weights == "imagenet":
+            return self._construct_pretrained(size)
+        return self._construct(
+            size, None if weights in (None, "none") else str(weights)
+        )
+
+    def check(self, size: int, weights: str | os.PathLike | None = "imagenet") -> None:
+        """Refuses what `build` would, as far as nothing need be built for that."""
         data_format = keras.config.image_data_format()
         if data_format != "channels_last":
             raise ValueError(
@@ -162,13 +172,8 @@ class Backbone:
                 f"of at least {self.minimum_size} pixels. Received: {size}. Give a "
                 f"larger network_size (--network-size {self.minimum_size})."
             )
-        keras_hooks.share_accelerators()
-        if weights == "imagenet":
-            return self._construct_pretrained(size)
-        if weights in (None, "none"):
-            return self._construct(size, None)
-        check_weights_file(weights)
-        return self._construct(size, str(weights))
+        if weights not in ("imagenet", None, "none"):
+            check_weights_file(weights)
 
     def _construct(self, size: int, weights: str | None) -> keras.Model:
         # Without a name: some constructors make the weights' file name from it.

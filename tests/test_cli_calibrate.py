@@ -109,3 +109,31 @@ def test_damaged_scores_are_refused(run, capsys, text):
     (run / runs.SCORES).write_text(text)
     assert main(["calibrate", str(run), "--specificity", "0.5"]) == 2
     assert "scores of the run cannot be read" in capsys.readouterr().err
+
+
+def test_images_alike_pass_the_check_and_others_are_named(
+    first_run, run, tmp_path, capsys
+):
+    images = first_run / "images" / "zero"
+    assert main(["calibrate", str(run), "--specificity", "0.5"]) == 0
+    with (run / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["split"] for row in rows} == {"train", "validation", "test"}
+    # Of so few held-out images none can be compared with.
+    assert main(["check", str(run), str(images)]) == 2
+    assert "Too few images to tell" in capsys.readouterr().err
+    majority = [row for row in rows if row["class"] == "zero"]
+    with (run / "scores.csv").open("a", newline="") as file:
+        csv.writer(file).writerows(
+            [("validation", *list(row.values())[1:]) for row in majority * 3]
+        )
+    written = tmp_path / "checked.csv"
+    assert main(["check", str(run), str(images), "--csv", str(written)]) in (0, 1)
+    assert "Compared with" in capsys.readouterr().out
+    with written.open(newline="") as file:
+        checked = list(csv.DictReader(file))
+    assert len(checked) == len(list(images.iterdir()))
+    assert {row["is_unlike_anything"] for row in checked} <= {"0", "1"}
+    (run / "scores.csv").unlink()
+    assert main(["check", str(run), str(images)]) == 2
+    assert "egan-keras calibrate RUN --data ROOT" in capsys.readouterr().err

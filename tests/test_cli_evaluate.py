@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from egan_keras.cli.evaluate import load_images
+from egan_keras.cli.run_images import load_images
 from egan_keras.cli.runs import RunConfig, describe_files
 from egan_keras.data import load_folder
 

@@ -45,6 +45,18 @@ def test_config_reads_what_it_wrote(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json"]
 
 
+def test_groups_and_near_duplicates_are_kept_and_lack_in_earlier_runs(tmp_path):
+    config(near_duplicates=[["a", "b"]], groups={"train": {"a": ["7"]}}).save(tmp_path)
+    found = RunConfig.load(tmp_path)
+    assert found.group_of("train", "test") == {"a/1.png": "7"}
+    assert found.report_values()["n_near_duplicates"] == 1
+    values = json.loads((tmp_path / "config.json").read_text())
+    del values["groups"], values["near_duplicates"]
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    earlier = RunConfig.load(tmp_path)
+    assert earlier.group_of("train") == {} and earlier.near_duplicates == []
+
+
 def test_report_values_tell_of_divergence_only_where_there_was_one():
     counts = {"n_skipped": 1, "n_passed_over": 5}
     passed_over = {"hidden": 3, "other suffix .txt": 2}
@@ -70,6 +82,8 @@ def test_damaged_config_is_refused(tmp_path, text):
         ({"image_shape": [10**9, 32, 3]}, "'image_shape.0' must be smaller"),
         ({"files": {"train": {}}}, "'files' must contain .*validation"),
         ({"skipped": 7}, "'skipped' must be array"),
+        ({"groups": {"test": {"a": [1]}}}, "'groups.test.a.0' must be string"),
+        ({"near_duplicates": [["a"]]}, "'near_duplicates.0' must contain at least 2"),
         ({"epochs_completed": -1}, "'epochs_completed' must be bigger"),
         ({"unknown": 1}, "unexpected keyword argument 'unknown'"),
         ({"versions": [[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]}, "deeper than 20"),

@@ -43,6 +43,19 @@ def test_each_minority_image_is_held_out_equally_often(count):
     assert all(np.array_equal(a[0], b[0]) for a, b in zip(folds, again, strict=True))
 
 
+@pytest.mark.parametrize("n_groups", [2, 4, 9])
+def test_images_of_one_group_are_held_out_at_once(n_groups):
+    groups = [f"part {row % n_groups}" for row in range(20)]
+    folds = make_folds(20, seed=3, groups=groups)
+    held_out = np.concatenate([fold.held_out for fold in folds])
+    assert np.ptp(np.bincount(held_out, minlength=20)) == 0 and len(folds) >= 5
+    for fold in folds:
+        inside = {groups[row] for row in fold.held_out}
+        assert len(fold.held_out) == sum(groups.count(group) for group in inside) < 20
+    with pytest.raises(ValueError, match="2 groups or more. Received: 3 of group a"):
+        make_folds(3, groups=["a"] * 3)
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_minority_images_are_refused(count):
     with pytest.raises(ValueError, match=r"2 minority images or more.*Add a second"):

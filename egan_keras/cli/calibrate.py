@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from egan_keras import cli, logs
-from egan_keras.cli import evaluate, options, rooms, run_page, run_scores, runs
+from egan_keras.cli import options, rooms, run_images, run_page, run_scores, runs
 from egan_keras.cli.options import option, positive, share_or_none
 
 _OF_IMAGES = ("mistakes.png", "heat_maps.png")
@@ -102,9 +102,9 @@ def _held_out(
         unseen = np.zeros(count, bool)
         return rooms.model.Scored(found.scores, found.labels, unseen)
     root = given.data or Path(config.options["data"])
-    names = ("gray_range", "skip_unreadable", "duplicates")
+    names = "labels groups gray_range skip_unreadable duplicates".split()
     reading = {name: getattr(given, name) for name in names}
-    chosen = evaluate.load_images(config, root, own_split="validation", **reading)
+    chosen = run_images.load_images(config, root, own_split="validation", **reading)
     for note in chosen.notes:
         print(note)
     logs.tell(f"Scoring {len(chosen.images):,} images to set the threshold on")
@@ -118,13 +118,14 @@ def _report_again(
     images = _test_images(config, given.data)
     extra = config.report_values(split="test")
     how = {"prevalence": given.prevalence or config.options["prevalence"]}
+    how["groups"] = (images and images.groups) or None
     evaluation, plots = rooms.evaluation, given.folder / runs.PLOTS
     test = kept.get("test")
     if test:
+        if images is None or len(images) != len(test.paths):
+            images, how["groups"] = None, None
         judged = (model, test.scores, test.labels)
         report = evaluation.report_on_scores(*judged, extra=extra, **how)
-        is_same = images and len(images) == len(test.paths)
-        images = images if is_same else None
     elif images:
         logs.tell(f"Scoring {len(images):,} test images")
         judged = (model, images.images, images.labels)
@@ -153,7 +154,7 @@ def _test_images(config: runs.RunConfig, root: Path | None) -> Any:
     """Returns the run's test images where all are there as they were, else None."""
     for place in filter(None, (root, Path(config.options["data"]))):
         with contextlib.suppress(ValueError, OSError):
-            found = evaluate.load_images(config, place, "test")
+            found = run_images.load_images(config, place, "test")
             if not (found.counts.get("n_gone") or found.counts.get("n_changed")):
                 return found.images
     return None

@@ -29,6 +29,7 @@ import numpy as np
 from egan_keras import cli, files, logs
 from egan_keras.cli import options, rooms, run_scores, runs
 from egan_keras.cli.options import option, share
+from egan_keras.text import printable
 
 _COLUMNS = ("path", "score", "is_minority", "distance", "is_unlike_anything")
 
@@ -83,7 +84,8 @@ def run(given: Options) -> int:
     _tell(given, model, found, paths, scores)
     if given.csv is not None:
         _write(given.csv, model.threshold, paths, scores, distances, found.is_alien)
-    return cli.BLEMISHED if found.differs(given.level) or found.is_alien.any() else 0
+    differs = found.lowers_scores(given.level) or found.looks_different(given.level)
+    return cli.BLEMISHED if differs or found.is_alien.any() else 0
 
 
 def _judged(
@@ -103,19 +105,24 @@ def _judged(
 def _tell(given: Options, model: Any, found: Any, paths: list[Path], scores) -> None:
     called = int(np.sum(scores < model.threshold))
     print(f"{len(scores):,} images, {called:,} called minority")
-    print(
-        f"Compared with {found.n_reference:,} majority images held out:"
-    )
+    print(f"Compared with {found.n_reference:,} majority images held out:")
     print(f"  scores as low     p = {found.score_p:.3g}")
     if found.distance_p is not None:
         print(f"  as far off        p = {found.distance_p:.3g}")
     aliens = [path for path, alien in zip(paths, found.is_alien, strict=True) if alien]
     cli.tell_files("Unlike anything seen in training: {} images", aliens)
-    if found.differs(given.level):
+    run = printable(given.folder)
+    if found.lowers_scores(given.level):
         print(
-            "The images are not drawn like those that the threshold was set on: its "
-            "guarantee does not hold for them. Look at them, and set it again on "
-            "labelled images of today: egan-keras calibrate RUN --data ROOT."
+            "The images score lower than those that the threshold was set on: it calls "
+            "more of them minority, and its guarantee does not hold for them. Look at "
+            "them, and set it again on labelled images of today:\n"
+            f"  egan-keras calibrate {run} --data ROOT"
+        )
+    elif found.looks_different(given.level):
+        print(
+            "The images look different from those that the threshold was set on, but "
+            "do not score lower. Look at some, and label a few."
         )
     else:
         print("Nothing speaks against the threshold's guarantee on these images.")

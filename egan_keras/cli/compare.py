@@ -38,6 +38,8 @@ A grid is a TOML file:
   minority = ["blowhole"]
   counts = [1, 2]
   test_fraction = 0.5                    # where there is no test folder
+  labels = "tiles/labels.csv"            # below ROOT, in place of class folders
+  groups = "/(part[0-9]+)_"              # or a column of it
   methods = ["default", "published"]     # for this task alone, as seeds and pairings
   [[variant]]                            # one more method: a recipe, changed
   name = "no fakes"
@@ -57,7 +59,8 @@ COUNTS = (1, 2, 5, 10)
 BACKBONE = "MobileNetV2"
 # What a grid says of each of its tasks.
 _OF_A_TASK = (
-    "majority minority counts image_size gray_range duplicates skip_unreadable"
+    "majority minority counts image_size gray_range duplicates skip_unreadable labels "
+    "groups"
 ).split()
 
 
@@ -133,6 +136,8 @@ def _grid(given: Options) -> Any:
     root = given.data.resolve()
     task = {n: getattr(given, n) for n in _OF_A_TASK if getattr(given, n)}
     task = {"data": root.name, "counts": COUNTS, **task}
+    if given.labels:
+        task["labels"] = str(given.labels.resolve())
     return rooms.experiments.make_grid({"task": [task]}, root.parent, forced)
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from egan_keras.cli import rooms, runs, tell_written
-from egan_keras.cli.evaluate import load_images
 from egan_keras.cli.options import option
+from egan_keras.cli.run_images import load_images
 from egan_keras.text import printable
 
 

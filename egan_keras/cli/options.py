@@ -84,7 +84,7 @@ def value(
     def check(text: str) -> Any:
         if or_none and text.lower() == "none":
             return None
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, re.error):
             if is_valid(found := reading(text)):
                 return found
         raise argparse.ArgumentTypeError(f"expected {expected}, received {text!r}")
@@ -112,6 +112,11 @@ folds = value(int, lambda n: n >= 2, "a whole number of 2 or more")
 seed = value(int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295")
 share_or_none = value(
     float, lambda x: 0 < x < 1, "a number between 0 and 1, or none", or_none=True
+)
+expression = value(
+    lambda text: re.compile(text) and text,
+    lambda text: re.compile(text).groups == 1,
+    "a regular expression with one pair of parentheses",
 )
 gray_range = value(
     lambda text: tuple(map(float, text.split(","))),
@@ -171,6 +176,15 @@ class LabelledOptions(ReadingOptions):
     """How labelled images are read, and judged.
 
     Images:
+        labels: CSV file with the first line path,label[,group][,split] in place of
+            folders of classes: paths are below ROOT, labels are what --majority and
+            --minority name, and a split is train, validation or test, used as such a
+            folder below ROOT is; without the column, images are split as those of
+            ROOT/CLASS/* are
+        groups: what names the object in a picture: a regular expression with one pair
+            of parentheses, searched for in each path below ROOT, such as
+            "_(module[0-9]+)_"; pictures of one object stay on one side of every split
+            (default: the column group of --labels, if there is one)
         duplicates: what becomes of files with equal contents (default: a test image
             that is a training image, too, is left out of the test, other copies stay on
             one side of every split, and an image that is majority and minority both is
@@ -182,6 +196,8 @@ class LabelledOptions(ReadingOptions):
             precision to expect there (default: as in training; there, not reported)
     """
 
+    labels: Path | None = option(None, metavar="FILE")
+    groups: str | None = option(None, metavar="REGEX", type=expression)
     duplicates: Literal["drop", "refuse", "keep"] | None = None
     prevalence: float | None = None
 
@@ -211,7 +227,7 @@ class TrainingOptions(LabelledOptions, OutputOptions):
             that is below ROOT/test alone, half is to train on. Links are followed.
             Grayscale, transparent and 16-bit images become RGB; images of several sizes
             are stretched to one
-        majority: the common class, or several: names of folders
+        majority: the common class, or several: names of folders, or labels
         minority: the rare class, or several (default: none is known, and scores tell
             how unlike the majority an image is)
         minority_count: train on N minority images, 0 or more; the others are left out

@@ -47,6 +47,8 @@ _OPTIONS = schemas.record(
         "gray_range": optional(schemas.GRAY_RANGE),
         "duplicates": optional(TEXT),
         "cross_fit": optional(COUNT),
+        "labels": optional(TEXT),
+        "groups": optional(TEXT),
     },
 )
 
@@ -64,7 +66,8 @@ class RunConfig:
     """What is needed to run a training again, and what it ran on: `config.json`.
 
     All paths are below the folder of images. `files` are those of each split and class,
-    and `hashes` of their contents in the same order; earlier versions wrote none.
+    and `hashes` of their contents in the same order, as `groups` are, if there are any;
+    earlier versions wrote none.
     """
 
     command: str = _key(TEXT)
@@ -79,6 +82,9 @@ class RunConfig:
     unused: Paths = _key(_FILES, dict)  # the minority that training was not to have
     duplicates: Sequence[str] = _key(listed(TEXT), list)  # in the splits all the same
     dropped_duplicates: Sequence[str] = _key(listed(TEXT), list)
+    groups: dict[str, Paths] = _key(mapped(mapped(listed(TEXT))), dict)
+    # Of files that are nearly the same picture, in two splits.
+    near_duplicates: Sequence[Sequence[str]] = _key(listed(listed(TEXT, 2)), list)
     changed: Sequence[str] = _key(listed(TEXT), list)  # while the run was made
     epochs_completed: int = _key(COUNT, int)
     interrupted: bool = _key(schemas.BOOLEAN, bool)
@@ -120,6 +126,14 @@ class RunConfig:
                 told |= {p: (name, mark) for p, mark in zip(paths, marks, strict=True)}
         return told
 
+    def group_of(self, *splits: str) -> dict[str, str]:
+        """Returns the groups of splits' files; none of earlier versions' runs."""
+        told = {}
+        for split in splits:
+            for name, groups in self.groups.get(split, {}).items():
+                told |= dict(zip(self.files[split][name], groups, strict=True))
+        return told
+
     def report_values(self, **others: Any) -> dict[str, Any]:
         """Returns what `report.json` tells of the training, and others."""
         values = {
@@ -128,6 +142,7 @@ class RunConfig:
             "n_passed_over": sum(self.passed_over.values()),
             "n_duplicates": len(self.duplicates),
             "n_dropped_duplicates": len(self.dropped_duplicates),
+            "n_near_duplicates": len(self.near_duplicates),
             "n_changed_in_training": len(self.changed),
             "diverged_in_epoch": self.diverged_in_epoch,
             **others,
@@ -142,15 +157,20 @@ def describe_files(splits: Any, root: Path) -> dict[str, Any]:
     def below(path: str) -> str:
         return Path(path).relative_to(root).as_posix()
 
-    told: dict[str, Any] = {"files": {}, "hashes": {}}
+    told: dict[str, Any] = {"files": {}, "hashes": {}, "groups": {}}
     for split, images in splits._asdict().items():
         marks = rooms.data.lazy.content_hashes(images.paths)
-        for key, values in (("files", map(below, images.paths)), ("hashes", marks)):
+        each = {"files": map(below, images.paths), "hashes": marks}
+        if images.groups:
+            each["groups"] = images.groups
+        for key, values in each.items():
             of_class = told[key][split] = {}
             for name, value in zip(images.class_names, values, strict=True):
                 of_class.setdefault(name, []).append(value)
     for name in ("skipped", "duplicates", "dropped_duplicates"):
         told[name] = [below(x) for images in splits for x in getattr(images, name)]
+    pairs = [pair for images in splits for pair in images.near_duplicates]
+    told["near_duplicates"] = [list(map(below, pair)) for pair in pairs]
     return told
 
 

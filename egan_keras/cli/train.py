@@ -21,7 +21,6 @@ Examples:
 import dataclasses
 import functools
 import math
-import shlex
 import sys
 import tempfile
 import warnings
@@ -30,10 +29,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from egan_keras import cli, files, logs
-from egan_keras.cli import rooms, run_page, run_scores, runs
+from egan_keras.cli import held_out, rooms, run_page, run_scores, runs
 from egan_keras.cli.options import TrainingOptions, option
 from egan_keras.text import first_few, printable
 
@@ -75,6 +72,10 @@ def run(given: Options) -> int:
     """Trains, and writes the run."""
     runs.check_free(given.out, overwrite=given.overwrite)
     logs.start_keras()
+    size = given.network_size or rooms.networks.get_recipe(given.recipe).network_size
+    for name in (given.encoder, given.discriminator):
+        backbone = rooms.backbones.Backbone.parse(name)
+        backbone.check(size or backbone.native_size, given.weights)
     with runs.writing(given.out, overwrite=given.overwrite) as folder:
         splits = load(given)
         model = build(given, splits)
@@ -87,18 +88,26 @@ def load(given: TrainingOptions) -> Any:
     """Loads the splits of the images that options name, and says what there is."""
     logs.tell(f"Listing the images below {printable(given.data)}")
     names = "majority minority minority_count ratio image_size gray_range seed"
-    names += " validation_fraction test_fraction skip_unreadable duplicates"
-    chosen = {name: getattr(given, name) for name in names.split()}
+    names += " validation_fraction test_fraction skip_unreadable duplicates groups"
+    # Lazy, so that the memory does not have to hold them all.
+    chosen = {"lazy": True} | {name: getattr(given, name) for name in names.split()}
     if given.cross_fit:
         chosen["validation_fraction"] = 0.0
-    # Lazy, so that the memory does not have to hold them all.
-    splits = rooms.data.load_folder(given.data, **chosen, lazy=True)
+    if given.labels is None:
+        splits = rooms.data.load_folder(given.data, **chosen)
+    else:
+        splits = rooms.data.load_table(given.data, given.labels, **chosen)
     height, width = splits.train.images.shape[1:3]
     print(f"Images of {height} x {width} pixels:")
     for name, images in splits._asdict().items():
         counts = images.majority_count, images.minority_count
-        print("  {:<10} {:>7,} majority {:>7,} minority".format(name, *counts))
+        line = "  {:<10} {:>7,} majority {:>7,} minority".format(name, *counts)
+        n_groups = len(set(images.groups))
+        print(line + f" in {n_groups:,} groups" * (n_groups > 0))
     cli.tell_passed_over(_passed_over(splits))
+    every = [Path(path) for images in splits for path in images.paths]
+    if rooms.data.near_duplicates.are_too_many(every):
+        print("Not looked for among so many: nearly the same picture on two sides")
     skipped = [path for images in splits for path in images.skipped]
     cli.tell_files(cli.SKIPPED, skipped)
     test = splits.test
@@ -117,42 +126,12 @@ def load(given: TrainingOptions) -> Any:
         # The others are read before training, but these after it.
         test.images.check()
     if given.specificity is not None:
-        _check_validation(splits, given)
+        held_out.check_count(splits, given)
     return splits
 
 
 def _passed_over(splits: Any) -> Counter[str]:
     return sum((Counter(images.passed_over) for images in splits), Counter())
-
-
-def _check_validation(splits: Any, given: TrainingOptions) -> None:
-    """Refuses, before training, a threshold that could not be set after it."""
-    level, confidence = given.specificity, given.confidence
-    needed = rooms.thresholds.images_needed(level, confidence) if confidence else 1
-    split = splits.train if given.cross_fit else splits.validation
-    count = split.majority_count
-    if count >= needed:
-        return
-    # The highest whole percentage that so many images can guarantee.
-    guaranteed = (1 - confidence) ** (1 / count) if confidence and count else 0
-    possible = math.floor(100 * guaranteed) / 100
-    advice = f"Pass --specificity {possible:g}, or " if possible else "Pass "
-    majority = sum(split.majority_count for split in splits)
-    minority = sum(split.minority_count for split in splits)
-    if minority > majority:
-        names = ",".join(given.minority), ",".join(given.majority)
-        exchanged = shlex.join(["--majority", names[0], "--minority", names[1]])
-        advice = (
-            f"There are {minority:,} minority and {majority:,} majority images in all: "
-            f"if the classes are exchanged, pass {exchanged}. Else: {advice}"
-        )
-    raise ValueError(
-        "Too few validation images to set the threshold: a specificity of "
-        f"{level:g}{f' with confidence {confidence:g}' if confidence else ''} needs "
-        f"{needed} majority images. Received: {count}, {given.validation_fraction:.0%} "
-        f"of the majority images to train with. {advice}--specificity none to leave "
-        "the threshold at 0, or add majority images."
-    )
 
 
 def build(given: Options, splits: Any) -> Any:
@@ -214,10 +193,10 @@ def complete_run(
     files.check_space(given.out, n_bytes, "the run")
     files.reserve(folder / _RESERVED, n_bytes)
     config = _configure(model, splits, given)
-    held_out = (validation.images, validation.labels)
+    watched = (validation.images, validation.labels)
     options_of_fit = {"cache_features": cache, "verbose": verbosity()}
     if len(validation):
-        options_of_fit["validation_data"] = held_out
+        options_of_fit["validation_data"] = watched
     try:
         model.fit(train.images, train.labels, **options_of_fit)
     except KeyboardInterrupt:
@@ -226,11 +205,12 @@ def complete_run(
             _save(model, config, folder, interrupted=True)
         raise
     _save(model, config, folder)
-    scored = _set_threshold(model, splits, given, folder, options_of_fit, again)
+    scored = held_out.set_threshold(model, splits, given, folder, options_of_fit, again)
     logs.tell(f"Scoring {len(test):,} test images")
     extra = config.report_values(split="test")
+    told = {"prevalence": given.prevalence, "groups": test.groups or None}
     report = rooms.evaluation.evaluate(
-        model, test.images, test.labels, prevalence=given.prevalence, extra=extra
+        model, test.images, test.labels, **told, extra=extra
     )
     _note_changes(config, given.data)
     if config.changed:
@@ -248,59 +228,6 @@ def complete_run(
         run_page.save_page(folder / runs.PAGE, given.out, report, test, **judged)
     print(f"\n{report}")
     return config, report
-
-
-def _set_threshold(
-    model: Any,
-    splits: Any,
-    given: TrainingOptions,
-    folder: Path,
-    options_of_fit: dict[str, Any],
-    again: Callable[[], Any] | None,
-) -> dict[str, tuple]:
-    """Scores held-out images, or the majority cross-fitted, and sets the threshold.
-
-    Returns paths, classes and scores of each split, for `run_scores.write`.
-    """
-    train, validation, _ = splits
-    level = {"specificity": given.specificity, "confidence": given.confidence}
-    scored = {}
-    if train.minority_count:
-        # Whose distances, unlike their scores, training has no part in.
-        rows = np.flatnonzero(train.labels == 1)
-        judged = model.judge(train.images.select(rows))
-        scored["train"] = *_named(train, rows), *judged
-    if len(validation):
-        logs.tell(f"Scoring {len(validation):,} validation images")
-        held_out = model.score_labelled(validation.images, validation.labels)
-        names = validation.paths, validation.class_names
-        scored["validation"] = *names, held_out.scores, held_out.distances
-    if given.cross_fit:
-        folds = given.cross_fit
-        logs.tell(f"Training {folds} models, each without a part of the majority")
-        fitting = options_of_fit | {"verbose": 0, "validation_data": None}
-        fitting |= {"folds": folds, "seed": given.seed}
-        held_out = rooms.model.cross_fitted_scores(
-            again, train.images, train.labels, **fitting
-        )
-        told = *_named(train, np.flatnonzero(train.labels == 0)), held_out.scores
-        scored[run_scores.CROSS_FITTED] = *told, held_out.distances
-        run_scores.write_suspects(folder, given.data, *told)
-    if given.specificity is not None:
-        count = int(np.sum(held_out.labels == 0))
-        what = run_scores.CROSS_FITTED if given.cross_fit else "validation"
-        logs.tell(f"Setting the threshold on {count:,} {what} majority images")
-        if given.cross_fit:
-            rooms.model.calibrate_cross_fitted(model, held_out, folds, **level)
-        else:
-            model.calibrate_scored(held_out, **level)
-        runs.save_model(model, folder)
-    return scored
-
-
-def _named(images: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns paths and classes of some of the images."""
-    return np.array(images.paths)[rows], np.array(images.class_names)[rows]
 
 
 def verbosity() -> int:
@@ -323,13 +250,16 @@ def _configure(model: Any, splits: Any, given: TrainingOptions) -> runs.RunConfi
     """Returns the run's configuration before training."""
     recipe, root = model.recipe, given.data
     chosen = dataclasses.asdict(given) | {"data": root.resolve()}
+    chosen["labels"] = given.labels and given.labels.resolve()
     chosen |= {"epochs": recipe.epochs, "batch_size": recipe.batch_size}
     del chosen["command_line"], chosen["overwrite"]
     unused = {}
     if given.minority_count is not None or given.ratio is not None:
         named = ("paths", "skipped", "dropped_duplicates")
         used = {p for each in splits for name in named for p in getattr(each, name)}
-        for name, paths in rooms.data.list_every_image(root, given.minority).items():
+        source = (root, given.minority)
+        every = rooms.data.list_all_labelled(*source, labels=given.labels)
+        for name, paths in every.pool.items():
             others = [path for path in paths if str(path) not in used]
             unused[name] = [path.relative_to(root).as_posix() for path in others]
     return runs.RunConfig(

@@ -1,4 +1,4 @@
-"""Images and labels in: folders, arrays, tf.data; imbalance; seeded splits.
+"""Images and labels in: folders, tables, arrays, tf.data; imbalance; seeded splits.
 
 Labels are 0 for the majority and 1 for the minority; images are RGB pixels in 0..255.
 """
@@ -34,4 +34,7 @@ from egan_keras.data.lazy import MappedRows as MappedRows
 from egan_keras.data.lazy import WithMirrorImages as WithMirrorImages
 from egan_keras.data.splits import ClassRoles as ClassRoles
 from egan_keras.data.splits import warn_if_swapped as warn_if_swapped
+from egan_keras.data.tables import list_all_labelled as list_all_labelled
+from egan_keras.data.tables import list_labelled as list_labelled
+from egan_keras.data.tables import load_table as load_table
 from egan_keras.data.tfds import load_tfds as load_tfds

@@ -99,7 +99,7 @@ class _ValueRange(NamedTuple):
 
 def read_header(source: Source) -> Header:
     """Return what a header tells; refuse what is damaged or over the limits."""
-    with _opened(source) as image:
+    with opened(source) as image:
         height, width = image.height, image.width
         # Only where the header holds it: asking for it makes Pillow decode a PNG.
         # Pillow turns a TIFF's size by itself.
@@ -131,9 +131,9 @@ def decode(
         UnreadableError: if the file is damaged, over the limits, or without
             `gray_range` holds negative integers or floats outside 0..1.
     """
-    with _opened(source) as opened:
-        largest = _largest_value(opened)
-        image, is_clipped = _load_turned(opened), False
+    with opened(source) as unread:
+        largest = _largest_value(unread)
+        image, is_clipped = _load_turned(unread), False
         if _is_gray(image):
             values = _gray_values(image, largest)
             image, is_clipped = _scale(values, largest, gray_range)
@@ -220,7 +220,7 @@ def deep_among(paths: Sequence[str]) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _opened(source: Source) -> Iterator[Image.Image]:
+def opened(source: Source) -> Iterator[Image.Image]:
     """Open an image lazily; whatever is raised becomes an `UnreadableError`.
 
     Pillow's readers answer damaged files with nearly any type of exception.
@@ -343,7 +343,7 @@ def _values(sources: Sequence[Source]) -> list[_ValueRange]:
     found = []
     for source in _some(sources, _DECODED):
         # Whoever decodes an unreadable one says so.
-        with contextlib.suppress(UnreadableError), _opened(source) as image:
+        with contextlib.suppress(UnreadableError), opened(source) as image:
             largest = _largest_value(image)
             image.load()
             if is_colour := not _is_gray(image):

@@ -27,13 +27,14 @@ from egan_keras.data.decoding import (
     deep_among,
     read_header,
 )
+from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.lazy import THREADS, LazyRows, content_hashes
+from egan_keras.data.near_duplicates import Pair, near_duplicates, warn_of
 from egan_keras.data.splits import (
     MAJORITY,
     MINORITY,
     ClassRoles,
     Division,
-    Duplicates,
     Listing,
     SplitRules,
 )
@@ -153,6 +154,9 @@ class LabelledImages:
             those of a folder that was split stand in the training images'.
         duplicates: the files among these that equal an earlier one.
         dropped_duplicates: the files left out because they equal another one.
+        groups: the group of each image, as `load_folder` was told; may be empty.
+        near_duplicates: pairs of a file among these and one that is nearly the same
+            picture, in a split before this one.
     """
 
     images: Rows
@@ -163,10 +167,12 @@ class LabelledImages:
     passed_over: Mapping[str, int] = field(default_factory=dict)
     duplicates: tuple[str, ...] = ()
     dropped_duplicates: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    near_duplicates: tuple[Pair, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that everything told about each image has the same length."""
-        for name in ("labels", "paths", "class_names"):
+        for name in ("labels", "paths", "class_names", "groups"):
             length = len(getattr(self, name))
             if length != len(self) and (length or name == "labels"):
                 raise ValueError(
@@ -268,13 +274,19 @@ def load_listing(
 
     division = equal.divide(rules, is_usable=is_usable)
     later, splits = set(equal.later), []
+    near = near_duplicates([[s for s, _ in split] for split in division[:3]])
+    warn_of(near)
+    group_of = {str(source): x for source, x in (listing.groups or {}).items()}
     for part, images in enumerate(read_splits(division, roles, **reading)):
         copies = [source for source, _ in division[part] if source in later]
         dropped = [image.source for image in equal.dropped if image.part == part]
+        own = set(images.paths)
         told = {
             "passed_over": dict(listing.passed_over_in(Listing._fields[part])),
             "duplicates": tuple(map(str, copies)),
             "dropped_duplicates": tuple(map(str, dropped)),
+            "groups": tuple(group_of[path] for path in images.paths if group_of),
+            "near_duplicates": tuple(pair for pair in near if pair[0] in own),
         }
         splits.append(replace(images, **told))
     return Splits(*splits)

@@ -1,33 +1,28 @@
-"""Which class is rare and which image goes where: seeded splits, imbalance, copies."""
+"""Which class is rare and which image goes where: seeded splits, and imbalance."""
 
-import hashlib
-import itertools
 import math
-import os
 import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from egan_keras.data.decoding import Source, UnreadableError, read_header
-from egan_keras.data.lazy import content_hashes
-from egan_keras.text import first_few
+from egan_keras.data.decoding import Source
+from egan_keras.data.groups import (
+    ByClass,
+    GroupOf,
+    hold_out_groups,
+)
 
 MAJORITY, MINORITY = 0, 1
 
-# What may be done with images that have equal contents.
-_CHOICES = ("drop", "refuse", "keep")
 _LISTED_NAMES = 20
-_NAMED = 3
 
 Item = TypeVar("Item")
-ByClass = Mapping[str, Sequence[Source]]
 Split = list[tuple[Source, str]]
 
 
@@ -180,13 +175,21 @@ class Listing(NamedTuple):
 
     `validation` and `test` are None where they are to be split off the `pool`. Half of
     a minority class that is in `test` alone is to be trained on. `passed_over` counts
-    what lies beside the classes, by reason.
+    what lies beside the classes, by reason. `groups` has the group of every image, or
+    is None where each is on its own.
     """
 
     pool: ByClass
     validation: ByClass | None
     test: ByClass | None
     passed_over: Counter[str]
+    groups: GroupOf | None = None
+
+    @property
+    def sources(self) -> list[Source]:
+        """All images."""
+        parts = [getattr(self, part) or {} for part in self._fields[:3]]
+        return [s for by_class in parts for x in by_class.values() for s in x]
 
     @property
     def all_passed_over(self) -> Counter[str]:
@@ -221,12 +224,47 @@ class Listing(NamedTuple):
     def sides(self, roles: ClassRoles, seed: int) -> tuple[ByClass, ByClass | None]:
         """Return what to train on, and what to test on if it lies apart."""
         pool, test = dict(self.pool), self.test
-        for name in roles.names:
-            if name not in pool:
-                half = len(test[name]) / 2
-                pool[name], held = _hold_out(test[name], half, seed)
-                test = {**test, name: held}
+        moved = [name for name in roles.names if name not in pool]
+        if not moved:
+            return pool, test
+        of_groups = self.groups or {}
+        # A group of an image that stays in the test stays there as a whole.
+        stays = {of_groups.get(s) for n, x in test.items() if n not in moved for s in x}
+        movable = {
+            name: [
+                s for s in test[name] if s not in of_groups or of_groups[s] not in stays
+            ]
+            for name in moved
+        }
+        held = {n: max(0, len(movable[n]) - len(test[n]) / 2) for n in moved}
+        kept, _ = self.hold_out(movable, held, seed)
+        if not any(kept.values()):
+            raise ValueError(
+                "No minority image can be taken from those to test on to train with: "
+                "expected groups of minority images alone. Received: "
+                f"{', '.join(map(repr, moved))}, all of groups that majority test "
+                "images are of. Put minority images of other groups among those to "
+                "train on."
+            )
+        for name in moved:
+            taken = set(kept[name])
+            rest = [source for source in test[name] if source not in taken]
+            pool[name], test = kept[name], {**test, name: rest}
         return pool, test
+
+    def hold_out(
+        self, by_class: ByClass, wanted: Mapping[str, float], seed: int
+    ) -> tuple[ByClass, ByClass]:
+        """Part images at random into kept and held out: class by class, or by groups.
+
+        About as many as are wanted of each class are held out.
+        """
+        if self.groups is not None:
+            return hold_out_groups(by_class, self.groups, wanted, seed)
+        # One class at a time: so the majority's part does not depend on the minority,
+        # and a class of two images can be split too.
+        parts = {n: _hold_out(x, wanted[n], seed) for n, x in by_class.items()}
+        return {n: x[0] for n, x in parts.items()}, {n: x[1] for n, x in parts.items()}
 
 
 class Division(NamedTuple):
@@ -236,113 +274,6 @@ class Division(NamedTuple):
     validation: Split
     test: Split
     unusable: list[Source]
-
-
-class _Image(NamedTuple):
-    """An image whose contents another one has, too."""
-
-    source: Source
-    class_name: str
-    # 0 with those to train on, 1 with those to validate with, 2 with those to test on.
-    part: int
-
-
-class Duplicates:
-    """The images that equal another one, and the splits that they may go to.
-
-    They are refused, dropped or kept as `duplicates` of `load_folder` says, with a
-    warning that counts them. `dropped` are those in no split, each with its `source`
-    and `part`; `later` are sources that equal an earlier one and are not dropped.
-    """
-
-    def __init__(
-        self, listing: Listing, roles: ClassRoles, duplicates: str | None = None
-    ) -> None:
-        if duplicates is not None and duplicates not in _CHOICES:
-            raise ValueError(
-                f"`duplicates` must be one of {', '.join(map(repr, _CHOICES))}, or "
-                f"None. Received: duplicates={duplicates!r}. Leave it out."
-            )
-        self._roles = roles
-        parts = {part: getattr(listing, part) or {} for part in Listing._fields[:3]}
-        self.dropped: list[_Image] = []
-        self.later: list[Source] = []
-        # The others of a group go to the split that its first one goes to.
-        self._others: dict[Source, Split] = {}
-        mixed, leaks = [], []
-        for group in _groups(parts.values()):
-            first, n_left = group[0], len(group)
-            if len({roles.label(image.class_name) for image in group}) > 1:
-                mixed.append(group)
-                n_left = 0
-            elif first.part != group[-1].part:
-                leaks.append(group)
-                n_left = sum(image.part == first.part for image in group)
-            if duplicates == "keep":
-                self.later += [image.source for image in group[1:]]
-                continue
-            self.dropped += group[n_left:]
-            self.later += [image.source for image in group[1:n_left]]
-            self._others[first.source] = [image[:2] for image in group[1:n_left]]
-        _tell(mixed, leaks, self.later, duplicates)
-        out = {image.source for image in self.dropped}
-        out.update(source for same in self._others.values() for source, _ in same)
-        left_in = {
-            part: {name: [s for s in x if s not in out] for name, x in by_class.items()}
-            for part, by_class in parts.items()
-            if by_class
-        }
-        self._single = listing._replace(**left_in)
-
-    @property
-    def n_later(self) -> int:
-        """Number of images that equal an earlier one and are not dropped."""
-        return len(self.later)
-
-    def divide(
-        self, rules: SplitRules, *, is_usable: Callable[[Source], bool] = lambda s: True
-    ) -> Division:
-        """Divide the images of each class into training, validation and test.
-
-        What does not lie apart is held out of the pool by the rules' fractions, copies
-        beside the first one. Where the rules reduce the minority, its other images and
-        all copies are in no split, not even to validate with; an image about to be kept
-        that is not usable gives its place to the next.
-        """
-        roles, validation = self._roles, self._single.validation
-        pool, test = self._single.sides(roles, rules.seed)
-        splits, minority, n_majority = Division([], [], [], []), [], 0
-        # One class at a time: so the majority's part does not depend on the minority,
-        # and a class of two images can be split too.
-        for name in roles.names:
-            n_images, kept = len(pool[name]), pool[name]
-            if test is None:
-                kept, held = _hold_out(kept, rules.test_fraction * n_images, rules.seed)
-            else:
-                held = test[name]
-            splits.test.extend(self._with_copies(held, name))
-            if rules.reduces_minority and name in roles.minority:
-                minority += [(source, name) for source in kept]
-                continue
-            if validation is None:
-                wanted = rules.validation_fraction * n_images
-                kept, held = _hold_out(kept, wanted, rules.seed)
-            else:
-                held = validation.get(name, ())
-            n_majority += len(kept)
-            splits.train.extend(self._with_copies(kept, name))
-            splits.validation.extend(self._with_copies(held, name))
-        if rules.reduces_minority:
-            kept, unusable = rules.reduce(
-                minority, n_majority, lambda x: is_usable(x[0])
-            )
-            splits.train.extend(kept)
-            splits.unusable.extend(source for source, _ in unusable)
-        return splits
-
-    def _with_copies(self, sources: Sequence[Source], name: str) -> Split:
-        pairs = [((source, name), *self._others.get(source, ())) for source in sources]
-        return list(itertools.chain(*pairs))
 
 
 def warn_if_swapped(n_majority: int, n_minority: int, advice: str) -> None:
@@ -392,92 +323,3 @@ def _did_you_mean(name: str, available: Sequence[str]) -> str | None:
     alike += [repr(x) for x in available if x.casefold() == folded]
     alike += map(repr, get_close_matches(name, available, n=1))
     return f"Did you mean {alike[0]}?" if alike else None
-
-
-def _groups(parts: Iterable[ByClass]) -> list[list[_Image]]:
-    """Return the images of each content that occurs several times, in their order."""
-    images = [
-        _Image(source, name, part)
-        for part, by_class in enumerate(parts)
-        for name, found in by_class.items()
-        for source in found
-    ]
-    suspects = [i for group in _repeated(images, map(_size, images)) for i in group]
-    paths = [i.source for i in suspects if isinstance(i.source, Path)]
-    of_files = iter(content_hashes(paths))
-    hashes = [
-        next(of_files)
-        if isinstance(i.source, Path)
-        else hashlib.blake2b(i.source.data).digest()
-        for i in suspects
-    ]
-    # Two empty or torn files are two torn files.
-    groups = [list(filter(_is_readable, g)) for g in _repeated(suspects, hashes)]
-    return [group for group in groups if len(group) > 1]
-
-
-def _repeated(images: Iterable[_Image], marks: Iterable[Any]) -> list[list[_Image]]:
-    """Return the images of each mark that several have; None is no mark."""
-    by_mark: dict[Any, list[_Image]] = {}
-    for image, mark in zip(images, marks, strict=True):
-        if mark is not None:
-            by_mark.setdefault(mark, []).append(image)
-    return [group for group in by_mark.values() if len(group) > 1]
-
-
-def _size(image: _Image) -> int | None:
-    try:
-        source = image.source
-        return os.stat(source).st_size if isinstance(source, Path) else len(source.data)
-    except OSError:
-        return None
-
-
-def _is_readable(image: _Image) -> bool:
-    try:
-        return bool(read_header(image.source))
-    except UnreadableError:
-        return False
-
-
-def _tell(
-    mixed: Sequence[list[_Image]],
-    leaks: Sequence[list[_Image]],
-    later: Sequence[Source],
-    choice: str | None,
-) -> None:
-    """Warn of copies, with what becomes of them, or refuse them."""
-    if mixed and choice in (None, "refuse"):
-        raise ValueError(
-            "The same image is majority and minority both; expected one label for each "
-            f"content. Received: {_counted(mixed)}. Remove the wrong ones, or choose "
-            "duplicates='drop' (--duplicates drop), which leaves them out, or 'keep'."
-        )
-    if leaks and choice == "refuse":
-        raise ValueError(
-            "The same image is there to train on and to validate or test on; expected "
-            f"none, by duplicates='refuse'. Received: {_counted(leaks)}. Remove it "
-            "from one side, or choose duplicates='drop' (--duplicates drop), which "
-            "leaves it to the side named first."
-        )
-    kept, told = choice == "keep", []
-    if mixed:
-        fate = "used as both" if kept else "left out"
-        told.append(f"majority and minority both, {fate}: {_counted(mixed)}")
-    if leaks:
-        fate = "used all the same" if kept else "left out there"
-        what = "images to train or validate on among those to validate or test on"
-        told.append(f"{what}, {fate}: {_counted(leaks)}")
-    if later:
-        fate = "split like others" if kept else "kept on one side of every split"
-        named = first_few(later, _NAMED)
-        told.append(f"further copies, {fate}: {len(later)} ({named})")
-    if told:
-        text = f"Some images have equal contents: {'; '.join(told)}."
-        warnings.warn(text, stacklevel=5)
-
-
-def _counted(groups: Sequence[list[_Image]]) -> str:
-    """Return how many contents there are, and where the first ones are."""
-    alike = [" = ".join(str(i.source) for i in group[:_NAMED]) for group in groups]
-    return f"{len(groups)} ({first_few(alike, _NAMED)})"

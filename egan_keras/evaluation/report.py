@@ -5,12 +5,14 @@ import html
 import json
 import os
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
 from egan_keras import data
+from egan_keras.evaluation.shortfall import describe_shortfall, find_shortfall
 from egan_keras.files import write_atomically
 from egan_keras.metrics import (
     bootstrap_intervals,
@@ -78,6 +80,8 @@ class Report:
         table = tabulate(rows, tablefmt="plain", **form)
         notes = [f"threshold {self['threshold']:.4g} ({self['threshold_criterion']})"]
         notes.append(self["threshold_guarantee"])
+        is_alarm = (self.labels == 0) & (self.scores < self["threshold"])
+        notes += describe_shortfall(self.values, int(is_alarm.sum()))
         if self.lacks_mistakes:
             notes.append(NO_WIDTH)
         return "\n".join([head, "", table, "", *notes])
@@ -145,6 +149,7 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 256,
     extra: dict[str, Any] | None = None,
+    groups: Sequence[str] | None = None,
 ) -> Report:
     """Scores labelled images with a model and reports on them.
 
@@ -166,6 +171,8 @@ def evaluate(
         seed: seed of the bootstrap, reported as `seed` unless `extra` has one.
         batch_size: images scored at once.
         extra: further values for the report, such as the seed of the training run.
+        groups: the group of each image, such as the part it shows, to tell where false
+            alarms come from if there are more than the calibration allows.
 
     Raises:
         ValueError: if images, labels or scores are unusable, an option is out of range,
@@ -177,8 +184,12 @@ def evaluate(
     """
     if prevalence is not None:
         precision_at_prevalence(1.0, 1.0, prevalence)
+    if labels is not None:
+        # Before the images are scored, which can take long.
+        _check_groups(groups, labels)
     scores, labels, seen, *_ = _score(model, images, labels, batch_size)
     options = {"prevalence": prevalence, "resamples": resamples, "seed": seed}
+    options |= {"groups": groups}
     return report_on_scores(model, scores, labels, seen=seen, extra=extra, **options)
 
 
@@ -192,12 +203,14 @@ def report_on_scores(
     resamples: int = 1000,
     seed: int = 0,
     extra: dict[str, Any] | None = None,
+    groups: Sequence[str] | None = None,
 ) -> Report:
     """Reports as `evaluate` does on what a model has scored before.
 
     `seen`, bool (n,), tells which images it was trained on, where that is known.
     """
     scores, labels = check_scores(scores, labels)
+    _check_groups(groups, labels)
     threshold = float(getattr(model, "threshold", 0.0))
     calibration = getattr(model, "calibration", None)
     judged = (scores, labels, threshold)
@@ -207,6 +220,7 @@ def report_on_scores(
         "threshold_criterion": getattr(calibration, "criterion", "uncalibrated"),
         "threshold_guarantee": getattr(calibration, "guarantee", _NOT_CALIBRATED),
     }
+    measured |= find_shortfall(*judged, calibration, groups)
     intervals = bootstrap_intervals(*judged, resamples=resamples, seed=seed)
     if prevalence is not None:
         _expect_precision(measured, intervals, prevalence)
@@ -225,6 +239,15 @@ def report_on_scores(
     values |= extra or {}
     values["ci95"] = {name: list(interval) for name, interval in intervals.items()}
     return Report(values, scores, labels)
+
+
+def _check_groups(groups: Sequence[str] | None, labels: Any) -> None:
+    if groups is not None and len(groups) != len(labels):
+        raise ValueError(
+            "Groups and labels do not match: expected a group for each image. "
+            f"Received: groups={len(groups)}, labels={len(labels)}. Pass both for the "
+            "same images."
+        )
 
 
 def _score(model: Any, images: Any, labels: Any, batch_size: int) -> tuple:

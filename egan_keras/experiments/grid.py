@@ -29,7 +29,8 @@ _FEATURE_CHOICES = ("network_size", "own_preprocessing", "depths", "place_depths
 class Task:
     """Images, and which classes are the majority and the minority.
 
-    The other options are those of `egan_keras.load_folder`.
+    The other options are those of `egan_keras.load_folder`; with `labels`, a table's
+    path, those of `egan_keras.load_table`.
     """
 
     data: Path
@@ -41,6 +42,8 @@ class Task:
     gray_range: tuple[float, float] | None = None
     duplicates: str | None = None
     skip_unreadable: bool = False
+    labels: Path | None = None  # a table, in place of class folders
+    groups: str | None = None
 
     @property
     def roles(self) -> ClassRoles:
@@ -58,8 +61,10 @@ class Task:
         """Returns what it is, as JSON holds it."""
         values = dataclasses.asdict(self)
         values["data"] = values.pop("label")
+        # What its rows say is in the fingerprint of the files.
+        values["labels"] = self.labels and self.labels.name
         # So that results of versions that did not have them stay.
-        for name in ("gray_range", "skip_unreadable"):
+        for name in ("gray_range", "skip_unreadable", "labels", "groups"):
             if not values[name]:
                 del values[name]
         return json.loads(json.dumps(values))

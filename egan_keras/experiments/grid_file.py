@@ -10,6 +10,7 @@ from typing import Any
 
 from egan_keras import baselines, networks
 from egan_keras.data.decoding import check_gray_range
+from egan_keras.data.groups import group_namer
 from egan_keras.data.images import check_image_size
 from egan_keras.data.splits import ClassRoles, SplitRules
 from egan_keras.experiments.grid import Grid, Method, Pairing, Part, Task, check_names
@@ -20,11 +21,16 @@ ALL = "all"
 # What a task may say for itself, in place of the whole grid.
 _SHARED = {"seeds", "pairings", "methods"}
 _OF_ALL = {"weights", "network_size"}
-_OF_TASK = set("test_fraction image_size gray_range duplicates skip_unreadable".split())
+_OF_TASK = set(
+    "test_fraction image_size gray_range duplicates skip_unreadable labels "
+    "groups".split()
+)
 _NEEDED = {"data", "majority", "minority", "counts"}
 _KINDS = {
     "test_fraction": (int | float, "a number"),
     "image_size": (int, "a whole number"),
+    "labels": (str, "the path of a CSV file, below ROOT"),
+    "groups": (str, "a regular expression with one pair of parentheses"),
     "skip_unreadable": (bool, "true or false"),
     "choices": (dict, "a table such as {real_minority = 0.0}"),
 }
@@ -103,6 +109,9 @@ def _part(table: Mapping[str, Any], base: Path, known: Mapping[str, Method]) -> 
     own = {name: table[name] for name in _OF_TASK & set(table)}
     own["gray_range"] = check_gray_range(own.get("gray_range"))
     check_image_size(own.get("image_size"))
+    group_namer(own.get("groups"))  # refuses what it cannot be
+    if own.get("labels"):
+        own["labels"] = base / own["labels"]
     names_of = (_listed(role, table[role]) for role in ("majority", "minority"))
     roles = ClassRoles.from_names(*names_of)
     task = Task(base / label, label, roles.majority, roles.minority, **own)

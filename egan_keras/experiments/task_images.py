@@ -15,10 +15,11 @@ import numpy as np
 
 from egan_keras import data, features, networks
 from egan_keras.backbones import Backbone
+from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.finding import in_words
 from egan_keras.data.images import decodable, read_splits
 from egan_keras.data.lazy import content_hashes
-from egan_keras.data.splits import Duplicates, SplitRules
+from egan_keras.data.splits import SplitRules
 from egan_keras.experiments.grid import (
     REFERENCE,
     Run,
@@ -53,12 +54,14 @@ class TaskImages:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        listing = data.list_images(task.data, task.roles)
+        source = {"labels": task.labels, "groups": task.groups}
+        listing = data.list_labelled(task.data, task.roles, **source)
         listing.warn(task.roles)
         if listing.all_passed_over:
             print(f"Passed over in {task.label}: {in_words(listing.all_passed_over)}")
         if task.skip_unreadable:
             listing = self._readable(listing)
+        self._groups = listing.groups or {}
         self._equal = Duplicates(listing, task.roles, task.duplicates)
         parts = {"train/" if listing.test else "": listing.pool}
         parts |= {"validation/": listing.validation, "test/": listing.test}
@@ -76,8 +79,15 @@ class TaskImages:
         }
 
     def fingerprint(self) -> str:
-        """Returns a fingerprint of the files' names and contents, as first found."""
-        return fingerprint(sorted(self.contents.items()))
+        """Returns a fingerprint of the files' names and contents, as first found.
+
+        Where names do not tell class, split and group, these are in it, too.
+        """
+        found: list[Any] = sorted(self.contents.items())
+        if self.task.labels or self._groups:
+            told = ((folder.name, path) for path, (folder, _) in self.places.items())
+            found += sorted((n, str(p), self._groups.get(p)) for n, p in told)
+        return fingerprint(found)
 
     def splits(self, count: int, seed: int, *, lazy: bool = True) -> data.Splits:
         """Returns the images of each split, as `load_folder` does.

@@ -23,7 +23,7 @@ FOLDER = "trials"
 NAME = "held_out_auroc"
 ERROR_NAME = f"{NAME}_error"
 
-_MOST_GROUPS = 5
+_MOST_PARTS = 5
 # Fewer fits than that are repeated with other seeds.
 _FEWEST_FITS = 5
 _LEVEL = 0.025
@@ -36,11 +36,14 @@ class Fold(NamedTuple):
     seed: int
 
 
-def make_folds(minority_count: int, seed: int = 0) -> list[Fold]:
+def make_folds(
+    minority_count: int, seed: int = 0, groups: Sequence[str] = ()
+) -> list[Fold]:
     """Returns the fits of a trial: each minority image is held out equally often.
 
-    Up to five images are held out one by one, more of them in five groups. Where that
-    makes fewer than five fits, all are repeated with other seeds.
+    Up to five images are held out one by one, more of them in five parts. Where that
+    makes fewer than five fits, all are repeated with other seeds. With `groups`, the
+    object that each minority image shows, all images of an object are held out at once.
 
     >>> [fold.held_out.tolist() for fold in make_folds(3)]
     [[2], [0], [1], [2], [0], [1]]
@@ -51,10 +54,22 @@ def make_folds(minority_count: int, seed: int = 0) -> list[Fold]:
             f"expected 2 minority images or more. Received: {minority_count}. Add a "
             "second one, or train the pairing of your choice without a search."
         )
-    order = np.random.default_rng(seed).permutation(minority_count)
-    groups = np.array_split(order, min(minority_count, _MOST_GROUPS))
-    n_fits = len(groups) * -(-_FEWEST_FITS // len(groups))
-    return [Fold(np.sort(groups[n % len(groups)]), seed + n) for n in range(n_fits)]
+    units = [np.array([row]) for row in range(minority_count)]
+    if groups:
+        names, of_image = np.unique(groups, return_inverse=True)
+        units = [np.flatnonzero(of_image == each) for each in range(len(names))]
+        if len(units) < 2:
+            raise ValueError(
+                "Pairings are compared by minority images of objects that training did "
+                "not see; expected minority images of 2 groups or more. Received: "
+                f"{minority_count} of group {names[0]}. Add some of another group, or "
+                "train the pairing of your choice without a search."
+            )
+    order = np.random.default_rng(seed).permutation(len(units))
+    parts = np.array_split(order, min(len(units), _MOST_PARTS))
+    rows = [np.sort(np.concatenate([units[unit] for unit in part])) for part in parts]
+    n_fits = len(rows) * -(-_FEWEST_FITS // len(rows))
+    return [Fold(rows[n % len(rows)], seed + n) for n in range(n_fits)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -124,7 +124,8 @@ def search_pairings(
     budget = {"max_int8_kb": max_int8_kb, "max_latency_ms": max_latency_ms}
     _check_measurable(budget)
     folder, worker = Path(folder), is_worker()
-    folds = make_folds(train.minority_count, seed)
+    groups = [train.groups[n] for n in np.flatnonzero(train.labels) if train.groups]
+    folds = make_folds(train.minority_count, seed, groups)
     majority = validation_majority(validation)
     pairings = {"encoders": encoders, "discriminators": discriminators}
     options = {"recipe": recipe, "weights": weights, "seed": seed, **choices}
@@ -276,9 +277,10 @@ def _describe_weights(weights: Any) -> Any:
 
 
 def _mark(images: data.LabelledImages) -> str:
-    """Returns a fingerprint of the contents of images and labels."""
+    """Returns a fingerprint of the contents of images and labels, and of groups."""
     pixels = images.images
     if not isinstance(pixels, data.LazyRows):
         pixels = SelectedRows(pixels, np.arange(len(pixels)))
     labels = np.asarray(images.labels, np.int32)
-    return fingerprint(pixels.identity(), iter([labels.tobytes()]))
+    told = [labels.tobytes(), *(group.encode() for group in images.groups)]
+    return fingerprint(pixels.identity(), iter(told))

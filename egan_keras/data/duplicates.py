@@ -1,0 +1,224 @@
+"""Images of equal contents, which stay together, and how the others are divided."""
+
+import hashlib
+import itertools
+import os
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from egan_keras.data.decoding import Source, UnreadableError, read_header
+from egan_keras.data.groups import ByClass, check_one_side, joined
+from egan_keras.data.lazy import content_hashes
+from egan_keras.data.splits import ClassRoles, Division, Listing, Split, SplitRules
+from egan_keras.text import first_few
+
+# What may be done with images that have equal contents.
+_CHOICES = ("drop", "refuse", "keep")
+_NAMED = 3
+
+
+class _Image(NamedTuple):
+    """An image whose contents another one has, too."""
+
+    source: Source
+    class_name: str
+    # 0 with those to train on, 1 with those to validate with, 2 with those to test on.
+    part: int
+
+
+class Duplicates:
+    """The images that equal another one, and the splits that they may go to.
+
+    They are refused, dropped or kept as `duplicates` of `load_folder` says, with a
+    warning that counts them. `dropped` are those in no split, each with its `source`
+    and `part`; `later` are sources that equal an earlier one and are not dropped.
+    """
+
+    def __init__(
+        self, listing: Listing, roles: ClassRoles, duplicates: str | None = None
+    ) -> None:
+        if duplicates is not None and duplicates not in _CHOICES:
+            raise ValueError(
+                f"`duplicates` must be one of {', '.join(map(repr, _CHOICES))}, or "
+                f"None. Received: duplicates={duplicates!r}. Leave it out."
+            )
+        self._roles = roles
+        parts = {part: getattr(listing, part) or {} for part in Listing._fields[:3]}
+        self.dropped: list[_Image] = []
+        self.later: list[Source] = []
+        # The others of a group go to the split that its first one goes to.
+        self._others: dict[Source, Split] = {}
+        mixed, leaks = [], []
+        for group in _alike(parts.values()):
+            first, n_left = group[0], len(group)
+            if len({roles.label(image.class_name) for image in group}) > 1:
+                mixed.append(group)
+                n_left = 0
+            elif first.part != group[-1].part:
+                leaks.append(group)
+                n_left = sum(image.part == first.part for image in group)
+            if duplicates == "keep":
+                self.later += [image.source for image in group[1:]]
+                continue
+            self.dropped += group[n_left:]
+            self.later += [image.source for image in group[1:n_left]]
+            self._others[first.source] = [image[:2] for image in group[1:n_left]]
+        _tell(mixed, leaks, self.later, duplicates)
+        out = {image.source for image in self.dropped}
+        out.update(source for same in self._others.values() for source, _ in same)
+        left_in = {
+            part: {name: [s for s in x if s not in out] for name, x in by_class.items()}
+            for part, by_class in parts.items()
+            if by_class
+        }
+        groups = listing.groups
+        if groups is not None:
+            check_one_side([left_in.get(part, {}) for part in parts], groups)
+            same = ([s, *(o for o, _ in x)] for s, x in self._others.items())
+            groups = joined(groups, same)
+        self._single = listing._replace(**left_in, groups=groups)
+
+    @property
+    def n_later(self) -> int:
+        """Number of images that equal an earlier one and are not dropped."""
+        return len(self.later)
+
+    def divide(
+        self, rules: SplitRules, *, is_usable: Callable[[Source], bool] = lambda s: True
+    ) -> Division:
+        """Divide the images of each class into training, validation and test.
+
+        What does not lie apart is held out of the pool by the rules' fractions, copies
+        beside the first one. Where the rules reduce the minority, its other images and
+        all copies are in no split, not even to validate with; an image about to be kept
+        that is not usable gives its place to the next. Groups are divided whole, and
+        alike whether the minority is reduced or not; minority images of a group that
+        validation has majority images of are not trained on.
+        """
+        roles, single = self._roles, self._single
+        pool, test = single.sides(roles, rules.seed)
+        n_images = {name: len(pool[name]) for name in roles.names}
+
+        def hold_out(fraction: float) -> tuple[ByClass, ByClass]:
+            wanted = {name: fraction * count for name, count in n_images.items()}
+            return single.hold_out({n: pool[n] for n in n_images}, wanted, rules.seed)
+
+        if test is None:
+            pool, test = hold_out(rules.test_fraction)
+        train, validation = pool, single.validation
+        if validation is None:
+            train, validation = hold_out(rules.validation_fraction)
+        splits, minority = Division([], [], [], []), []
+        groups = single.groups or {}
+        judged = {groups.get(s) for n in roles.majority for s in validation.get(n, ())}
+        for name in roles.names:
+            splits.test.extend(self._with_copies(test[name], name))
+            if rules.reduces_minority and name in roles.minority:
+                free = (s for s in pool[name] if not groups or groups[s] not in judged)
+                minority += [(source, name) for source in free]
+                continue
+            splits.train.extend(self._with_copies(train[name], name))
+            splits.validation.extend(self._with_copies(validation.get(name, ()), name))
+        n_majority = sum(len(train[name]) for name in roles.majority)
+        if rules.reduces_minority:
+            kept, unusable = rules.reduce(
+                minority, n_majority, lambda x: is_usable(x[0])
+            )
+            splits.train.extend(kept)
+            splits.unusable.extend(source for source, _ in unusable)
+        return splits
+
+    def _with_copies(self, sources: Sequence[Source], name: str) -> Split:
+        pairs = [((source, name), *self._others.get(source, ())) for source in sources]
+        return list(itertools.chain(*pairs))
+
+
+def _alike(parts: Iterable[ByClass]) -> list[list[_Image]]:
+    """Return the images of each content that occurs several times, in their order."""
+    images = [
+        _Image(source, name, part)
+        for part, by_class in enumerate(parts)
+        for name, found in by_class.items()
+        for source in found
+    ]
+    suspects = [i for group in _repeated(images, map(_size, images)) for i in group]
+    paths = [i.source for i in suspects if isinstance(i.source, Path)]
+    of_files = iter(content_hashes(paths))
+    hashes = [
+        next(of_files)
+        if isinstance(i.source, Path)
+        else hashlib.blake2b(i.source.data).digest()
+        for i in suspects
+    ]
+    # Two empty or torn files are two torn files.
+    groups = [list(filter(_is_readable, g)) for g in _repeated(suspects, hashes)]
+    return [group for group in groups if len(group) > 1]
+
+
+def _repeated(images: Iterable[_Image], marks: Iterable[Any]) -> list[list[_Image]]:
+    """Return the images of each mark that several have; None is no mark."""
+    by_mark: dict[Any, list[_Image]] = {}
+    for image, mark in zip(images, marks, strict=True):
+        if mark is not None:
+            by_mark.setdefault(mark, []).append(image)
+    return [group for group in by_mark.values() if len(group) > 1]
+
+
+def _size(image: _Image) -> int | None:
+    try:
+        source = image.source
+        return os.stat(source).st_size if isinstance(source, Path) else len(source.data)
+    except OSError:
+        return None
+
+
+def _is_readable(image: _Image) -> bool:
+    try:
+        return bool(read_header(image.source))
+    except UnreadableError:
+        return False
+
+
+def _tell(
+    mixed: Sequence[list[_Image]],
+    leaks: Sequence[list[_Image]],
+    later: Sequence[Source],
+    choice: str | None,
+) -> None:
+    """Warn of copies, with what becomes of them, or refuse them."""
+    if mixed and choice in (None, "refuse"):
+        raise ValueError(
+            "The same image is majority and minority both; expected one label for each "
+            f"content. Received: {_counted(mixed)}. Remove the wrong ones, or choose "
+            "duplicates='drop' (--duplicates drop), which leaves them out, or 'keep'."
+        )
+    if leaks and choice == "refuse":
+        raise ValueError(
+            "The same image is there to train on and to validate or test on; expected "
+            f"none, by duplicates='refuse'. Received: {_counted(leaks)}. Remove it "
+            "from one side, or choose duplicates='drop' (--duplicates drop), which "
+            "leaves it to the side named first."
+        )
+    kept, told = choice == "keep", []
+    if mixed:
+        fate = "used as both" if kept else "left out"
+        told.append(f"majority and minority both, {fate}: {_counted(mixed)}")
+    if leaks:
+        fate = "used all the same" if kept else "left out there"
+        what = "images to train or validate on among those to validate or test on"
+        told.append(f"{what}, {fate}: {_counted(leaks)}")
+    if later:
+        fate = "split like others" if kept else "kept on one side of every split"
+        named = first_few(later, _NAMED)
+        told.append(f"further copies, {fate}: {len(later)} ({named})")
+    if told:
+        text = f"Some images have equal contents: {'; '.join(told)}."
+        warnings.warn(text, stacklevel=5)
+
+
+def _counted(groups: Sequence[list[_Image]]) -> str:
+    """Return how many contents there are, and where the first ones are."""
+    alike = [" = ".join(str(i.source) for i in group[:_NAMED]) for group in groups]
+    return f"{len(groups)} ({first_few(alike, _NAMED)})"
