@@ -111,6 +111,7 @@ def test_train_writes_a_complete_run(trained):
         "plots",
         "report.html",
         "report.json",
+        "scores.csv",
     ]
     assert len(list((trained / "plots").glob("*.png"))) == 6
     assert len((trained / "history.csv").read_text().splitlines()) == 1 + 2
@@ -357,7 +358,7 @@ def test_ctrl_c_leaves_a_loadable_model(root, tmp_path, monkeypatch, capsys):
     assert f"{out / 'model.keras'}, without report.json, plots" in printed
     config = RunConfig.load(out)
     assert config.interrupted and config.epochs_completed == 1
-    assert config.lacking == ["report.json", "plots", "report.html"]
+    assert config.lacking == ["report.json", "scores.csv", "plots", "report.html"]
     assert len((out / "history.csv").read_text().splitlines()) == 2
     model = runs.load_model(out)
     assert model.threshold == 0
@@ -412,7 +413,12 @@ def test_a_full_disk_keeps_what_is_whole_and_can_be_tried_again(
     error = capsys.readouterr().err
     assert f"kept: {kept / 'model.keras'}, without report.json, plots" in error
     assert "The disk is full; expected room to write" in error
-    assert RunConfig.load(kept).lacking == ["report.json", "plots", "report.html"]
+    assert RunConfig.load(kept).lacking == [
+        "report.json",
+        "scores.csv",
+        "plots",
+        "report.html",
+    ]
     assert runs.load_model(kept).calibration is not None
     fill_disk(monkeypatch, ".png")
     assert main(arguments) == 0

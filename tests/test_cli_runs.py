@@ -142,7 +142,7 @@ def test_a_model_written_before_an_error_is_kept(tmp_path, capsys):
                 write_run(folder)
                 raise KeyboardInterrupt
         assert str(tmp_path / name / "model.keras") in capsys.readouterr().err
-        lacking = ["history.csv", "report.json", "plots", "report.html"]
+        lacking = ["history.csv", "report.json", "scores.csv", "plots", "report.html"]
         assert RunConfig.load(tmp_path / name) == config(lacking=lacking)
     assert len(list(tmp_path.iterdir())) == 2
 

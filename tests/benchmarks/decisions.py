@@ -1,0 +1,181 @@
+"""Thresholds without held-out images, and minority hidden in the majority.
+
+    python tests/benchmarks/decisions.py --images IMAGES [--seeds N] [--tables A,B,C]
+
+Prints three tables on sets below IMAGES/sets. A: in how many of 1,000 random halves of
+held-out majority scores the other half falls short of the guaranteed specificity.
+B: a fifth of 150 majority images held out for the threshold, against cross-fitting.
+C: a part of the majority is minority in secret: AUROC, and how many of the first 20
+suspects are right.
+"""
+
+import argparse
+import os
+import platform
+from pathlib import Path
+
+import keras
+import numpy as np
+from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score
+
+import egan_keras as ek
+from egan_keras import baselines, networks, thresholds
+
+_TASKS = {
+    "pcb_deeppcb": (["good"], "mousebite"),
+    "solar_elpv": (["functional"], "defective"),
+    "bees_pollen": (["no_pollen"], "pollen"),
+    "satellite_eurosat": (["country"], "highway"),
+    "coffee_leaf": (["healthy", "miner", "phoma", "rust"], "cercospora"),
+    "waste_trashnet": (["recyclable"], "trash"),
+}
+_BACKBONE, _SIDE, _COUNT = "MobileNetV2:alpha=0.35", 224, 10
+_LEVEL, _SPLITS, _MAJORITY, _HELD_OUT, _FOLDS = 0.9, 1_000, 150, 30, 5
+_HIDDEN, _SUSPECTS = (0.0, 0.01, 0.05), 20
+
+
+def main() -> None:
+    """Prints the tables that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tables", default="A,B,C")
+    given = parser.parse_args()
+    print(f"{platform.machine()}, {os.cpu_count()} cores; {_BACKBONE}")
+    tables = {"A": _certified, "B": _cross_fitted, "C": _suspects}
+    for name in given.tables.split(","):
+        print(flush=True)
+        tables[name](given)
+
+
+def _load(given: argparse.Namespace, task: str, seed: int, count: int | None = _COUNT):
+    majority, minority = _TASKS[task]
+    return ek.load_folder(
+        given.images / "sets" / task,
+        majority=majority,
+        minority=minority,
+        minority_count=count,
+        seed=seed,
+        validation_fraction=0.0,
+        image_size=_SIDE,
+        lazy=True,
+    )
+
+
+def _new_model() -> ek.EGAN:
+    shape = (_SIDE, _SIDE, 3)
+    model = ek.EGAN.from_backbones(_BACKBONE, _BACKBONE, image_shape=shape)
+    model.compile()
+    return model
+
+
+def _fitted(images, labels: np.ndarray, seed: int) -> ek.EGAN:
+    keras.utils.set_random_seed(seed)
+    model = _new_model()
+    model.fit(images, labels, verbose=0)
+    return model
+
+
+def _row(*cells: object) -> None:
+    told = [f"{x:.3f}" if isinstance(x, float) else str(x) for x in cells]
+    print(f"| {' | '.join(told)} |", flush=True)
+
+
+def _certified(given: argparse.Namespace) -> None:
+    _row("task", "images", "splits short of 90 %", "by more than chance (5 %)")
+    _row(*["---"] * 4)
+    for task in _TASKS:
+        train, _, test = _load(given, task, 0)
+        model = _fitted(train.images, train.labels, 0)
+        scores = model.judge(test.images.select(np.flatnonzero(test.labels == 0)))[0]
+        random, short, clearly = np.random.default_rng(0), 0, 0
+        for _ in range(_SPLITS):
+            known, new = np.split(random.permutation(scores), [len(scores) // 2])
+            found = thresholds.calibrate(
+                known, np.zeros(len(known)), specificity=_LEVEL
+            )
+            called = int(np.sum(new < found.threshold))
+            short += called > (1 - _LEVEL) * len(new)
+            test_of = binomtest(called, len(new), 1 - _LEVEL, alternative="greater")
+            clearly += test_of.pvalue < 0.05
+        _row(task, len(scores), short / _SPLITS, clearly / _SPLITS)
+
+
+def _cross_fitted(given: argparse.Namespace) -> None:
+    head = ["AUROC", "specificity", "sensitivity"]
+    _row(
+        "task",
+        "seed",
+        *[f"{x}, held out" for x in head],
+        *[f"{x}, cross-fitted" for x in head],
+    )
+    _row(*["---"] * 8)
+    for task in [*_TASKS][:4]:
+        for seed in range(given.seeds):
+            train, _, test = _load(given, task, seed)
+            majority = np.flatnonzero(train.labels == 0)
+            majority = np.random.default_rng(seed).permutation(majority)[:_MAJORITY]
+            minority = np.flatnonzero(train.labels == 1)
+            cells: list[float] = []
+            for n_held_out in (_HELD_OUT, 0):
+                rows = np.concatenate([majority[n_held_out:], minority])
+                images, labels = train.images.select(rows), train.labels[rows]
+                model = _fitted(images, labels, seed)
+                if n_held_out:
+                    held_out = train.images.select(majority[:n_held_out])
+                    model.calibrate(held_out, np.zeros(n_held_out), specificity=_LEVEL)
+                else:
+                    scored = ek.cross_fitted_scores(
+                        _new_model, images, labels, folds=_FOLDS, seed=seed, verbose=0
+                    )
+                    ek.calibrate_cross_fitted(model, scored, _FOLDS, specificity=_LEVEL)
+                scores = model.judge(test.images)[0]
+                called = scores < model.threshold
+                cells.append(float(roc_auc_score(test.labels, -scores)))
+                cells.append(float(1 - called[test.labels == 0].mean()))
+                cells.append(float(called[test.labels == 1].mean()))
+            _row(task, seed, *cells)
+
+
+def _suspects(given: argparse.Namespace) -> None:
+    _row("task", "hidden", "default", "logistic regression", "right of 20", "of hidden")
+    _row(*["---"] * 6)
+    recipe, shape = networks.get_recipe("default"), (_SIDE, _SIDE, 3)
+    for task in [*_TASKS][:4]:
+        train, _, test = _load(given, task, 0, None)
+        majority, minority = (np.flatnonzero(train.labels == x) for x in (0, 1))
+        minority = np.random.default_rng(0).permutation(minority)
+        known, others = minority[:_COUNT], minority[_COUNT:]
+        for share in _HIDDEN:
+            n_hidden = min(round(share * len(majority)), len(others))
+            rows = np.concatenate([majority, others[:n_hidden], known])
+            labels = np.repeat([0, 1], [len(majority) + n_hidden, _COUNT])
+            images = train.images.select(rows)
+            model = _fitted(images, labels, 0)
+            ours = roc_auc_score(test.labels, -model.judge(test.images)[0])
+            stem, _ = networks.pooled_features(
+                ek.Backbone.parse(_BACKBONE), recipe, shape
+            )
+            (fitted,), (judged,) = (
+                ek.features.stem_features(stem, each) for each in (images, test.images)
+            )
+            theirs = baselines.logistic_regression_scores(fitted, labels, judged)
+            theirs = roc_auc_score(test.labels, -np.ravel(theirs))
+            scored = ek.cross_fitted_scores(
+                _new_model, images, labels, folds=_FOLDS, verbose=0
+            )
+            first = np.argsort(scored.scores, kind="stable")[:_SUSPECTS]
+            right = int(np.sum(first >= len(majority)))
+            _row(
+                task,
+                f"{n_hidden} ({share:.1%})",
+                float(ours),
+                float(theirs),
+                right,
+                n_hidden,
+            )
+
+
+if __name__ == "__main__":
+    main()
