@@ -8,7 +8,7 @@ EXTRAS ?= backends
 ARM := .arm
 MODEL ?=
 
-.PHONY: help demo quick test test-slow test-backends test-web named-model test-edge test-arm bench lint clean
+.PHONY: help demo quick test test-slow test-backends test-web named-model test-edge test-arm bench docs lint clean
 
 help:
 	@echo "make demo       train, calibrate and judge eGAN on embedded data, offline"
@@ -24,6 +24,7 @@ help:
 	@echo "make test-arm   check MODEL=egan.tflite with export/ on an emulated Arm processor"
 	@echo "                (needs Debian's apt)"
 	@echo "make bench      measure speed and memory (needs 6 GB of disk)"
+	@echo "make docs       build the documentation into site/"
 	@echo "make lint       check style with ruff"
 	@echo "make clean      remove the virtual environment and caches"
 
@@ -75,9 +76,16 @@ test-web: $(BIN)/egan-keras
 bench: $(BIN)/egan-keras
 	$(BIN)/python tests/benchmarks/speed.py
 
+$(BIN)/mkdocs: $(BIN)/egan-keras
+	$(BIN)/python -m pip install -e '.[docs]'
+	touch $@
+
+docs: $(BIN)/mkdocs
+	$(BIN)/mkdocs build --strict
+
 lint: $(BIN)/egan-keras
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) $(BACKENDS) $(EDGE) $(ARM) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BACKENDS) $(EDGE) $(ARM) build site *.egg-info .pytest_cache .ruff_cache
