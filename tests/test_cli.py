@@ -355,7 +355,7 @@ def test_ctrl_c_leaves_a_loadable_model(root, tmp_path, monkeypatch, capsys):
     assert "threshold is 0" in printed
     # The same command can be run again.
     out = out.with_name("run-unfinished")
-    assert f"{out / 'model.keras'}, without report.json, plots" in printed
+    assert f"{out / 'model.keras'}, without report.json, scores.csv, plots" in printed
     config = RunConfig.load(out)
     assert config.interrupted and config.epochs_completed == 1
     assert config.lacking == ["report.json", "scores.csv", "plots", "report.html"]

@@ -299,7 +299,7 @@ def _save(
         if interrupted:
             print(
                 "\nInterrupted. The model trained so far is saved; its threshold is 0, "
-                "because it was not calibrated.",
+                "because it was not calibrated: egan-keras calibrate does that.",
                 file=sys.stderr,
             )
 
