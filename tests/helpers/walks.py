@@ -28,7 +28,7 @@ PACKAGE = Path(egan_keras.__file__).parent
 TINY = "MobileNet:alpha=0.25"
 # The function that takes a step, with which the walk to the gradient ends, and the one
 # behind whose first call, when the layers have run, the walk to the CSV begins.
-FIRST_STEP, SCORED = "train_step", "predict_on_batch"
+FIRST_STEP, SCORED = "train_step", "judge_batch"
 
 
 class Walk:
