@@ -117,7 +117,14 @@ def names(data_folder, small, trained, tmp_path, monkeypatch):
 
 
 @pytest.mark.whole
-@by_name(WITH_PYTHON)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[] if page == README else pytest.mark.slow)
+        for page in WITH_PYTHON
+    ],
+    ids=name_of,
+)
 def test_code_runs(page, names):
     for code, reason in blocks(page, "python"):
         if reason is None:
