@@ -48,7 +48,7 @@ WAYS = {
     "uncertainty": (review.NEAREST,),
     "lowest score": (review.LOWEST,),
 }
-MOST = 200
+MOST = 100
 
 
 class Task:
