@@ -22,7 +22,10 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["egan_keras", "egan_keras.*"]),
-    package_data={"egan_keras.evaluation": ["page/*"]},
+    package_data={
+        "egan_keras.evaluation": ["page/*"],
+        "egan_keras.review": ["page/*"],
+    },
     install_requires=[
         "ai-edge-litert>=2.1",
         "ai-edge-quantizer>=0.10",
@@ -47,8 +50,10 @@ setup(
     extras_require={
         "backends": ["jax>=0.10", "torch>=2.13"],
         "jax": ["jax>=0.10"],
+        "review": ["flask>=3.1"],
         "smote": ["imbalanced-learn>=0.13"],
         "test": [
+            "flask>=3.1",
             "imbalanced-learn>=0.13",
             "ipykernel>=6.29",
             "nbclient>=0.10",

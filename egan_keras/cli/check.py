@@ -103,9 +103,7 @@ def _judged(
 def _tell(given: Options, model: Any, found: Any, paths: list[Path], scores) -> None:
     called = int(np.sum(scores < model.threshold))
     print(f"{len(scores):,} images, {called:,} called minority")
-    print(
-        f"Compared with {found.n_reference:,} majority images held out:"
-    )
+    print(f"Compared with {found.n_reference:,} majority images held out:")
     print(f"  scores as low     p = {found.score_p:.3g}")
     if found.distance_p is not None:
         print(f"  as far off        p = {found.distance_p:.3g}")

@@ -65,7 +65,7 @@ def order(
         NEAREST: lambda free: iter(
             np.argsort(np.abs(scores - threshold), kind="stable")
         ),
-        FARTHEST: lambda free: _farthest(vectors, np.asarray(seen, np.float32), free),
+        FARTHEST: lambda free: _farthest(vectors, seen, free, free.copy()),
     }
     if unknown := [turn for turn in turns if turn not in ways]:
         raise ValueError(
@@ -92,8 +92,14 @@ def _taken_in_turns(ways, turns: Sequence[str], free: np.ndarray, count: int) ->
     return taken
 
 
-def _farthest(vectors: np.ndarray, seen: np.ndarray, free: np.ndarray) -> Iterator[int]:
-    """Yields the image farthest from those seen or no longer free, again and again."""
+def _farthest(
+    vectors: np.ndarray, seen: np.ndarray, free: np.ndarray, known: np.ndarray
+) -> Iterator[int]:
+    """Yields the image farthest from those seen or taken, again and again.
+
+    `free` changes while others take; `known` is what it was before.
+    """
+    seen = np.asarray(seen, np.float32)
     squares = (vectors**2).sum(axis=1)
     nearest = np.full(len(vectors), np.inf, np.float32)
 
@@ -103,7 +109,6 @@ def _farthest(vectors: np.ndarray, seen: np.ndarray, free: np.ndarray) -> Iterat
 
     for start in range(0, len(seen), 256):
         look_at(seen[start : start + 256])
-    known = free.copy()
     while True:
         gone = np.flatnonzero(known & ~free)
         if len(gone):
