@@ -136,18 +136,19 @@ class Learner:
         sets = [self._rows.select(numbers)]
         if self._known_rows is not None:
             sets.insert(0, self._known_rows)
-        with self._lock:
-            mirrored = None
-            if self._model.recipe.mirrored_minority:
+        mirrored = None
+        if self._model.recipe.mirrored_minority:
+            with self._lock:
                 mirrored = self._mirror_images([*ours, *few])
-            rows = JoinedRows(sets)
-            new = learning.trained_on(self._model, rows, mirrored, every)
-            scores, distances = new.judge(self._rows)
-            is_alien = np.zeros(len(scores), bool)
-            if distances is not None:
-                usual = new.judge(rows)[1]
-                is_alien = distances > limit(usual[every == 0], usual[every == 1])
-            # For heat maps.
+        rows = JoinedRows(sets)
+        new = learning.trained_on(self._model, rows, mirrored, every)
+        scores, distances = new.judge(self._rows)
+        is_alien = np.zeros(len(scores), bool)
+        if distances is not None:
+            usual = new.judge(rows)[1]
+            is_alien = distances > limit(usual[every == 0], usual[every == 1])
+        # For heat maps, which are made all the while.
+        with self._lock:
             learning.carry_over(new, self._model)
         return Judged(scores, 0.0, is_alien)
 

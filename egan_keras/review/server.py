@@ -28,6 +28,7 @@ _STATIC = {
     "": ("egan_keras.review", "review.html", "text/html"),
     "review.js": ("egan_keras.review", "review.js", "text/javascript"),
     "review.css": ("egan_keras.review", "review.css", "text/css"),
+    "icon.svg": ("egan_keras.review", "icon.svg", "image/svg+xml"),
     "page.css": ("egan_keras.evaluation", "page.css", "text/css"),
 }
 

@@ -1,4 +1,4 @@
-"""What a reviewer does: label, undo, pass over, train again; and what the page shows."""
+"""What a reviewer does: label, undo, pass over, train; and what the page shows."""
 
 import threading
 import time

@@ -88,7 +88,9 @@ function show(found) {
   enable("train", !state.training && state.can_train);
   element("train").firstElementChild.textContent =
     state.training ? "Training" : "Train again";
-  if (element("told").textContent !== state.told) element("told").textContent = state.told;
+  const next = state.told && state.current ? ` Next: ${state.current.name}.` : "";
+  const told = state.told + next;
+  if (element("told").textContent !== told) element("told").textContent = told;
   element("refused").hidden = !state.refused;
   element("refused").textContent = state.refused ?? "";
   showImage();
