@@ -162,9 +162,9 @@ def _serve(
     size = tuple(config.image_shape[:2])
     shown = server.pictures_of(paths, learner, size, gray_range)
     app = server.make_app(state, *shown, token=place.token, port=place.port)
-    if given.browser and _has_screen():
-        webbrowser.open(place.url)
     try:
+        if given.browser and _has_screen():
+            webbrowser.open(place.url)
         place.serve(app)
     except KeyboardInterrupt:
         pass
