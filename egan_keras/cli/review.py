@@ -49,7 +49,7 @@ class Options:
         images: folder of images to label, searched with all folders below it
         labels: CSV file for the labels; it is gone on with where there is one
         port: where to serve the page (default: any free port)
-        browser: do not open the page, only print its address
+        no_browser: do not open the page, only print its address
         gray_range: values that are black and white in grayscale images of more than 8
             bits, as in `train` (default: the model's)
         cache: where the frozen features go, as in `train`
@@ -59,7 +59,7 @@ class Options:
     images: Path = option(flag="", metavar="IMAGES", type=Path)
     labels: Path = option(Path("labels.csv"), metavar="FILE")
     port: int | None = option(None, type=_PORT)
-    browser: bool = option(True, flag="--no-browser", action="store_false")
+    no_browser: bool = False
     gray_range: GrayRange | None = None
     cache: str = option("auto", metavar="auto|memory|disk|DIR")
 
@@ -163,7 +163,7 @@ def _serve(
     shown = server.pictures_of(paths, learner, size, gray_range)
     app = server.make_app(state, *shown, token=place.token, port=place.port)
     try:
-        if given.browser and _has_screen():
+        if not given.no_browser and _has_screen():
             webbrowser.open(place.url)
         place.serve(app)
     except KeyboardInterrupt:

@@ -20,6 +20,9 @@ from egan_keras.review.feature_rows import (
     pooled_vectors,
 )
 
+# So many majority images tell how far from one another they are.
+_JUDGED = 300
+
 
 class Judged(NamedTuple):
     """What a model says of the images to label.
@@ -145,8 +148,7 @@ class Learner:
         scores, distances = new.judge(self._rows)
         is_alien = np.zeros(len(scores), bool)
         if distances is not None:
-            usual = new.judge(rows)[1]
-            is_alien = distances > limit(usual[every == 0], usual[every == 1])
+            is_alien = distances > _farthest(new, rows, every)
         # For heat maps, which are made all the while.
         with self._lock:
             learning.carry_over(new, self._model)
@@ -180,6 +182,15 @@ class Learner:
         if path in self._paths:
             return self._rows.select(np.array([self._paths.index(path)]))
         return self._known_rows.select(np.array([self._known.paths.index(path)]))
+
+
+def _farthest(model: EGAN, rows: data.LazyRows, labels: np.ndarray) -> float:
+    """Returns from which distance on an image is unlike what was trained on."""
+    some = np.flatnonzero(labels == 0)
+    some = some[:: max(1, len(some) // _JUDGED)]
+    few = np.flatnonzero(labels == 1)
+    distances = model.judge(rows.select(np.concatenate([some, few])))[1]
+    return limit(distances[: len(some)], distances[len(some) :])
 
 
 def _check_can_learn(can_learn: bool, labels: np.ndarray) -> None:

@@ -135,7 +135,7 @@ def measure(arguments: argparse.Namespace, kept: Path) -> None:
     lines = kept.read_text().splitlines() if kept.exists() else []
     before = map(json.loads, lines)
     done = {(row["set"], row["way"], row["seed"]) for row in before}
-    for name in SETS:
+    for name in arguments.sets:
         wanted = [(way, s) for way in arguments.ways for s in range(arguments.seeds)]
         wanted = [each for each in wanted if (name, *each) not in done]
         if not wanted:
@@ -200,6 +200,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     kept = given.out / "results.jsonl"
