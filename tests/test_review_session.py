@@ -239,6 +239,14 @@ def test_an_image_that_vanished_is_told_and_passed_over(page):
     assert "Passed over, 0.png: No such file" in state["told"]
 
 
+def test_an_image_that_vanishes_behind_its_label_keeps_it(page):
+    page.ask("label", json={"number": 0, "kind": "minority"})
+    page.gone.add(0)
+    assert page.ask("heat/0.jpg").status_code == 410
+    state = page.ask("state").json
+    assert state["minority"] == 1 and state["passed_over"] == 0
+
+
 def test_a_full_disk_refuses_the_key(page, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")

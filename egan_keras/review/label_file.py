@@ -15,6 +15,8 @@ _HEADER = ("path", "label")
 # Names whose bytes are no text keep their bytes.
 _TEXT = {"encoding": "utf-8", "errors": "surrogateescape"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Windows would write two bytes for a line's end.
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 
 class TakenError(ValueError):
@@ -171,7 +173,7 @@ class LabelFile:
 def _opened(path: Path) -> io.FileIO:
     """Opens a file to read and write, and locks it where the system can."""
     while True:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "rb+", 0)
+        file = os.fdopen(os.open(path, _FLAGS, 0o666), "rb+", 0)
         if files.fcntl is None:
             return file
         try:

@@ -130,7 +130,8 @@ class Session:
     def pass_over(self, number: int, why: str) -> None:
         """Leaves out an image that cannot be shown."""
         with self._lock:
-            if number not in self._passed_over:
+            # What has its label needs to be shown no more.
+            if number in self._queue:
                 self._passed_over[number] = why
                 self._leave(number)
                 name = printable(self._names[number])
