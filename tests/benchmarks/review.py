@@ -162,8 +162,11 @@ def table(kept: Path, out: Path, command: str) -> None:
         hidden = SETS[row["set"]][-1]
         for share, what in ((0.5, "half"), (0.9, "90 %")):
             needed = math.ceil(share * hidden)
-            looked = row["found"][needed - 1 : needed] or [np.inf]
-            rows.append({**row, "what": what, "looked": looked[0]})
+            looked = (row["found"][needed - 1 : needed] or [np.inf])[0]
+            # At random all are looked at, which costs nothing here.
+            if row["way"] != "random" and looked > MOST:
+                looked = np.inf
+            rows.append({**row, "what": what, "looked": looked})
     frame = pandas.DataFrame(rows)
     groups = frame.groupby(["set", "what", "way"])["looked"]
     lines = ["# Images to look at until the hidden minority is found", ""]
@@ -189,6 +192,8 @@ def _cell(looked: pandas.Series) -> str:
         return f"> {MOST}" if math.isinf(number) else f"{number:.0f}"
 
     numbers = sorted(looked)
+    if len(numbers) == 1:
+        return f"{shown(numbers[0])} (1 seed)"
     middle = numbers[len(numbers) // 2]
     return f"{shown(middle)} ({shown(numbers[0])} to {shown(numbers[-1])})"
 
