@@ -22,7 +22,11 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["egan_keras", "egan_keras.*"]),
-    package_data={"egan_keras": ["py.typed"], "egan_keras.evaluation": ["page/*"]},
+    package_data={
+        "egan_keras": ["py.typed"],
+        "egan_keras.evaluation": ["page/*"],
+        "egan_keras.review": ["page/*"],
+    },
     install_requires=[
         "ai-edge-litert>=2.1",
         "ai-edge-quantizer>=0.10",
@@ -48,8 +52,10 @@ setup(
         "backends": ["jax>=0.10", "torch>=2.13"],
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1"],
         "jax": ["jax>=0.10"],
+        "review": ["flask>=3.1"],
         "smote": ["imbalanced-learn>=0.13"],
         "test": [
+            "flask>=3.1",
             "imbalanced-learn>=0.13",
             "ipykernel>=6.29",
             "nbclient>=0.10",

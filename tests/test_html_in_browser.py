@@ -1,22 +1,13 @@
 """The page of a report in a headless Chromium: keys, counts, widths, no requests."""
 
-import json
-import os
-import shutil
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
+from browser import worker
 
 from egan_keras.evaluation import Report, evaluate
 from egan_keras.metrics import precision_at_prevalence, score_metrics
 
 pytestmark = pytest.mark.whole
-
-HELPER = Path(__file__).parent / "helpers" / "report_browser.mjs"
-WEB = Path(__file__).parents[1] / "export" / "web"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 class Scores:
@@ -34,22 +25,7 @@ class Scores:
 @pytest.fixture(scope="session")
 def work():
     """work(page, *steps) returns what a page shows after each step."""
-    node, chromium = shutil.which("node"), os.environ.get("CHROMIUM")
-    chromium = chromium or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not (node and chromium):
-        pytest.skip("needs node (https://nodejs.org) and Chromium")
-    if not (WEB / "node_modules" / "puppeteer-core").is_dir():
-        pytest.skip("needs the packages of export/web: run `make test-web`")
-
-    def work(page, *steps):
-        command = [node, HELPER, chromium, page, json.dumps(steps)]
-        done = subprocess.run(command, capture_output=True, timeout=180)
-        assert done.returncode == 0, done.stderr.decode()
-        answer = json.loads(done.stdout)
-        assert answer["errors"] == answer["requests"] == []
-        return answer["states"]
-
-    return work
+    return worker()
 
 
 @pytest.fixture(scope="module")

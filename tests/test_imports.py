@@ -12,7 +12,7 @@ PACKAGE = Path(egan_keras.__file__).parent
 ROOMS = (
     "version text files schemas keras_hooks logs losses "
     "thresholds metrics data backbones digits networks features model devices "
-    "evaluation baselines exporting tuning experiments cli"
+    "evaluation baselines exporting tuning experiments review cli"
 ).split()
 MAY_IMPORT_TENSORFLOW = {
     "keras_hooks",

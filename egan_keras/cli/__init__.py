@@ -46,6 +46,7 @@ COMMANDS = {
     "calibrate": "set the threshold of a run's model again",
     "evaluate": "report on a run's model",
     "check": "tell whether new images are like those before",
+    "review": "label what helps most, on a page, and train again",
     "score": "score images with a run's model or a .tflite file",
     "export": "export a run's model to SavedModel or TFLite",
     "compare": "compare eGAN with other methods",

@@ -1,9 +1,11 @@
-// Works a report's page in a headless Chromium and prints what it shows, as JSON.
+// Works a page in a headless Chromium and prints what it shows, as JSON.
 //
 // Usage: node report_browser.mjs CHROMIUM PAGE STEPS
-// STEPS is a JSON list of objects, each with one of: {"press": [KEY], "on": ID},
-// {"type": TEXT, "on": ID}, {"click": ID}, {"look": FILE.png} or {}; any may have "width"
-// and "dark" besides. One object is printed for each step: what the page shows after it.
+// PAGE is a file or an address. STEPS is a JSON list of objects, each with one of:
+// {"press": [KEY], "on": ID}, {"keys": [KEY]}, {"type": TEXT, "on": ID}, {"click": ID},
+// {"await": TEXT, "in": ID}, {"look": FILE.png} or {}; any may have "width" and "dark"
+// besides. One object is printed for each step: what the page shows after it. Of `keys`,
+// each waits until the page has asked for nothing for a moment.
 
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -11,10 +13,25 @@ import { pathToFileURL } from "node:url";
 const require = createRequire(new URL("../../export/web/package.json", import.meta.url));
 const puppeteer = require("puppeteer-core");
 
+const QUIET = 300;
+const LONGEST = 60000;
+
 const actions = {
   async press(page, { press, on }) {
     await page.focus(`#${on}`);
     for (const key of press) await page.keyboard.press(key);
+  },
+  async keys(page, { keys }) {
+    for (const key of keys) {
+      await page.keyboard.press(key);
+      await page.waitForNetworkIdle({ idleTime: QUIET });
+    }
+  },
+  async await(page, { await: text, in: id }) {
+    const says = (name, part) =>
+      document.getElementById(name).textContent.includes(part);
+    await page.waitForFunction(says, { timeout: LONGEST }, id, text);
+    await page.waitForNetworkIdle({ idleTime: QUIET });
   },
   async type(page, { type, on }) {
     await page.focus(`#${on}`);
@@ -42,7 +59,8 @@ function shown() {
     line: Number(line?.getAttribute("x1")),
     overflow: root.scrollWidth - root.clientWidth,
     focused: document.activeElement?.id,
-    broken: [...document.images].filter((image) => !image.naturalWidth).length,
+    broken: [...document.images].filter((image) => image.src && !image.naturalWidth)
+      .length,
   };
 }
 
@@ -60,7 +78,8 @@ try {
   page.on("console", (message) => {
     if (message.type() === "error") errors.push(message.text());
   });
-  await page.goto(pathToFileURL(file).href);
+  const isServed = file.startsWith("http:");
+  await page.goto(isServed ? file : pathToFileURL(file).href);
   const states = [];
   for (const step of JSON.parse(steps)) {
     if (step.width) await page.setViewport({ width: step.width, height: 900 });
@@ -71,7 +90,8 @@ try {
     }
     states.push(await page.evaluate(shown));
   }
-  const others = requests.filter((url) => !/^(file|data):/.test(url));
+  const isOwn = (url) => isServed && url.startsWith(file);
+  const others = requests.filter((url) => !/^(file|data):/.test(url) && !isOwn(url));
   console.log(JSON.stringify({ states, errors, requests: others }));
 } finally {
   await browser.close();

@@ -1,0 +1,228 @@
+"""`labels.csv`: each label on the disk at once, by one writer, undone line by line."""
+
+import contextlib
+import csv
+import io
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from egan_keras import files
+from egan_keras.text import first_few
+
+UNSURE = "unsure"
+_HEADER = ("path", "label")
+# Names whose bytes are no text keep their bytes.
+_TEXT = {"encoding": "utf-8", "errors": "surrogateescape"}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Windows would write two bytes for a line's end.
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+
+
+class TakenError(ValueError):
+    """Somebody else writes to the file."""
+
+
+class LabelFile:
+    """Labels of images in a CSV file with the columns path and label, and perhaps more.
+
+    A label is one line, which is on the disk when `add` returns; undoing cuts the last
+    line off. What a crash left of a line is dropped when the file is opened, and of
+    rows of one image the last is kept; `notes` tells of both. The file is locked, by
+    the system, until it is closed or the process ends.
+
+    Args:
+        path: The file; it is made where it is missing.
+        known: Labels that may stand in it.
+
+    Attributes:
+        labels: Label of each image by its path, those labelled first come first.
+        notes: Sentences on what was found in the file.
+
+    Raises:
+        TakenError: If another process has it open.
+        ValueError: If it is no such file, or holds other labels.
+        OSError: If it cannot be written; `FullDiskError` for want of space.
+    """
+
+    def __init__(self, path: str | os.PathLike, known: Sequence[str]) -> None:
+        self.path, self.labels, self.notes = Path(path), {}, []
+        with files.telling_full_disk(self.path):
+            self._file = _opened(self.path)
+            try:
+                self._read(known)
+            except BaseException:
+                self._file.close()
+                raise
+
+    def add(self, path: str, label: str) -> None:
+        """Writes a label of an image that has none.
+
+        Raises:
+            OSError: If it cannot be written; the file is as before then.
+        """
+        cells = [path, label, *[""] * (self._width - len(_HEADER))]
+        self._append(_line(cells))
+        self.labels[path] = label
+
+    def undo(self) -> tuple[str, str] | None:
+        """Takes the last label back, and returns its path and label; None of none."""
+        if not self.labels:
+            return None
+        path, label = self.labels.popitem()
+        try:
+            self._cut(self._starts[-1])
+        except OSError:
+            self.labels[path] = label
+            raise
+        self._starts.pop()
+        return path, label
+
+    def close(self) -> None:
+        """Closes and unlocks the file."""
+        self._file.close()
+
+    def _read(self, known: Sequence[str]) -> None:
+        """Reads the file, and mends it."""
+        content = self._file.read()
+        start = len(_BYTE_ORDER_MARK) * content.startswith(_BYTE_ORDER_MARK)
+        lines = list(_whole_lines(content[start:]))
+        header = _cells(lines[0]) if lines else list(_HEADER)
+        whole = start + sum(map(len, lines))
+        torn = content[whole:]
+        is_other = tuple(header[:2]) != _HEADER
+        if is_other or not (lines or _line(_HEADER).startswith(torn)):
+            raise ValueError(
+                "The file of labels is of another kind; expected the first line "
+                f"path,label. Received: {str(self.path)!r}, which begins with "
+                f"{content[:40]!r}. Name another file with --labels."
+            )
+        self._width, self._starts = len(header), []
+        rows = []
+        for line in lines[1:]:
+            if cells := _cells(line):
+                rows.append((start + len(lines[0]), line, cells))
+            start += len(line)
+        self._check(rows, known)
+        if torn:
+            told = torn.decode("utf-8", "replace")
+            self.notes.append(f"Dropped the torn last line of {self.path}: {told!r}")
+        self._mend(content, whole, bool(lines), rows)
+
+    def _check(self, rows: list[tuple], known: Sequence[str]) -> None:
+        for _, line, cells in rows:
+            if len(cells) < 2 or cells[1] not in known:
+                raise ValueError(
+                    f"The file of labels holds an unknown label; expected one of "
+                    f"{', '.join(known)}. Received: {line.decode(**_TEXT).strip()!r} in"
+                    f" {str(self.path)!r}. Correct it, or name another file with "
+                    "--labels."
+                )
+
+    def _mend(self, content: bytes, whole: int, has_header: bool, rows: list) -> None:
+        """Leaves whole lines alone in the file, the last of each image, and a header.
+
+        What is kept stays where it is as long as it can, so that nothing is at risk.
+        """
+        latest = {cells[0]: number for number, (_, _, cells) in enumerate(rows)}
+        kept = [rows[number] for number in sorted(latest.values())]
+        if len(kept) < len(rows):
+            told = first_few(_doubled([cells[0] for _, _, cells in rows]))
+            self.notes.append(
+                f"{len(rows) - len(kept)} rows of {self.path} were of images labelled "
+                f"again further down, which holds: {told}"
+            )
+            first = content[: rows[0][0]]
+            self._file.close()
+            text = first + b"".join(line for _, line, _ in kept)
+            files.write_atomically(self.path, lambda place: place.write_bytes(text))
+            self._file = _opened(self.path)
+            starts = [len(first)]
+            for _, line, _ in kept:
+                starts.append(starts[-1] + len(line))
+            self._starts = starts[:-1]
+        else:
+            self._cut(whole)
+            if not has_header:
+                self._append(_line(_HEADER))
+                _sync_folder(self.path.parent)
+            self._starts = [start for start, _, _ in kept]
+        self.labels = {cells[0]: cells[1] for _, _, cells in kept}
+
+    def _append(self, line: bytes) -> None:
+        start = self._file.seek(0, os.SEEK_END)
+        try:
+            with files.telling_full_disk(self.path):
+                rest = memoryview(line)
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+                os.fsync(self._file.fileno())
+        except OSError:
+            # A part may have been written.
+            with contextlib.suppress(OSError):
+                self._cut(start)
+            raise
+        self._starts.append(start)
+
+    def _cut(self, size: int) -> None:
+        if os.fstat(self._file.fileno()).st_size != size:
+            self._file.truncate(size)
+            os.fsync(self._file.fileno())
+
+
+def _opened(path: Path) -> io.FileIO:
+    """Opens a file to read and write, and locks it where the system can."""
+    while True:
+        file = os.fdopen(os.open(path, _FLAGS, 0o666), "rb+", 0)
+        if files.fcntl is None:
+            return file
+        try:
+            files.fcntl.flock(file, files.fcntl.LOCK_EX | files.fcntl.LOCK_NB)
+            # It may have been replaced between both.
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+        except BlockingIOError as error:
+            file.close()
+            raise TakenError(
+                "Somebody else is labelling into this file; expected one reviewer at a "
+                f"time. Received: {str(path)!r}. End the other egan-keras review, or "
+                "name another file with --labels."
+            ) from error
+        except FileNotFoundError:
+            pass
+        file.close()
+
+
+def _whole_lines(content: bytes) -> Iterator[bytes]:
+    """Yields the lines that are complete; a line end in quotes ends none."""
+    start = end = 0
+    while (end := content.find(b"\n", end) + 1) > 0:
+        if content.count(b'"', start, end) % 2 == 0:
+            yield content[start:end]
+            start = end
+
+
+def _cells(line: bytes) -> list[str]:
+    text = line.decode(**_TEXT)
+    return next(csv.reader(io.StringIO(text, newline="")), [])
+
+
+def _line(cells: Sequence[str]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode(**_TEXT)
+
+
+def _doubled(paths: Sequence[str]) -> list[str]:
+    seen: set[str] = set()
+    return list(dict.fromkeys(p for p in paths if p in seen or seen.add(p)))
+
+
+def _sync_folder(folder: Path) -> None:
+    # A new name is on the disk when its folder is; not all systems can.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,208 @@
+"""What a reviewer's labels teach: features at hand, judged and trained on again."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from egan_keras import data, features
+from egan_keras.data.images import decode_batch
+from egan_keras.evaluation.shift import limit
+from egan_keras.model import EGAN
+from egan_keras.review import learning
+from egan_keras.review.feature_rows import (
+    FeatureRows,
+    JoinedRows,
+    compact,
+    feature_rows,
+    pooled_vectors,
+)
+
+# So many majority images tell how far from one another they are.
+_JUDGED = 300
+
+
+class Judged(NamedTuple):
+    """What a model says of the images to label.
+
+    Attributes:
+        scores: (n,), low = minority.
+        threshold: An image is called minority when its score is below it.
+        is_alien: Which images are unlike anything seen in training, bool (n,).
+    """
+
+    scores: np.ndarray
+    threshold: float
+    is_alien: np.ndarray
+
+
+class Known(NamedTuple):
+    """Images that a run was trained on, as they are on the disk now.
+
+    Attributes:
+        paths: The files.
+        labels: (n,), 0 majority and 1 minority.
+    """
+
+    paths: list[Path]
+    labels: np.ndarray
+
+
+class Learner:
+    """Judges the images to label, and learns from labels within seconds.
+
+    The frozen layers see each image once. The run's model is changed in memory alone.
+
+    Args:
+        model: The run's.
+        paths: The images to label.
+        known: What the run was trained on; it may be empty.
+        store: Where features are kept.
+        gray_range: As for `ek.load_folder`.
+        farthest: From which distance on an image is unlike anything seen in the run's
+            training; `None` if that is not known.
+
+    Attributes:
+        vectors: What tells the images to label apart, (n, d).
+        seen: The same of the images the run was trained on, (m, d).
+        can_learn: Whether the run's recipe keeps the backbones frozen.
+    """
+
+    def __init__(
+        self,
+        model: EGAN,
+        paths: Sequence[Path],
+        known: Known,
+        *,
+        store: features.FeatureStore,
+        gray_range: data.decoding.GrayRange | None = None,
+        farthest: float | None = None,
+    ) -> None:
+        self._model, self._store, self._known = model, store, known
+        self._paths, self._gray_range = list(paths), gray_range
+        self._farthest = farthest
+        self._lock = threading.Lock()
+        self.can_learn = learning.learns_again(model.recipe)
+        self._images = self._files(self._paths)
+        if not self.can_learn:
+            self.vectors = compact(pooled_vectors(model, self._images, store))
+            self.seen = self.vectors[:0]
+            return
+        self._rows = feature_rows(model, self._images, store, "unlabelled")
+        self._known_rows, every = None, self._rows.vectors
+        if known.paths:
+            files = self._files(known.paths)
+            self._known_rows = feature_rows(model, files, store, "training")
+            every = np.concatenate([every, self._known_rows.vectors])
+        every = compact(every)
+        self.vectors, self.seen = every[: len(self._paths)], every[len(self._paths) :]
+        self._mirrored: dict[Path, FeatureRows] = {}
+
+    @property
+    def has_heat_maps(self) -> bool:
+        """Whether `heat_map` can be called."""
+        return self._model.judges_places
+
+    def judge(self) -> Judged:
+        """Judges by the run's model, at its threshold."""
+        with self._lock:
+            threshold, model, rows = self._model.threshold, self._model, self._images
+            if self.can_learn:
+                model, rows = learning.on_features(self._model), self._rows
+            scores, distances = model.judge(rows)
+        is_alien = np.zeros(len(scores), bool)
+        if distances is not None and self._farthest is not None:
+            is_alien = distances > self._farthest
+        return Judged(scores, threshold, is_alien)
+
+    def learn(self, numbers: Sequence[int], labels: Sequence[int]) -> Judged:
+        """Trains anew on what the run was trained on and on labelled images.
+
+        The threshold is 0 afterwards, below which the recipe puts 5 % of the majority.
+
+        Args:
+            numbers: Which images are labelled.
+            labels: Their labels, 0 majority and 1 minority.
+
+        Raises:
+            ValueError: If there are not images of both classes, or the recipe trains
+                the backbones.
+        """
+        numbers, labels = np.asarray(numbers, int), np.asarray(labels, np.int32)
+        few = [self._paths[number] for number in numbers[labels == 1]]
+        known = np.asarray(self._known.labels, np.int32)
+        ours = [p for p, k in zip(self._known.paths, known, strict=True) if k]
+        every = np.concatenate([known, labels])
+        _check_can_learn(self.can_learn, every)
+        sets = [self._rows.select(numbers)]
+        if self._known_rows is not None:
+            sets.insert(0, self._known_rows)
+        mirrored = None
+        if self._model.recipe.mirrored_minority:
+            with self._lock:
+                mirrored = self._mirror_images([*ours, *few])
+        rows = JoinedRows(sets)
+        new = learning.trained_on(self._model, rows, mirrored, every)
+        scores, distances = new.judge(self._rows)
+        is_alien = np.zeros(len(scores), bool)
+        if distances is not None:
+            is_alien = distances > _farthest(new, rows, every)
+        # For heat maps, which are made all the while.
+        with self._lock:
+            learning.carry_over(new, self._model)
+        return Judged(scores, 0.0, is_alien)
+
+    def heat_map(self, image: np.ndarray) -> np.ndarray:
+        """Returns where an image, uint8 (h, w, 3), speaks for minority, (h, w)."""
+        with self._lock:
+            return self._model.scores_and_heat_maps(image[None])[1][0]
+
+    def _files(self, paths: Sequence[Path]) -> data.ImageFiles:
+        return data.ImageFiles(paths, self._model.image_shape[:2], self._gray_range)
+
+    def _mirror_images(self, paths: Sequence[Path]) -> JoinedRows:
+        """Returns features of mirror images; where a file is gone, of the image."""
+        new = [path for path in dict.fromkeys(paths) if path not in self._mirrored]
+        if new:
+            size = self._model.image_shape[:2]
+            images, read, _ = decode_batch(
+                new, size, self._gray_range, skip_unreadable=True
+            )
+            if read:
+                images = np.ascontiguousarray(images[:, :, ::-1])
+                what = "mirrored", self._store
+                rows = feature_rows(self._model, images, what[1], what[0], show=False)
+                for number, path in enumerate(read):
+                    self._mirrored[path] = rows.select(np.array([number]))
+        return JoinedRows([self._mirrored.get(p) or self._own(p) for p in paths])
+
+    def _own(self, path: Path) -> data.LazyRows:
+        if path in self._paths:
+            return self._rows.select(np.array([self._paths.index(path)]))
+        return self._known_rows.select(np.array([self._known.paths.index(path)]))
+
+
+def _farthest(model: EGAN, rows: data.LazyRows, labels: np.ndarray) -> float:
+    """Returns from which distance on an image is unlike what was trained on."""
+    some = np.flatnonzero(labels == 0)
+    some = some[:: max(1, len(some) // _JUDGED)]
+    few = np.flatnonzero(labels == 1)
+    distances = model.judge(rows.select(np.concatenate([some, few])))[1]
+    return limit(distances[: len(some)], distances[len(some) :])
+
+
+def _check_can_learn(can_learn: bool, labels: np.ndarray) -> None:
+    if not can_learn:
+        raise ValueError(
+            "This run's recipe trains the backbones, which takes longer than a page "
+            "can wait; expected a run of recipe default. Train for good on the command "
+            "line."
+        )
+    if not (np.any(labels == 0) and np.any(labels == 1)):
+        counts = np.bincount(labels, minlength=2)
+        raise ValueError(
+            "To train takes images of both classes. Received: "
+            f"{counts[0]} majority and {counts[1]} minority images. Label some first."
+        )

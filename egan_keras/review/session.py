@@ -1,0 +1,222 @@
+"""What a reviewer does: label, undo, pass over, train; and what the page shows."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from egan_keras.review.label_file import UNSURE, LabelFile
+from egan_keras.review.ordering import order
+from egan_keras.text import printable
+
+# Ranked by what helps most; images behind them by score.
+_AHEAD = 300
+
+
+class RefusedError(ValueError):
+    """What was asked for cannot be done; the message says why."""
+
+
+class Session:
+    """The images of a review, in the order that helps most, and their labels.
+
+    Its methods may be called by several threads.
+
+    Args:
+        names: Of the images, as they stand in the file of labels.
+        learner: What judges them, see `Learner`.
+        labels: The file of labels.
+        majority: Classes of the common kind; what is labelled gets the first.
+        minority: Classes of the rare kind, likewise.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        learner: Any,
+        labels: LabelFile,
+        *,
+        majority: Sequence[str],
+        minority: Sequence[str],
+    ) -> None:
+        self._names, self._learner, self._labels = list(names), learner, labels
+        self._numbers = {name: number for number, name in enumerate(self._names)}
+        self._label_of = dict.fromkeys(majority, 0) | dict.fromkeys(minority, 1)
+        self._named = {
+            "majority": majority[0],
+            "minority": minority[0],
+            "unsure": UNSURE,
+        }
+        self._lock = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._passed_over: dict[int, str] = {}
+        self._queue: list[int] = []
+        self._generation = 0
+        self._told = ""
+        self._judged = learner.judge()
+        self._rank()
+
+    @property
+    def foreign(self) -> list[str]:
+        """Paths in the file of labels that are none of the images."""
+        return [name for name in self._labels.labels if name not in self._numbers]
+
+    def has(self, number: int) -> bool:
+        """Whether there is an image of this number, that was not passed over."""
+        return number < len(self._names) and number not in self._passed_over
+
+    def state(self) -> dict[str, Any]:
+        """Returns all that the page shows."""
+        with self._lock:
+            labels = self._labels.labels
+            kinds = Counter(self._kind(label) for label in labels.values())
+            shown = [self._shown(number) for number in self._queue[:2]]
+            return {
+                "current": shown[0] if shown else None,
+                "next": shown[1] if len(shown) > 1 else None,
+                "left": len(self._queue),
+                "labelled": len(labels),
+                **{kind: kinds[kind] for kind in self._named},
+                "classes": {k: printable(name) for k, name in self._named.items()},
+                "threshold": self._judged.threshold,
+                "passed_over": len(self._passed_over),
+                "training": self.is_training,
+                "can_train": self._learner.can_learn,
+                "has_heat_maps": self._learner.has_heat_maps,
+                "generation": self._generation,
+                "told": self._told,
+            }
+
+    def label(self, number: int, kind: str) -> None:
+        """Writes the label of an image: majority, minority or unsure.
+
+        Raises:
+            RefusedError: If there is no such image or kind, or it has a label already.
+            OSError: If the file cannot be written; nothing has changed then.
+        """
+        with self._lock:
+            if kind not in self._named or number not in range(len(self._names)):
+                raise RefusedError("There is no such label or image.")
+            name = self._names[number]
+            if name in self._labels.labels:
+                raise RefusedError(
+                    f"{printable(name)} has been labelled already, perhaps in another "
+                    "window; nothing was written."
+                )
+            self._labels.add(name, self._named[kind])
+            self._leave(number)
+            self._told = f"{printable(name)}: {printable(self._named[kind])}."
+
+    def undo(self) -> None:
+        """Takes the last label back, and shows its image again.
+
+        Raises:
+            RefusedError: If there is none, or it is of an image elsewhere.
+            OSError: If the file cannot be written; nothing has changed then.
+        """
+        with self._lock:
+            name = next(reversed(self._labels.labels), None)
+            if name not in self._numbers:
+                what = "" if name is None else f": {printable(name)} is none of these"
+                raise RefusedError(f"There is no label to undo{what}.")
+            _, label = self._labels.undo()
+            number = self._numbers[name]
+            self._queue.insert(0, number)
+            self._told = f"Undone: {printable(name)} is no longer {printable(label)}."
+
+    def pass_over(self, number: int, why: str) -> None:
+        """Leaves out an image that cannot be shown."""
+        with self._lock:
+            # What has its label needs to be shown no more.
+            if number in self._queue:
+                self._passed_over[number] = why
+                self._leave(number)
+                name = printable(self._names[number])
+                self._told = f"Passed over, {name}: {printable(why)}."
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a new model is being trained."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def train(self) -> None:
+        """Begins to train on all labels; labelling goes on meanwhile.
+
+        Raises:
+            RefusedError: If it is training already.
+        """
+        with self._lock:
+            if self.is_training:
+                raise RefusedError("A new model is being trained already.")
+            pairs = [
+                (self._numbers[name], self._label_of[label])
+                for name, label in self._labels.labels.items()
+                if name in self._numbers and label in self._label_of
+            ]
+            self._told = "Training on all labels so far."
+            self._thread = threading.Thread(target=self._learn, args=(pairs,))
+            self._thread.start()
+
+    def wait(self) -> None:
+        """Waits until a training that was begun has ended."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _learn(self, pairs: list[tuple[int, int]]) -> None:
+        started = time.perf_counter()
+        numbers, labels = ([pair[k] for pair in pairs] for k in (0, 1))
+        try:
+            judged = self._learner.learn(numbers, labels)
+        # Whatever a library raises, the labels are safe and the page goes on.
+        except Exception as error:
+            with self._lock:
+                self._told = f"Not trained: {printable(error) or type(error).__name__}"
+            return
+        with self._lock:
+            self._judged = judged
+            self._generation += 1
+            self._rank()
+            seconds = time.perf_counter() - started
+            self._told = (
+                f"Trained with {labels.count(0)} majority and {labels.count(1)} "
+                f"minority labels in {seconds:.1f} s; {len(self._queue)} images are "
+                "ranked anew."
+            )
+
+    def _rank(self) -> None:
+        """Puts what is neither labelled nor passed over in order."""
+        is_left = np.array([name not in self._labels.labels for name in self._names])
+        is_left[list(self._passed_over)] = False
+        left, done = np.flatnonzero(is_left), np.flatnonzero(~is_left)
+        scores, threshold, is_alien = self._judged
+        vectors = self._learner.vectors
+        seen = np.concatenate([self._learner.seen, vectors[done]])
+        shown = {"is_alien": is_alien[left], "count": _AHEAD}
+        first = left[order(scores[left], threshold, vectors[left], seen, **shown)]
+        rest = np.setdiff1d(left, first)
+        rest = rest[np.lexsort((scores[rest], is_alien[rest]))]
+        # The image that is being looked at stays, so that no key meets another one.
+        shown = [number for number in self._queue[:1] if is_left[number]]
+        ranked = [*first.tolist(), *rest.tolist()]
+        self._queue = [*shown, *(number for number in ranked if number not in shown)]
+
+    def _leave(self, number: int) -> None:
+        if number in self._queue:
+            self._queue.remove(number)
+
+    def _kind(self, label: str) -> str:
+        role = self._label_of.get(label)
+        return "unsure" if role is None else ("majority", "minority")[role]
+
+    def _shown(self, number: int) -> dict[str, Any]:
+        score = float(self._judged.scores[number])
+        return {
+            "number": number,
+            "name": printable(self._names[number]),
+            "score": score,
+            "called": score < self._judged.threshold,
+            "alien": bool(self._judged.is_alien[number]),
+        }
