@@ -68,10 +68,15 @@ Source = Path | EncodedImage
 
 
 class Header(NamedTuple):
-    """What a header tells: (height, width) as shown, and more than 8 bits a channel."""
+    """What a header tells.
+
+    That is (height, width) as shown, whether a channel has more than 8 bits, and the
+    format, as in `FORMATS`, whatever the file's name says.
+    """
 
     size: Size
     is_deep: bool
+    format: str
 
 
 class Decoded(NamedTuple):
@@ -94,14 +99,14 @@ class _ValueRange(NamedTuple):
 
 def read_header(source: Source) -> Header:
     """Return what a header tells; refuse what is damaged or over the limits."""
-    with _opened(source) as image:
+    with opened(source) as image:
         height, width = image.height, image.width
         # Only where the header holds it: asking for it makes Pillow decode a PNG.
         # Pillow turns a TIFF's size by itself.
         if image.format != "TIFF" and any(key in image.info for key in _METADATA):
             if _orientation(image) in _ON_THEIR_SIDE:
                 height, width = width, height
-        return Header((height, width), _is_deep(image))
+        return Header((height, width), _is_deep(image), image.format)
 
 
 def decode(
@@ -126,9 +131,9 @@ def decode(
         UnreadableError: if the file is damaged, over the limits, or without
             `gray_range` holds negative integers or floats outside 0..1.
     """
-    with _opened(source) as opened:
-        largest = _largest_value(opened)
-        image, is_clipped = _load_turned(opened), False
+    with opened(source) as unread:
+        largest = _largest_value(unread)
+        image, is_clipped = _load_turned(unread), False
         if _is_gray(image):
             values = _gray_values(image, largest)
             image, is_clipped = _scale(values, largest, gray_range)
@@ -215,7 +220,7 @@ def deep_among(paths: Sequence[str]) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _opened(source: Source) -> Iterator[Image.Image]:
+def opened(source: Source) -> Iterator[Image.Image]:
     """Open an image lazily; whatever is raised becomes an `UnreadableError`.
 
     Pillow's readers answer damaged files with nearly any type of exception.
@@ -338,7 +343,7 @@ def _values(sources: Sequence[Source]) -> list[_ValueRange]:
     found = []
     for source in _some(sources, _DECODED):
         # Whoever decodes an unreadable one says so.
-        with contextlib.suppress(UnreadableError), _opened(source) as image:
+        with contextlib.suppress(UnreadableError), opened(source) as image:
             largest = _largest_value(image)
             image.load()
             if is_colour := not _is_gray(image):
