@@ -71,7 +71,8 @@ test-arm: named-model
 
 test-web: $(BIN)/egan-keras
 	cd export/web && npm ci
-	$(BIN)/python -m pytest tests/test_edge_web.py tests/test_html_in_browser.py
+	$(BIN)/python -m pytest tests/test_edge_web.py \
+		tests/test_html_in_browser.py tests/test_review_in_browser.py
 
 bench: $(BIN)/egan-keras
 	$(BIN)/python tests/benchmarks/speed.py
