@@ -60,7 +60,7 @@ def run(given: Options) -> int:
         options.check_file("--csv", given.csv)
     config = runs.RunConfig.load(given.folder)
     kept = run_scores.read(given.folder, config)
-    reference = kept.get("validation") or kept.get(run_scores.CROSS_FITTED)
+    reference = run_scores.held_out_majority(kept)
     if reference is None:
         raise ValueError(
             "The run holds no scores of held-out majority images to compare with; "
@@ -72,14 +72,12 @@ def run(given: Options) -> int:
     model = runs.load_model(given.folder)
     paths, scores, distances = _judged(given, config, model, paths)
     cli.tell_passed_over(search.passed_over)
-    majority = reference.labels == 0
-    train = kept.get("train")
     found = rooms.evaluation.shift(
         scores,
         distances,
-        reference.scores[majority],
-        None if reference.distances is None else reference.distances[majority],
-        () if train is None or train.distances is None else train.distances,
+        reference.scores,
+        reference.distances,
+        run_scores.minority_distances(kept),
     )
     _tell(given, model, found, paths, scores)
     if given.csv is not None:

@@ -199,13 +199,10 @@ def _farthest(kept: dict[str, run_scores.SplitScores]) -> float | None:
     """Returns from which distance on `check` takes an image for an alien one."""
     from egan_keras.evaluation.shift import limit
 
-    reference = kept.get("validation") or kept.get(run_scores.CROSS_FITTED)
+    reference = run_scores.held_out_majority(kept)
     if reference is None or reference.distances is None:
         return None
-    majority = reference.distances[reference.labels == 0]
-    train = kept.get("train")
-    is_known = train is not None and train.distances is not None
-    return limit(majority, train.distances if is_known else ())
+    return limit(reference.distances, run_scores.minority_distances(kept))
 
 
 def _has_screen() -> bool:

@@ -109,6 +109,26 @@ def read(folder: Path, config: runs.RunConfig) -> dict[str, SplitScores]:
     return {split: _columns(rows) for split, rows in found.items()}
 
 
+def held_out_majority(kept: Mapping[str, SplitScores]) -> SplitScores | None:
+    """Returns the majority images held out from training, or cross-fitted, if any."""
+    found = kept.get("validation") or kept.get(CROSS_FITTED)
+    if found is None:
+        return None
+    rows = np.flatnonzero(found.labels == 0)
+    return SplitScores(
+        [found.paths[row] for row in rows],
+        found.labels[rows],
+        found.scores[rows],
+        None if found.distances is None else found.distances[rows],
+    )
+
+
+def minority_distances(kept: Mapping[str, SplitScores]) -> Sequence[float]:
+    """Returns how far the minority to train on lies from the majority, if known."""
+    train = kept.get("train")
+    return () if train is None or train.distances is None else train.distances
+
+
 def _columns(rows: Sequence[tuple]) -> SplitScores:
     paths, labels, scores, distances = zip(*rows, strict=True)
     distances = None if None in distances else np.float32(distances)
