@@ -411,7 +411,8 @@ def test_a_full_disk_keeps_what_is_whole_and_can_be_tried_again(
         assert main(arguments) == 2
     kept = tmp_path / "run-unfinished"
     error = capsys.readouterr().err
-    assert f"kept: {kept / 'model.keras'}, without report.json, plots" in error
+    without = "without report.json, scores.csv, plots, report.html"
+    assert f"kept: {kept / 'model.keras'}, {without}" in error
     assert "The disk is full; expected room to write" in error
     assert RunConfig.load(kept).lacking == [
         "report.json",
