@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 
 import egan_keras as ek
+from egan_keras import features, networks
 
 
 class Model:
     """Scores an image by its brightness, and remembers what it was trained on."""
 
     threshold, calibration = 0.0, None
+    recipe = networks.get_recipe("published")
 
     def __init__(self, fitted):
         self._fitted = fitted
@@ -76,3 +78,24 @@ def test_a_threshold_is_set_without_holding_images_out(digits, build_tiny):
     assert "as far as the model scores like 2 others" in found.guarantee
     assert f"({found.n_majority} cross-fitted majority images)" in found.guarantee
     assert np.mean(scored.scores >= found.threshold) >= 0.9
+
+
+def test_frozen_backbones_see_each_image_once(build_tiny, few_ones, monkeypatch):
+    images, labels = few_ones
+    seen, compute = [], features.FeatureStore.features
+
+    def counted(self, own, *told, **options):
+        if own.shape[1:] == images.shape[1:]:
+            seen.append(len(own))
+        return compute(self, own, *told, **options)
+
+    monkeypatch.setattr(features.FeatureStore, "features", counted)
+    options = {"folds": 2, "epochs": 2, "verbose": 0}
+    scores = ek.cross_fitted_scores(build_tiny, images, labels, **options).scores
+    # The images, and the mirror images of the minority.
+    assert seen == [len(images), int(labels.sum())]
+
+    # One that watches images is trained on images.
+    watched = options | {"validation_data": (images[:20], labels[:20])}
+    expected = ek.cross_fitted_scores(build_tiny, images, labels, **watched).scores
+    assert np.corrcoef(scores, expected)[0, 1] > 0.9

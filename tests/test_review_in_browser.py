@@ -55,9 +55,9 @@ def review(folder):
         return pictures.heat_picture(folder / NAMES[number], *made)
 
     @contextlib.contextmanager
-    def review():
-        labels = LabelFile(folder / "labels.csv", ("good", "bad", "unsure"))
-        classes = {"majority": ["good"], "minority": ["bad"]}
+    def review(rare=("bad",)):
+        labels = LabelFile(folder / "labels.csv", ("good", *rare, "unsure"))
+        classes = {"majority": ["good"], "minority": rare}
         session = Session(NAMES, Learner(), labels, **classes)
         place = server.Server()
         shown = lambda number: pictures.picture(folder / NAMES[number]), heat_map  # noqa: E731
@@ -112,6 +112,16 @@ def test_training_is_told_and_buttons_do_what_keys_do(work, review, folder):
     assert "threshold 0.00" in trained["texts"]["score"]
     assert "No image is left" in done["texts"]["done"]
     assert len(rows(folder)) == 8
+
+
+def test_several_rare_classes_have_a_key_and_a_button_each(work, review, folder):
+    click = {"click": "minority3"}, {"await": "2 images", "in": "progress"}
+    with review(("bad", "torn", "dented")) as page:
+        start, *_ = work(page, START, {"keys": ["2"]}, *click, {"keys": ["1"]})
+        narrow = work(page, START, {"width": 390})[-1]
+    assert "the model says minority" in start["texts"]["score"]
+    assert [label for _, label in rows(folder)] == ["torn", "dented", "bad"]
+    assert narrow["overflow"] <= 0
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -103,6 +103,25 @@ def test_an_image_gets_one_label(begin):
             session.label(number, kind)
 
 
+def test_each_of_several_rare_classes_has_a_label_of_its_own(tmp_path):
+    class Knowing(Learner):
+        def judge(self):
+            most_like = np.array(["dented", "torn"] * 3)
+            return super().judge()._replace(most_like=most_like)
+
+    labels = LabelFile(tmp_path / "labels.csv", ("good", "dented", "torn", "unsure"))
+    classes = {"majority": ["good"], "minority": ["dented", "torn"]}
+    session = Session(NAMES, Knowing(), labels, **classes)
+    assert session.state()["current"]["most_like"] == "dented"
+    session.label(0, "minority2")
+    session.label(1, "minority")
+    assert list(labels.labels.values()) == ["torn", "dented"]
+    assert session.state()["minority"] == 2
+    with pytest.raises(RefusedError, match="no such label"):
+        session.label(2, "minority3")
+    labels.close()
+
+
 def test_labels_of_images_elsewhere_stay(begin):
     begin.path.write_text("path,label\nelsewhere.png,bad\n")
     session = begin()

@@ -68,8 +68,11 @@ def run(given: Options) -> int:
     kept = run_scores.read(given.folder, config)
     before = model.threshold
     if given.threshold is None:
-        scored = _held_out(given, config, model, kept)
-        model.calibrate_scored(scored, **_wish(given))
+        scored, folds = _held_out(given, config, model, kept)
+        if folds:
+            rooms.model.calibrate_cross_fitted(model, scored, folds, **_wish(given))
+        else:
+            model.calibrate_scored(scored, **_wish(given))
     else:
         model.threshold = given.threshold
     runs.save_model(model, given.folder)
@@ -91,8 +94,8 @@ def _wish(given: Options) -> dict[str, Any]:
 
 def _held_out(
     given: Options, config: runs.RunConfig, model: Any, kept: dict[str, Any]
-) -> Any:
-    """Returns the scores to set the threshold on, as `score_labelled` does."""
+) -> tuple[Any, int | None]:
+    """Returns scores to set the threshold on, and of how many folds they are."""
     for split in ("validation", run_scores.CROSS_FITTED):
         if given.data is not None or split not in kept:
             continue
@@ -100,7 +103,10 @@ def _held_out(
         count = len(found.paths)
         logs.tell(f"Setting the threshold on the scores of {count:,} {split} images")
         unseen = np.zeros(count, bool)
-        return rooms.model.Scored(found.scores, found.labels, unseen)
+        folds = (
+            config.options["cross_fit"] if split == run_scores.CROSS_FITTED else None
+        )
+        return rooms.model.Scored(found.scores, found.labels, unseen), folds
     root = given.data or Path(config.options["data"])
     names = "labels groups gray_range skip_unreadable duplicates".split()
     reading = {name: getattr(given, name) for name in names}
@@ -108,7 +114,7 @@ def _held_out(
     for note in chosen.notes:
         print(note)
     logs.tell(f"Scoring {len(chosen.images):,} images to set the threshold on")
-    return model.score_labelled(chosen.images.images, chosen.images.labels)
+    return model.score_labelled(chosen.images.images, chosen.images.labels), None
 
 
 def _report_again(
@@ -125,6 +131,7 @@ def _report_again(
         if images is None or len(images) != len(test.paths):
             images, how["groups"] = None, None
         judged = (model, test.scores, test.labels)
+        how["most_like"] = test.most_like
         report = evaluation.report_on_scores(*judged, extra=extra, **how)
     elif images:
         logs.tell(f"Scoring {len(images):,} test images")

@@ -21,6 +21,7 @@ Examples:
 
 import csv
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,8 @@ def run(given: Options) -> int:
     if given.csv is not None:
         options.check_file("--csv", given.csv)
     config = runs.RunConfig.load(given.folder)
-    kept = run_scores.read(given.folder, config)
-    reference = run_scores.held_out_majority(kept)
-    if reference is None:
+    compare = comparison(given.folder, config)
+    if compare is None:
         raise ValueError(
             "The run holds no scores of held-out majority images to compare with; "
             f"expected them in {run_scores.NAME}. Received: {str(given.folder)!r}. "
@@ -70,26 +70,33 @@ def run(given: Options) -> int:
     search = rooms.data.finding.ImageSearch()
     paths = [path for named in given.images for path in search.add(named)]
     model = runs.load_model(given.folder)
-    paths, scores, distances = _judged(given, config, model, paths)
+    paths, judged = _judged(given, config, model, paths)
     cli.tell_passed_over(search.passed_over)
-    found = rooms.evaluation.shift(
-        scores,
-        distances,
-        reference.scores,
-        reference.distances,
-        run_scores.minority_distances(kept),
-    )
-    _tell(given, model, found, paths, scores)
+    found = compare(judged.scores, judged.distances)
+    _tell(given, model, found, paths, judged.scores)
     if given.csv is not None:
-        _write(given.csv, model.threshold, paths, scores, distances, found.is_alien)
+        _write(given.csv, model.threshold, paths, judged, found.is_alien)
     differs = found.lowers_scores(given.level) or found.looks_different(given.level)
     return cli.BLEMISHED if differs or found.is_alien.any() else 0
 
 
+def comparison(folder: Path, config: runs.RunConfig) -> Callable[..., Any] | None:
+    """Returns what compares scores and distances with those a run holds, if it does.
+
+    It takes those of new images, and returns a `Shift`.
+    """
+    kept = run_scores.read(folder, config)
+    reference = run_scores.held_out_majority(kept)
+    if reference is None:
+        return None
+    known = reference.scores, reference.distances, run_scores.minority_distances(kept)
+    return lambda scores, distances: rooms.evaluation.shift(scores, distances, *known)
+
+
 def _judged(
     given: Options, config: runs.RunConfig, model: Any, paths: list[Path]
-) -> tuple[list[Path], np.ndarray, np.ndarray | None]:
-    """Returns the images that could be read, their scores and their distances."""
+) -> tuple[list[Path], Any]:
+    """Returns the images that could be read, and what the model says of them."""
     data, skipped = rooms.data, []
     gray_range = given.gray_range or config.gray_range
     if given.skip_unreadable:
@@ -97,7 +104,7 @@ def _judged(
     cli.tell_files(cli.SKIPPED, skipped)
     images = data.ImageFiles(paths, tuple(config.image_shape[:2]), gray_range)
     logs.tell(f"Scoring {len(paths):,} images")
-    return paths, *model.judge(images)
+    return paths, model.judge(images)
 
 
 def _tell(given: Options, model: Any, found: Any, paths: list[Path], scores) -> None:
@@ -130,18 +137,17 @@ def _write(
     path: Path,
     threshold: float,
     paths: list[Path],
-    scores: np.ndarray,
-    distances: np.ndarray | None,
+    judged: Any,
     is_alien: np.ndarray,
 ) -> None:
-    distances = [""] * len(paths) if distances is None else distances
+    distances = [""] * len(paths) if judged.distances is None else judged.distances
 
     def rows(place: Path) -> None:
         with place.open("w", **run_scores.FORM) as file:
             table = csv.writer(file)
             table.writerow(_COLUMNS)
             for image, score, distance, alien in zip(
-                paths, scores, distances, is_alien, strict=True
+                paths, judged.scores, distances, is_alien, strict=True
             ):
                 called = int(score < threshold)
                 table.writerow([image, score, called, distance, int(alien)])

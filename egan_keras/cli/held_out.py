@@ -53,7 +53,7 @@ def set_threshold(
 ) -> dict[str, tuple]:
     """Scores held-out images, or the majority cross-fitted, and sets the threshold.
 
-    Returns paths, classes and scores of each split, for `run_scores.write`.
+    Returns paths, classes and what was judged of each split, for `run_scores.write`.
     """
     train, validation, _ = splits
     level = {"specificity": given.specificity, "confidence": given.confidence}
@@ -61,16 +61,18 @@ def set_threshold(
     if train.minority_count:
         # Whose distances, unlike their scores, training has no part in.
         rows = np.flatnonzero(train.labels == 1)
-        judged = model.judge(train.images.select(rows))
-        scored["train"] = *_named(train, rows), *judged
+        images, (paths, classes) = train.images.select(rows), _named(train, rows)
+        model.learn_minority_classes(images, classes)
+        if model.minority_classes:
+            runs.save_model(model, folder)
+        scored["train"] = paths, classes, model.judge(images)
     if len(validation):
         logs.tell(f"Scoring {len(validation):,} validation images")
         held_out = model.score_labelled(validation.images, validation.labels)
         # Copies of training images, where they are kept, would flatter.
         rows = np.flatnonzero(~held_out.trained_on)
-        found = (held_out.scores, held_out.distances)
-        found = [each if each is None else each[rows] for each in found]
-        scored["validation"] = *_named(validation, rows), *found
+        found = run_scores.judged_of(held_out, rows)
+        scored["validation"] = *_named(validation, rows), found
     if given.cross_fit:
         folds = given.cross_fit
         logs.tell(f"Training {folds} models, each without a part of the majority")
@@ -79,9 +81,10 @@ def set_threshold(
         held_out = rooms.model.cross_fitted_scores(
             again, train.images, train.labels, **fitting
         )
-        told = *_named(train, np.flatnonzero(train.labels == 0)), held_out.scores
-        scored[run_scores.CROSS_FITTED] = *told, held_out.distances
-        run_scores.write_suspects(folder, given.data, *told)
+        paths, classes = _named(train, np.flatnonzero(train.labels == 0))
+        found = run_scores.judged_of(held_out)
+        scored[run_scores.CROSS_FITTED] = paths, classes, found
+        run_scores.write_suspects(folder, given.data, paths, classes, found.scores)
     if given.specificity is not None:
         count = int(np.sum(held_out.labels == 0))
         what = run_scores.CROSS_FITTED if given.cross_fit else "validation"

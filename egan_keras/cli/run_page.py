@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from egan_keras.cli import rooms
+from egan_keras.cli import rooms, run_scores
 from egan_keras.cli.runs import RunConfig
 from egan_keras.text import first_few
 
@@ -43,7 +43,23 @@ def save_page(
         settings=config.options,
         versions=config.versions,
     )
-    report.save_html(path, images, model=model, history=history, origin=origin)
+    shown = {"history": history, "origin": origin}
+    if images is not None:
+        # Of the run's own page, beside which they are.
+        shown["suspects"] = _suspects(path.parent, config)
+    report.save_html(path, images, model=model, **shown)
+
+
+def _suspects(folder: Path, config: RunConfig) -> Any:
+    """Returns the run's suspects whose files are still there, if any."""
+    root, size = Path(config.options["data"]), tuple(config.image_shape[:2])
+    found = [(root / p, score) for p, score in run_scores.read_suspects(folder)]
+    found = [each for each in found if each[0].is_file()]
+    if not found:
+        return None
+    paths, scores = zip(*found, strict=True)
+    images = rooms.data.ImageFiles(paths, size, config.gray_range)
+    return rooms.evaluation.Suspects(images=images, names=paths, scores=scores)
 
 
 def troubles(config: RunConfig) -> list[str]:

@@ -2,7 +2,9 @@
 
 Prints path, score and is_minority (1 where the score is below the model's threshold,
 else 0) of each image, in the order of the arguments, those of a folder sorted by path;
-then a line that sums up.
+then a line that sums up. A run that was trained on several minority classes also tells
+which of them each image is most like, whether it is minority or not; and a run tells
+whether the images are like those that its threshold was set on, as `check` does.
 
 Examples:
   egan-keras score runs/a new_images other/0001.png --csv scores.csv
@@ -14,6 +16,7 @@ import contextlib
 import csv
 import dataclasses
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,10 +28,11 @@ from PIL import Image
 
 from egan_keras import cli, files, logs
 from egan_keras.cli import options, rooms, runs
+from egan_keras.cli.check import comparison
 from egan_keras.cli.options import option
 from egan_keras.text import printable
 
-_COLUMNS = ("path", "score", "is_minority")
+_COLUMNS, _OF_SEVERAL = ["path", "score", "is_minority"], "most_like"
 # Read and scored at once, so that a large folder does not fill the memory.
 _BATCH = 128
 # Places take memory.
@@ -45,7 +49,7 @@ class Options(options.ReadingOptions):
     Attributes:
         model: folder written by `train`, or .tflite file written by `export`
         images: image files, and folders to search with all folders below them
-        csv: also write path, score and is_minority to a file; replaces the file once
+        csv: also write what is printed of each image to a file; replaces the file once
             all images are scored
         heat_maps: also write, for each image, a picture NUMBER_NAME.png of it beside
             itself with what speaks for minority coloured: strongest where that is
@@ -89,15 +93,17 @@ def run(given: Options) -> int:
         return data.images.decode_batch(batch, size, gray_range, odd=odd, **skip)
 
     started = time.perf_counter()
-    n_scored = n_minority = 0
     # A model makes sure each time that its weights are those calibrated.
     threshold, calibration = model.threshold, model.calibration
+    several = getattr(model, "minority_classes", None)
+    columns = _COLUMNS + [_OF_SEVERAL] * bool(several)
     width = max((len(printable(path)) for path in paths), default=0)
-    print(f"{_COLUMNS[0]:<{width}}  {_COLUMNS[1]:>12}  {_COLUMNS[2]}")
+    print(f"{columns[0]:<{width}}  {columns[1]:>12}  {'  '.join(columns[2:])}")
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
+    n_scored, n_minority, judged = 0, 0, []
     # A .tflite file runs all passes alike.
     pass_over = getattr(model, "pass_over", contextlib.nullcontext)
-    with pass_over(len(paths)), _csv_rows(given.csv) as write_row:
+    with pass_over(len(paths)), _csv_rows(given.csv, columns) as write_row:
         # Decoded while the batch before is scored.
         for images, kept, damaged in data.lazy.work_ahead(decode, batches):
             skipped.extend(damaged)
@@ -106,17 +112,18 @@ def run(given: Options) -> int:
                 break
             if not kept:
                 continue
-            if given.heat_maps is None:
-                scores = _scores(model, images)
-            else:
-                scores, maps = _scores_and_heat_maps(model, images)
-                _write_heat_maps(given.heat_maps, n_scored, kept, images, maps)
+            scores, distances, most_like = _judged(model, images)
+            if given.heat_maps is not None:
+                _write_heat_maps(given.heat_maps, n_scored, kept, images, model)
             called = (scores < threshold).astype(int)
-            for path, score, is_minority in zip(kept, scores, called, strict=True):
-                print(f"{printable(path):<{width}}  {score:>12.6g}  {is_minority}")
+            others = [called] if most_like is None else [called, most_like]
+            for path, score, *told in zip(kept, scores, *others, strict=True):
+                shown = "  ".join(f"{each:<{len(_COLUMNS[2])}}" for each in told)
+                print(f"{printable(path):<{width}}  {score:>12.6g}  {shown}".rstrip())
                 # Nine digits name a float32 exactly.
-                write_row([path, f"{score:.9g}", is_minority])
+                write_row([path, f"{score:.9g}", *told])
             n_scored, n_minority = n_scored + len(kept), n_minority + called.sum()
+            judged.append((scores, distances))
     speed = n_scored / (time.perf_counter() - started)
     print()
     cli.tell_passed_over(search.passed_over)
@@ -131,7 +138,33 @@ def run(given: Options) -> int:
     state = f"threshold {threshold:.6g}{'' if calibration else ', not calibrated'}"
     called = f"{n_minority} called minority ({state})"
     print(f"{n_scored} {images}, {called}, {speed:.1f} images a second")
+    _tell_likeness(given, judged)
     return 0
+
+
+def _tell_likeness(given: Options, judged: list[tuple]) -> None:
+    """Says whether the images are like those that a run's threshold was set on."""
+    if not (given.model / runs.CONFIG).is_file():
+        return
+    config = runs.RunConfig.load(given.model)
+    compare, fewest = comparison(given.model, config), rooms.evaluation.FEWEST
+    if compare is None or sum(len(scores) for scores, _ in judged) < fewest:
+        return
+    scores, distances = zip(*judged, strict=True)
+    known = None if distances[0] is None else np.concatenate(distances)
+    with contextlib.suppress(ValueError):
+        found = compare(np.concatenate(scores), known)
+        n_aliens = int(found.is_alien.sum())
+        far = (
+            ""
+            if found.distance_p is None
+            else f", as far off p = {found.distance_p:.3g}"
+        )
+        print(
+            f"Beside {found.n_reference:,} majority images held out: scores as low "
+            f"p = {found.score_p:.3g}{far}; unlike anything seen: {n_aliens:,}. More: "
+            f"egan-keras check {shlex.quote(str(given.model))} IMAGES"
+        )
 
 
 def _gray_range(run: Path, model: Any) -> options.GrayRange | None:
@@ -161,26 +194,22 @@ def _prepare_heat_maps(folder: Path, model: Any, count: int) -> None:
     files.check_space(folder / "0.png", 4 * height * width * count, "the heat maps")
 
 
-def _scores(model: Any, images: np.ndarray) -> np.ndarray:
+def _judged(model: Any, images: np.ndarray) -> tuple:
+    """Returns what a run's model says of images; an exported one has scores alone."""
     if hasattr(model, "judge_batch"):
-        return model.judge_batch(images)[0]
-    return model.predict_on_batch(images)[:, 0]
-
-
-def _scores_and_heat_maps(model: Any, images: np.ndarray) -> tuple:
-    """Returns scores (n,) and heat maps (n, h, w), a few images at a time."""
-    parts = [
-        model.scores_and_heat_maps(images[start : start + _MAPS_AT_ONCE])
-        for start in range(0, len(images), _MAPS_AT_ONCE)
-    ]
-    scores, maps = map(np.concatenate, zip(*parts, strict=True))
-    return scores[:, 0], maps
+        return model.judge_batch(images)
+    return model.predict_on_batch(images)[:, 0], None, None
 
 
 def _write_heat_maps(
-    folder: Path, first: int, paths: Sequence[Path], images: np.ndarray, maps
+    folder: Path, first: int, paths: Sequence[Path], images: np.ndarray, model: Any
 ) -> None:
     """Writes pictures of images beside themselves under their heat maps."""
+    maps = [
+        heat
+        for start in range(0, len(images), _MAPS_AT_ONCE)
+        for heat in model.scores_and_heat_maps(images[start : start + _MAPS_AT_ONCE])[1]
+    ]
     rows = zip(paths, images, maps, strict=True)
     for number, (path, image, heat) in enumerate(rows, first + 1):
         both = np.hstack([image, rooms.evaluation.overlaid(image, heat)])
@@ -191,7 +220,9 @@ def _write_heat_maps(
 
 
 @contextlib.contextmanager
-def _csv_rows(path: Path | None) -> Iterator[Callable[[Sequence[Any]], Any]]:
+def _csv_rows(
+    path: Path | None, columns: Sequence[str]
+) -> Iterator[Callable[[Sequence[Any]], Any]]:
     """Gives what writes a row of the file, which is there once all are written."""
     if path is None:
         yield lambda row: None
@@ -204,5 +235,5 @@ def _csv_rows(path: Path | None) -> Iterator[Callable[[Sequence[Any]], Any]]:
         temporary.open("w", newline="", **encoding) as file,
     ):
         rows = csv.writer(file)
-        rows.writerow(_COLUMNS)
+        rows.writerow(columns)
         yield rows.writerow

@@ -217,7 +217,8 @@ def complete_run(
         config.save(folder)
         report.values["n_changed_in_training"] = len(config.changed)
     report.save(folder / runs.REPORT)
-    scored["test"] = test.paths, test.class_names, report.scores, None
+    judged = rooms.model.Judged(report.scores, None, report.most_like)
+    scored["test"] = test.paths, test.class_names, judged
     run_scores.write(folder, given.data, scored)
     logs.tell("Drawing the plots, and writing the page")
     names = [Path(path).name for path in test.paths]

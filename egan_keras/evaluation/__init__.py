@@ -10,16 +10,18 @@ from egan_keras.evaluation.plots import (
     save_plots,
 )
 from egan_keras.evaluation.report import Report, evaluate, report_on_scores
-from egan_keras.evaluation.report_page import Origin
-from egan_keras.evaluation.shift import Shift, shift
+from egan_keras.evaluation.report_page import Origin, Suspects
+from egan_keras.evaluation.shift import FEWEST, Shift, shift
 from egan_keras.evaluation.shortcuts import Shortcuts, find_shortcuts
 from egan_keras.version import versions
 
 __all__ = [
+    "FEWEST",
     "Origin",
     "Report",
     "Shift",
     "Shortcuts",
+    "Suspects",
     "evaluate",
     "find_shortcuts",
     "heat_maps",

@@ -49,11 +49,14 @@ class Report:
             is missing is absent. `ci95` maps a metric to its 95% interval [low, high].
         scores: shape (n,), the images' scores, low = minority.
         labels: shape (n,), int, 0 = majority, 1 = minority.
+        most_like: shape (n,), str, the minority class that each image is most like;
+            `None` unless the model has learned several.
     """
 
     values: dict[str, Any]
     scores: np.ndarray
     labels: np.ndarray
+    most_like: np.ndarray | None = None
 
     def __getitem__(self, name: str) -> Any:
         """Returns a value by its name in report.json."""
@@ -187,10 +190,12 @@ def evaluate(
     if labels is not None:
         # Before the images are scored, which can take long.
         _check_groups(groups, labels)
-    scores, labels, seen, *_ = _score(model, images, labels, batch_size)
+    scores, labels, *known = _score(model, images, labels, batch_size)
     options = {"prevalence": prevalence, "resamples": resamples, "seed": seed}
     options |= {"groups": groups}
-    return report_on_scores(model, scores, labels, seen=seen, extra=extra, **options)
+    if known:
+        options |= {"seen": known[0], "most_like": known[-1]}
+    return report_on_scores(model, scores, labels, extra=extra, **options)
 
 
 def report_on_scores(
@@ -204,10 +209,12 @@ def report_on_scores(
     seed: int = 0,
     extra: dict[str, Any] | None = None,
     groups: Sequence[str] | None = None,
+    most_like: np.ndarray | None = None,
 ) -> Report:
     """Reports as `evaluate` does on what a model has scored before.
 
-    `seen`, bool (n,), tells which images it was trained on, where that is known.
+    `seen`, bool (n,), tells which images it was trained on, where that is known;
+    `most_like` is as in `Report`.
     """
     scores, labels = check_scores(scores, labels)
     _check_groups(groups, labels)
@@ -238,7 +245,7 @@ def report_on_scores(
         values["n_seen_in_training"] = _count_seen(seen)
     values |= extra or {}
     values["ci95"] = {name: list(interval) for name, interval in intervals.items()}
-    return Report(values, scores, labels)
+    return Report(values, scores, labels, most_like)
 
 
 def _check_groups(groups: Sequence[str] | None, labels: Any) -> None:
@@ -251,7 +258,7 @@ def _check_groups(groups: Sequence[str] | None, labels: Any) -> None:
 
 
 def _score(model: Any, images: Any, labels: Any, batch_size: int) -> tuple:
-    """Returns scores, labels, which images the model was trained on if it knows, more.
+    """Returns scores and labels; of an `EGAN` all that `Scored` tells.
 
     Models other than an `EGAN` may take images that are not RGB.
     """
@@ -276,7 +283,7 @@ def _score(model: Any, images: Any, labels: Any, batch_size: int) -> tuple:
         _, labels = check_scores(np.zeros(len(labels), np.float32), labels)
         scores = model.predict(images, batch_size=batch_size, verbose=0)
     data.warn_if_reversed(np.ravel(scores), labels)
-    return scores, labels, None
+    return scores, labels
 
 
 def _count_seen(seen: np.ndarray) -> int:

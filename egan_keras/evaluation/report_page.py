@@ -22,6 +22,22 @@ from egan_keras.evaluation.style import CLASSES
 from egan_keras.version import versions
 
 _FEW_SIZES = 3
+_MOST_SUSPECTS = 12
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Suspects:
+    """Training images of the majority most likely to be minority, worst first.
+
+    Attributes:
+        images: pixels 0..255, (n, height, width[, channels]), an array or `ImageFiles`.
+        names: to stand under them, (n,).
+        scores: by models that were not trained on them, (n,), low = minority.
+    """
+
+    images: Any
+    names: Sequence[str | os.PathLike]
+    scores: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +69,7 @@ def make_page(
     model: Any | None = None,
     history: Mapping[str, Sequence[float]] | None = None,
     origin: Origin | None = None,
+    suspects: Suspects | None = None,
 ) -> str:
     """Returns the page of a report as text, below 5 MB.
 
@@ -64,6 +81,7 @@ def make_page(
         model: the model that was judged, for heat maps if it judges places.
         history: what `fit` recorded.
         origin: how the report came about.
+        suspects: training images to look at, whether their label is right.
 
     Raises:
         ValueError: if the images or names are not those of the report.
@@ -96,6 +114,8 @@ def make_page(
         live=live,
         strip=score_strip.for_drawing(report, live),
         plots=_plots(report, history),
+        suspects=_suspects(suspects) if suspects else [],
+        classes=_by_class(report, classes),
         **_figures(report, live),
         **shown,
     )
@@ -134,6 +154,23 @@ def _figures(report: Report, live: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _by_class(report: Report, classes: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Returns what was found of each minority class, where there are several."""
+    names = np.asarray(classes) if classes else np.array([])
+    minority = np.unique(names[report.labels == 1]) if len(names) else names
+    if len(minority) < 2:
+        return []
+    called, rows = report.scores < report["threshold"], []
+    for name in minority:
+        own = (names == name) & (report.labels == 1)
+        counts = {"count": own.sum(), "found": called[own].sum()}
+        if report.most_like is not None:
+            counts["most_like"] = np.sum(report.most_like[own] == name)
+        told = {what: f"{count:,}" for what, count in counts.items()}
+        rows.append({"name": name, "most_like": ""} | told)
+    return rows
+
+
 def _pictures(
     report: Report,
     images: Any,
@@ -144,7 +181,7 @@ def _pictures(
     """Returns the thumbnails, in their groups."""
     chosen = [each for each in thumbnails.choose(report) if len(each.rows)]
     pictures, marked = thumbnails.encode(images, chosen, model)
-    kinds = [*CLASSES]
+    kinds, most_like = [*CLASSES], report.most_like
     groups = [
         {
             "title": group.title,
@@ -156,7 +193,8 @@ def _pictures(
                     "name": Path(names[row]).name,
                     "kind": kinds[report.labels[row]],
                     "class_name": classes[row] if classes else "",
-                    "score": f"{report.scores[row]:#.3g}".removesuffix("."),
+                    "most_like": "" if most_like is None else most_like[row],
+                    "score": _digits(report.scores[row]),
                 }
                 for row in group.rows.tolist()
             ],
@@ -165,6 +203,27 @@ def _pictures(
     ]
     is_small = max(np.shape(images)[1:3]) < thumbnails.SIDE
     return {"groups": groups, "is_marked": bool(marked), "is_small": is_small}
+
+
+def _suspects(found: Suspects) -> list[dict[str, Any]]:
+    rows = np.arange(min(len(found.names), _MOST_SUSPECTS))
+    pictures, _ = thumbnails.encode(found.images, [thumbnails.Group("", "", rows)])
+    return [
+        {
+            "source": pages.trusted(pictures[row]),
+            "marked": "",
+            "name": Path(found.names[row]).name,
+            "kind": next(iter(CLASSES)),
+            "class_name": "",
+            "most_like": "",
+            "score": _digits(found.scores[row]),
+        }
+        for row in rows.tolist()
+    ]
+
+
+def _digits(score: float) -> str:
+    return f"{score:#.3g}".removesuffix(".")
 
 
 def _shortcuts_in_words(found: Shortcuts, model_auroc: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -9,10 +10,34 @@ import keras
 import numpy as np
 
 from egan_keras import data, features, thresholds
+from egan_keras.model.minority_classes import MinorityClasses
 from egan_keras.networks import MajorityAwareScore
 
 _TRAINED_ON = "trained_on"
+_CLASSES, _DIRECTIONS = "minority_classes", "minority_directions"
 _BATCH_SIZE = 128
+
+
+class Judged(NamedTuple):
+    """What a model says of images.
+
+    Attributes:
+        scores: float32 (n,), low = minority.
+        distances: How far from the majority the image is as a whole, in the majority's
+            standard deviations, float32 (n,); `None` where the score knows none.
+        most_like: Name of the minority class that the image is most like, whether it is
+            minority or not, str (n,); `None` unless the model has learned several.
+    """
+
+    scores: np.ndarray
+    distances: np.ndarray | None = None
+    most_like: np.ndarray | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence["Judged"]) -> "Judged":
+        """Returns several batches as one."""
+        columns = zip(*parts, strict=True)
+        return cls(*(None if x[0] is None else np.concatenate(x) for x in columns))
 
 
 class Scored(NamedTuple):
@@ -22,14 +47,15 @@ class Scored(NamedTuple):
         scores: float32 (n,), low = minority.
         labels: int32 (n,), 0 majority and 1 minority.
         trained_on: Whether `fit` was given the image, bool (n,).
-        distances: How far from the majority the image is as a whole, in the majority's
-            standard deviations, float32 (n,); `None` where the score knows none.
+        distances: As in `Judged`.
+        most_like: As in `Judged`.
     """
 
     scores: np.ndarray
     labels: np.ndarray
     trained_on: np.ndarray
     distances: np.ndarray | None = None
+    most_like: np.ndarray | None = None
 
 
 class Calibrated(keras.Model):
@@ -37,12 +63,17 @@ class Calibrated(keras.Model):
 
     A subclass sets `discriminator` in its constructor, and has `_batches`, which gives
     checked batches of images and labels.
+
+    Attributes:
+        minority_classes: What tells several minority classes apart; `None` unless the
+            model has learned them.
     """
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
         self._calibration = self._calibrated_weights = None
         self._hashes_trained_on = np.empty(0, np.uint64)
+        self.minority_classes: MinorityClasses | None = None
 
     @property
     def calibration(self) -> thresholds.Calibration | None:
@@ -126,7 +157,7 @@ class Calibrated(keras.Model):
 
     def calibrate_scored(self, scored: Scored, **wish) -> thresholds.Calibration:
         """Sets the threshold as `calibrate`, from what `score_labelled` returned."""
-        scores, labels, trained_on, _ = scored
+        scores, labels, trained_on, *_ = scored
         n_left_out, n_images = np.count_nonzero(trained_on), len(trained_on)
         if n_left_out == n_images:
             raise ValueError(
@@ -163,17 +194,17 @@ class Calibrated(keras.Model):
             ValueError: If images or labels are refused, or all images are the same.
         """
         parts, batches = [], self._batches(images, labels, batch_size)
+        judged = []
         with self.pass_over(batches.count):
             for batch, own in batches:
-                parts.append((*self.judge_batch(batch), own, data.row_hashes(batch)))
-        scores, distances, labels, hashes = zip(*parts, strict=True)
-        labels, hashes = map(np.concatenate, (labels, hashes))
-        scores = np.concatenate(scores)
-        distances = None if distances[0] is None else np.concatenate(distances)
+                judged.append(self.judge_batch(batch))
+                parts.append((own, data.row_hashes(batch)))
+        labels, hashes = map(np.concatenate, zip(*parts, strict=True))
+        scores, *others = Judged.joined(judged)
         data.check_not_all_the_same(hashes)
         data.warn_if_reversed(scores, labels)
         trained_on = np.isin(hashes, self._hashes_trained_on)
-        return Scored(scores, labels, trained_on, distances)
+        return Scored(scores, labels, trained_on, *others)
 
     def pass_over(self, count: int | None = None) -> AbstractContextManager:
         """Makes one pass of all `judge_batch` in it, of so many images if it is known.
@@ -184,36 +215,60 @@ class Calibrated(keras.Model):
         """
         return features.compiled(self.discriminator.stem).pass_over(count)
 
-    def judge(
-        self, images: np.ndarray | data.LazyRows
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns scores and distances, see `Scored`, of checked images in one pass."""
+    def judge(self, images: np.ndarray | data.LazyRows) -> Judged:
+        """Judges checked images in one pass."""
         with self.pass_over(len(images)):
             batches = data.lazy.in_batches(images, _BATCH_SIZE)
-            parts = [self.judge_batch(batch) for batch in batches]
-        scores, distances = zip(*parts, strict=True)
-        unknown = distances[0] is None
-        return np.concatenate(scores), None if unknown else np.concatenate(distances)
+            return Judged.joined([self.judge_batch(batch) for batch in batches])
 
-    def judge_batch(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns scores and distances, see `Scored`, of a batch of checked images."""
+    def judge_batch(self, images: np.ndarray) -> Judged:
+        """Judges a batch of checked images."""
         rows = features.compiled(self.discriminator.stem)(images)
         scores = np.float32(self.discriminator.predict_tail([rows])[:, 0])
-        tail = self.discriminator.tail
-        for layer in tail.layers:
-            if isinstance(layer, MajorityAwareScore):
-                # Nothing but dropout stands before it: there, rows are vectors.
-                return scores, np.float32(layer.unlike(rows[0]))
-        return scores, None
+        head, classes = self._head(), self.minority_classes
+        if head is None:
+            return Judged(scores, None, None)
+        # Nothing but dropout stands before it: there, rows are vectors.
+        most_like = classes and classes.most_like(head.vectors(rows[0]))
+        return Judged(scores, np.float32(head.unlike(rows[0])), most_like)
+
+    def learn_minority_classes(
+        self, images: np.ndarray | data.LazyRows, class_names: Sequence[str]
+    ) -> None:
+        """Learns to tell which of several minority classes an image is most like.
+
+        The scores stay as they are. Another `fit` forgets it. Nothing is learned where
+        there is one class, or the recipe knows no distance from the majority.
+
+        Args:
+            images: Minority images of training (n, h, w, 3), 0..255, or lazy.
+            class_names: Their classes (n,).
+        """
+        head = self._head()
+        if head is None or len({*class_names}) < 2:
+            self.minority_classes = None
+            return
+        stem = features.compiled(self.discriminator.stem)
+        with self.pass_over(len(images)):
+            batches = data.lazy.in_batches(images, _BATCH_SIZE)
+            vectors = np.concatenate([head.vectors(stem(x)[0]) for x in batches])
+        self.minority_classes = MinorityClasses.of(head, vectors, class_names)
+
+    def _head(self) -> MajorityAwareScore | None:
+        layers = self.discriminator.tail.layers
+        return next((x for x in layers if isinstance(x, MajorityAwareScore)), None)
 
     def remember(self, hashes: np.ndarray) -> None:
         """Takes in which images are trained on, by their `data.row_hashes`."""
         self._hashes_trained_on = np.union1d(self._hashes_trained_on, hashes)
 
     def save_own_variables(self, store) -> None:
-        """Saves beside the weights which images were trained on."""
+        """Saves beside the weights which images were trained on, and the classes."""
         super().save_own_variables(store)
         store[_TRAINED_ON] = self._hashes_trained_on
+        if self.minority_classes:
+            store[_CLASSES] = self.minority_classes.names_as_bytes()
+            store[_DIRECTIONS] = self.minority_classes.directions
 
     def load_own_variables(self, store) -> None:
         """Loads what `save_own_variables` saved."""
@@ -221,6 +276,9 @@ class Calibrated(keras.Model):
         # Models that were saved before do not know.
         hashes = values.pop(_TRAINED_ON, np.empty(0))
         self._hashes_trained_on = np.asarray(hashes).astype(np.uint64)
+        known = [values.pop(name, None) for name in (_CLASSES, _DIRECTIONS)]
+        if known[0] is not None:
+            self.minority_classes = MinorityClasses.from_bytes(*map(np.asarray, known))
         super().load_own_variables(values)
 
     def _weights_hash(self) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold
 
-from egan_keras import data, thresholds
-from egan_keras.model.calibrated import Scored
+from egan_keras import data, features, thresholds
+from egan_keras.model import on_features
+from egan_keras.model.calibrated import Judged, Scored
 from egan_keras.model.egan import EGAN
 
 
@@ -30,7 +31,7 @@ def cross_fitted_scores(
     lowest are those most likely to be minority that nobody has noticed.
 
     Args:
-        build: Returns a compiled model that is not trained; called once for each fold.
+        build: Returns a compiled model that is not trained.
         images: Training images (n, h, w, 3), RGB pixels 0..255, or `ImageFiles`.
         labels: Their labels (n,), 0 majority and 1 minority.
         folds: Number of folds, 2 or more.
@@ -57,19 +58,69 @@ def cross_fitted_scores(
         )
     kind = KFold if own is None else GroupKFold
     splitter = kind(folds, shuffle=True, random_state=seed)
-    scores = np.empty(len(majority), np.float32)
-    distances = np.full(len(majority), np.nan, np.float32)
+    judge = _fold_judge(build, images, labels, fit_options)
+    judged, order = [], []
     for fitted, held_out in splitter.split(majority, groups=own):
         rows = np.sort(np.concatenate([majority[fitted], minority]))
-        model = build()
-        model.fit(_rows(images, rows), labels[rows], **fit_options)
-        found = model.judge(_rows(images, majority[held_out]))
-        scores[held_out] = found[0]
-        if found[1] is not None:
-            distances[held_out] = found[1]
-    known = np.zeros(len(scores), np.int32)
-    found = None if np.isnan(distances).any() else distances
-    return Scored(scores, known, known.astype(bool), found)
+        judged.append(judge(rows, majority[held_out]))
+        order.append(held_out)
+    back = np.argsort(np.concatenate(order))
+    scores, distances, _ = Judged.joined(judged)
+    known = np.zeros(len(back), np.int32)
+    distances = distances if distances is None else distances[back]
+    return Scored(scores[back], known, known.astype(bool), distances)
+
+
+def _fold_judge(
+    build: Callable[[], EGAN],
+    images: np.ndarray | data.LazyRows,
+    labels: np.ndarray,
+    fit_options: dict[str, Any],
+) -> Callable[[np.ndarray, np.ndarray], Judged]:
+    """Returns what trains a new model on some rows, and judges others by it.
+
+    Where backbones stay frozen, they see each image once for all folds.
+    """
+    model, options = build(), dict(fit_options)
+    if options.get("validation_data") is not None or not _is_one_stem(model, labels):
+        ready = [model]
+
+        def judge(fitted: np.ndarray, held_out: np.ndarray) -> Judged:
+            own = ready.pop() if ready else build()
+            own.fit(_rows(images, fitted), labels[fitted], **options)
+            return own.judge(_rows(images, held_out))
+
+        return judge
+    options.pop("validation_data", None)
+    verbose = options.pop("verbose", "auto")
+    place = options.pop("cache_features", "auto") or "memory"
+    store = place
+    if not isinstance(place, features.FeatureStore):
+        store = features.FeatureStore(place, verbose=verbose)
+    rows = on_features.feature_rows(model, images, store, "training")
+    few = np.flatnonzero(labels == 1)
+    mirrored = None
+    if model.recipe.mirrored_minority:
+        mirrored = on_features.mirrored_rows(model, _rows(images, few), store)
+
+    def judge_rows(fitted: np.ndarray, held_out: np.ndarray) -> Judged:
+        # All of the minority is in each fold, in its order.
+        told = rows.select(fitted), mirrored, labels[fitted]
+        own = on_features.trained_on(model, *told, **options)
+        return own.judge(rows.select(held_out))
+
+    return judge_rows
+
+
+def _is_one_stem(model: EGAN, labels: np.ndarray) -> bool:
+    """Tells whether rows of one frozen stem are all that training reads."""
+    if not (labels == 1).any() or not on_features.learns_on_features(model.recipe):
+        return False
+    if len(model.image_shape) == 1:
+        return False
+    # On rows the generator reads what the discriminator's backbone puts out.
+    encoder, _, discriminator = (model.pairing or "").partition("->")
+    return encoder == discriminator != ""
 
 
 def calibrate_cross_fitted(
@@ -84,7 +135,7 @@ def calibrate_cross_fitted(
         model: What was trained on all images.
         scored: As `cross_fitted_scores` returned.
         folds: Number of folds.
-        **wish: `specificity` and `confidence`.
+        **wish: As for `EGAN.calibrate`; of the majority's scores alone.
 
     Raises:
         ValueError: As `EGAN.calibrate`.

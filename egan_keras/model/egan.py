@@ -269,6 +269,7 @@ class EGAN(AdversarialTrainer):
         copy = type(self).from_config(networks.config_in_float32(config))
         copy.set_weights(self.get_weights())
         copy.remember(self._hashes_trained_on)
+        copy.minority_classes = self.minority_classes
         return copy
 
     def load_weights(self, filepath, **kwargs) -> None:

@@ -173,7 +173,7 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
             _tables=tables,
             _row_numbers=dataset if isinstance(dataset, features.RowNumbers) else None,
         )
-        self.calibration = None
+        self.calibration = self.minority_classes = None
         self.remember(hashes)
         self._validation.dataset = validation_data
         callbacks = [StopOnDivergence(), *keras.tree.flatten(callbacks or [])]

@@ -129,17 +129,10 @@ class WeighedEvidence(MajorityAwareScore):
         """
         found = np.zeros(len(vectors))
         for fitted, rows in folds(count, len(vectors) // count):
-            direction = self._whitened(vectors[fitted].mean(axis=0))
+            direction = self.whitened(vectors[fitted].mean(axis=0))
             deviation = np.sqrt(vectors[fitted].mean(axis=0) @ direction)
             found[rows] = vectors[rows] @ direction / (deviation + SMALL)
         return found
-
-    def _whitened(self, vector: np.ndarray) -> np.ndarray:
-        """Returns a vector (d,) times the inverse of the majority's covariance."""
-        known = self.components, self.variances, self.other_variance
-        components, variances, other = map(ops.convert_to_numpy, known)
-        along = vector @ components
-        return components @ (along / variances) + (vector - components @ along) / other
 
     def call(self, features, training=False):
         """Returns the scores, (n, 1)."""

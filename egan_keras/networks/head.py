@@ -112,16 +112,27 @@ class MajorityAwareScore(layers.Layer):
             for start in range(0, len(rows), _ROWS_AT_ONCE)
         ]
 
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Returns what stands in rows (n, d or more) before evidence of places."""
+        return np.asarray(rows)[:, : self.kernel.shape[0]]
+
     def unlike(self, vectors: np.ndarray) -> np.ndarray:
         """Returns the distance from the majority of rows (n, d), standardised, (n,).
 
         What stands behind the vector in a row has no part in it.
         """
-        vectors = vectors[:, : self.kernel.shape[0]]
+        vectors = self.vectors(vectors)
         distances = np.concatenate([np.zeros((0, 1)), *self._distances(vectors)])[:, 0]
         statistics = self.distance_mean, self.distance_deviation
         mean, deviation = map(ops.convert_to_numpy, statistics)
         return (distances - mean) / deviation
+
+    def whitened(self, vector: np.ndarray) -> np.ndarray:
+        """Returns a vector (d,) times the inverse of the majority's covariance."""
+        known = self.components, self.variances, self.other_variance
+        components, variances, other = map(ops.convert_to_numpy, known)
+        along = vector @ components
+        return components @ (along / variances) + (vector - components @ along) / other
 
     def _fit_directions(self, sample: np.ndarray) -> None:
         """Takes the leading eigenvectors of the shrunk covariance of features."""

@@ -5,21 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import keras
 import numpy as np
 
 from egan_keras import data, features
 from egan_keras.data.images import decode_batch
 from egan_keras.evaluation.shift import limit
-from egan_keras.model import EGAN
-from egan_keras.review import learning
-from egan_keras.review.feature_rows import (
-    FeatureRows,
-    JoinedRows,
-    compact,
-    feature_rows,
-    pooled_vectors,
-)
+from egan_keras.features.feature_rows import FeatureRows, JoinedRows
+from egan_keras.model import EGAN, on_features
+from egan_keras.review.vectors import compact, pooled_vectors
 
+# On a few more labels the order of the rest hardly changes.
+EPOCHS = 5
 # So many majority images tell how far from one another they are.
 _JUDGED = 300
 
@@ -31,11 +28,14 @@ class Judged(NamedTuple):
         scores: (n,), low = minority.
         threshold: An image is called minority when its score is below it.
         is_alien: Which images are unlike anything seen in training, bool (n,).
+        most_like: The minority class that each image is most like, str (n,), by the
+            run's model; `None` unless it knows several.
     """
 
     scores: np.ndarray
     threshold: float
     is_alien: np.ndarray
+    most_like: np.ndarray | None = None
 
 
 class Known(NamedTuple):
@@ -83,18 +83,19 @@ class Learner:
         self._model, self._store, self._known = model, store, known
         self._paths, self._gray_range = list(paths), gray_range
         self._farthest = farthest
+        self._most_like: np.ndarray | None = None
         self._lock = threading.Lock()
-        self.can_learn = learning.learns_again(model.recipe)
+        self.can_learn = on_features.learns_on_features(model.recipe)
         self._images = self._files(self._paths)
         if not self.can_learn:
             self.vectors = compact(pooled_vectors(model, self._images, store))
             self.seen = self.vectors[:0]
             return
-        self._rows = feature_rows(model, self._images, store, "unlabelled")
+        self._rows = on_features.feature_rows(model, self._images, store, "unlabelled")
         self._known_rows, every = None, self._rows.vectors
         if known.paths:
             files = self._files(known.paths)
-            self._known_rows = feature_rows(model, files, store, "training")
+            self._known_rows = on_features.feature_rows(model, files, store, "training")
             every = np.concatenate([every, self._known_rows.vectors])
         every = compact(every)
         self.vectors, self.seen = every[: len(self._paths)], every[len(self._paths) :]
@@ -110,12 +111,12 @@ class Learner:
         with self._lock:
             threshold, model, rows = self._model.threshold, self._model, self._images
             if self.can_learn:
-                model, rows = learning.on_features(self._model), self._rows
-            scores, distances = model.judge(rows)
+                model, rows = on_features.on_features(self._model), self._rows
+            scores, distances, self._most_like = model.judge(rows)
         is_alien = np.zeros(len(scores), bool)
         if distances is not None and self._farthest is not None:
             is_alien = distances > self._farthest
-        return Judged(scores, threshold, is_alien)
+        return Judged(scores, threshold, is_alien, self._most_like)
 
     def learn(self, numbers: Sequence[int], labels: Sequence[int]) -> Judged:
         """Trains anew on what the run was trained on and on labelled images.
@@ -144,15 +145,16 @@ class Learner:
             with self._lock:
                 mirrored = self._mirror_images([*ours, *few])
         rows = JoinedRows(sets)
-        new = learning.trained_on(self._model, rows, mirrored, every)
-        scores, distances = new.judge(self._rows)
+        keras.utils.set_random_seed(0)
+        new = on_features.trained_on(self._model, rows, mirrored, every, epochs=EPOCHS)
+        scores, distances, _ = new.judge(self._rows)
         is_alien = np.zeros(len(scores), bool)
         if distances is not None:
             is_alien = distances > _farthest(new, rows, every)
         # For heat maps, which are made all the while.
         with self._lock:
-            learning.carry_over(new, self._model)
-        return Judged(scores, 0.0, is_alien)
+            on_features.carry_over(new, self._model)
+        return Judged(scores, 0.0, is_alien, self._most_like)
 
     def heat_map(self, image: np.ndarray) -> np.ndarray:
         """Returns where an image, uint8 (h, w, 3), speaks for minority, (h, w)."""
@@ -173,7 +175,9 @@ class Learner:
             if read:
                 images = np.ascontiguousarray(images[:, :, ::-1])
                 what = "mirrored", self._store
-                rows = feature_rows(self._model, images, what[1], what[0], show=False)
+                rows = on_features.feature_rows(
+                    self._model, images, what[1], what[0], show=False
+                )
                 for number, path in enumerate(read):
                     self._mirrored[path] = rows.select(np.array([number]))
         return JoinedRows([self._mirrored.get(p) or self._own(p) for p in paths])
@@ -189,7 +193,7 @@ def _farthest(model: EGAN, rows: data.LazyRows, labels: np.ndarray) -> float:
     some = np.flatnonzero(labels == 0)
     some = some[:: max(1, len(some) // _JUDGED)]
     few = np.flatnonzero(labels == 1)
-    distances = model.judge(rows.select(np.concatenate([some, few])))[1]
+    distances = model.judge(rows.select(np.concatenate([some, few]))).distances
     return limit(distances[: len(some)], distances[len(some) :])
 
 

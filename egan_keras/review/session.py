@@ -14,6 +14,7 @@ from egan_keras.text import printable
 
 # Ranked by what helps most; images behind them by score.
 _AHEAD = 300
+_MINORITY = "minority"
 
 
 class RefusedError(ValueError):
@@ -45,11 +46,10 @@ class Session:
         self._names, self._learner, self._labels = list(names), learner, labels
         self._numbers = {name: number for number, name in enumerate(self._names)}
         self._label_of = dict.fromkeys(majority, 0) | dict.fromkeys(minority, 1)
-        self._named = {
-            "majority": majority[0],
-            "minority": minority[0],
-            "unsure": UNSURE,
-        }
+        # Of each kind of label that the page asks for, the name that the file gets.
+        self._named = {"majority": majority[0], "unsure": UNSURE}
+        for number, name in enumerate(minority, 1):
+            self._named[f"{_MINORITY}{number if number > 1 else ''}"] = name
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._passed_over: dict[int, str] = {}
@@ -72,14 +72,14 @@ class Session:
         """Returns all that the page shows."""
         with self._lock:
             labels = self._labels.labels
-            kinds = Counter(self._kind(label) for label in labels.values())
+            counts = Counter(map(self._role, labels.values()))
             shown = [self._shown(number) for number in self._queue[:2]]
             return {
                 "current": shown[0] if shown else None,
                 "next": shown[1] if len(shown) > 1 else None,
                 "left": len(self._queue),
                 "labelled": len(labels),
-                **{kind: kinds[kind] for kind in self._named},
+                **{role: counts[role] for role in ("majority", _MINORITY, "unsure")},
                 "classes": {k: printable(name) for k, name in self._named.items()},
                 "threshold": self._judged.threshold,
                 "passed_over": len(self._passed_over),
@@ -91,7 +91,7 @@ class Session:
             }
 
     def label(self, number: int, kind: str) -> None:
-        """Writes the label of an image: majority, minority or unsure.
+        """Writes the label of an image: majority, unsure, minority, minority2, ...
 
         Raises:
             RefusedError: If there is no such image or kind, or it has a label already.
@@ -191,7 +191,7 @@ class Session:
         is_left = np.array([name not in self._labels.labels for name in self._names])
         is_left[list(self._passed_over)] = False
         left, done = np.flatnonzero(is_left), np.flatnonzero(~is_left)
-        scores, threshold, is_alien = self._judged
+        scores, threshold, is_alien, _ = self._judged
         vectors = self._learner.vectors
         seen = np.concatenate([self._learner.seen, vectors[done]])
         shown = {"is_alien": is_alien[left], "count": _AHEAD}
@@ -207,16 +207,17 @@ class Session:
         if number in self._queue:
             self._queue.remove(number)
 
-    def _kind(self, label: str) -> str:
+    def _role(self, label: str) -> str:
         role = self._label_of.get(label)
-        return "unsure" if role is None else ("majority", "minority")[role]
+        return "unsure" if role is None else ("majority", _MINORITY)[role]
 
     def _shown(self, number: int) -> dict[str, Any]:
-        score = float(self._judged.scores[number])
+        score, most_like = float(self._judged.scores[number]), self._judged.most_like
         return {
             "number": number,
             "name": printable(self._names[number]),
             "score": score,
             "called": score < self._judged.threshold,
             "alien": bool(self._judged.is_alien[number]),
+            "most_like": "" if most_like is None else printable(most_like[number]),
         }

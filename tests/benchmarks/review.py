@@ -24,12 +24,15 @@ import time
 from datetime import date
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas
 
 import egan_keras as ek
 from egan_keras import baselines, data, features, review
 from egan_keras.evaluation.shift import limit
+from egan_keras.model import on_features
+from egan_keras.review.learner import EPOCHS
 
 BACKBONE = "MobileNetV2:alpha=0.35"
 STEP, FIRST_MINORITY = 10, 2
@@ -67,11 +70,9 @@ class Task:
         self.model = ek.EGAN.from_backbones(BACKBONE, BACKBONE, **shape)
         self.model.compile()
         store = features.FeatureStore("memory", verbose=0)
-        self.rows = review.feature_rows(self.model, files, store, name)
+        self.rows = on_features.feature_rows(self.model, files, store, name)
         few = files.select(np.flatnonzero(self.labels))
-        behind = np.arange(len(few), 2 * len(few))
-        few = data.WithMirrorImages(few).select(behind)
-        self.mirrored = review.feature_rows(self.model, few, store, "mirrored")
+        self.mirrored = on_features.mirrored_rows(self.model, few, store)
         self.compact = review.compact(self.rows.vectors)
 
     def deal(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +93,9 @@ class Task:
         mirrored = self.mirrored.select(of_minority)
         labels = self.labels[known]
         rows = self.rows.select(known)
-        return review.trained_on(self.model, rows, mirrored, labels, seed=seed)
+        keras.utils.set_random_seed(seed)
+        told = self.model, rows, mirrored, labels
+        return on_features.trained_on(*told, epochs=EPOCHS)
 
 
 def look(task: Task, way: str, seed: int) -> list[int]:
@@ -120,9 +123,9 @@ def _next(task: Task, way: str, known, pool, seed: int) -> np.ndarray:
         )
     else:
         model = task.model_of(known, seed)
-        scores, distances = model.judge(task.rows.select(pool))
+        scores, distances, _ = model.judge(task.rows.select(pool))
         if way == "review":
-            _, usual = model.judge(task.rows.select(known))
+            usual = model.judge(task.rows.select(known)).distances
             labels = task.labels[known]
             is_alien = distances > limit(usual[labels == 0], usual[labels == 1])
     shown = task.compact[pool], task.compact[known]

@@ -85,11 +85,11 @@ def _pictures(split: ek.LabelledImages, label: int | None, count: int) -> np.nda
 
 def _judged(model: ek.EGAN, splits: ek.Splits, others: np.ndarray) -> list[float]:
     """Returns the shares of images that are called unlike anything seen."""
-    held_out = model.judge(_pictures(splits.validation, 0, _MOST))
+    held_out = model.judge(_pictures(splits.validation, 0, _MOST))[:2]
     known = model.judge(_pictures(splits.train, 1, _MOST))[1]
     given = (_pictures(splits.test, 0, _MOST), _pictures(splits.test, 1, _MOST), others)
     return [
-        shift(*model.judge(images), *held_out, known).is_alien.mean()
+        shift(*model.judge(images)[:2], *held_out, known).is_alien.mean()
         for images in given
     ]
 
@@ -102,10 +102,10 @@ def _warned(model: ek.EGAN, splits: ek.Splits) -> list[float]:
     """
     parts = [_pictures(each, 0, _MOST) for each in (splits.validation, splits.test)]
     images, random = np.concatenate(parts), np.random.default_rng(0)
-    known = model.judge(images)
+    known = model.judge(images)[:2]
     found = []
     for change in _changes().values():
-        scores, distances = known if change is None else model.judge(change(images))
+        scores, distances = known if change is None else model.judge(change(images))[:2]
         warned = 0
         for _ in range(_SAMPLES):
             order = random.permutation(len(images))

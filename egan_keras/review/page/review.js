@@ -7,6 +7,7 @@ const KEYS = {
   u: "unsure", backspace: "undo", t: "train",
 };
 const LABELS = ["minority", "majority", "unsure"];
+const MOST_DIGITS = 9;
 const SMALL = 200;
 const MILLISECONDS_BETWEEN_LOOKS = 1000;
 
@@ -37,6 +38,32 @@ function setPicture(id, url, alt) {
   image.setAttribute("src", url);
 }
 
+/** The name of what is rare: of its class, unless there are several. */
+function rare() {
+  return state.classes.minority2 ? "minority" : state.classes.minority;
+}
+
+/** Makes a button for each further minority class, with the next digit as its key. */
+function addButtons() {
+  for (let digit = 2; state.classes[`minority${digit}`]; digit += 1) {
+    const kind = `minority${digit}`;
+    if (element(kind)) continue;
+    const button = element("minority").cloneNode(true);
+    button.id = kind;
+    button.removeAttribute("aria-keyshortcuts");
+    button.lastElementChild.textContent = "";
+    if (digit <= MOST_DIGITS) {
+      KEYS[digit] = kind;
+      button.setAttribute("aria-keyshortcuts", String(digit));
+      button.lastElementChild.textContent = String(digit);
+    }
+    button.firstElementChild.textContent = state.classes[kind];
+    button.addEventListener("click", () => act(kind));
+    element("majority").before(button);
+    LABELS.push(kind);
+  }
+}
+
 function showImage() {
   const { current, threshold } = state;
   element("shown").hidden = !current;
@@ -50,15 +77,16 @@ function showImage() {
   setPicture("image", source("image", current), `Image ${current.name}`);
   element("heat").hidden = !state.has_heat_maps;
   if (state.has_heat_maps) {
-    const alt = `The same image; coloured where it speaks for ${state.classes.minority}`;
+    const alt = `The same image; coloured where it speaks for ${rare()}`;
     setPicture("heat", source("heat", current), alt);
   }
   element("name").textContent = current.name;
-  const called = current.called ? state.classes.minority : state.classes.majority;
+  const called = current.called ? rare() : state.classes.majority;
+  const like = current.most_like ? `, most like ${current.most_like} of the rare` : "";
   const alien = current.alien ? " Unlike anything seen in training." : "";
   element("score").textContent =
     `score ${current.score.toFixed(2)}, threshold ${threshold.toFixed(2)}: ` +
-    `the model says ${called}.${alien}`;
+    `the model says ${called}${like}.${alien}`;
 }
 
 function loadAhead() {
@@ -78,10 +106,11 @@ function show(found) {
   element("minority").firstElementChild.textContent = minority;
   element("majority").firstElementChild.textContent = majority;
   element("minority-name").textContent = minority;
+  addButtons();
   element("majority-name").textContent = majority;
   const passed = state.passed_over ? `, ${state.passed_over} passed over` : "";
   element("progress").textContent =
-    `${plural(state.labelled, "image")} labelled: ${state.minority} ${minority}, ` +
+    `${plural(state.labelled, "image")} labelled: ${state.minority} ${rare()}, ` +
     `${state.majority} ${majority}, ${state.unsure} unsure. ` +
     `${state.left.toLocaleString("en")} left${passed}.`;
   enable("undo", state.labelled);
