@@ -19,7 +19,7 @@ from egan_keras.data.lazy import LazyRows, in_batches
 from egan_keras.exporting.tflite_graph import METADATA_ENTRY, TFLiteGraph
 from egan_keras.thresholds import Calibration
 
-_BATCH_SIZE = 32
+_BATCH_SIZE = 16
 _LOADING = """
 import sys
 from ai_edge_litert.interpreter import Interpreter

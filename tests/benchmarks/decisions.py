@@ -1,13 +1,14 @@
-"""Thresholds without held-out images, and minority hidden in the majority.
+"""Thresholds without held-out images, hidden minority, several minority classes.
 
-    python tests/benchmarks/decisions.py --images IMAGES [--seeds N] [--tables A,B,C]
+    python tests/benchmarks/decisions.py --images IMAGES [--seeds N] [--tables A,B,C,D]
 
-Prints three tables on sets below IMAGES/sets. A: in how many of 1,000 random halves of
+Prints four tables on sets below IMAGES/sets. A: in how many of 1,000 random halves of
 held-out majority scores the other half falls short of the guaranteed specificity.
 B: a fifth of 150 majority images held out for the threshold, against cross-fitting.
 C: a part of the majority is minority in secret: AUROC, and how many of the first 20
 suspects are right, by the lowest score and by cleanlab, if it is installed, from the
-same cross-fitted scores.
+same cross-fitted scores. D: of the minority's test images, how many are most like their
+own class, where training had 2 or 10 images of each of several.
 """
 
 import argparse
@@ -32,6 +33,14 @@ _TASKS = {
     "coffee_leaf": (["healthy", "miner", "phoma", "rust"], "cercospora"),
     "waste_trashnet": (["recyclable"], "trash"),
 }
+_SEVERAL = {
+    "coffee_leaf": ("healthy", ["cercospora", "miner", "phoma", "rust"]),
+    "satellite_eurosat": ("country", ["highway", "industrial", "river"]),
+    "pcb_deeppcb": (
+        "good",
+        ["copper", "mousebite", "open", "pinhole", "short", "spur"],
+    ),
+}
 _BACKBONE, _SIDE, _COUNT = "MobileNetV2:alpha=0.35", 224, 10
 _LEVEL, _SPLITS, _MAJORITY, _HELD_OUT, _FOLDS = 0.9, 1_000, 150, 30, 5
 _HIDDEN, _SUSPECTS = (0.0, 0.002, 0.01, 0.05), 20
@@ -43,10 +52,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--tables", default="A,B,C")
+    parser.add_argument("--tables", default="A,B,C,D")
     given = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores; {_BACKBONE}")
-    tables = {"A": _certified, "B": _cross_fitted, "C": _suspects}
+    tables = {"A": _certified, "B": _cross_fitted, "C": _suspects, "D": _most_like}
     for name in given.tables.split(","):
         print(flush=True)
         tables[name](given)
@@ -178,6 +187,41 @@ def _suspects(given: argparse.Namespace) -> None:
             ]
             hidden = f"{n_hidden} ({share:.1%})"
             _row(task, hidden, *map(float, aurocs), *right, n_hidden)
+
+
+def _most_like(given: argparse.Namespace) -> None:
+    _row("task", "classes", "of each", "largest class", "most like their own")
+    _row(*["---"] * 5)
+    for task, (majority, minority) in _SEVERAL.items():
+        for each in (2, 10):
+            shares, largest = [], 0.0
+            for seed in range(given.seeds):
+                train, _, test = ek.load_folder(
+                    given.images / "sets" / task,
+                    majority=majority,
+                    minority=minority,
+                    seed=seed,
+                    validation_fraction=0.0,
+                    image_size=_SIDE,
+                    lazy=True,
+                )
+                names, random = np.array(train.class_names), np.random.default_rng(seed)
+                drawn = [
+                    random.permutation(np.flatnonzero(names == name))[:each]
+                    for name in minority
+                ]
+                few = np.concatenate(drawn)
+                rows = np.concatenate([np.flatnonzero(train.labels == 0), few])
+                images = train.images.select(rows)
+                model = _fitted(images, train.labels[rows], seed)
+                model.learn_minority_classes(train.images.select(few), names[few])
+                judged = np.flatnonzero(test.labels == 1)
+                own = np.array(test.class_names)[judged]
+                found = model.judge(test.images.select(judged)).most_like
+                shares.append(float(np.mean(found == own)))
+                largest = float(np.unique(own, return_counts=True)[1].max() / len(own))
+            told = f"{np.mean(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})"
+            _row(task, len(minority), each, f"{largest:.2f}", told)
 
 
 def _order_of_cleanlab(scores: np.ndarray) -> np.ndarray | None:
