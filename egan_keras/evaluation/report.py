@@ -188,7 +188,11 @@ def evaluate(
         # Before the images are scored, which can take long.
         _check_groups(groups, labels)
     scores, labels, seen, *_ = _score(model, images, labels, batch_size)
-    options = {"prevalence": prevalence, "resamples": resamples, "seed": seed}
+    options: dict[str, Any] = {
+        "prevalence": prevalence,
+        "resamples": resamples,
+        "seed": seed,
+    }
     options |= {"groups": groups}
     return report_on_scores(model, scores, labels, seen=seen, extra=extra, **options)
 
@@ -214,7 +218,7 @@ def report_on_scores(
     threshold = float(getattr(model, "threshold", 0.0))
     calibration = getattr(model, "calibration", None)
     judged = (scores, labels, threshold)
-    measured = score_metrics(*judged)
+    measured: dict[str, Any] = dict(score_metrics(*judged))
     measured |= {
         "threshold": threshold,
         "threshold_criterion": getattr(calibration, "criterion", "uncalibrated"),
@@ -300,7 +304,7 @@ def _expect_precision(
         rates += zip(intervals["sensitivity"], intervals["specificity"], strict=True)
         expected, *ends = (precision_at_prevalence(*pair, prevalence) for pair in rates)
         measured["expected_precision"] = expected
-        intervals["expected_precision"] = ends
+        intervals["expected_precision"] = tuple(ends)
 
 
 def _decimal(value: float) -> str:

@@ -2,11 +2,13 @@
 
 import hashlib
 import warnings
+from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from egan_keras import data, features, thresholds
 from egan_keras.networks import MajorityAwareScore
@@ -39,9 +41,10 @@ class Calibrated(keras.Model):
     checked batches of images and labels.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._calibration = self._calibrated_weights = None
+        self._calibration: thresholds.Calibration | None = None
+        self._calibrated_weights: str | None = None
         self._hashes_trained_on = np.empty(0, np.uint64)
 
     @property
@@ -60,7 +63,7 @@ class Calibrated(keras.Model):
     @calibration.setter
     def calibration(self, calibration: thresholds.Calibration | None) -> None:
         self._calibration = calibration
-        self._calibrated_weights = calibration and self._weights_hash()
+        self._calibrated_weights = self._weights_hash() if calibration else None
 
     @property
     def threshold(self) -> float:
@@ -77,8 +80,8 @@ class Calibrated(keras.Model):
 
     def calibrate(
         self,
-        images,
-        labels=None,
+        images: data.Images,
+        labels: ArrayLike | None = None,
         *,
         specificity: float | None = None,
         sensitivity: float | None = None,
@@ -124,7 +127,7 @@ class Calibrated(keras.Model):
             prevalence=prevalence,
         )
 
-    def calibrate_scored(self, scored: Scored, **wish) -> thresholds.Calibration:
+    def calibrate_scored(self, scored: Scored, **wish: Any) -> thresholds.Calibration:
         """Sets the threshold as `calibrate`, from what `score_labelled` returned."""
         scores, labels, trained_on, _ = scored
         n_left_out, n_images = np.count_nonzero(trained_on), len(trained_on)
@@ -151,7 +154,13 @@ class Calibrated(keras.Model):
             )
         return self.calibration
 
-    def score_labelled(self, images, labels=None, *, batch_size: int = 128) -> Scored:
+    def score_labelled(
+        self,
+        images: data.Images,
+        labels: ArrayLike | None = None,
+        *,
+        batch_size: int = 128,
+    ) -> Scored:
         """Returns the scores of labelled images, and which were trained on.
 
         Args:
@@ -175,7 +184,7 @@ class Calibrated(keras.Model):
         trained_on = np.isin(hashes, self._hashes_trained_on)
         return Scored(scores, labels, trained_on, distances)
 
-    def pass_over(self, count: int | None = None) -> AbstractContextManager:
+    def pass_over(self, count: int | None = None) -> AbstractContextManager[None]:
         """Makes one pass of all `judge_batch` in it, of so many images if it is known.
 
         On a processor LiteRT then runs the frozen layers if there are many images,
@@ -198,24 +207,24 @@ class Calibrated(keras.Model):
     def judge_batch(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Returns scores and distances, see `Scored`, of a batch of checked images."""
         rows = features.compiled(self.discriminator.stem)(images)
-        scores = np.float32(self.discriminator.predict_tail([rows])[:, 0])
+        scores = self.discriminator.predict_tail([rows])[:, 0].astype(np.float32)
         tail = self.discriminator.tail
         for layer in tail.layers:
             if isinstance(layer, MajorityAwareScore):
                 # Nothing but dropout stands before it: there, rows are vectors.
-                return scores, np.float32(layer.unlike(rows[0]))
+                return scores, np.asarray(layer.unlike(rows[0]), np.float32)
         return scores, None
 
     def remember(self, hashes: np.ndarray) -> None:
         """Takes in which images are trained on, by their `data.row_hashes`."""
         self._hashes_trained_on = np.union1d(self._hashes_trained_on, hashes)
 
-    def save_own_variables(self, store) -> None:
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
         """Saves beside the weights which images were trained on."""
         super().save_own_variables(store)
         store[_TRAINED_ON] = self._hashes_trained_on
 
-    def load_own_variables(self, store) -> None:
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Loads what `save_own_variables` saved."""
         values = {name: store[name] for name in store.keys()}
         # Models that were saved before do not know.

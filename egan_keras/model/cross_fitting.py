@@ -100,5 +100,7 @@ def calibrate_cross_fitted(
     return model.calibration
 
 
-def _rows(images: np.ndarray | data.LazyRows, rows: np.ndarray):
+def _rows(
+    images: np.ndarray | data.LazyRows, rows: np.ndarray
+) -> np.ndarray | data.LazyRows:
     return images.select(rows) if isinstance(images, data.LazyRows) else images[rows]

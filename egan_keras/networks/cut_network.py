@@ -138,7 +138,7 @@ def as_cut(network: keras.Model) -> CutNetwork:
     return CutNetwork(keras.Model(inputs, inputs), network, name=f"cut_{network.name}")
 
 
-def network_size(backbone: Backbone, image_shape: tuple[int, int, int]) -> int:
+def network_size(backbone: Backbone, image_shape: tuple[int, ...]) -> int:
     """Returns the side to which images are resized where a recipe names none.
 
     Small images are enlarged four times at most, and never beyond the size that the
@@ -157,7 +157,7 @@ def network_size(backbone: Backbone, image_shape: tuple[int, int, int]) -> int:
 def pooled_features(
     backbone: Backbone,
     recipe: Recipe,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     weights: Weights = "imagenet",
     *,
     role: str = "frozen",

@@ -10,6 +10,7 @@ images drawn like the held-out ones, which must not have been trained on.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -137,7 +138,7 @@ def calibrate(
         ValueError: if not exactly one target is given, an argument is out of range, a
             class that is needed is missing, or images are too few for the guarantee.
     """
-    targets = {"specificity": specificity, "sensitivity": sensitivity}
+    targets: dict[str, Any] = {"specificity": specificity, "sensitivity": sensitivity}
     targets |= {"criterion": criterion, "miss_cost": miss_cost, "threshold": threshold}
     given = {name: value for name, value in targets.items() if value is not None}
     if len(given) != 1:
