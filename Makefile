@@ -115,8 +115,8 @@ docs: $(BIN)/mkdocs
 types: $(BIN)/egan-keras
 	$(BIN)/mypy
 
-pre-commit: $(PACKAGING)/installed $(BIN)/egan-keras
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(PACKAGING)/bin/pre-commit run --all-files
+pre-commit: $(PACKAGING)/installed
+	$(PACKAGING)/bin/pre-commit run --all-files
 
 lint: $(BIN)/egan-keras
 	$(BIN)/ruff check .

@@ -2,11 +2,12 @@
 
     python tests/helpers/check_wheel.py [PYTHON]
 
-The packages `build`, `twine` and `uv` are installed with the Python that runs this; the
+What was tried stays in dist/. The packages `build`, `twine` and `uv` are installed with the Python that runs this; the
 empty environments are of PYTHON, such as `python3.13`, or else of the same one.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -69,11 +70,10 @@ def main():
     """Builds, checks, installs and tries."""
     python = sys.argv[1] if len(sys.argv) > 1 else sys.executable
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        dist, elsewhere, environment = (
-            folder / name for name in ("dist", "elsewhere", "environment")
-        )
+        elsewhere, environment = (Path(temporary) / x for x in ("else", "environment"))
         elsewhere.mkdir()
+        dist = ROOT / "dist"
+        shutil.rmtree(dist, ignore_errors=True)
         # The wheel is built from the sdist, which is whole if that works.
         run(sys.executable, "-m", "build", "--outdir", dist, ROOT)
         (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
