@@ -2,8 +2,8 @@
 
     python tests/helpers/check_wheel.py [PYTHON]
 
-What was tried stays in dist/. The packages `build`, `twine` and `uv` are installed with the Python that runs this; the
-empty environments are of PYTHON, such as `python3.13`, or else of the same one.
+What was tried stays in dist/. The Python that runs this has the packages `build`,
+`twine` and `uv`; the empty environment is of PYTHON, such as `python3.13`.
 """
 
 import os
