@@ -311,7 +311,7 @@ def work_ahead(
     """
     workers = min(os.cpu_count() or 1, _MOST_WORKERS)
     pool = ThreadPoolExecutor(workers)
-    waiting: deque[Future] = deque()
+    waiting: deque[Future[Answer]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(function, item))

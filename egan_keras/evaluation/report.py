@@ -108,13 +108,13 @@ class Report:
             note = f"where {100 * self['prevalence']:g}% of images are minority"
         return [METRICS[name], _decimal(self[name]), interval, note]
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the values as JSON, to a file in a folder, whole or not at all."""
         text = json.dumps(self.values, indent=2, allow_nan=False, default=_plain)
         write_atomically(path, lambda target: target.write_text(text + "\n", "utf-8"))
 
     def save_html(
-        self, path: str | os.PathLike, images: Any | None = None, **shown: Any
+        self, path: str | os.PathLike[str], images: Any | None = None, **shown: Any
     ) -> None:
         """Writes the report as a page, one file that asks the network for nothing.
 
@@ -254,7 +254,7 @@ def _check_groups(groups: Sequence[str] | None, labels: Any) -> None:
         )
 
 
-def _score(model: Any, images: Any, labels: Any, batch_size: int) -> tuple:
+def _score(model: Any, images: Any, labels: Any, batch_size: int) -> tuple[Any, ...]:
     """Returns scores, labels, which images the model was trained on if it knows, more.
 
     Models other than an `EGAN` may take images that are not RGB.
@@ -295,7 +295,7 @@ def _count_seen(seen: np.ndarray) -> int:
 
 
 def _expect_precision(
-    measured: dict[str, Any], intervals: dict[str, tuple], prevalence: float
+    measured: dict[str, Any], intervals: dict[str, Any], prevalence: float
 ) -> None:
     """Adds the precision to expect, and between which ends, where it can be told."""
     measured["prevalence"] = float(prevalence)

@@ -44,7 +44,7 @@ _FEW = 200
 
 def export_tflite(
     model: "EGAN",
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     quantize: str = "none",
     representative: Images | Labelled | None = None,
@@ -140,7 +140,7 @@ def export_tflite(
 
 def export_saved_model(
     model: "EGAN",
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     validation_data: Labelled | None = None,
     test_data: Labelled | None = None,
@@ -275,7 +275,9 @@ class _Work:
             f"written: {instead}{_FORCED}."
         )
 
-    def tell(self, beside: Path, card: Path, told: dict, export: Export) -> None:
+    def tell(
+        self, beside: Path, card: Path, told: dict[str, Any], export: Export
+    ) -> None:
         """Writes what a program and a person must know."""
         checks = {name: vars(each) for name, each in export.checks.items()}
         told = {**told, "checks": checks, "results": export.results}

@@ -163,7 +163,7 @@ class TFLiteModel:
         return found
 
 
-def load_tflite(path: str | os.PathLike) -> TFLiteModel:
+def load_tflite(path: str | os.PathLike[str]) -> TFLiteModel:
     """Loads a .tflite file that `export_tflite` wrote.
 
     Where the JSON that was written beside it is there, the file must be the same as
@@ -263,7 +263,7 @@ def _named(content: bytes, path: Path | None) -> str:
     return f"{len(content)} bytes" if path is None else repr(str(path))
 
 
-def _check_beside(path: Path, content: bytes, inside: dict) -> None:
+def _check_beside(path: Path, content: bytes, inside: dict[str, Any]) -> None:
     """Refuses a file that is not the one that the JSON beside it describes."""
     beside = path.with_suffix(".json")
     if not beside.is_file():

@@ -13,7 +13,7 @@ from egan_keras.backbones import Backbone
 from egan_keras.networks.layers import InferenceMode, deserialized, full_precision
 from egan_keras.networks.recipes import Recipe
 
-Weights = str | os.PathLike | None
+Weights = str | os.PathLike[str] | None
 
 _ENLARGEMENT = 4
 # A map counts as twice as large from here on: odd sides do not halve exactly.

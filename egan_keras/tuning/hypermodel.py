@@ -343,7 +343,7 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def _check_values(recipe: networks.Recipe, name: str, values: list) -> None:
+def _check_values(recipe: networks.Recipe, name: str, values: list[Any]) -> None:
     """Refuses names and values that a recipe cannot have."""
     if not values:
         raise ValueError(
