@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from egan_keras.thresholds import gaps
-from egan_keras.thresholds.calibration import COST, Calibration, by_hand
+from egan_keras.thresholds.calibration import COST
+from egan_keras.thresholds.calibration import Calibration as Calibration
+from egan_keras.thresholds.calibration import by_hand as by_hand
 
 CRITERIA = {"f1": "F1", "youden": "Youden's J"}
 
