@@ -66,6 +66,12 @@ def check_contents(wheel, sdist):
     print(f"{wheel.name}: {wheel.stat().st_size:,} bytes, {len(expected)} files")
 
 
+def size_of(folder):
+    """Returns the bytes of all files below a folder."""
+    paths = [path for path in folder.rglob("*") if not path.is_symlink()]
+    return sum(path.stat().st_size for path in paths if path.is_file())
+
+
 def main():
     """Builds, checks, installs and tries."""
     python = sys.argv[1] if len(sys.argv) > 1 else sys.executable
@@ -86,6 +92,7 @@ def main():
         others = [name.partition("/")[2] for name in own_files()]
         imports = [scripts / "python", "-c", IMPORTS, *others]
         run(*install, wheel)
+        print(f"installed: {size_of(environment) / 1e6:,.0f} MB")
         run(*imports, cwd=elsewhere)
         run(scripts / "egan-keras", "demo", "--out", "demo", cwd=elsewhere)
         assert (elsewhere / "demo/report.html").is_file()
