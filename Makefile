@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 EDGE := .venv-edge
 BACKENDS := .venv-backends
+PACKAGING := .venv-packaging
+LOWEST := .venv-lowest
 EXTRAS ?= backends
 ARM := .arm
 MODEL ?=
 
-.PHONY: help demo quick test test-slow test-backends test-web named-model test-edge test-arm bench docs lint clean
+.PHONY: help demo quick test test-slow test-backends test-web named-model test-edge test-arm test-wheel test-lowest bench docs types lint pre-commit clean
 
 help:
 	@echo "make demo       train, calibrate and judge eGAN on embedded data, offline"
@@ -23,9 +25,14 @@ help:
 	@echo "                TensorFlow"
 	@echo "make test-arm   check MODEL=egan.tflite with export/ on an emulated Arm processor"
 	@echo "                (needs Debian's apt)"
+	@echo "make test-wheel  build wheel and sdist, and try them in an empty environment (3 GB"
+	@echo "                while it runs)"
+	@echo "make test-lowest  run tests on the oldest versions that setup.py allows (3 GB)"
 	@echo "make bench      measure speed and memory (needs 6 GB of disk)"
 	@echo "make docs       build the documentation into site/"
+	@echo "make types      check the public interface's types with mypy"
 	@echo "make lint       check style with ruff"
+	@echo "make pre-commit  check all files as before a commit"
 	@echo "make clean      remove the virtual environment and caches"
 
 $(BIN)/egan-keras: setup.py pyproject.toml
@@ -74,6 +81,27 @@ test-web: $(BIN)/egan-keras
 	$(BIN)/python -m pytest tests/test_edge_web.py \
 		tests/test_html_in_browser.py tests/test_review_in_browser.py
 
+$(PACKAGING)/installed:
+	$(PYTHON) -m venv $(PACKAGING)
+	$(PACKAGING)/bin/python -m pip install build pre-commit twine uv
+	touch $@
+
+test-wheel: $(PACKAGING)/installed
+	$(PACKAGING)/bin/python tests/helpers/check_wheel.py $(PYTHON)
+
+$(LOWEST)/installed: setup.py $(PACKAGING)/installed
+	$(PACKAGING)/bin/uv venv --clear --python $(PYTHON) $(LOWEST)
+	$(PACKAGING)/bin/uv pip install --python $(LOWEST)/bin/python \
+		--resolution lowest-direct -e '.[test]'
+	touch $@
+
+test-lowest: $(LOWEST)/installed
+	$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile -q \
+		-m "not slow and not large and not whole" tests
+	$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile -q \
+		tests/test_workflow.py tests/test_exporting.py tests/test_exporting_quantization.py \
+		tests/test_tuning_search.py tests/test_demo.py tests/test_data_tfds.py
+
 bench: $(BIN)/egan-keras
 	$(BIN)/python tests/benchmarks/speed.py
 
@@ -84,9 +112,16 @@ $(BIN)/mkdocs: $(BIN)/egan-keras
 docs: $(BIN)/mkdocs
 	$(BIN)/mkdocs build --strict
 
+types: $(BIN)/egan-keras
+	$(BIN)/mypy
+
+pre-commit: $(PACKAGING)/installed
+	$(PACKAGING)/bin/pre-commit run --all-files
+
 lint: $(BIN)/egan-keras
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) $(BACKENDS) $(EDGE) $(ARM) build site *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BACKENDS) $(EDGE) $(ARM) $(PACKAGING) $(LOWEST) build dist site \
+		*.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -17,38 +17,42 @@ from typing import TYPE_CHECKING, Any
 from egan_keras.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from egan_keras.backbones import Backbone, cut
-    from egan_keras.data import (
-        ImageFiles,
-        LabelledImages,
-        Splits,
-        load_folder,
-        load_table,
-        load_tfds,
-        read_images,
-        subsample_minority,
-    )
-    from egan_keras.devices import EGAN
-    from egan_keras.evaluation import Report, evaluate, heat_maps, save_plots
-    from egan_keras.exporting import (
-        Export,
-        Provenance,
-        TFLiteModel,
-        export_saved_model,
-        export_tflite,
-        load_tflite,
-    )
-    from egan_keras.losses import (
-        AdversarialLoss,
-        Hinge,
-        LeastSquares,
-        NonSaturating,
-        Wasserstein,
-    )
-    from egan_keras.model import calibrate_cross_fitted, cross_fitted_scores
-    from egan_keras.networks import RECIPES, Recipe
-    from egan_keras.thresholds import Calibration, images_needed
-    from egan_keras.tuning import EGANHyperModel, Search, search_pairings
+    # By both names, so that type checkers take them for public.
+    from egan_keras.backbones import Backbone as Backbone
+    from egan_keras.backbones import cut as cut
+    from egan_keras.data import ImageFiles as ImageFiles
+    from egan_keras.data import LabelledImages as LabelledImages
+    from egan_keras.data import Splits as Splits
+    from egan_keras.data import load_folder as load_folder
+    from egan_keras.data import load_table as load_table
+    from egan_keras.data import load_tfds as load_tfds
+    from egan_keras.data import read_images as read_images
+    from egan_keras.data import subsample_minority as subsample_minority
+    from egan_keras.devices import EGAN as EGAN
+    from egan_keras.evaluation import Report as Report
+    from egan_keras.evaluation import evaluate as evaluate
+    from egan_keras.evaluation import heat_maps as heat_maps
+    from egan_keras.evaluation import save_plots as save_plots
+    from egan_keras.exporting import Export as Export
+    from egan_keras.exporting import Provenance as Provenance
+    from egan_keras.exporting import TFLiteModel as TFLiteModel
+    from egan_keras.exporting import export_saved_model as export_saved_model
+    from egan_keras.exporting import export_tflite as export_tflite
+    from egan_keras.exporting import load_tflite as load_tflite
+    from egan_keras.losses import AdversarialLoss as AdversarialLoss
+    from egan_keras.losses import Hinge as Hinge
+    from egan_keras.losses import LeastSquares as LeastSquares
+    from egan_keras.losses import NonSaturating as NonSaturating
+    from egan_keras.losses import Wasserstein as Wasserstein
+    from egan_keras.model import calibrate_cross_fitted as calibrate_cross_fitted
+    from egan_keras.model import cross_fitted_scores as cross_fitted_scores
+    from egan_keras.networks import RECIPES as RECIPES
+    from egan_keras.networks import Recipe as Recipe
+    from egan_keras.thresholds import Calibration as Calibration
+    from egan_keras.thresholds import images_needed as images_needed
+    from egan_keras.tuning import EGANHyperModel as EGANHyperModel
+    from egan_keras.tuning import Search as Search
+    from egan_keras.tuning import search_pairings as search_pairings
 
 _NAMES = {
     "backbones": ["Backbone", "cut"],

@@ -6,12 +6,14 @@ import difflib
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from egan_keras import keras_hooks
+from egan_keras.keras_hooks import Tensor
 
 # What Keras Applications itself requires without its top; all others take 32.
 _MINIMUM_SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}
@@ -63,7 +65,7 @@ class Backbone:
     """
 
     name: str
-    options: dict = dataclasses.field(default_factory=dict)
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def parse(cls, spec: "str | Backbone") -> "Backbone":
@@ -86,9 +88,11 @@ class Backbone:
             )
         try:
             call = ast.parse(f"f({rest})", mode="eval").body
-            options = {each.arg: ast.literal_eval(each.value) for each in call.keywords}
-            if call.args:
+            if not isinstance(call, ast.Call) or call.args:
                 raise ValueError("no '='")
+            options = {
+                str(each.arg): ast.literal_eval(each.value) for each in call.keywords
+            }
         except (ValueError, SyntaxError, AttributeError) as error:
             raise ValueError(
                 "Unreadable options of a backbone; expected Name:option=value with "
@@ -121,13 +125,13 @@ class Backbone:
         return _MINIMUM_SIZES.get(self.name, 32)
 
     @property
-    def preprocess_input(self) -> Callable:
+    def preprocess_input(self) -> Callable[..., Tensor]:
         """Keras's own function from pixels 0..255 to what the backbone takes."""
         constructor = getattr(keras.applications, self.name)
         return sys.modules[constructor.__module__].preprocess_input
 
     def build(
-        self, size: int, *, weights: str | os.PathLike | None = "imagenet"
+        self, size: int, *, weights: str | os.PathLike[str] | None = "imagenet"
     ) -> keras.Model:
         """Builds the network without its classification top.
 
@@ -155,7 +159,9 @@ class Backbone:
             size, None if weights in (None, "none") else str(weights)
         )
 
-    def check(self, size: int, weights: str | os.PathLike | None = "imagenet") -> None:
+    def check(
+        self, size: int, weights: str | os.PathLike[str] | None = "imagenet"
+    ) -> None:
         """Refuses what `build` would, as far as nothing need be built for that."""
         data_format = keras.config.image_data_format()
         if data_format != "channels_last":
@@ -201,7 +207,7 @@ class Backbone:
             ) from error
 
 
-def check_weights_file(path: str | os.PathLike) -> None:
+def check_weights_file(path: str | os.PathLike[str]) -> None:
     """Refuses a path at which there is no file."""
     if not Path(path).is_file():
         raise FileNotFoundError(
@@ -222,20 +228,20 @@ class BackbonePreprocessing(keras.layers.Layer):
     The backbone is a class name in `keras.applications`.
     """
 
-    def __init__(self, backbone: str, **kwargs) -> None:
+    def __init__(self, backbone: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.backbone = backbone
         self.preprocess_input = Backbone.parse(backbone).preprocess_input
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         """Returns what the backbone takes, the same shape."""
         return self.preprocess_input(images, data_format="channels_last")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[int]) -> Sequence[int]:
         """Returns the shape of the input."""
         return input_shape
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
         return {**super().get_config(), "backbone": self.backbone}
 
@@ -279,7 +285,8 @@ def cut(
     first, operations = backbone.layers[index], backbone.operations
     before = set(operations[: operations.index(first)])
     # A layer's own `output` would not do: a nested model's is inside that model.
-    produced, consumed = {}, set()
+    produced: dict[int, Tensor] = {}
+    consumed: set[int] = set()
     for node in keras_hooks.nodes(backbone):
         if node.operation in before:
             produced.update((id(tensor), tensor) for tensor in node.output_tensors)

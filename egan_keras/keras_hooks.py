@@ -9,7 +9,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 try:
     import keras
@@ -24,6 +24,9 @@ except (ImportError, ValueError) as error:
         "one: pip install 'egan-keras[jax]' (or [backends] for PyTorch too)."
     ) from error
 import tensorflow as tf
+
+# Of whichever backend Keras runs on; Keras itself has no name for it.
+Tensor: TypeAlias = Any
 
 
 def share_accelerators() -> None:

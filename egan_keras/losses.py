@@ -6,8 +6,12 @@ The labels of data sets are the other way round (0 majority, 1 minority), becaus
 the minority is the positive class of every metric.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
+
+from egan_keras.keras_hooks import Tensor
 
 PACKAGE = "egan_keras"
 
@@ -34,21 +38,25 @@ class AdversarialLoss:
             )
         self.gradient_penalty = float(gradient_penalty)
 
-    def high(self, scores):
+    def high(self, scores: Tensor) -> Tensor:
         """Returns what scores (n, 1) cost that should be high, a scalar."""
         raise NotImplementedError
 
-    def low(self, scores):
+    def low(self, scores: Tensor) -> Tensor:
         """Returns what scores (n, 1) cost that should be low, a scalar."""
         return self.high(-scores)
 
-    def generator(self, fake_scores):
+    def generator(self, fake_scores: Tensor) -> Tensor:
         """Returns the generator's loss, a scalar, from the scores (m, 1) of fakes."""
         return self.high(fake_scores)
 
     def discriminator(
-        self, majority_scores, fake_scores, minority_scores=None, fake_weight=1.0
-    ):
+        self,
+        majority_scores: Tensor,
+        fake_scores: Tensor,
+        minority_scores: Tensor | None = None,
+        fake_weight: float = 1.0,
+    ) -> Tensor:
         """Returns the discriminator's loss, a scalar.
 
         Args:
@@ -63,12 +71,12 @@ class AdversarialLoss:
             loss += (1.0 - fake_weight) * self.low(minority_scores)
         return loss
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
         return {"gradient_penalty": self.gradient_penalty}
 
     @classmethod
-    def from_config(cls, config: dict) -> "AdversarialLoss":
+    def from_config(cls, config: dict[str, Any]) -> "AdversarialLoss":
         """Returns the loss that `get_config` described."""
         return cls(**config)
 
@@ -80,7 +88,7 @@ class NonSaturating(AdversarialLoss):
     The paper's loss: Goodfellow et al., Generative Adversarial Nets, 2014, section 3.
     """
 
-    def high(self, scores):
+    def high(self, scores: Tensor) -> Tensor:
         """Returns BCE(scores, 1)."""
         return ops.mean(ops.softplus(-scores))
 
@@ -93,11 +101,11 @@ class LeastSquares(AdversarialLoss):
     (a = -1, b = 1, c = 0), so that 0 lies halfway between the classes.
     """
 
-    def high(self, scores):
+    def high(self, scores: Tensor) -> Tensor:
         """Returns the mean square of (scores - 1)."""
         return ops.mean(ops.square(scores - 1.0))
 
-    def generator(self, fake_scores):
+    def generator(self, fake_scores: Tensor) -> Tensor:
         """Returns the mean square of the fakes' scores."""
         return ops.mean(ops.square(fake_scores))
 
@@ -110,11 +118,11 @@ class Hinge(AdversarialLoss):
     Generative Adversarial Networks, 2018, equations 16 and 17.
     """
 
-    def high(self, scores):
+    def high(self, scores: Tensor) -> Tensor:
         """Returns mean(relu(1 - scores))."""
         return ops.mean(ops.relu(1.0 - scores))
 
-    def generator(self, fake_scores):
+    def generator(self, fake_scores: Tensor) -> Tensor:
         """Returns minus the mean of the fakes' scores."""
         return -ops.mean(fake_scores)
 
@@ -129,7 +137,7 @@ class Wasserstein(AdversarialLoss):
     def __init__(self, gradient_penalty: float = 10.0) -> None:
         super().__init__(gradient_penalty)
 
-    def high(self, scores):
+    def high(self, scores: Tensor) -> Tensor:
         """Returns minus the mean of the scores."""
         return -ops.mean(scores)
 
@@ -159,7 +167,7 @@ def get(loss: "str | AdversarialLoss") -> AdversarialLoss:
     )
 
 
-def gradient_norm_penalty(gradients: list):
+def gradient_norm_penalty(gradients: list[Tensor]) -> Tensor:
     """Returns the mean of (|gradient| - 1) squared (Gulrajani et al., equation 3).
 
     The norm is taken over all tensors (n, ...), one for each input, of one example

@@ -2,10 +2,10 @@
 
 import contextlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PACKAGES = (
-    "egan-keras keras tensorflow numpy scikit-learn scipy pillow imbalanced-learn"
+    "keras tensorflow numpy scikit-learn scipy pillow imbalanced-learn"
 ).split()
 
 
@@ -15,7 +15,7 @@ def versions() -> dict[str, str]:
     import platform
     from importlib import metadata
 
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "egan-keras": __version__}
     for name in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)

@@ -10,7 +10,7 @@ import egan_keras
 
 PACKAGE = Path(egan_keras.__file__).parent
 ROOMS = (
-    "version text files schemas keras_hooks logs losses "
+    "version deprecation text files schemas keras_hooks logs losses "
     "thresholds metrics data backbones digits networks features model devices "
     "evaluation baselines exporting tuning experiments review cli"
 ).split()

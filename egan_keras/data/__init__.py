@@ -15,6 +15,7 @@ from egan_keras.data.folders import list_every_image as list_every_image
 from egan_keras.data.folders import list_images as list_images
 from egan_keras.data.folders import load_folder as load_folder
 from egan_keras.data.images import ImageFiles as ImageFiles
+from egan_keras.data.images import Images as Images
 from egan_keras.data.images import LabelledImages as LabelledImages
 from egan_keras.data.images import Splits as Splits
 from egan_keras.data.images import read_images as read_images

@@ -121,10 +121,11 @@ def subsample_minority(
     if not rules.reduces_minority:
         return images, labels
     majority, minority = (np.flatnonzero(labels == x) for x in (MAJORITY, MINORITY))
-    kept, _ = rules.reduce(minority, len(majority))
-    rows = np.sort(np.concatenate([majority, np.asarray(kept, int)]))
-    lazy = isinstance(images, LazyRows)
-    return images.select(rows) if lazy else images[rows], labels[rows]
+    kept, _ = rules.reduce(minority.tolist(), len(majority))
+    rows = np.sort(np.concatenate([majority, np.array(kept, np.int64)]))
+    if isinstance(images, LazyRows):
+        return images.select(rows), labels[rows]
+    return images[rows], labels[rows]
 
 
 def is_dataset(x: Any) -> bool:
@@ -145,14 +146,15 @@ class ArrayBatches:
     def __init__(self, images: Rows, labels: np.ndarray, batch_size: int) -> None:
         self.images = images
         self.labels: np.ndarray | None = labels
+        self._labels = labels
         self.count: int | None = len(images)
         self._batch_size = batch_size
         self.n_batches: int | None = -(-len(images) // batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield images, (batch, height, width, 3), and int32 labels, (batch,)."""
-        both = self.images, self.labels
-        yield from zip(*(in_batches(x, self._batch_size) for x in both), strict=True)
+        images = in_batches(self.images, self._batch_size)
+        yield from zip(images, in_batches(self._labels, self._batch_size), strict=True)
 
 
 class DatasetBatches:
@@ -199,7 +201,7 @@ class DatasetBatches:
             )
         check.tell_of_blank(refuse=self._refuses_blank)
 
-    def _checked(self, element: Any, check: PixelCheck) -> Batch:
+    def _checked(self, element: Any, check: PixelCheck) -> Any:
         if not isinstance(element, tuple | list) or len(element) != 2:
             raise _no_pair(element, named(element))
         images = check(_in_colour(element[0]))
@@ -233,7 +235,7 @@ class ImageBatches(DatasetBatches):
 
     _refuses_blank = False
 
-    def _checked(self, element: Any, check: PixelCheck) -> np.ndarray:
+    def _checked(self, element: Any, check: PixelCheck) -> Any:
         return check(_in_colour(element[0] if isinstance(element, tuple) else element))
 
     def _batched(self, dataset: Any, batch_size: int) -> Any:

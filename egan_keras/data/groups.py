@@ -63,8 +63,8 @@ def group_namer(groups: GroupRule | None) -> Callable[[str], str | None] | None:
 
 
 def name_groups(
-    sources: Iterable[Path], root: Path, name: Callable[[str], str | None]
-) -> dict[Path, str]:
+    sources: Iterable[Source], root: Path, name: Callable[[str], str | None]
+) -> dict[Source, str]:
     """Return the group of each file; one that none is named for has one of its own.
 
     Refused is what names a group for no file; a warning counts files without one.

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.pool import ThreadPool
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from egan_keras.data.decoding import (
     Decoded,
@@ -40,11 +41,16 @@ from egan_keras.data.splits import (
 )
 from egan_keras.text import first_few
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 _CHUNK = 32
 _SECONDS_BEFORE_PROGRESS = 2.0
 
 ImageSize = int | Size
 Rows = np.ndarray | LazyRows
+# What models take: an array, a tensor, `ImageFiles`, or a dataset of batches.
+Images: TypeAlias = "ArrayLike | LazyRows | tf.data.Dataset"
 Read = tuple[np.ndarray, list[Source], list[Source]]
 
 
@@ -92,7 +98,9 @@ class ImageFiles(LazyRows):
     ) -> None:
         size = check_image_size(image_size)
         is_one = isinstance(paths, str | PathLike | bytes | None)
-        several = [paths] if is_one or not isinstance(paths, Iterable) else list(paths)
+        several: list[Any] = (
+            [paths] if is_one or not isinstance(paths, Iterable) else list(paths)
+        )
         wrong = [path for path in several if not isinstance(path, str | PathLike)]
         if is_one or wrong:
             raise ValueError(
@@ -110,6 +118,7 @@ class ImageFiles(LazyRows):
         self._gray_range = check_gray_range(gray_range)
         # Else they are when an image is read first.
         self.depths_are_checked = False
+        self._size = size
         self.shape = (len(self._paths), *size, 3)
         self.dtype = np.dtype(np.uint8)
 
@@ -136,7 +145,7 @@ class ImageFiles(LazyRows):
             check_depths({"": deep_among(self._paths)}, self._gray_range)
             self.depths_are_checked = True
         paths = [Path(self._paths[row]) for row in rows]
-        return decode_batch(paths, self.shape[1:3], self._gray_range)[0]
+        return decode_batch(paths, self._size, self._gray_range)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +251,7 @@ def read_images(
     if missing := [str(path) for path in sources if not path.exists()]:
         received = f"Received: path={missing[0]!r}"
         raise FileNotFoundError(f"There is no such image file. {received}. Check it.")
-    skip = {"skip_unreadable": skip_unreadable}
+    skip: dict[str, Any] = {"skip_unreadable": skip_unreadable}
     headers = check_headers(sources, image_size=image_size, **skip)
     check_depths({"": headers.deep}, gray_range)
     images, kept, damaged = decode_batch(
@@ -273,15 +282,17 @@ def load_listing(
         return bool(decodable([source], reading["gray_range"])[0])
 
     division = equal.divide(rules, is_usable=is_usable)
-    later, splits = set(equal.later), []
+    later = set(equal.later)
+    splits: list[LabelledImages] = []
     near = near_duplicates([[s for s, _ in split] for split in division[:3]])
     warn_of(near)
     group_of = {str(source): x for source, x in (listing.groups or {}).items()}
-    for part, images in enumerate(read_splits(division, roles, **reading)):
-        copies = [source for source, _ in division[part] if source in later]
+    read = read_splits(division, roles, **reading)
+    for part, (split, images) in enumerate(zip(division[:3], read, strict=True)):
+        copies = [source for source, _ in split if source in later]
         dropped = [image.source for image in equal.dropped if image.part == part]
         own = set(images.paths)
-        told = {
+        told: dict[str, Any] = {
             "passed_over": dict(listing.passed_over_in(Listing._fields[part])),
             "duplicates": tuple(map(str, copies)),
             "dropped_duplicates": tuple(map(str, dropped)),
@@ -319,10 +330,14 @@ def read_splits(
                 groups.setdefault(f"{purpose} class {name!r}", []).append(source)
     check_depths(groups, gray_range)
 
-    def read(split: Sequence[tuple[Source, str]], unusable: list[Source]):
-        class_of, damaged = dict(split), []
+    def read(
+        split: Sequence[tuple[Source, str]], unusable: list[Source]
+    ) -> LabelledImages:
+        class_of = dict(split)
+        damaged: list[Source] = []
         kept = [source for source in class_of if source in readable]
         skipped = [source for source in class_of if source not in readable]
+        images: Rows
         if not lazy:
             images, kept, damaged = decode_batch(
                 kept, size, gray_range, skip_unreadable=skip_unreadable, in_threads=True
@@ -330,7 +345,8 @@ def read_splits(
         else:
             if skip_unreadable:
                 kept, damaged = decodable(kept, gray_range)
-            images = ImageFiles(kept, size, gray_range)
+            files = [source for source in kept if isinstance(source, Path)]
+            images = ImageFiles(files, size, gray_range)
             images.depths_are_checked = True
         names = [class_of[source] for source in kept]
         return LabelledImages(

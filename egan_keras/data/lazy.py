@@ -17,10 +17,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import BufferedReader
 from multiprocessing.pool import ThreadPool
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -105,7 +106,7 @@ class LazyRows:
         """Return the rows of some indices, int (m,), unread."""
         return SelectedRows(self, rows)
 
-    def identity(self) -> Iterator[bytes]:
+    def identity(self) -> Iterator[bytes | memoryview]:
         """Yield what changes where the rows do; unless told otherwise, the contents."""
         yield f"{self.shape} {self.dtype}".encode()
         for batch in self.batches(_ROWS_AT_ONCE):
@@ -128,7 +129,7 @@ class SelectedRows(LazyRows):
         self.shape = (len(self._rows), *parent.shape[1:])
         self.dtype = parent.dtype
 
-    def identity(self) -> Iterator[bytes]:
+    def identity(self) -> Iterator[bytes | memoryview]:
         """Yield the contents of an array's rows, or which rows of what."""
         if isinstance(self._parent, LazyRows):
             yield from self._parent.identity()
@@ -163,7 +164,7 @@ class FileRows(LazyRows):
     """
 
     def __init__(
-        self, file: BinaryIO, offset: int, shape: tuple[int, ...], dtype: Any
+        self, file: BufferedReader, offset: int, shape: tuple[int, ...], dtype: Any
     ) -> None:
         self._file = file
         self._offset = offset
@@ -175,20 +176,21 @@ class FileRows(LazyRows):
     @classmethod
     def from_memmap(cls, array: np.memmap) -> "FileRows":
         """Read a whole mapped array, as `numpy.load(file, mmap_mode="r")` gives it."""
-        return cls(open(array.filename, "rb"), array.offset, array.shape, array.dtype)
+        file = open(str(array.filename), "rb")
+        return cls(file, array.offset, array.shape, array.dtype)
 
     @property
     def path(self) -> Path | None:
         """The file; None for a temporary one without a name."""
         return Path(self._file.name) if isinstance(self._file.name, str) else None
 
-    def identity(self) -> Iterator[bytes]:
+    def identity(self) -> Iterator[bytes | memoryview]:
         """Yield a hash of the file's contents, and the rows' place in it."""
         opened = os.fstat(self._file.fileno())
         # Another file may have the name by now.
-        is_there = self.path and os.path.exists(self.path)
-        if is_there and os.path.samestat(os.stat(self.path), opened):
-            (mark,) = content_hashes([self.path])
+        path = self.path
+        if path and path.exists() and os.path.samestat(path.stat(), opened):
+            (mark,) = content_hashes([path])
             yield repr((mark, self._offset, self.shape, self.dtype.str)).encode()
         else:
             yield from super().identity()
@@ -199,7 +201,7 @@ class FileRows(LazyRows):
         ends = [*(np.flatnonzero(np.diff(rows) != 1) + 1), len(rows)]
         first = 0
         for end in ends if len(rows) else ():
-            wanted = memoryview(result[first:end]).cast("B")
+            wanted = result[first:end].data.cast("B")
             with self._lock:
                 self._file.seek(self._offset + int(rows[first]) * row_bytes)
                 n_bytes = self._file.readinto(wanted)
@@ -256,7 +258,7 @@ def in_batches(
         yield rows[first : first + size]
 
 
-def fingerprint(*identities: Iterator[bytes]) -> str:
+def fingerprint(*identities: Iterator[bytes | memoryview]) -> str:
     """Return a fingerprint, 32 hexadecimal digits, of what identities yield."""
     digest = hashlib.blake2b(digest_size=16)
     for identity in identities:
@@ -287,9 +289,9 @@ def content_hashes(paths: Sequence[str | PathLike[str]]) -> list[str | None]:
     settled = [row for row in missing if states[row][1] < started - _UNSETTLED_NS]
     # Of a file that was changed while it was read, nothing is known.
     known = {
-        states[row][0]: bytes.fromhex(hashes[row])
+        states[row][0]: bytes.fromhex(mark)
         for row in settled
-        if hashes[row] and _state(paths[row]) == states[row]
+        if (mark := hashes[row]) and _state(paths[row]) == states[row]
     }
     if known:
         _with_index(lambda index: _keep(index, known))
@@ -309,7 +311,7 @@ def work_ahead(
     """
     workers = min(os.cpu_count() or 1, _MOST_WORKERS)
     pool = ThreadPoolExecutor(workers)
-    waiting: deque[Future] = deque()
+    waiting: deque[Future[Answer]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(function, item))

@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from egan_keras.data.decoding import check_gray_range
+from egan_keras.data.decoding import Source, check_gray_range
 from egan_keras.data.finding import FoundImages
 from egan_keras.data.folders import (
     PARTS,
@@ -176,7 +176,7 @@ def _with_groups(listing: Listing, root: Path, name: Any) -> Listing:
     return listing._replace(groups=name_groups(listing.sources, root, name))
 
 
-def _of_column(table: Table, files: Mapping[Path, Row]) -> dict[Path, str] | None:
+def _of_column(table: Table, files: Mapping[Path, Row]) -> dict[Source, str] | None:
     """Return the group of each file by the column of the table, if it has one."""
     if "group" not in table.columns:
         return None

@@ -65,12 +65,9 @@ def load_tfds(
             f"The set {builder.name!r} has no split `train`; it has "
             f"{', '.join(sorted(splits))}. Received: name={name!r}. Choose another set."
         )
-    pool, test = (
-        _read_records(builder, split, image_key, label_key, roles)
-        if split in splits
-        else None
-        for split in ("train", "test")
-    )
+    keys = image_key, label_key
+    pool = _read_records(builder, "train", *keys, roles)
+    test = _read_records(builder, "test", *keys, roles) if "test" in splits else None
     return load_listing(
         Listing(pool, None, test, Counter()),
         roles,
@@ -118,21 +115,22 @@ def _feature_keys(builder: Any) -> tuple[str, str]:
     kinds = tfds.features.Image, tfds.features.ClassLabel
     keys = builder.info.supervised_keys
     if not (isinstance(keys, tuple) and len(keys) == 2 and set(keys) <= set(features)):
-        found = (
+        found: list[list[str]] = [
             [key for key, feature in features.items() if isinstance(feature, kind)]
             for kind in kinds
-        )
-        keys = tuple(names[0] if len(names) == 1 else None for names in found)
-    used = [None if key is None else features[key] for key in keys]
+        ]
+        keys = tuple(names[0] if len(names) == 1 else "" for names in found)
+    image_key, label_key = keys
+    used: list[Any] = [features[key] if key else None for key in keys]
     is_labelled = all(map(isinstance, used, kinds))
-    if not is_labelled or np.dtype(used[0].np_dtype) not in (np.uint8, np.uint16):
+    if not is_labelled or np.dtype(used[0].np_dtype).name not in ("uint8", "uint16"):
         raise ValueError(
             f"The set {builder.name!r} is not one of labelled images; expected one "
             "Image of 8 or 16 bits and one ClassLabel. Received: features "
             f"{', '.join(f'{k}: {type(f).__name__}' for k, f in features.items())}. "
             "Choose another set, or pass arrays or a tf.data.Dataset to `fit`."
         )
-    return keys
+    return image_key, label_key
 
 
 def _prepare(builder: Any) -> None:

@@ -39,12 +39,12 @@ def plot_scores(report: Report) -> Figure:
     figure = new_figure(8, 4.2)
     axes = figure.subplots()
     low, high = score_range(report)
-    bins = np.linspace(low, high, 51 if len(report.scores) > 200 else 26)
+    bins = np.linspace(low, high, 51 if len(report.scores) > 200 else 26).tolist()
     for label, (name, colour) in enumerate(CLASSES.items()):
         scores = report.scores[report.labels == label].astype(float)
         if not len(scores):
             continue
-        look = {"histtype": "stepfilled", "linewidth": 1.5}
+        look: dict[str, Any] = {"histtype": "stepfilled", "linewidth": 1.5}
         look |= {"facecolor": (colour, 0.35), "edgecolor": colour}
         shares = np.full(len(scores), 1 / len(scores))
         text = f"{name} (n = {len(scores)})"
@@ -103,7 +103,7 @@ def plot_precision_recall(report: Report) -> Figure:
     # Steps, as average precision sums them. The point that scikit-learn adds at recall
     # 0 has no images behind it.
     precision[-1] = precision[-2]
-    look = {"where": "post", "color": LINES[0], "linewidth": 2}
+    look: dict[str, Any] = {"where": "post", "color": LINES[0], "linewidth": 2}
     axes.step(recall, precision, label=_area(report, "average_precision"), **look)
     if np.any(report.scores < report["threshold"]):
         _mark_point(axes, report["sensitivity"], report["precision"], report)
@@ -126,6 +126,7 @@ def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
     Raises:
         ValueError: if there is nothing to draw.
     """
+    panels: dict[str, dict[str, Sequence[float]]]
     panels = {"losses": {}, "logits": {}, "scores": {}, "metrics": {}}
     kinds = {"loss": "losses", "logit": "logits", "score": "scores"}
     for name, values in history.items():
@@ -190,7 +191,7 @@ def plot_mistakes(
     title = "The most confident mistakes, each under its score (threshold {:.3g})"
     at_left = {"x": 0.01, "ha": "left"}
     figure.suptitle(title.format(report["threshold"]), **at_left)
-    parts = figure.subfigures(2, 1, height_ratios=heights)
+    parts = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, n_rows, (label, wrong) in zip(parts, rows, kinds.items(), strict=True):
         colour = [*CLASSES.values()][label]
         title = _mistakes_in_words(report, label, len(wrong), count)
@@ -265,7 +266,11 @@ def _count_outside(axes: Axes, scores: np.ndarray, low: float, high: float) -> N
         (scores > high, scores.max(), 0.99, "right", "{} above, up to {:.3g} \u25b6"),
     ):
         if outside.any():
-            look = {"ha": side, "fontsize": "small", "transform": axes.transAxes}
+            look: dict[str, Any] = {
+                "ha": side,
+                "fontsize": "small",
+                "transform": axes.transAxes,
+            }
             axes.text(x, 0.2, text.format(outside.sum(), end), **look)
 
 
@@ -276,7 +281,12 @@ def _area(report: Report, name: str) -> str:
 
 def _mark_point(axes: Axes, x: float, y: float, report: Report) -> None:
     text = f"threshold {report['threshold']:.3g}: ({x:.3f}, {y:.3f})"
-    look = {"color": OPERATING_POINT, "markersize": 8, "clip_on": False, "zorder": 3}
+    look: dict[str, Any] = {
+        "color": OPERATING_POINT,
+        "markersize": 8,
+        "clip_on": False,
+        "zorder": 3,
+    }
     axes.plot(x, y, "o", label=text, **look)
 
 
@@ -294,15 +304,16 @@ def _unit_square(report: Report, what: str) -> tuple[Figure, Axes]:
 
 
 def _draw_history(axes: Axes, history: Mapping[str, Sequence[float]]) -> None:
-    others, colours = itertools.cycle(LINES), {}
+    others = itertools.cycle(LINES)
+    colours: dict[str, str] = {}
     for name, values in history.items():
         base = name.removeprefix("val_")
         if base not in colours:
             of_class = [colour for each, colour in CLASSES.items() if each in base]
             colours[base] = of_class[0] if of_class else next(others)
         epochs, few = np.arange(1, len(values) + 1), len(values) <= 30
-        look = {"marker": "o" if few else None, "markersize": 3, "color": colours[base]}
-        look["linestyle"] = "-" if base == name else "--"
+        look: dict[str, Any] = {"marker": "o" if few else None, "markersize": 3}
+        look |= {"color": colours[base], "linestyle": "-" if base == name else "--"}
         text = plain(name.replace("_", " "))
         axes.plot(epochs, np.asarray(values, float), label=text, **look)
     last = max(map(len, history.values()))

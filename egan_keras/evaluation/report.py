@@ -111,13 +111,13 @@ class Report:
             note = f"where {100 * self['prevalence']:g}% of images are minority"
         return [METRICS[name], _decimal(self[name]), interval, note]
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the values as JSON, to a file in a folder, whole or not at all."""
         text = json.dumps(self.values, indent=2, allow_nan=False, default=_plain)
         write_atomically(path, lambda target: target.write_text(text + "\n", "utf-8"))
 
     def save_html(
-        self, path: str | os.PathLike, images: Any | None = None, **shown: Any
+        self, path: str | os.PathLike[str], images: Any | None = None, **shown: Any
     ) -> None:
         """Writes the report as a page, one file that asks the network for nothing.
 
@@ -191,7 +191,11 @@ def evaluate(
         # Before the images are scored, which can take long.
         _check_groups(groups, labels)
     scores, labels, *known = _score(model, images, labels, batch_size)
-    options = {"prevalence": prevalence, "resamples": resamples, "seed": seed}
+    options: dict[str, Any] = {
+        "prevalence": prevalence,
+        "resamples": resamples,
+        "seed": seed,
+    }
     options |= {"groups": groups}
     if known:
         options |= {"seen": known[0], "most_like": known[-1]}
@@ -221,7 +225,7 @@ def report_on_scores(
     threshold = float(getattr(model, "threshold", 0.0))
     calibration = getattr(model, "calibration", None)
     judged = (scores, labels, threshold)
-    measured = score_metrics(*judged)
+    measured: dict[str, Any] = dict(score_metrics(*judged))
     measured |= {
         "threshold": threshold,
         "threshold_criterion": getattr(calibration, "criterion", "uncalibrated"),
@@ -257,7 +261,7 @@ def _check_groups(groups: Sequence[str] | None, labels: Any) -> None:
         )
 
 
-def _score(model: Any, images: Any, labels: Any, batch_size: int) -> tuple:
+def _score(model: Any, images: Any, labels: Any, batch_size: int) -> tuple[Any, ...]:
     """Returns scores and labels; of an `EGAN` all that `Scored` tells.
 
     Models other than an `EGAN` may take images that are not RGB.
@@ -298,7 +302,7 @@ def _count_seen(seen: np.ndarray) -> int:
 
 
 def _expect_precision(
-    measured: dict[str, Any], intervals: dict[str, tuple], prevalence: float
+    measured: dict[str, Any], intervals: dict[str, Any], prevalence: float
 ) -> None:
     """Adds the precision to expect, and between which ends, where it can be told."""
     measured["prevalence"] = float(prevalence)
@@ -307,7 +311,7 @@ def _expect_precision(
         rates += zip(intervals["sensitivity"], intervals["specificity"], strict=True)
         expected, *ends = (precision_at_prevalence(*pair, prevalence) for pair in rates)
         measured["expected_precision"] = expected
-        intervals["expected_precision"] = ends
+        intervals["expected_precision"] = tuple(ends)
 
 
 def _decimal(value: float) -> str:

@@ -44,7 +44,7 @@ _FEW = 200
 
 def export_tflite(
     model: "EGAN",
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     quantize: str = "none",
     representative: Images | Labelled | None = None,
@@ -96,7 +96,7 @@ def export_tflite(
     beside, card = target.with_suffix(".json"), target.with_suffix(".md")
     golden = target.with_name(f"{target.stem}_golden")
     written = (target, beside, card, golden)
-    interface = {"input_dtype": input_dtype, "batch_size": batch_size}
+    interface: dict[str, Any] = {"input_dtype": input_dtype, "batch_size": batch_size}
     options = {**interface, "heat_map": heat_map}
     given = representative, validation_data, test_data
     with _begun(model, written, quantize, given, provenance, options, verbose) as work:
@@ -140,7 +140,7 @@ def export_tflite(
 
 def export_saved_model(
     model: "EGAN",
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     validation_data: Labelled | None = None,
     test_data: Labelled | None = None,
@@ -170,7 +170,7 @@ def export_saved_model(
         OSError: If `path` cannot be written, such as for want of space.
     """
     target, form = Path(path), "savedmodel"
-    interface = {"input_dtype": input_dtype, "batch_size": batch_size}
+    interface: dict[str, Any] = {"input_dtype": input_dtype, "batch_size": batch_size}
     options = {**interface, "heat_map": heat_map}
     given = None, validation_data, test_data
     with _begun(model, [target], "none", given, provenance, options, verbose) as work:
@@ -229,11 +229,12 @@ class _Work:
         tries = " (a few times over)" if form == "int8" else ""
         self.say(f"Converting it to TFLite, {form}{tries}")
         known, images = self.images.representative, self.images.held_out
+        threshold = self.images.threshold
         content = conversion.convert(
             self.saved_model,
             form,
-            representative=known and known.images,
-            labels=known and known.labels_or_calls(self.images.threshold),
+            representative=known.images if known else None,
+            labels=known.labels_or_calls(threshold) if known else None,
         )
         graph, calibration = TFLiteGraph(content), self.model.calibration
         if form != "none" and calibration is not None:
@@ -254,7 +255,7 @@ class _Work:
     def _set_again(self, calibration: Calibration, content: bytes) -> Calibration:
         """Sets the threshold on quantised scores, where there are held-out images."""
         held_out = self.images.validation
-        if held_out is None:
+        if held_out is None or held_out.labels is None:
             return dataclasses.replace(calibration, confidence=None, guarantee=_STALE)
         scores = raw_scores(content, held_out.images, threads=os.cpu_count())
         return thresholds.calibrate(scores[:, 0], held_out.labels, **calibration.wish)
@@ -274,7 +275,9 @@ class _Work:
             f"written: {instead}{_FORCED}."
         )
 
-    def tell(self, beside: Path, card: Path, told: dict, export: Export) -> None:
+    def tell(
+        self, beside: Path, card: Path, told: dict[str, Any], export: Export
+    ) -> None:
         """Writes what a program and a person must know."""
         checks = {name: vars(each) for name, each in export.checks.items()}
         told = {**told, "checks": checks, "results": export.results}

@@ -171,7 +171,7 @@ class Export:
     @property
     def rows(self) -> list[Sequence[str]]:
         """The checks in words, the headings first."""
-        rows = [_COLUMNS]
+        rows: list[Sequence[str]] = [_COLUMNS]
         for name, parity in self.checks.items():
             change = parity.auroc_change
             row = (

@@ -131,7 +131,8 @@ class TFLiteModel:
 
     def outputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Returns `score`, `is_minority`, each float32 (n, 1), and any `heat_map`."""
-        return self._outputs(data.check_images(images, image_shape=self.image_shape))
+        images = data.check_images(images, image_shape=self.image_shape)
+        return self._outputs(np.asarray(images))
 
     def scores_and_heat_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns scores (n, 1) and heat maps (n, h, w) of images scored at once.
@@ -162,7 +163,7 @@ class TFLiteModel:
         return found
 
 
-def load_tflite(path: str | os.PathLike) -> TFLiteModel:
+def load_tflite(path: str | os.PathLike[str]) -> TFLiteModel:
     """Loads a .tflite file that `export_tflite` wrote.
 
     Where the JSON that was written beside it is there, the file must be the same as
@@ -262,7 +263,7 @@ def _named(content: bytes, path: Path | None) -> str:
     return f"{len(content)} bytes" if path is None else repr(str(path))
 
 
-def _check_beside(path: Path, content: bytes, inside: dict) -> None:
+def _check_beside(path: Path, content: bytes, inside: dict[str, Any]) -> None:
     """Refuses a file that is not the one that the JSON beside it describes."""
     beside = path.with_suffix(".json")
     if not beside.is_file():
@@ -288,7 +289,11 @@ def _check_beside(path: Path, content: bytes, inside: dict) -> None:
 
 def _load_in_another_process(path: Path) -> None:
     command = [sys.executable, "-c", _LOADING, os.fspath(path)]
-    options = {"capture_output": True, "text": True, "errors": "replace"}
+    options: dict[str, Any] = {
+        "capture_output": True,
+        "text": True,
+        "errors": "replace",
+    }
     problem = "file cannot be loaded; expected it as it was written"
     with _refusing(problem, repr(str(path))):
         try:

@@ -3,7 +3,7 @@
 import copy
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -127,7 +127,7 @@ class StemFunction:
         """Number of kinds of evidence behind a row's vector."""
         return self.places.kinds if self.places else 0
 
-    def evidence(self, maps: Features) -> np.ndarray:
+    def evidence(self, maps: Sequence[np.ndarray | data.LazyRows]) -> np.ndarray:
         """Returns the evidence of places of maps, float32 (n, evidence_size)."""
         return self.places.evidence(maps)
 

@@ -2,12 +2,13 @@
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from egan_keras import data, features, thresholds
 from egan_keras.model.minority_classes import MinorityClasses
@@ -36,8 +37,12 @@ class Judged(NamedTuple):
     @classmethod
     def joined(cls, parts: Sequence["Judged"]) -> "Judged":
         """Returns several batches as one."""
-        columns = zip(*parts, strict=True)
-        return cls(*(None if x[0] is None else np.concatenate(x) for x in columns))
+        scores, distances, most_like = zip(*parts, strict=True)
+        return cls(
+            np.concatenate(scores),
+            None if distances[0] is None else np.concatenate(distances),
+            None if most_like[0] is None else np.concatenate(most_like),
+        )
 
 
 class Scored(NamedTuple):
@@ -69,9 +74,10 @@ class Calibrated(keras.Model):
             model has learned them.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._calibration = self._calibrated_weights = None
+        self._calibration: thresholds.Calibration | None = None
+        self._calibrated_weights: str | None = None
         self._hashes_trained_on = np.empty(0, np.uint64)
         self.minority_classes: MinorityClasses | None = None
 
@@ -91,7 +97,7 @@ class Calibrated(keras.Model):
     @calibration.setter
     def calibration(self, calibration: thresholds.Calibration | None) -> None:
         self._calibration = calibration
-        self._calibrated_weights = calibration and self._weights_hash()
+        self._calibrated_weights = self._weights_hash() if calibration else None
 
     @property
     def threshold(self) -> float:
@@ -108,8 +114,8 @@ class Calibrated(keras.Model):
 
     def calibrate(
         self,
-        images,
-        labels=None,
+        images: data.Images,
+        labels: ArrayLike | None = None,
         *,
         specificity: float | None = None,
         sensitivity: float | None = None,
@@ -155,7 +161,7 @@ class Calibrated(keras.Model):
             prevalence=prevalence,
         )
 
-    def calibrate_scored(self, scored: Scored, **wish) -> thresholds.Calibration:
+    def calibrate_scored(self, scored: Scored, **wish: Any) -> thresholds.Calibration:
         """Sets the threshold as `calibrate`, from what `score_labelled` returned."""
         scores, labels, trained_on, *_ = scored
         n_left_out, n_images = np.count_nonzero(trained_on), len(trained_on)
@@ -182,7 +188,13 @@ class Calibrated(keras.Model):
             )
         return self.calibration
 
-    def score_labelled(self, images, labels=None, *, batch_size: int = 128) -> Scored:
+    def score_labelled(
+        self,
+        images: data.Images,
+        labels: ArrayLike | None = None,
+        *,
+        batch_size: int = 128,
+    ) -> Scored:
         """Returns the scores of labelled images, and which were trained on.
 
         Args:
@@ -206,7 +218,7 @@ class Calibrated(keras.Model):
         trained_on = np.isin(hashes, self._hashes_trained_on)
         return Scored(scores, labels, trained_on, *others)
 
-    def pass_over(self, count: int | None = None) -> AbstractContextManager:
+    def pass_over(self, count: int | None = None) -> AbstractContextManager[None]:
         """Makes one pass of all `judge_batch` in it, of so many images if it is known.
 
         On a processor LiteRT then runs the frozen layers if there are many images,
@@ -224,13 +236,14 @@ class Calibrated(keras.Model):
     def judge_batch(self, images: np.ndarray) -> Judged:
         """Judges a batch of checked images."""
         rows = features.compiled(self.discriminator.stem)(images)
-        scores = np.float32(self.discriminator.predict_tail([rows])[:, 0])
+        scores = self.discriminator.predict_tail([rows])[:, 0].astype(np.float32)
         head, classes = self._head(), self.minority_classes
         if head is None:
             return Judged(scores, None, None)
         # Nothing but dropout stands before it: there, rows are vectors.
         most_like = classes and classes.most_like(head.vectors(rows[0]))
-        return Judged(scores, np.float32(head.unlike(rows[0])), most_like)
+        distances = np.asarray(head.unlike(rows[0]), np.float32)
+        return Judged(scores, distances, most_like)
 
     def learn_minority_classes(
         self, images: np.ndarray | data.LazyRows, class_names: Sequence[str]
@@ -262,7 +275,7 @@ class Calibrated(keras.Model):
         """Takes in which images are trained on, by their `data.row_hashes`."""
         self._hashes_trained_on = np.union1d(self._hashes_trained_on, hashes)
 
-    def save_own_variables(self, store) -> None:
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
         """Saves beside the weights which images were trained on, and the classes."""
         super().save_own_variables(store)
         store[_TRAINED_ON] = self._hashes_trained_on
@@ -270,7 +283,7 @@ class Calibrated(keras.Model):
             store[_CLASSES] = self.minority_classes.names_as_bytes()
             store[_DIRECTIONS] = self.minority_classes.directions
 
-    def load_own_variables(self, store) -> None:
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Loads what `save_own_variables` saved."""
         values = {name: store[name] for name in store.keys()}
         # Models that were saved before do not know.

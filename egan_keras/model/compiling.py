@@ -1,7 +1,7 @@
 """What `compile` sets up: an optimizer for each of two networks, loss and metrics."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -9,6 +9,7 @@ import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
 from egan_keras import keras_hooks, losses
+from egan_keras.keras_hooks import Tensor
 from egan_keras.model import step
 
 # How a model is run, which another backend may not be able to.
@@ -26,15 +27,15 @@ class TwoOptimizers(keras.Model):
             whenever a model is compiled. What is rare is attached here from outside.
     """
 
-    attachments: ClassVar[list[Callable[[keras.Model], dict]]] = []
+    attachments: ClassVar[list[Callable[[keras.Model], dict[str, Any]]]] = []
 
     def compile(
         self,
-        discriminator_optimizer="recipe",
-        generator_optimizer="recipe",
+        discriminator_optimizer: str | keras.optimizers.Optimizer = "recipe",
+        generator_optimizer: str | keras.optimizers.Optimizer = "recipe",
         loss: str | losses.AdversarialLoss | None = None,
-        metrics: list | None = None,
-        **kwargs,
+        metrics: list[str | keras.metrics.Metric] | None = None,
+        **kwargs: Any,
     ) -> None:
         """Configures training, as `keras.Model.compile` does.
 
@@ -98,7 +99,7 @@ class TwoOptimizers(keras.Model):
         self.generator_optimizer.build(self.generator.tail.trainable_variables)
         self._compile_options = kwargs
 
-    def get_compile_config(self) -> dict | None:
+    def get_compile_config(self) -> dict[str, Any] | None:
         """Returns the arguments of `compile`, serialised; `None` before it."""
         if not self.compiled:
             return None
@@ -111,7 +112,7 @@ class TwoOptimizers(keras.Model):
             **self._compile_options,
         }
 
-    def compile_from_config(self, config: dict) -> None:
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles with what `get_compile_config` returned."""
         arguments = dict(config)
         if arguments.pop("backend", "tensorflow") != step.BACKEND:
@@ -125,10 +126,14 @@ class TwoOptimizers(keras.Model):
 class ValidationMetrics:
     """Metrics of scored images, left out rather than NaN where a class is missing."""
 
-    def __init__(self, metrics: list | None = None) -> None:
+    def __init__(self, metrics: list[str | keras.metrics.Metric] | None = None) -> None:
         # What `fit` watches, as batches of features and labels.
-        self.dataset = None
+        self.dataset: tf.data.Dataset | None = None
         self.for_both = [_as_metric(each) for each in keras.tree.flatten(metrics or [])]
+
+    def prepared(self, x: Any) -> tf.data.Dataset | None:
+        """Returns what `fit` watches, which is prepared already, if that is given."""
+        return self.dataset if x is self.dataset else None
 
     def results(self, labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
         """Returns means of the scores and, at threshold 0, shares of right answers.
@@ -173,14 +178,16 @@ class OnePassAdam(keras.optimizers.Adam):
     Results are the same within rounding. On other backends it is Keras's Adam.
     """
 
-    def update_step(self, gradient, variable, learning_rate) -> None:
+    def update_step(
+        self, gradient: Tensor, variable: Tensor, learning_rate: Tensor
+    ) -> None:
         """Updates a variable in place, given its gradient."""
         sparse = isinstance(gradient, tf.IndexedSlices)
         if self.amsgrad or sparse or step.BACKEND != "tensorflow":
             super().update_step(gradient, variable, learning_rate)
             return
 
-        def as_number(value):
+        def as_number(value: Tensor) -> Tensor:
             return tf.cast(value, variable.dtype)
 
         first, second = keras_hooks.adam_moments(self, variable)
@@ -200,12 +207,14 @@ class OnePassAdam(keras.optimizers.Adam):
         )
 
 
-def _handle(variable):
+def _handle(variable: Tensor) -> Tensor:
     is_of_keras = isinstance(variable, keras.Variable)
     return (variable.value if is_of_keras else variable).handle
 
 
-def _optimizer(name: str, optimizer, learning_rate: float):
+def _optimizer(
+    name: str, optimizer: str | keras.optimizers.Optimizer, learning_rate: float
+) -> keras.optimizers.Optimizer:
     if isinstance(optimizer, str) and optimizer == "recipe":
         return OnePassAdam(learning_rate)
     try:
@@ -219,7 +228,7 @@ def _optimizer(name: str, optimizer, learning_rate: float):
         ) from error
 
 
-def _serialized(optimizer: keras.optimizers.Optimizer) -> dict:
+def _serialized(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     """Returns an optimizer's configuration, which other backends can load.
 
     On PyTorch, Keras writes down a class of that backend's own instead, and loads it by
@@ -233,7 +242,7 @@ def _serialized(optimizer: keras.optimizers.Optimizer) -> dict:
     return config
 
 
-def _as_metric(metric) -> keras.metrics.Metric:
+def _as_metric(metric: str | keras.metrics.Metric) -> keras.metrics.Metric:
     # By that name Keras gives equality of labels and likelinesses, which never holds.
     if metric in ("accuracy", "acc"):
         return keras.metrics.BinaryAccuracy(name=metric)
@@ -244,6 +253,6 @@ def _as_metric(metric) -> keras.metrics.Metric:
     return keras.metrics.MeanMetricWrapper(found, name=name)
 
 
-def _as_number(result):
+def _as_number(result: Tensor) -> float | np.ndarray:
     result = keras.ops.convert_to_numpy(result)
     return float(result) if result.size == 1 else result

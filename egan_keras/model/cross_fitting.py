@@ -94,8 +94,9 @@ def _fold_judge(
     options.pop("validation_data", None)
     verbose = options.pop("verbose", "auto")
     place = options.pop("cache_features", "auto") or "memory"
-    store = place
-    if not isinstance(place, features.FeatureStore):
+    if isinstance(place, features.FeatureStore):
+        store = place
+    else:
         store = features.FeatureStore(place, verbose=verbose)
     rows = on_features.feature_rows(model, images, store, "training")
     few = np.flatnonzero(labels == 1)
@@ -151,5 +152,7 @@ def calibrate_cross_fitted(
     return model.calibration
 
 
-def _rows(images: np.ndarray | data.LazyRows, rows: np.ndarray):
+def _rows(
+    images: np.ndarray | data.LazyRows, rows: np.ndarray
+) -> np.ndarray | data.LazyRows:
     return images.select(rows) if isinstance(images, data.LazyRows) else images[rows]

@@ -1,21 +1,24 @@
 """EGAN: an adversarial network that scores images, with Keras's own interface."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from egan_keras import data, features, keras_hooks, networks, thresholds
+from egan_keras.keras_hooks import Tensor
 from egan_keras.model.archive import refuse_hdf5
 from egan_keras.model.trainer import AdversarialTrainer
 
 _BATCH_SIZE = 32
 
 
-def _refused(message: str) -> Callable:
-    def refuse(self, *args, **kwargs) -> NoReturn:
+def _refused(message: str) -> Callable[..., NoReturn]:
+    def refuse(self: keras.Model, *args: Any, **kwargs: Any) -> NoReturn:
         """Says what to call instead."""
         raise ValueError(message)
 
@@ -63,7 +66,7 @@ class EGAN(AdversarialTrainer):
         recipe: "str | networks.Recipe" = "default",
         pairing: str | None = None,
         calibration: thresholds.Calibration | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         # === Layers ===
@@ -75,7 +78,7 @@ class EGAN(AdversarialTrainer):
         self.recipe = networks.get_recipe(recipe)
         self.pairing = pairing or f"{generator.name}->{discriminator.name}"
         self.calibration = calibration
-        self._places = None
+        self._places: networks.ScoreAndHeatMap | None = None
 
     @classmethod
     def from_backbones(
@@ -83,10 +86,10 @@ class EGAN(AdversarialTrainer):
         encoder: str,
         discriminator: str,
         *,
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int, ...],
         recipe: "str | networks.Recipe" = "default",
         weights: "networks.Weights | Mapping[str, networks.Weights]" = "imagenet",
-        **choices,
+        **choices: Any,
     ) -> "EGAN":
         """Builds both networks from backbones of Keras Applications.
 
@@ -125,7 +128,7 @@ class EGAN(AdversarialTrainer):
         views: int = 1,
         recipe: "str | networks.Recipe" = "default",
         pairing: str | None = None,
-        **choices,
+        **choices: Any,
     ) -> "EGAN":
         """Builds both networks on features that were computed before.
 
@@ -166,12 +169,12 @@ class EGAN(AdversarialTrainer):
         )
         return cls(generator, discriminator, recipe=chosen, pairing=pairing)
 
-    def call(self, images, training=False):
+    def call(self, images: Tensor, training: bool | None = False) -> Tensor:
         """Returns the scores (n, 1) of images (n, h, w, 3), pixels 0..255."""
         scores = self.discriminator(images, training=training)
         return networks.in_full_precision(scores)
 
-    def __call__(self, images, *args, **kwargs):
+    def __call__(self, images: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Returns the scores of a batch, as `keras.Model.__call__`.
 
         Raises:
@@ -179,13 +182,18 @@ class EGAN(AdversarialTrainer):
         """
         shape = getattr(images, "shape", None)
         # A tensor of TensorFlow's may not know how many dimensions it has.
-        is_known = shape is not None and getattr(shape, "rank", 0) is not None
-        if is_known and len(self.image_shape) == 3:
+        is_known = getattr(shape, "rank", 0) is not None
+        if shape is not None and is_known and len(self.image_shape) == 3:
             data.check_shape((None, *shape[1:]), self.image_shape)
         return super().__call__(images, *args, **kwargs)
 
     def predict(
-        self, x, batch_size=None, verbose="auto", steps=None, callbacks=None
+        self,
+        x: "data.Images | Iterator[Any]",
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+        callbacks: list[keras.callbacks.Callback] | None = None,
     ) -> np.ndarray:
         """Returns the scores, float32 (n, 1), low = minority.
 
@@ -212,9 +220,9 @@ class EGAN(AdversarialTrainer):
             n_batches, batches = -(-len(images) // size), images.batches(size)
         else:
             n_batches, batches = images.n_batches, images
-        errors = []
+        errors: list[Exception] = []
 
-        def read():
+        def read() -> Iterator[tuple[Any]]:
             try:
                 yield from ((batch,) for batch in batches)
             except Exception as error:
@@ -229,7 +237,7 @@ class EGAN(AdversarialTrainer):
                 raise errors[0] from None
             raise
 
-    def predict_on_batch(self, x) -> np.ndarray:
+    def predict_on_batch(self, x: ArrayLike) -> np.ndarray:
         """Returns the scores of one batch, as `keras.Model.predict_on_batch` does.
 
         Raises:
@@ -272,12 +280,12 @@ class EGAN(AdversarialTrainer):
         copy.minority_classes = self.minority_classes
         return copy
 
-    def load_weights(self, filepath, **kwargs) -> None:
+    def load_weights(self, filepath: str | os.PathLike[str], **kwargs: Any) -> None:
         """Loads weights as `keras.Model.load_weights`; the threshold goes back to 0."""
         self.calibration = None
         super().load_weights(filepath, **kwargs)
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor, serialised; not for HDF5."""
         calibration = self.calibration
         discriminator = keras.saving.serialize_keras_object(self.discriminator)
@@ -296,7 +304,9 @@ class EGAN(AdversarialTrainer):
         }
 
     @classmethod
-    def from_config(cls, config: dict, custom_objects=None) -> "EGAN":
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> "EGAN":
         """Returns the model that `get_config` described."""
         keras_hooks.share_accelerators()
         parts = ("discriminator", "generator")
@@ -315,7 +325,7 @@ class EGAN(AdversarialTrainer):
             model._calibrated_weights = calibrated_weights
         return model
 
-    def save(self, filepath, *args, **kwargs) -> None:
+    def save(self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """Saves as `keras.Model.save`, in Keras's own format alone.
 
         Raises:
@@ -325,7 +335,9 @@ class EGAN(AdversarialTrainer):
             refuse_hdf5(filepath)
         super().save(filepath, *args, **kwargs)
 
-    def export(self, filepath, *args, **kwargs) -> None:
+    def export(
+        self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> None:
         """Exports the scores as `keras.Model.export`, without the threshold.
 
         `ek.export_saved_model` and `ek.export_tflite` export both, and compare the
@@ -351,7 +363,9 @@ class EGAN(AdversarialTrainer):
     )
 
 
-def _check_fit(generator, discriminator) -> None:
+def _check_fit(
+    generator: networks.CutNetwork, discriminator: networks.CutNetwork
+) -> None:
     """Refuses a generator whose fakes fit nowhere, and what puts out no score."""
     images, features = discriminator.input_shape, discriminator.stem.output_shape
     if generator.input_shape != images:

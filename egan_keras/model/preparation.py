@@ -52,7 +52,7 @@ def feature_cache(
     discriminator: CutNetwork,
     batches: Batches,
     *,
-    verbose: int,
+    verbose: str | int,
 ) -> features.FeatureStore | None:
     """Returns what keeps features; `None` where the stems run at every step."""
     if where is False:
@@ -72,7 +72,7 @@ def training_dataset(
     *,
     cache: features.FeatureStore | None,
     mirrored_minority: bool,
-    verbose: int,
+    verbose: str | int,
     **options,
 ) -> tuple:
     """Splits the classes, runs the stems, and batches what they put out.

@@ -3,9 +3,12 @@
 import itertools
 import os
 import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from egan_keras import data, features
 from egan_keras.model import preparation, step
@@ -21,14 +24,20 @@ _TRAINING_METRICS = {
 }
 
 
-class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
+if TYPE_CHECKING:
+    from egan_keras.model.step import Step
+else:
+    Step = step.of_backend()
+
+
+class AdversarialTrainer(Step, Calibrated, TwoOptimizers):
     """What `fit` and `evaluate` do for a generator and a discriminator.
 
     A subclass sets, in its constructor, `generator` and `discriminator` (see
     `CutNetwork`) and `recipe`.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         # Pixels stay as they are until a layer asks for fewer bits.
         super().__init__(autocast=False, **kwargs)
         self._training_metrics = {
@@ -46,11 +55,11 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
         return self.discriminator.input_shape[1:]
 
     @property
-    def metrics(self) -> list:
+    def metrics(self) -> list[keras.metrics.Metric]:
         """The metrics that Keras resets at the start of each epoch."""
         return [*self._training_metrics.values(), *self._validation.for_both]
 
-    def step_rows(self, batch) -> tuple:
+    def step_rows(self, batch: Any) -> tuple[Any, ...]:
         """Returns majority, minority and, where used, known minority of a batch.
 
         They are features or, without a cache, images. A batch has them, or their
@@ -59,7 +68,7 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
         majority, minority, known = self._tables.rows(batch) if self._tables else batch
         return majority, minority, None if self.fake_weight == 1.0 else known
 
-    def step_inputs(self, rows: tuple) -> tuple:
+    def step_inputs(self, rows: tuple[Any, ...]) -> tuple[Any, ...]:
         """Returns what both networks' tails read of what `step_rows` returned."""
         if not self._features_cached:
             stem = self.discriminator.stem
@@ -70,7 +79,7 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
             ]
         return tuple(list(x) if isinstance(x, tuple) else x for x in rows)
 
-    def update_training_metrics(self, outcome: dict) -> dict:
+    def update_training_metrics(self, outcome: dict[str, Any]) -> dict[str, Any]:
         """Takes in what `both_losses` returned, and returns the means so far."""
         for name, value in _TRAINING_METRICS.items():
             self._training_metrics[name].update_state(outcome[value])
@@ -78,16 +87,18 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
 
     def fit(
         self,
-        x=None,
-        y=None,
+        x: "data.Images | None" = None,
+        y: ArrayLike | None = None,
         batch_size: int | None = None,
         epochs: int | None = None,
-        verbose="auto",
-        callbacks: list | None = None,
-        validation_data=None,
+        verbose: str | int = "auto",
+        callbacks: list[keras.callbacks.Callback] | None = None,
+        validation_data: "tuple[data.Images, ArrayLike] | data.Images | None" = None,
         shuffle: bool = True,
-        cache_features: "bool | str | os.PathLike | features.FeatureStore" = "auto",
-        **kwargs,
+        cache_features: (
+            bool | str | os.PathLike[str] | features.FeatureStore
+        ) = "auto",
+        **kwargs: Any,
     ) -> keras.callbacks.History:
         """Trains on labelled images, like `keras.Model.fit`.
 
@@ -146,7 +157,8 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
             validation_data = self._batches(*preparation.as_pair(validation_data))
         batch_size = batch_size or self.recipe.batch_size
         counts = [x.count for x in (batches, validation_data) if x is not None]
-        count = None if None in counts else sum(counts)
+        known = [count for count in counts if count is not None]
+        count = sum(known) if len(known) == len(counts) else None
         with features.compiled(self.discriminator.stem).pass_over(count):
             dataset, tables, counts, hashes = preparation.training_dataset(
                 self.generator,
@@ -198,7 +210,9 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
             self._validation.dataset = None
             self._fix_step(_tables=None, _row_numbers=None)
 
-    def _only_judge(self, callbacks: list) -> keras.callbacks.History:
+    def _only_judge(
+        self, callbacks: list[keras.callbacks.Callback]
+    ) -> keras.callbacks.History:
         """Does what Keras does around an epoch's steps, where there are none."""
         self.stop_training = False
         callbacks = keras.callbacks.CallbackList(
@@ -206,26 +220,27 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
         )
         callbacks.on_train_begin()
         callbacks.on_epoch_begin(0)
-        logs = {}
+        logs: dict[str, float] = {}
         if self._validation.dataset is not None:
             found = self.evaluate(self._validation.dataset, verbose=0, return_dict=True)
-            logs = {f"val_{name}": value for name, value in found.items()}
+            if isinstance(found, dict):
+                logs = {f"val_{name}": value for name, value in found.items()}
         callbacks.on_epoch_end(0, logs)
         callbacks.on_train_end(logs)
         return self.history
 
     def evaluate(
         self,
-        x=None,
-        y=None,
+        x: "data.Images | None" = None,
+        y: ArrayLike | None = None,
         batch_size: int | None = None,
-        verbose="auto",
+        verbose: str | int = "auto",
         return_dict: bool = False,
         *,
         steps: int | None = None,
-        callbacks=None,
-        **kwargs,
-    ):
+        callbacks: list[keras.callbacks.Callback] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, float] | list[float]:
         """Returns metrics of labelled images, like `keras.Model.evaluate`.
 
         Args:
@@ -239,9 +254,8 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
             **kwargs: What Keras's `fit` gives beside these.
         """
         self._check_compiled("evaluate")
-        # What `fit` watches is prepared already.
-        dataset = self._validation.dataset
-        if x is None or x is not dataset:
+        dataset = self._validation.prepared(x)
+        if dataset is None:
             if any(value is not None for value in kwargs.values()):
                 raise ValueError(
                     "evaluate takes the arguments that it documents, and images have "
@@ -263,7 +277,7 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
             )
         all_labels = []
 
-        def batches():
+        def batches() -> Iterator[Any]:
             found = itertools.islice(dataset.as_numpy_iterator(), steps)
             for number, (rows, labels) in enumerate(found):
                 callbacks.on_test_batch_begin(number)
@@ -281,7 +295,7 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
         if not self.compiled:
             raise ValueError(f"You must call `compile()` before calling `{method}()`.")
 
-    def _fix_step(self, **values) -> None:
+    def _fix_step(self, **values: Any) -> None:
         """Sets what compiled functions have fixed, and forgets these if it changes.
 
         They hold tables, or the number of all variables.
@@ -291,7 +305,12 @@ class AdversarialTrainer(step.of_backend(), Calibrated, TwoOptimizers):
         for name, value in values.items():
             setattr(self, name, value)
 
-    def _batches(self, x, y, batch_size: int = 128):
+    def _batches(
+        self,
+        x: "data.Images | None",
+        y: ArrayLike | None,
+        batch_size: int = 128,
+    ) -> data.ArrayBatches | data.DatasetBatches:
         return data.labelled_batches(
             x, y, batch_size=batch_size, image_shape=self.image_shape
         )
@@ -304,22 +323,24 @@ class StopOnDivergence(keras.callbacks.Callback):
     back; `keras.callbacks.TerminateOnNaN` would leave the broken ones.
     """
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Forgets an earlier training."""
-        self._good_epoch = self._good_values = None
+        self._good_epoch: int | None = None
+        self._good_values: list[np.ndarray] | None = None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Keeps what training starts from, once a backup has been restored."""
         if self._good_values is None:
             self._good_values, _ = self.model.copies(self._variables())
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Keeps the epoch's weights, or stops and goes back to the last good ones."""
         values, finite = self.model.copies(self._variables())
         if finite and all(np.isfinite(v).all() for v in (logs or {}).values()):
             self._good_epoch, self._good_values = epoch, values
             return
-        for variable, value in zip(self._variables(), self._good_values, strict=True):
+        good = self._good_values or []
+        for variable, value in zip(self._variables(), good, strict=True):
             variable.assign(value)
         self.model.stop_training = True
         kept = "that training started from"
@@ -333,7 +354,7 @@ class StopOnDivergence(keras.callbacks.Callback):
             stacklevel=2,
         )
 
-    def _variables(self) -> list:
+    def _variables(self) -> list[keras.Variable]:
         """Returns all that training changes, of both networks and optimizers."""
         model = self.model
         owners = (model.discriminator.tail, model.generator.tail)

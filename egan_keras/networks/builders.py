@@ -34,7 +34,7 @@ def build(
     encoder: str | Backbone,
     discriminator: str | Backbone,
     recipe: Recipe,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     *,
     weights: Weights | Mapping[str, Weights] = "imagenet",
 ) -> tuple[CutNetwork, CutNetwork]:

@@ -13,7 +13,7 @@ from egan_keras.backbones import Backbone
 from egan_keras.networks.layers import InferenceMode, deserialized, full_precision
 from egan_keras.networks.recipes import Recipe
 
-Weights = str | os.PathLike | None
+Weights = str | os.PathLike[str] | None
 
 _ENLARGEMENT = 4
 # A map counts as twice as large from here on: odd sides do not halve exactly.
@@ -138,7 +138,7 @@ def as_cut(network: keras.Model) -> CutNetwork:
     return CutNetwork(keras.Model(inputs, inputs), network, name=f"cut_{network.name}")
 
 
-def network_size(backbone: Backbone, image_shape: tuple[int, int, int]) -> int:
+def network_size(backbone: Backbone, image_shape: tuple[int, ...]) -> int:
     """Returns the side to which images are resized where a recipe names none.
 
     Small images are enlarged four times at most, and never beyond the size that the
@@ -157,7 +157,7 @@ def network_size(backbone: Backbone, image_shape: tuple[int, int, int]) -> int:
 def pooled_features(
     backbone: Backbone,
     recipe: Recipe,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     weights: Weights = "imagenet",
     *,
     role: str = "frozen",

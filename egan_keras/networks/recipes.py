@@ -1,6 +1,7 @@
 """Recipes: named, complete sets of choices."""
 
 import dataclasses
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Recipe:
 
 
 # Published: Okerinde et al., arXiv 2104.04162, and its authors' notebooks.
-_CHOICES = {
+_CHOICES: dict[str, tuple[Any, Any]] = {
     # name of the choice: (published, default)
     "generates": ("images", "features"),
     "network_size": (32, None),
@@ -137,7 +138,7 @@ RECIPES = {
 }
 
 
-def get_recipe(recipe: str | Recipe, **choices) -> Recipe:
+def get_recipe(recipe: str | Recipe, **choices: Any) -> Recipe:
     """Returns a recipe by name, or the one given, with some choices made differently.
 
     Args:

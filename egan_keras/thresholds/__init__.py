@@ -10,12 +10,15 @@ images drawn like the held-out ones, which must not have been trained on.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from egan_keras.thresholds import gaps
-from egan_keras.thresholds.calibration import COST, Calibration, by_hand
+from egan_keras.thresholds.calibration import COST
+from egan_keras.thresholds.calibration import Calibration as Calibration
+from egan_keras.thresholds.calibration import by_hand as by_hand
 
 CRITERIA = {"f1": "F1", "youden": "Youden's J"}
 
@@ -137,7 +140,7 @@ def calibrate(
         ValueError: if not exactly one target is given, an argument is out of range, a
             class that is needed is missing, or images are too few for the guarantee.
     """
-    targets = {"specificity": specificity, "sensitivity": sensitivity}
+    targets: dict[str, Any] = {"specificity": specificity, "sensitivity": sensitivity}
     targets |= {"criterion": criterion, "miss_cost": miss_cost, "threshold": threshold}
     given = {name: value for name, value in targets.items() if value is not None}
     if len(given) != 1:

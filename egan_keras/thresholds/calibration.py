@@ -1,6 +1,7 @@
 """A threshold, how it was set, and what that guarantees."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class Calibration:
             )
 
     @property
-    def wish(self) -> dict:
+    def wish(self) -> dict[str, Any]:
         """Arguments of `calibrate` that set a threshold on other scores alike."""
         if self.criterion == BY_HAND:
             return {"threshold": self.threshold}
@@ -59,12 +60,12 @@ class Calibration:
             return {"criterion": self.criterion}
         return {self.criterion: self.target, "confidence": self.confidence}
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Returns the fields as a dictionary that JSON can hold."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict) -> "Calibration":
+    def from_dict(cls, values: dict[str, Any]) -> "Calibration":
         """Returns the calibration that `to_dict` wrote.
 
         A value that is missing, of another type, or cannot be, is a ValueError.

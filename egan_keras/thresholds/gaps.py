@@ -21,7 +21,7 @@ _NEIGHBOURS, _SHARE_OF_NEIGHBOURS = 8, 1e-3
 
 
 def best_threshold(
-    scores: np.ndarray, labels: np.ndarray, quality: Callable
+    scores: np.ndarray, labels: np.ndarray, quality: Callable[..., np.ndarray]
 ) -> tuple[np.floating, float]:
     """Returns the threshold whose rates are best, clear of all scores, and how good."""
     from sklearn.metrics import roc_curve

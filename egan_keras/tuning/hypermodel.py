@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import keras_tuner
 import numpy as np
+from numpy.typing import ArrayLike
 
 from egan_keras import data, features, losses, networks
 from egan_keras.backbones import Backbone
@@ -40,7 +41,7 @@ class Space:
 
     def __init__(
         self,
-        image_shape: Sequence[int],
+        image_shape: tuple[int, ...],
         encoders: Sequence[str],
         discriminators: Sequence[str],
         recipe: str | networks.Recipe,
@@ -58,10 +59,12 @@ class Space:
         smaller = int(_SMALLER * (sizes[0] or own_size)) // _MULTIPLE * _MULTIPLE
         if smaller >= backbone.minimum_size:
             sizes.append(smaller)
-        defaults = {"network_size": sizes, "depths": [1, 2, 3]}
+        defaults: dict[str, list[Any]] = {"network_size": sizes, "depths": [1, 2, 3]}
         if trained := kept.trained_layers:
             defaults = {"network_size": sizes, "trained_layers": [trained, 2 * trained]}
-        self.searched, fixed = {}, {}  # several values of a choice, and one
+        # Several values of a choice, and one.
+        self.searched: dict[str, list[Any]] = {}
+        fixed: dict[str, Any] = {}
         for name, value in {**defaults, **choices}.items():
             values = list(dict.fromkeys(value)) if _is_list(value) else [value]
             _check_values(own, name, values)
@@ -138,7 +141,7 @@ class EGANHyperModel(keras_tuner.HyperModel):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int, ...],
         *,
         encoders: Sequence[str],
         discriminators: Sequence[str] | None = None,
@@ -147,7 +150,7 @@ class EGANHyperModel(keras_tuner.HyperModel):
         seed: int = 0,
         name: str | None = None,
         tunable: bool = True,
-        **choices,
+        **choices: Any,
     ) -> None:
         super().__init__(name=name, tunable=tunable)
         self.image_shape = tuple(image_shape)
@@ -164,8 +167,12 @@ class EGANHyperModel(keras_tuner.HyperModel):
         """Builds and compiles the model of a configuration."""
         keras.utils.set_random_seed(self.seed)
         *pairing, recipe = chosen
-        options = {"image_shape": self.image_shape, "weights": self.weights}
-        model = EGAN.from_backbones(*pairing, recipe=recipe, **options)
+        model = EGAN.from_backbones(
+            *pairing,
+            image_shape=self.image_shape,
+            recipe=recipe,
+            weights=self.weights,
+        )
         model.compile()
         return model
 
@@ -179,15 +186,15 @@ class EGANHyperModel(keras_tuner.HyperModel):
         self,
         hp: keras_tuner.HyperParameters,
         model: EGAN,
-        x,
-        y,
+        x: data.images.Rows,
+        y: ArrayLike,
         *,
-        validation_data: tuple,
+        validation_data: tuple[data.images.Rows, ArrayLike],
         epochs: int | None = None,
         initial_epoch: int = 0,
-        cache_features: str | os.PathLike = "auto",
-        callbacks: list | None = None,
-        verbose="auto",
+        cache_features: str | os.PathLike[str] = "auto",
+        callbacks: list[keras.callbacks.Callback] | None = None,
+        verbose: str | int = "auto",
     ) -> dict[str, float]:
         """Trains with some minority images held out in turn, and judges by these.
 
@@ -207,11 +214,17 @@ class EGANHyperModel(keras_tuner.HyperModel):
             DivergedError: If training diverges.
         """
         train = data.LabelledImages(x, np.asarray(y))
-        majority = validation_majority(data.LabelledImages(*validation_data))
+        images, labels = validation_data
+        validation = data.LabelledImages(images, np.asarray(labels))
+        majority = validation_majority(validation)
         folds = choosing.make_folds(train.minority_count, self.seed)
         if initial_epoch:
             model = self.build(hp)
-        of_all = {"epochs": epochs, "callbacks": callbacks, "verbose": verbose}
+        of_all: dict[str, Any] = {
+            "epochs": epochs,
+            "callbacks": callbacks,
+            "verbose": verbose,
+        }
         judged = model, train, majority, folds
         held_out, _ = judge(*judged, place=cache_features, epochs=epochs)
         if callbacks:
@@ -222,7 +235,7 @@ class EGANHyperModel(keras_tuner.HyperModel):
         }
 
 
-def validation_majority(validation: data.LabelledImages):
+def validation_majority(validation: data.LabelledImages) -> data.images.Rows:
     """Returns the majority images of a validation split; refuses one without any."""
     if not validation.majority_count:
         raise ValueError(
@@ -242,7 +255,7 @@ def judge(
     majority: np.ndarray | data.LazyRows,
     folds: list[choosing.Fold],
     *,
-    place: str | os.PathLike,
+    place: str | os.PathLike[str],
     epochs: int | None = None,
 ) -> tuple[choosing.HeldOut, float]:
     """Trains once for each fold, and ranks the minority images held out.
@@ -293,7 +306,9 @@ def _first_values(model: EGAN) -> list[tuple[keras.Variable, np.ndarray]]:
     ]
 
 
-def _scores(model: EGAN, images, what: str, store: features.FeatureStore) -> np.ndarray:
+def _scores(
+    model: EGAN, images: data.images.Rows, what: str, store: features.FeatureStore
+) -> np.ndarray:
     """Returns the scores of images, (n,), from their features."""
     stem = features.compiled(model.discriminator.stem)
     # As `fit` asks for them, so that both read the same files.
@@ -310,7 +325,7 @@ def _scores(model: EGAN, images, what: str, store: features.FeatureStore) -> np.
     return np.concatenate(scores)[:, 0]
 
 
-def _select(images, rows: np.ndarray):
+def _select(images: data.images.Rows, rows: np.ndarray) -> data.images.Rows:
     return images.select(rows) if isinstance(images, data.LazyRows) else images[rows]
 
 
@@ -328,7 +343,7 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def _check_values(recipe: networks.Recipe, name: str, values: list) -> None:
+def _check_values(recipe: networks.Recipe, name: str, values: list[Any]) -> None:
     """Refuses names and values that a recipe cannot have."""
     if not values:
         raise ValueError(

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,8 @@ from egan_keras.tuning.hypermodel import (
 from egan_keras.tuning.leaderboard import CSV, live_table, write_leaderboard
 from egan_keras.tuning.tuner import FEATURES, PairingTuner, make_oracle
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
 
 FILE = "search.json"
 
@@ -65,6 +64,11 @@ class Search:
 
     def build(self) -> EGAN:
         """Returns the best configuration, compiled, not trained yet."""
+        if self.best is None:
+            raise ValueError(
+                "A worker of a search has no best configuration; expected the "
+                "chief's. Received: best=None. Read the search where it was begun."
+            )
         encoder, discriminator = self.best.encoder, self.best.discriminator
         recipe = networks.Recipe(**self.best.recipe)
         chosen = Configuration(encoder, discriminator, recipe)
@@ -76,7 +80,7 @@ def search_pairings(
     validation: data.LabelledImages,
     *,
     encoders: Sequence[str],
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     discriminators: Sequence[str] | None = None,
     tuner: str = "random",
     trials: int = 20,
@@ -86,7 +90,7 @@ def search_pairings(
     max_int8_kb: float | None = None,
     max_latency_ms: float | None = None,
     verbose: bool = True,
-    **choices,
+    **choices: Any,
 ) -> Search:
     """Searches for the best pairing of backbones, and choices of a recipe.
 
@@ -127,9 +131,15 @@ def search_pairings(
     groups = [train.groups[n] for n in np.flatnonzero(train.labels) if train.groups]
     folds = make_folds(train.minority_count, seed, groups)
     majority = validation_majority(validation)
-    pairings = {"encoders": encoders, "discriminators": discriminators}
-    options = {"recipe": recipe, "weights": weights, "seed": seed, **choices}
-    hypermodel = EGANHyperModel(train.images.shape[1:], **pairings, **options)
+    hypermodel = EGANHyperModel(
+        train.images.shape[1:],
+        encoders=encoders,
+        discriminators=discriminators,
+        recipe=recipe,
+        weights=weights,
+        seed=seed,
+        **choices,
+    )
     space = hypermodel.space
     oracle = make_oracle(tuner, hypermodel, folder, trials=trials)
     _enter(folder, hypermodel, (train, validation), tuner)
@@ -181,7 +191,7 @@ def is_worker() -> bool:
 def alone(folder: Path) -> Iterator[None]:
     """Keeps other processes from running the same search; a kill leaves no lock."""
     with (folder / _LOCK).open("w") as file:
-        if fcntl is not None:
+        if sys.platform != "win32":
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
