@@ -103,6 +103,11 @@ function shown() {
     const rgba = context?.getImageData(0, 0, canvas.width, canvas.height).data;
     return rgba ? Array.from(rgba).filter((_, index) => index % 4 < 3) : null;
   };
+  const isColoured = (canvas) => {
+    const context = canvas?.getContext("2d");
+    const rgba = context?.getImageData(0, 0, canvas.width, canvas.height).data;
+    return rgba?.some((red, index) => index % 4 === 0 && red !== rgba[index + 2]) ?? null;
+  };
   const rowsOf = (id) => shownElement(id)?.querySelectorAll("tbody tr") ?? [];
   const { scrollWidth, clientWidth } = document.documentElement;
   return {
@@ -124,7 +129,7 @@ function shown() {
       file: row.cells[0].textContent,
       told: row.cells[1]?.textContent ?? null,
       score: Number(row.querySelector("data")?.value ?? NaN),
-      picture: row.querySelector("canvas")?.toDataURL().length > 100,
+      coloured: isColoured(row.querySelector("canvas")),
     })),
     golden: Array.from(rowsOf("golden"), (row) => {
       const values = Array.from(row.querySelectorAll("data"), (data) => data.value);
