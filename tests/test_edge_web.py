@@ -158,15 +158,113 @@ def test_heat_map_is_drawn_as_in_python(browse, digits, tmp_path):
     held_out = {"validation_data": (images[60:90], labels[60:90])}
     path = tmp_path / "tiny.tflite"
     ek.export_tflite(model, path, heat_map=True, verbose=0, **held_out)
-    Image.fromarray(images[100]).save(tmp_path / "image.png")
-    choice = {"choose": [str(tmp_path / "image.png")], "input": "image-input"}
-    state = browse(tmp_path, OPEN, choice)[1]
+    heats = ek.heat_maps(ek.load_tflite(path), images[90:])
+    strongest = 90 + np.argsort(heats.max(axis=(1, 2)))[-2:]
+    files = [str(tmp_path / name) for name in ("image.png", "other.png")]
+    for file, index in zip(files, strongest, strict=True):
+        Image.fromarray(images[index]).save(file)
+    one, both = (
+        {"choose": chosen, "input": "image-input"} for chosen in (files[:1], files)
+    )
+    state, listed = browse(tmp_path, OPEN, one, both)[1:]
     assert state["message"] is None
-    heat = ek.heat_maps(ek.load_tflite(path), images[100:101])[0]
-    expected = overlaid(images[100], heat).astype(int)
+    heat = heats[strongest[0] - 90]
+    expected = overlaid(images[strongest[0]], heat).astype(int)
     drawn = np.array(state["marked"]).reshape(expected.shape)
     assert np.abs(drawn - expected).max() <= 3
-    assert np.ptp(heat) > 0
+    # The digits are gray, so that colour is the heat map's.
+    assert heat.max() > 0.1
+    assert [row["coloured"] for row in listed["list"]] == [True, True]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Five images, one of them in a folder below, a text and a hidden file."""
+    random = np.random.default_rng(3)
+    path = tmp_path / "photographs"
+    (path / "below").mkdir(parents=True)
+    for name in ("a.png", "b.png", "c.png", "d.png", "below/e.png"):
+        coarse = random.integers(0, 256, (3, 4, 3), dtype=np.uint8)
+        pixels = coarse.repeat(8, axis=0).repeat(8, axis=1)
+        Image.fromarray(pixels).save(path / name)
+    (path / "notes.txt").write_text("no image")
+    (path / ".hidden").write_text("no image")
+    return path
+
+
+def listed_in_python(exported, folder):
+    """Scores of a folder's images by their paths, lowest first."""
+    files = sorted(folder.rglob("*.png"))
+    scores = [
+        (
+            str(file.relative_to(folder.parent)),
+            score_in_python(exported, decode(file).pixels),
+        )
+        for file in files
+    ]
+    return sorted(scores, key=lambda pair: pair[1])
+
+
+def test_a_folder_is_listed_lowest_scores_first(browse, exported, folder):
+    choice = {"choose": [str(folder)], "input": "folder-input"}
+    for state in browse(exported, OPEN, {"drop": [str(folder)]}, choice)[1:]:
+        *rows, last = state["list"]
+        expected = listed_in_python(exported, folder)
+        assert [row["file"] for row in rows] == [file for file, _ in expected]
+        scores = [score for _, score in expected]
+        assert [row["score"] for row in rows] == pytest.approx(scores, abs=1e-4)
+        told = ["minority" if score < THRESHOLD else "majority" for score in scores]
+        assert [row["told"] for row in rows] == told
+        assert all(row["coloured"] for row in rows)
+        assert "The file is not an image that this page reads" in last["file"]
+        assert "file=photographs/notes.txt" in last["file"]
+        counts = f"{told.count('minority')} minority, {told.count('majority')} majority"
+        assert state["listed"] == f"{counts}, 1 could not be read."
+        assert state["running"] is state["message"] is state["score"] is None
+
+
+def test_a_row_shows_its_image_by_the_keyboard(browse, exported, folder):
+    press = {"press": "Enter", "on": "#list-rows tr:nth-child(2) button"}
+    drop = {"drop": [str(folder)]}
+    file, score = listed_in_python(exported, folder)[1]
+    state = browse(exported, OPEN, drop, press)[2]
+    assert state["caption"].startswith(f"{file} as the model sees it")
+    assert state["score"] == pytest.approx(score, abs=1e-4)
+    np.testing.assert_array_equal(pixels_of(state), decode(folder.parent / file).pixels)
+    assert len(state["list"]) == 6
+
+
+def test_many_images_are_stopped_by_escape_and_by_others(browse, exported, tmp_path):
+    random = np.random.default_rng(4)
+    pixels = random.integers(0, 256, (1500, 2000, 3), dtype=np.uint8)
+    files = [str(tmp_path / f"{index:03}.jpg") for index in range(40)]
+    for file in files:
+        Image.fromarray(pixels).save(file)
+    many = {"choose": files, "input": "image-input", "stopAfter": 2}
+    one = {"choose": files[:1], "input": "image-input"}
+    stopped, other = browse(exported, OPEN, many, one)[1:]
+    assert 2 <= len(stopped["list"]) < 40
+    assert stopped["listed"].startswith(f"Stopped after {len(stopped['list'])} of 40. ")
+    assert stopped["running"] is None
+    assert other["list"] == []
+    assert other["caption"].startswith("000.jpg as the model sees it")
+
+
+def test_tables_fit_a_narrow_screen(browse, exported, folder, tmp_path):
+    narrow = {"look": str(tmp_path / "page.png"), "width": 390}
+    steps = [OPEN, {"golden": True}, {"drop": [str(folder)]}, narrow]
+    state = browse(exported, *steps)[-1]
+    assert len(state["list"]) == 6
+    assert len(state["golden"]) > 0
+    assert state["wider"] == 0
+
+
+def test_without_a_model_a_folder_is_not_scored(browse, folder, tmp_path):
+    models = tmp_path / "models"
+    models.mkdir()
+    state = browse(models, {"open": ""}, {"drop": [str(folder)]})[1]
+    assert "There is no model yet: expected one before an image." in state["message"]
+    assert state["list"] == []
 
 
 def test_transparent_image_is_laid_on_white(browse, exported, tmp_path):

@@ -57,29 +57,31 @@ async function fetchFile(url) {
 }
 
 /**
- * Tells a model with what belongs to it from an image.
+ * Tells a model with what belongs to it from images.
  *
  * @param {{path: string, file: File}[]} found the files chosen or dropped together.
- * @returns {Promise<{model: ModelFiles} | {image: File}>}
- * @throws {ModelError | ImageError} if they are neither one model nor one image.
+ * @returns {Promise<{model: ModelFiles} | {images: {path: string, file: File}[]}>} hidden
+ *     files, which systems leave in folders, are no images.
+ * @throws {ModelError | ImageError} if they are neither one model nor images.
  */
 export async function sortFiles(found) {
   const models = found.filter(({ path }) => path.endsWith(".tflite"));
   const texts = found.filter(({ path }) => path.endsWith(".json"));
   if (models.length === 1) return { model: await gatherModel(models[0], texts, found) };
-  if (models.length > 1 || texts.length > 0) {
+  if (models.length > 1 || (texts.length > 0 && texts.length === found.length)) {
     throw new ModelError(
       "The files are not one model: expected one .tflite file, with the .json of the " +
         `same name. Received: ${list([...models, ...texts])}. Choose both together.`,
     );
   }
-  if (found.length !== 1) {
+  const images = found.filter(({ path }) => !lastPart(path).startsWith("."));
+  if (images.length === 0) {
     throw new ImageError(
-      "The files are not one image: expected one file. " +
-        `Received: ${list(found)}. Choose one image at a time.`,
+      "There are no images: expected one or more, or a folder of them. " +
+        `Received: ${list(found)}. Choose others.`,
     );
   }
-  return { image: found[0].file };
+  return { images };
 }
 
 async function gatherModel(model, texts, found) {
@@ -126,7 +128,7 @@ export async function droppedFiles(transfer) {
 
 /** Returns files with their paths, from what an input or a clipboard lists. */
 export function listedFiles(files) {
-  return Array.from(files, (file) => ({ path: file.name, file }));
+  return Array.from(files, (file) => ({ path: file.webkitRelativePath || file.name, file }));
 }
 
 async function filesBelow(entry) {

@@ -2,6 +2,7 @@
 
 import { droppedFiles, fetchModel, listedFiles, sortFiles } from "./files.js";
 import { ImageError, readImage } from "./image.js";
+import { addRow, beginList, endList, hideList } from "./list.js";
 import { ModelError, readGolden, readMetadata } from "./metadata.js";
 import { compare, Scorer } from "./score.js";
 import { hideResult, showGolden, showModel, showResult } from "./show.js";
@@ -14,30 +15,41 @@ const message = document.getElementById("message");
 const check = document.getElementById("check");
 
 let current;
-let lastImage;
+let lastImages;
+let shown;
+let running = 0;
 let turn = Promise.resolve();
+let stopper = new AbortController();
 
-/** Runs a task after those before it, and shows its error as a sentence. */
+/** Runs a task, and shows its error as a sentence. */
+async function attempt(task) {
+  running += 1;
+  main.setAttribute("aria-busy", "true");
+  message.hidden = true;
+  try {
+    await task();
+  } catch (error) {
+    const expected = error instanceof ModelError || error instanceof ImageError;
+    if (!expected) console.error(error);
+    message.textContent = expected
+      ? error.message
+      : `Something went wrong: ${error.message}. Reload the page and try again.`;
+    message.hidden = false;
+  }
+  running -= 1;
+  main.setAttribute("aria-busy", String(running > 0));
+}
+
+/** Stops the scoring of many images, then runs a task after those before it. */
 function inTurn(task) {
-  turn = turn.then(async () => {
-    main.setAttribute("aria-busy", "true");
-    message.hidden = true;
-    try {
-      await task();
-    } catch (error) {
-      const expected = error instanceof ModelError || error instanceof ImageError;
-      if (!expected) console.error(error);
-      message.textContent = expected
-        ? error.message
-        : `Something went wrong: ${error.message}. Reload the page and try again.`;
-      message.hidden = false;
-    }
-    main.setAttribute("aria-busy", "false");
-  });
+  stopper.abort();
+  stopper = new AbortController();
+  const { signal } = stopper;
+  turn = turn.then(() => attempt(() => task(signal)));
 }
 
 /** Replaces the model, once the new one is ready. */
-async function useModel(files) {
+async function useModel(files, signal) {
   const { name, bytes, json, jsonName, readSample } = files;
   const metadata = readMetadata(bytes, name);
   const golden =
@@ -47,29 +59,60 @@ async function useModel(files) {
   current = { scorer, golden, readSample };
   check.disabled = !golden?.images.length;
   showModel(name, bytes.length, metadata, golden);
-  if (lastImage) await scoreImage(lastImage);
+  if (lastImages) await scoreImages(lastImages, signal);
 }
 
-async function scoreImage(file) {
+/** Shows one image with its score, or a table of many, until the signal stops it. */
+async function scoreImages(images, signal) {
   hideResult();
+  hideList();
   if (!current) {
     throw new ModelError(
       "There is no model yet: expected one before an image. " +
-        `Received: file=${file.name}. Choose a model below.`,
+        `Received: file=${images[0].path}. Choose a model below.`,
     );
   }
-  const { scorer } = current;
-  const start = performance.now();
-  const image = await readImage(file, file.name, scorer.size);
-  const reading = performance.now() - start;
-  const scored = await scorer.score(image.pixels);
-  lastImage = file;
-  showResult(file.name, scorer, image, scored, reading);
+  if (images.length === 1) {
+    await scoreImage(images[0]);
+  } else {
+    await scoreMany(images, signal);
+  }
+  lastImages = images;
 }
 
-async function take(found) {
-  const { model, image } = await sortFiles(found);
-  await (model ? useModel(model) : scoreImage(image));
+async function scoreMany(images, signal) {
+  const { scorer } = current;
+  beginList(images.length);
+  for (const image of images) {
+    if (signal.aborted) break;
+    const result = await read(image, scorer).catch((error) => {
+      if (!(error instanceof ImageError)) throw error;
+      return { error };
+    });
+    addRow(image.path, scorer, result, () => attempt(() => scoreImage(image)));
+  }
+  endList();
+}
+
+/** Shows an image and its score, unless another was chosen meanwhile. */
+async function scoreImage(image) {
+  shown = image;
+  const { scorer } = current;
+  const result = await read(image, scorer);
+  if (shown !== image) return;
+  showResult(image.path, scorer, result.image, result.scored, result.reading);
+}
+
+async function read({ path, file }, scorer) {
+  const start = performance.now();
+  const image = await readImage(file, path, scorer.size);
+  const reading = performance.now() - start;
+  return { image, reading, scored: await scorer.score(image.pixels) };
+}
+
+async function take(found, signal) {
+  const { model, images } = await sortFiles(found);
+  await (model ? useModel(model, signal) : scoreImages(images, signal));
 }
 
 async function checkGolden() {
@@ -84,23 +127,26 @@ async function checkGolden() {
           "images together, or drop the folder that holds them.",
       );
     }
-    const { pixels } = await readImage(blob, expected.file, scorer.size);
-    const actual = await scorer.score(pixels);
+    const { scored: actual } = await read({ path: expected.file, file: blob }, scorer);
     rows.push({ expected, actual, ...compare(expected, actual, golden.tolerance) });
   }
   showGolden(rows, golden.tolerance);
 }
 
-for (const id of ["image-input", "model-input"]) {
+for (const id of ["image-input", "folder-input", "model-input"]) {
   const input = document.getElementById(id);
   input.addEventListener("change", () => {
     const found = listedFiles(input.files);
     // Otherwise choosing the same file again would not be a change.
     input.value = "";
-    if (found.length > 0) inTurn(() => take(found));
+    if (found.length > 0) inTurn((signal) => take(found, signal));
   });
 }
 check.addEventListener("click", () => inTurn(checkGolden));
+document.getElementById("stop").addEventListener("click", () => stopper.abort());
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") stopper.abort();
+});
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
   document.body.classList.add("dragging");
@@ -112,17 +158,17 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dragging");
   const found = droppedFiles(event.dataTransfer);
-  inTurn(async () => take(await found));
+  inTurn(async (signal) => take(await found, signal));
 });
 document.addEventListener("paste", (event) => {
   const found = listedFiles(event.clipboardData.files);
-  if (found.length > 0) inTurn(() => take(found));
+  if (found.length > 0) inTurn((signal) => take(found, signal));
 });
 
 const named = new URLSearchParams(location.search).get("model");
-inTurn(async () => {
+inTurn(async (signal) => {
   try {
-    await useModel(await fetchModel(named ?? DEFAULT_MODEL));
+    await useModel(await fetchModel(named ?? DEFAULT_MODEL), signal);
   } finally {
     if (!current) document.getElementById("model-status").textContent = "No model yet.";
   }

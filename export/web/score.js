@@ -27,6 +27,7 @@ export class Scorer {
   constructor(model, metadata) {
     this.model = model;
     this.metadata = metadata;
+    this.turn = Promise.resolve();
   }
 
   /**
@@ -78,7 +79,7 @@ export class Scorer {
   }
 
   /**
-   * Scores one image.
+   * Scores one image, after those that are being scored.
    *
    * @param {Uint8ClampedArray} pixels RGB 0..255, (height, width, 3).
    * @returns {Promise<{score: number, isMinority: boolean, milliseconds: number,
@@ -87,7 +88,13 @@ export class Scorer {
    *     (height, width), 1 where that is enough for an else usual image to score 0.
    * @throws {ModelError} if the score is no finite number.
    */
-  async score(pixels) {
+  score(pixels) {
+    const scored = this.turn.then(() => this.run(pixels));
+    this.turn = scored.catch(() => {});
+    return scored;
+  }
+
+  async run(pixels) {
     const { name, dtype, shape } = this.metadata.input;
     const values = dtype === "uint8" ? Uint8Array.from(pixels) : Float32Array.from(pixels);
     const start = performance.now();

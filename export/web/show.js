@@ -1,6 +1,7 @@
 /** What the page shows of a model, a score and golden samples. */
 
 import { classNames } from "./metadata.js";
+import { draw, overlaid } from "./pictures.js";
 
 const elements = Object.fromEntries(
   Array.from(document.querySelectorAll("[id]"), (element) => [element.id, element]),
@@ -34,10 +35,10 @@ export function showResult(name, scorer, image, scored, reading) {
   const { threshold } = scorer.metadata.threshold;
   const { height, width } = scorer.size;
   const kind = scored.isMinority ? "minority" : "majority";
-  draw(elements.seen, image.pixels, height, width);
+  draw(elements.seen, image.pixels, scorer.size);
   elements.where.hidden = !scored.heatMap;
   if (scored.heatMap) {
-    draw(elements.marked, overlaid(image.pixels, scored.heatMap), height, width);
+    draw(elements.marked, overlaid(image.pixels, scored.heatMap), scorer.size);
   }
   elements["seen-caption"].textContent =
     `${name} as the model sees it: ${width} x ${height} pixels` +
@@ -55,6 +56,8 @@ export function showResult(name, scorer, image, scored, reading) {
   setNumber(elements.milliseconds, scored.milliseconds, asTime(scored.milliseconds));
   setNumber(elements.reading, reading, asTime(reading));
   elements.result.hidden = false;
+  // It stands above a table that may be long.
+  elements.result.scrollIntoView({ block: "nearest" });
 }
 
 /** Shows each golden sample's difference, and whether it passed. */
@@ -91,41 +94,6 @@ function goldenRow({ expected, actual, difference, passed }) {
   });
   row.append(name, ...cells);
   return row;
-}
-
-/**
- * Returns an image in shades of gray under its heat map, as egan_keras draws it.
- *
- * The colour begins at 0 and is strongest from 1 on, whatever the image's largest.
- *
- * @param {Uint8ClampedArray} pixels RGB, (height, width, 3).
- * @param {Float32Array} heatMap (height, width).
- * @returns {Uint8ClampedArray} RGB, (height, width, 3).
- */
-function overlaid(pixels, heatMap) {
-  const colour = [0xd5, 0x5e, 0x00];
-  const drawn = new Uint8ClampedArray(pixels.length);
-  heatMap.forEach((heat, pixel) => {
-    const [red, green, blue] = pixels.subarray(3 * pixel, 3 * pixel + 3);
-    const gray = 0.299 * red + 0.587 * green + 0.114 * blue;
-    const opaque = 0.75 * Math.min(Math.max(heat, 0), 1);
-    const mixed = colour.map((part) => (1 - opaque) * gray + opaque * part);
-    drawn.set(mixed, 3 * pixel);
-  });
-  return drawn;
-}
-
-function draw(canvas, pixels, height, width) {
-  canvas.height = height;
-  canvas.width = width;
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(width, height);
-  for (let pixel = 0; pixel < height * width; pixel++) {
-    const rgb = pixels.subarray(3 * pixel, 3 * pixel + 3);
-    image.data.set(rgb, 4 * pixel);
-    image.data[4 * pixel + 3] = 255;
-  }
-  context.putImageData(image, 0, 0);
 }
 
 /** Shows a number rounded, and keeps all of it for programs. */

@@ -64,6 +64,11 @@ struct Contract: Decodable, Equatable {
                 "The model's input type must be uint8 or float32. "
                     + "Received: dtype=\(input.dtype)")
         }
+        guard input.shape.first == 1 else {
+            throw EganError(
+                "The model must take one image at a time. Received: shape=\(input.shape). "
+                    + "Export it with --batch-size 1, the default.")
+        }
         guard input.shape.count == 4, let height = input.shape[1], let width = input.shape[2]
         else {
             throw EganError(
@@ -72,6 +77,37 @@ struct Contract: Decodable, Equatable {
         }
         self.height = height
         self.width = width
+    }
+
+    static let copy =
+        "Copy the .tflite, the .json and the golden folder of one export into the folder "
+        + "Model and build again."
+
+    /// Reads a JSON, and the model that it names and that lies beside it.
+    ///
+    /// Nothing of iOS is used here, so that `swift test` checks it on any machine.
+    static func load(_ json: URL) throws -> (contract: Contract, model: URL, bytes: Data) {
+        let contract = try decoded(json)
+        let model = json.deletingLastPathComponent().appendingPathComponent(contract.file.name)
+        return (contract, model, try contents(of: model))
+    }
+
+    private static func decoded(_ json: URL) throws -> Contract {
+        do {
+            return try JSONDecoder().decode(Contract.self, from: contents(of: json))
+        } catch let error as DecodingError {
+            throw EganError(
+                "\(json.lastPathComponent) is not whole, or not an export's: "
+                    + "\(error.localizedDescription) \(copy)")
+        }
+    }
+
+    private static func contents(of file: URL) throws -> Data {
+        do {
+            return try Data(contentsOf: file, options: .mappedIfSafe)
+        } catch {
+            throw EganError("The app has no Model/\(file.lastPathComponent). \(copy)")
+        }
     }
 }
 

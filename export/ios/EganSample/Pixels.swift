@@ -18,6 +18,19 @@ struct Pixels: Equatable {
         self.height = height
     }
 
+    /// Takes a camera's frame: blue first, each row followed by bytes that are none of it.
+    init(bgra: UnsafeRawBufferPointer, width: Int, height: Int, bytesPerRow: Int) {
+        var rgba = [UInt8](repeating: 255, count: 4 * width * height)
+        for y in 0..<height {
+            for x in 0..<width {
+                let from = y * bytesPerRow + 4 * x
+                let to = 4 * (y * width + x)
+                for channel in 0..<3 { rgba[to + channel] = bgra[from + 2 - channel] }
+            }
+        }
+        self.init(rgba: rgba, width: width, height: height)
+    }
+
     /// Turns the image as its EXIF orientation (1...8) tells, without touching a value.
     func upright(orientation: Int) -> Pixels {
         precondition(

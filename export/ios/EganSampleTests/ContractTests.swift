@@ -34,4 +34,35 @@ final class ContractTests: XCTestCase {
             XCTAssertTrue("\(error)".contains("format_version=2"), "\(error)")
         }
     }
+
+    func testAModelForManyImagesIsRefused() throws {
+        let other = try text().replacingOccurrences(of: "[1, 48, 32, 3]", with: "[null, 48, 32, 3]")
+        XCTAssertThrowsError(
+            try JSONDecoder().decode(Contract.self, from: Data(other.utf8))
+        ) { error in
+            XCTAssertTrue("\(error)".contains("--batch-size 1"), "\(error)")
+        }
+    }
+
+    func testAMissingOrBrokenFileIsTold() throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+            UUID().uuidString)
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let json = folder.appendingPathComponent("egan.json")
+        func told() -> String {
+            var message = ""
+            XCTAssertThrowsError(try Contract.load(json)) { message = $0.localizedDescription }
+            XCTAssertTrue(message.hasSuffix("into the folder Model and build again."), message)
+            return message
+        }
+        XCTAssertTrue(told().hasPrefix("The app has no Model/egan.json."))
+        try Data(text().utf8).write(to: json)
+        XCTAssertTrue(told().hasPrefix("The app has no Model/egan.tflite."))
+        try Data(text().utf8.prefix(99)).write(to: json)
+        XCTAssertTrue(told().hasPrefix("egan.json is not whole, or not an export's: "))
+        try Data(text().utf8).write(to: json)
+        try Data("a model".utf8).write(to: folder.appendingPathComponent("egan.tflite"))
+        XCTAssertEqual(try Contract.load(json).bytes, Data("a model".utf8))
+    }
 }

@@ -53,4 +53,16 @@ final class PixelsTests: XCTestCase {
             XCTAssertEqual(rgb, vector.rgb, vector.kind)
         }
     }
+
+    func testACamerasFrameIsReadRedFirstWithoutTheEndsOfItsRows() {
+        let frame: [UInt8] = [
+            3, 2, 1, 255, 6, 5, 4, 255, 99, 99,
+            9, 8, 7, 255, 12, 11, 10, 255, 99, 99,
+        ]
+        let pixels = frame.withUnsafeBytes {
+            Pixels(bgra: $0, width: 2, height: 2, bytesPerRow: 10)
+        }
+        let rgba: [UInt8] = [1, 2, 3, 255, 4, 5, 6, 255, 7, 8, 9, 255, 10, 11, 12, 255]
+        XCTAssertEqual(pixels, Pixels(rgba: rgba, width: 2, height: 2))
+    }
 }

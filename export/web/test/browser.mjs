@@ -2,9 +2,11 @@
 //
 // Usage: node browser.mjs CHROMIUM MODELS STEPS
 // MODELS is the folder shown as /models/. STEPS is a JSON list of objects, each with one
-// of: {"open": ADDRESS}, {"choose": [FILE], "input": ID}, {"drop": [FILE_OR_FOLDER]},
-// {"paste": [FILE]}, {"golden": true}, {"look": FILE.png, "width": N, "dark": BOOLEAN}.
-// One object is printed for each step: what the page shows after it.
+// of: {"open": ADDRESS}, {"choose": [FILE], "input": ID, "stopAfter": ROWS},
+// {"drop": [FILE_OR_FOLDER]}, {"paste": [FILE]}, {"golden": true},
+// {"press": KEY, "on": SELECTOR}, {"look": FILE.png, "width": N, "dark": BOOLEAN}.
+// One object is printed for each step: what the page shows after it. A request to
+// another server is an error.
 
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
@@ -23,9 +25,16 @@ const actions = {
       { timeout: TIMEOUT },
     );
   },
-  async choose(page, { choose, input }) {
+  async choose(page, { choose, input, stopAfter }) {
     const element = await page.$(`#${input}`);
-    await untilDone(page, () => element.uploadFile(...choose));
+    await untilDone(page, async () => {
+      await element.uploadFile(...choose);
+      if (stopAfter === undefined) return;
+      const enough = (rows) =>
+        document.getElementById("list-rows").rows.length >= rows;
+      await page.waitForFunction(enough, { timeout: TIMEOUT, polling: "mutation" }, stopAfter);
+      await page.keyboard.press("Escape");
+    });
   },
   async drop(page, { drop }) {
     const client = await page.createCDPSession();
@@ -42,6 +51,10 @@ const actions = {
   },
   async golden(page) {
     await untilDone(page, () => page.click("#check"));
+  },
+  async press(page, { press, on }) {
+    await page.focus(on);
+    await untilDone(page, () => page.keyboard.press(press));
   },
   async look(page, { look, width, dark }) {
     await page.setViewport({ width, height: 900 });
@@ -90,7 +103,13 @@ function shown() {
     const rgba = context?.getImageData(0, 0, canvas.width, canvas.height).data;
     return rgba ? Array.from(rgba).filter((_, index) => index % 4 < 3) : null;
   };
-  const rows = shownElement("golden")?.querySelectorAll("tbody tr") ?? [];
+  const isColoured = (canvas) => {
+    const context = canvas?.getContext("2d");
+    const rgba = context?.getImageData(0, 0, canvas.width, canvas.height).data;
+    return rgba?.some((red, index) => index % 4 === 0 && red !== rgba[index + 2]) ?? null;
+  };
+  const rowsOf = (id) => shownElement(id)?.querySelectorAll("tbody tr") ?? [];
+  const { scrollWidth, clientWidth } = document.documentElement;
   return {
     message: text("message"),
     model: text("model-status"),
@@ -103,7 +122,16 @@ function shown() {
     pixels: pixelsOf("seen"),
     marked: pixelsOf("marked"),
     summary: text("golden-summary"),
-    golden: Array.from(rows, (row) => {
+    wider: scrollWidth - clientWidth,
+    running: text("progress-text"),
+    listed: text("list-summary"),
+    list: Array.from(rowsOf("list"), (row) => ({
+      file: row.cells[0].textContent,
+      told: row.cells[1]?.textContent ?? null,
+      score: Number(row.querySelector("data")?.value ?? NaN),
+      coloured: isColoured(row.querySelector("canvas")),
+    })),
+    golden: Array.from(rowsOf("golden"), (row) => {
       const values = Array.from(row.querySelectorAll("data"), (data) => data.value);
       const [difference, expected, actual] = values.slice(1).map(Number);
       const passed = values[0] === "true";
@@ -121,8 +149,14 @@ const browser = await puppeteer.launch({
 });
 try {
   const page = await browser.newPage();
-  const broken = new Promise((_, failed) => page.once("pageerror", failed));
   const address = `http://127.0.0.1:${server.address().port}/`;
+  const broken = new Promise((_, failed) => {
+    page.once("pageerror", failed);
+    page.on("request", (request) => {
+      const own = [address, "blob:", "data:"].some((start) => request.url().startsWith(start));
+      if (!own) failed(new Error(`a request to ${request.url()}`));
+    });
+  });
   const states = [];
   for (const step of JSON.parse(steps)) {
     const [name] = Object.keys(step);

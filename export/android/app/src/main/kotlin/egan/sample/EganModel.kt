@@ -3,13 +3,9 @@ package egan.sample
 import android.content.res.AssetManager
 import android.graphics.Bitmap
 import android.graphics.Matrix
-import java.io.FileInputStream
-import java.nio.ByteBuffer
-import java.nio.ByteOrder
-import java.nio.MappedByteBuffer
-import java.nio.channels.FileChannel
-import java.security.MessageDigest
-import org.tensorflow.lite.Interpreter
+import android.graphics.Rect
+import com.google.ai.edge.litert.Accelerator
+import com.google.ai.edge.litert.CompiledModel
 
 /** The model's answer for one image: a high score is majority, a low one minority. */
 data class Decision(val score: Float, val isMinority: Boolean)
@@ -18,23 +14,25 @@ data class Decision(val score: Float, val isMinority: Boolean)
  * The exported model: a bitmap in, a decision out.
  *
  * The threshold, the resize to the network and the normalisation are inside the model.
- * It is handed the pixels 0..255 as they are.
+ * It is handed the pixels 0..255 as they are. Loading takes a moment and reads files: make
+ * one off the main thread. Throws an IllegalArgumentException if the files are not there,
+ * or not those of one export.
  */
 class EganModel(assets: AssetManager, jsonName: String = "egan.json") : AutoCloseable {
-    val contract = Contract.parse(assets.open(jsonName).bufferedReader().use { it.readText() })
+    val contract = Contract.load(jsonName, assets::open)
 
-    private val interpreter: Interpreter
+    // The processor, whose scores were compared with Python's; a GPU rounds in its own way.
+    private val model = CompiledModel.create(
+        assets,
+        contract.modelFile,
+        CompiledModel.Options(Accelerator.CPU).apply {
+            cpuOptions = CompiledModel.CpuOptions(numThreads = THREADS)
+        },
+    )
+    private val input = model.createInputBuffer(contract.inputName, SIGNATURE)
 
-    init {
-        val model = map(assets, contract.modelFile)
-        val sha256 = sha256(model)
-        require(sha256 == contract.sha256) {
-            "The model file is not the one that $jsonName describes: expected the SHA-256 " +
-                "${contract.sha256}. Received: ${contract.modelFile} with $sha256. " +
-                "Copy the .tflite, the .json and the golden folder from one export."
-        }
-        interpreter = Interpreter(model, Interpreter.Options().setNumThreads(THREADS))
-    }
+    // LiteRT wants a buffer for every output, a heat map that is not read here included.
+    private val outputs = contract.outputs.associateWith { model.createOutputBuffer(it, SIGNATURE) }
 
     /** Scores an upright image of any size. Call it off the main thread. */
     fun score(bitmap: Bitmap): Decision {
@@ -45,56 +43,44 @@ class EganModel(assets: AssetManager, jsonName: String = "egan.json") : AutoClos
         )
     }
 
-    /** Scores RGB bytes of the model's size. An interpreter serves one thread at a time. */
+    /** Scores RGB bytes of the model's size. The buffers serve one thread at a time. */
     @Synchronized
     private fun score(rgb: ByteArray): Decision {
-        val score = arrayOf(FloatArray(1))
-        val isMinority = arrayOf(FloatArray(1))
-        interpreter.runSignature(
-            mapOf<String, Any>(contract.inputName to input(rgb)),
-            mapOf<String, Any>("score" to score, "is_minority" to isMinority),
-            "serving_default",
-        )
-        return Decision(score[0][0], isMinority[0][0] == 1f)
+        if (contract.dtype == "float32") {
+            // Kotlin's bytes are signed: 255 is -1 until it is masked.
+            input.writeFloat(FloatArray(rgb.size) { (rgb[it].toInt() and 0xFF).toFloat() })
+        } else {
+            // For uint8, too: the bytes are copied as they are.
+            input.writeInt8(rgb)
+        }
+        model.run(mapOf(contract.inputName to input), outputs, SIGNATURE)
+        return Decision(read("score"), read("is_minority") == 1f)
     }
 
-    private fun input(rgb: ByteArray): ByteBuffer {
-        val isFloat = contract.dtype == "float32"
-        val bytes = if (isFloat) rgb.size * Float.SIZE_BYTES else rgb.size
-        val buffer = ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder())
-        // Kotlin's bytes are signed: 255 is -1 until it is masked.
-        if (isFloat) rgb.forEach { buffer.putFloat((it.toInt() and 0xFF).toFloat()) }
-        else buffer.put(rgb)
-        buffer.rewind()
-        return buffer
-    }
+    private fun read(name: String): Float = outputs.getValue(name).readFloat()[0]
 
     @Synchronized
-    override fun close() = interpreter.close()
+    override fun close() {
+        input.close()
+        outputs.values.forEach { it.close() }
+        model.close()
+    }
 
     companion object {
+        private const val SIGNATURE = "serving_default"
         private const val THREADS = 2
 
-        /** Turns a camera's bitmap upright; the turn is clockwise, in quarters. */
-        fun upright(bitmap: Bitmap, rotationDegrees: Int): Bitmap {
-            if (rotationDegrees == 0) return bitmap
+        /**
+         * Cuts out of a camera's bitmap what the user sees, and turns it upright.
+         *
+         * @param crop the part that the preview shows, `ImageProxy.cropRect`.
+         * @param rotationDegrees the turn, clockwise, in quarters.
+         */
+        fun seen(bitmap: Bitmap, crop: Rect, rotationDegrees: Int): Bitmap {
             val turn = Matrix().apply { postRotate(rotationDegrees.toFloat()) }
-            return Bitmap.createBitmap(bitmap, 0, 0, bitmap.width, bitmap.height, turn, false)
-        }
-
-        private fun map(assets: AssetManager, name: String): MappedByteBuffer =
-            assets.openFd(name).use { descriptor ->
-                FileInputStream(descriptor.fileDescriptor).channel.map(
-                    FileChannel.MapMode.READ_ONLY,
-                    descriptor.startOffset,
-                    descriptor.declaredLength,
-                )
-            }
-
-        private fun sha256(model: MappedByteBuffer): String {
-            val digest = MessageDigest.getInstance("SHA-256")
-            digest.update(model.duplicate())
-            return digest.digest().joinToString("") { "%02x".format(it) }
+            return Bitmap.createBitmap(
+                bitmap, crop.left, crop.top, crop.width(), crop.height(), turn, false,
+            )
         }
     }
 }
