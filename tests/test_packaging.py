@@ -12,7 +12,7 @@ UNBOUNDED = {"importlib-resources", "pillow"}
 
 
 def declared():
-    """Returns names of requirements, those of extras too, and of the first alone."""
+    """Returns all requirements with their names, and names of those of no extra."""
     tree = ast.parse((ROOT / "setup.py").read_text("utf-8"))
     (call,) = (
         node
