@@ -97,16 +97,10 @@ function shown() {
   };
   const text = (id) => shownElement(id)?.textContent ?? null;
   const number = (id) => (shownElement(id) ? Number(shownElement(id).value) : null);
-  const pixelsOf = (id) => {
-    const canvas = shownElement(id);
+  const pixelsOf = (canvas) => {
     const context = canvas?.getContext("2d");
     const rgba = context?.getImageData(0, 0, canvas.width, canvas.height).data;
     return rgba ? Array.from(rgba).filter((_, index) => index % 4 < 3) : null;
-  };
-  const isColoured = (canvas) => {
-    const context = canvas?.getContext("2d");
-    const rgba = context?.getImageData(0, 0, canvas.width, canvas.height).data;
-    return rgba?.some((red, index) => index % 4 === 0 && red !== rgba[index + 2]) ?? null;
   };
   const rowsOf = (id) => shownElement(id)?.querySelectorAll("tbody tr") ?? [];
   const { scrollWidth, clientWidth } = document.documentElement;
@@ -119,8 +113,8 @@ function shown() {
     score: number("score"),
     milliseconds: number("milliseconds"),
     caption: text("seen-caption"),
-    pixels: pixelsOf("seen"),
-    marked: pixelsOf("marked"),
+    pixels: pixelsOf(shownElement("seen")),
+    marked: pixelsOf(shownElement("marked")),
     summary: text("golden-summary"),
     wider: scrollWidth - clientWidth,
     running: text("progress-text"),
@@ -129,7 +123,7 @@ function shown() {
       file: row.cells[0].textContent,
       told: row.cells[1]?.textContent ?? null,
       score: Number(row.querySelector("data")?.value ?? NaN),
-      coloured: isColoured(row.querySelector("canvas")),
+      picture: pixelsOf(row.querySelector("canvas")),
     })),
     golden: Array.from(rowsOf("golden"), (row) => {
       const values = Array.from(row.querySelectorAll("data"), (data) => data.value);
