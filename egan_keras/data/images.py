@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from egan_keras import logs
 from egan_keras.data.decoding import (
     Decoded,
     GrayRange,
@@ -485,6 +486,8 @@ def _attempt_all(
     with ThreadPool(THREADS) if in_threads else contextlib.nullcontext() as pool:
         # In chunks, because small images take no longer than handing them to a thread.
         answers = pool.imap(attempt, every, _CHUNK) if pool else map(attempt, every)
+        if pool and not shows_progress:
+            answers = logs.shown(answers, len(sources))
         for outcome in answers:
             outcomes.append(outcome)
             is_late = time.monotonic() - started > _SECONDS_BEFORE_PROGRESS

@@ -10,8 +10,8 @@ from PIL import Image
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from egan_keras import data
-from egan_keras.data.lazy import LazyRows
+from egan_keras import data, logs
+from egan_keras.data.lazy import LazyRows, in_batches
 from egan_keras.exporting.tflite_model import TFLiteModel
 from egan_keras.metrics import bootstrap_intervals, score_metrics
 
@@ -250,8 +250,9 @@ def _scored(
     images = data.check_images(images, image_shape=model.image_shape)
     rows = evenly(len(images), _SCORED)
     images = images[rows]
-    scores = model.predict(images, batch_size=_BATCH_SIZE, verbose=0)
-    return Scored(images, None if labels is None else labels[rows], scores[:, 0])
+    parts = logs.shown(in_batches(images, _BATCH_SIZE), len(images), size=len)
+    scores = np.concatenate([model.predict_on_batch(part)[:, 0] for part in parts])
+    return Scored(images, None if labels is None else labels[rows], scores)
 
 
 def of_both_classes(
