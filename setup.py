@@ -43,10 +43,12 @@ setup(
         "psutil>=5.9",
         "scikit-learn>=1.5",
         "scipy>=1.11",
+        "shtab>=1.13",
         "tabulate>=0.9",
         "tensorboard>=2.20",
         "tensorflow>=2.20",
         "tensorflow-datasets>=4.9.9",
+        "tqdm>=4.66",
     ],
     extras_require={
         "backends": ["jax>=0.10", "torch>=2.13"],

@@ -99,8 +99,9 @@ class _Progress:
         from tqdm import tqdm
 
         look = {"bar_format": _BAR, "dynamic_ncols": True, "leave": False}
-        options = {"unit": unit, "delay": _SECONDS_BEFORE_PROGRESS, **look}
-        with tqdm(total=count, file=sys.stderr, **options) as self.bar:
+        # Batches may be of several sizes.
+        when = {"delay": _SECONDS_BEFORE_PROGRESS, "miniters": 1}
+        with tqdm(total=count, unit=unit, file=sys.stderr, **look, **when) as self.bar:
             self._n_cleared = 0
             try:
                 for item in items:

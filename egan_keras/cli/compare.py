@@ -21,6 +21,7 @@ Examples:
 
 grid.toml has several tasks, and perhaps changed recipes, such as:
   seeds = 5
+  pairings = ["MobileNetV2->MobileNetV2"]
   [[task]]
   data = "tiles"                         # below ROOT
   majority = ["good"]

@@ -218,7 +218,9 @@ def _tell_end(
     rare = sum(label in classes["minority"] for label in labels.values())
     where = printable(given.labels.absolute())
     print(f"\n{len(labels):,} labels in {where}, {rare:,} of them minority.")
-    print("The same command goes on. To train on these labels for good:")
+    print("The same command goes on.")
+    if {*labels.values()}.isdisjoint(classes["majority"]) or not rare:
+        return
     words = ["train", "--data", given.images, "--labels", given.labels]
     for role, names in classes.items():
         words += [f"--{role}", ",".join(names)]
