@@ -29,7 +29,6 @@ _CHATTER = re.compile(
 )
 _QUIET_SECONDS = 0.2
 _END_SECONDS = 5
-_SECONDS_BEFORE_PROGRESS = 1.0
 _BAR = "{percentage:3.0f}% {bar} {n_fmt} of {total_fmt} {unit}, {remaining} left"
 
 
@@ -81,16 +80,16 @@ class _Progress:
     """The progress bar on the last line of the terminal, if there is one."""
 
     def __init__(self) -> None:
-        self.bar, self._n_cleared = None, 0
+        self.bar, self._cleared = None, 0.0
 
     def is_in_the_way_of(self, text: str) -> bool:
         """Whether the bar is drawn where a text, not its own, would be written."""
         is_own = not text or text.startswith("\r")
-        return bool(self.bar) and not is_own and self.bar.last_print_n > self._n_cleared
+        return bool(self.bar) and not is_own and self.bar.last_print_t > self._cleared
 
     def make_room(self) -> None:
         """Removes the bar, until it is drawn again below what is written now."""
-        self._n_cleared = self.bar.last_print_n
+        self._cleared = self.bar.last_print_t
         self.bar.clear()
 
     def shown(
@@ -98,11 +97,10 @@ class _Progress:
     ) -> Iterator[Item]:
         from tqdm import tqdm
 
+        # Every batch is told, also one that is smaller than that before.
         look = {"bar_format": _BAR, "dynamic_ncols": True, "leave": False}
-        # Batches may be of several sizes.
-        when = {"delay": _SECONDS_BEFORE_PROGRESS, "miniters": 1}
-        with tqdm(total=count, unit=unit, file=sys.stderr, **look, **when) as self.bar:
-            self._n_cleared = 0
+        told = {"total": count, "unit": unit, "file": sys.stderr, "miniters": 1}
+        with tqdm(**told, **look) as self.bar:
             try:
                 for item in items:
                     yield item
@@ -121,10 +119,10 @@ def shown(
     unit: str = "images",
     size: Callable[[Item], int] = lambda item: 1,
 ) -> Iterator[Item]:
-    """Yields items, and shows how far it is, and the time left, if it takes long.
+    """Yields items, and shows how far it is, and the time left.
 
-    That is for the command line alone: on standard error, if it is a terminal. Of
-    several in each other the outermost is shown.
+    That is for the command line alone: on standard error, if it is a terminal, and
+    until it is done. Of several in each other the outermost is shown.
 
     Args:
         items: What is done one after the other.
@@ -133,7 +131,7 @@ def shown(
         size: How many of these an item is.
     """
     is_shown = isinstance(sys.stderr, Printed) and sys.stderr.isatty()
-    if is_shown and _progress.bar is None:
+    if is_shown and _progress.bar is None and count > 1:
         items = _progress.shown(items, count, unit, size)
     yield from items
 

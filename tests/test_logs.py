@@ -34,10 +34,9 @@ class Terminal(io.StringIO):
 
 
 def on_terminal(monkeypatch):
-    """Makes standard error a terminal on which progress is shown at once."""
+    """Makes standard error a terminal, and returns what is written on it."""
     written = Terminal()
     monkeypatch.setattr(sys, "stderr", logs.Printed(written))
-    monkeypatch.setattr(logs, "_SECONDS_BEFORE_PROGRESS", 0)
     return written
 
 
