@@ -73,10 +73,11 @@ def run(given: Options) -> int:
     if given.csv is not None:
         _write(given.csv, model.threshold, paths, judged, found.is_alien)
     differs = found.lowers_scores(given.level) or found.looks_different(given.level)
+    differs = differs or found.is_alien.any()
     folder = next(filter(Path.is_dir, given.images), None)
     if folder is not None:
         next_command.tell("review" if differs else "score", given.folder, folder)
-    return cli.BLEMISHED if differs or found.is_alien.any() else 0
+    return cli.BLEMISHED if differs else 0
 
 
 def comparison(folder: Path, config: runs.RunConfig) -> Callable[..., Any] | None:

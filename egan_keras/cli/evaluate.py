@@ -84,14 +84,16 @@ def run(given: Options) -> int:
         shown = (given.html, given.folder, report, chosen.images)
         run_page.save_page(*shown, **judged)
         print(f"\nWritten: {printable(given.html)}")
-    next_command.tell(*_next(given, report), page=given.html)
+    next_command.tell(*_next(given, report, chosen.split), page=given.html)
     return 0
 
 
-def _next(given: Options, report: Any) -> list[object]:
+def _next(given: Options, report: Any, split: str) -> list[object]:
     """Returns the command that the report asks for, else that exports the run."""
     if "specificity_shortfall_p" in report:
-        return ["calibrate", given.folder, "--data", given.data]
+        # Of the run's own images the threshold has seen those it may be set on.
+        again = ["calibrate", given.folder, "--data", given.data]
+        return again if split == ALL else []
     if report["threshold_criterion"] == "uncalibrated":
         return ["calibrate", given.folder]
     return next_command.export_words(given.folder)
