@@ -62,10 +62,12 @@ setup(
         "psutil>=5.9,<8",
         "scikit-learn>=1.6,<2",
         "scipy>=1.12,<2",
+        "shtab>=1.13,<2",
         "tabulate>=0.9,<1",
         "tensorboard>=2.20,<3",
         "tensorflow>=2.20,<3",
         "tensorflow-datasets>=4.9.9,<5",
+        "tqdm>=4.66,<5",
     ],
     extras_require={
         "backends": ["jax>=0.10,<1", "torch>=2.13,<3"],

@@ -9,8 +9,10 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
-from typing import Any, TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TextIO, TypeVar
+
+Item = TypeVar("Item")
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
@@ -27,6 +29,7 @@ _CHATTER = re.compile(
 )
 _QUIET_SECONDS = 0.2
 _END_SECONDS = 5
+_BAR = "{percentage:3.0f}% {bar} {n_fmt} of {total_fmt} {unit}, {remaining} left"
 
 
 class Printed:
@@ -42,6 +45,8 @@ class Printed:
 
     def write(self, text: str) -> int:
         """Writes as much as can be."""
+        if _progress.is_in_the_way_of(text) and self.isatty():
+            _progress.make_room()
         try:
             self._attempt(self._stream.write, text)
         except UnicodeEncodeError as error:
@@ -69,6 +74,66 @@ class Printed:
     def __getattr__(self, name: str) -> Any:
         """Returns what else the stream has."""
         return getattr(self._stream, name)
+
+
+class _Progress:
+    """The progress bar on the last line of the terminal, if there is one."""
+
+    def __init__(self) -> None:
+        self.bar, self._cleared = None, 0.0
+
+    def is_in_the_way_of(self, text: str) -> bool:
+        """Whether the bar is drawn where a text, not its own, would be written."""
+        is_own = not text or text.startswith("\r")
+        return bool(self.bar) and not is_own and self.bar.last_print_t > self._cleared
+
+    def make_room(self) -> None:
+        """Removes the bar, until it is drawn again below what is written now."""
+        self._cleared = self.bar.last_print_t
+        self.bar.clear()
+
+    def shown(
+        self, items: Iterable[Item], count: int, unit: str, size: Callable[[Item], int]
+    ) -> Iterator[Item]:
+        from tqdm import tqdm
+
+        # Every batch is told, also one that is smaller than that before.
+        look = {"bar_format": _BAR, "dynamic_ncols": True, "leave": False}
+        told = {"total": count, "unit": unit, "file": sys.stderr, "miniters": 1}
+        with tqdm(**told, **look) as self.bar:
+            try:
+                for item in items:
+                    yield item
+                    self.bar.update(size(item))
+            finally:
+                self.make_room()
+                self.bar = None
+
+
+_progress = _Progress()
+
+
+def shown(
+    items: Iterable[Item],
+    count: int,
+    unit: str = "images",
+    size: Callable[[Item], int] = lambda item: 1,
+) -> Iterator[Item]:
+    """Yields items, and shows how far it is, and the time left.
+
+    That is for the command line alone: on standard error, if it is a terminal, and
+    until it is done. Of several in each other the outermost is shown.
+
+    Args:
+        items: What is done one after the other.
+        count: The sum of their sizes.
+        unit: What is counted.
+        size: How many of these an item is.
+    """
+    is_shown = isinstance(sys.stderr, Printed) and sys.stderr.isatty()
+    if is_shown and _progress.bar is None and count > 1:
+        items = _progress.shown(items, count, unit, size)
+    yield from items
 
 
 @contextlib.contextmanager

@@ -136,7 +136,11 @@ def test_the_page_of_a_run_tells_how_it_was_made(trained):
 def test_evaluate_writes_a_page(trained, root, tmp_path, capsys):
     path = tmp_path / "new" / "page.html"
     assert run("evaluate", trained, "--data", root, "--html", path) == 0
-    assert f"Written: {path}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"Written: {path}" in printed
+    *_, page, command = printed.splitlines()
+    assert page == f"Look at {path}"
+    assert f"egan_keras export {trained} --format tflite --out " in command
     assert "False alarms" in path.read_text("utf-8")
     assert run("evaluate", trained, "--data", root, "--html", tmp_path) == 2
     assert "--html" in capsys.readouterr().err
@@ -292,6 +296,10 @@ def test_the_same_command_gives_the_same_run(trained, root, tmp_path, capsys):
     assert main(arguments) == 2
     assert "egan-keras train: error: The run folder exists" in capsys.readouterr().err
     assert main([*arguments, "--overwrite"]) == 0
+    *_, page, command = capsys.readouterr().out.splitlines()
+    assert page == f"Look at {out / 'report.html'}"
+    assert command.startswith("Next: ")
+    assert command.endswith(f"egan_keras score {out} {root / 'test'}")
     for name in ("report.json", "history.csv"):
         assert (out / name).read_text() == (trained / name).read_text()
     assert RunConfig.load(out).files == earlier.files
@@ -317,6 +325,7 @@ def test_score_prints_and_writes_what_predict_gives(
     called = [int(float(row["score"]) < model.threshold) for row in rows]
     assert [int(row["is_minority"]) for row in rows] == called
     printed = capsys.readouterr().out.splitlines()
+    assert not any("\x1b" in line for line in printed)
     assert printed[0].split() == ["path", "score", "is_minority"]
     assert printed[-1].startswith(f"21 images, {sum(called)} called minority")
 

@@ -50,7 +50,9 @@ def test_a_run_s_own_scores_set_its_threshold_without_its_images(
         assert main(command) == 0
     finally:
         (first_run / "away").rename(first_run / "images")
-    assert "least expected cost" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "least expected cost" in printed
+    assert f"egan_keras export {run} --format tflite" in printed.splitlines()[-1]
     model = keras.saving.load_model(run / runs.MODEL)
     after = report(run)
     assert after["threshold"] == model.threshold != 0
@@ -128,8 +130,11 @@ def test_images_alike_pass_the_check_and_others_are_named(
             [("validation", *list(row.values())[1:]) for row in majority * 3]
         )
     written = tmp_path / "checked.csv"
-    assert main(["check", str(run), str(images), "--csv", str(written)]) in (0, 1)
-    assert "Compared with" in capsys.readouterr().out
+    code = main(["check", str(run), str(images), "--csv", str(written)])
+    printed = capsys.readouterr().out
+    assert "Compared with" in printed
+    command = ("score", "review")[code]
+    assert printed.endswith(f"egan_keras {command} {run} {images}\n")
     with written.open(newline="") as file:
         checked = list(csv.DictReader(file))
     assert len(checked) == len(list(images.iterdir()))

@@ -63,7 +63,10 @@ def test_a_comparison_is_written_and_not_run_twice(arguments, tmp_path, capsys):
     assert "egan-keras compare --data" in report and "8 of 8 runs" in report
     before = written_in(tmp_path / "out" / "runs")
     assert main(arguments(*options)) == 0
-    assert capsys.readouterr().out == "8 runs, 8 of them done before\n"
+    said, _, page, command = capsys.readouterr().out.splitlines()
+    assert said == "8 runs, 8 of them done before"
+    assert page == f"Look at {tmp_path / 'out' / 'report.html'}"
+    assert command.endswith(f" --out {tmp_path / 'out'}-run")
     assert written_in(tmp_path / "out" / "runs") == before
 
 

@@ -45,6 +45,10 @@ def test_a_run_becomes_a_file_that_score_takes(trained_run, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "TFLite float32, test" in printed and f"  {path}\n" in printed
     assert printed.startswith(f"Loading the model of {run}\n")
+    golden = tmp_path / "egan_golden"
+    assert printed.endswith(f"egan_keras score {path} {golden}\n")
+    assert main(["score", str(path), str(golden)]) == 0
+    capsys.readouterr()
     assert "test images, at this threshold: AUROC " in printed
     told = json.loads(path.with_suffix(".json").read_text())
     assert told["classes"] == {"majority": ["zero"], "minority": ["one"]}

@@ -112,7 +112,7 @@ def test_a_review_from_start_to_resuming(run, folder, with_page, capsys):
     printed = capsys.readouterr().out
     assert "Passed over: 1 unreadable images" in printed
     assert "24 images to label" in printed and "3 labels in" in printed
-    assert "egan-keras train --data" in printed
+    assert " train --data" in printed
     assert "--labels labels.csv --majority zero --minority one" in printed
     assert "1 majority and 1 minority labels" in seen[0]["told"]
     rows = (run.parent / "labels.csv").read_text().splitlines()

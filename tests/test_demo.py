@@ -8,7 +8,7 @@ import pytest
 
 from egan_keras import digits, thresholds
 from egan_keras.cli import demo as command
-from egan_keras.cli import main, runs, train
+from egan_keras.cli import main, next_command, runs, train
 
 pytestmark = pytest.mark.whole
 
@@ -166,7 +166,7 @@ def test_the_command_to_try_can_be_pasted(tmp_path, monkeypatch, started, words)
     program.touch(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
     monkeypatch.setattr(sys, "argv", [started])
-    assert command.program() == words
+    assert next_command.program() == words
 
 
 def test_table_is_aligned():

@@ -4,12 +4,14 @@ import io
 import subprocess
 import sys
 import textwrap
+import time
 import warnings
 
 import pytest
 
 from egan_keras import cli, logs
 from egan_keras.cli import main, score
+from egan_keras.text import coloured
 
 pytestmark = pytest.mark.whole
 
@@ -22,6 +24,88 @@ def run(program, *arguments, **options):
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     command = [sys.executable, "-c", text, *arguments]
     return subprocess.run(command, text=True, errors="surrogateescape", **options)
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what is written."""
+
+    def isatty(self):
+        return True
+
+
+def on_terminal(monkeypatch):
+    """Makes standard error a terminal, and returns what is written on it."""
+    written = Terminal()
+    monkeypatch.setattr(sys, "stderr", logs.Printed(written))
+    return written
+
+
+def on_screen(written):
+    """Returns the lines that are left on a screen."""
+    return [line.rpartition("\r")[2].strip() for line in written.split("\n")]
+
+
+def test_progress_with_the_time_left_stands_below_what_is_printed(monkeypatch):
+    terminal = on_terminal(monkeypatch)
+    for number in logs.shown(range(3), 3, "files"):
+        time.sleep(0.11)
+        if number == 2:
+            assert "2 of 3 files, 00:00 left" in on_screen(terminal.getvalue())[-1]
+            print("row", file=sys.stderr)
+    assert on_screen(terminal.getvalue()) == ["row", ""]
+
+
+def test_progress_counts_the_sizes_of_batches_and_the_outermost_alone(monkeypatch):
+    terminal = on_terminal(monkeypatch)
+    seen = []
+    for batch in logs.shown([[1, 2], [3]], 3, size=len):
+        time.sleep(0.11)
+        seen += logs.shown(batch, len(batch), "rows")
+    assert seen == [1, 2, 3]
+    assert "3 of 3 images" in terminal.getvalue() and "rows" not in terminal.getvalue()
+
+
+def test_what_stops_leaves_no_progress_behind(monkeypatch):
+    terminal = on_terminal(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        for number in logs.shown(range(3), 3):
+            time.sleep(0.11)
+            if number == 2:
+                raise KeyboardInterrupt
+    assert "2 of 3" in terminal.getvalue()
+    assert on_screen(terminal.getvalue()) == [""]
+    assert list(logs.shown("ab", 2)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("stream", [Terminal(), logs.Printed(io.StringIO())])
+def test_no_progress_in_files_and_outside_of_commands(stream, monkeypatch):
+    on_terminal(monkeypatch)
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert list(logs.shown(range(3), 3)) == [0, 1, 2]
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("stream", "environment", "has_colour"),
+    [
+        (Terminal(), {"TERM": "xterm"}, True),
+        (Terminal(), {"TERM": "dumb"}, False),
+        (Terminal(), {"TERM": "xterm", "NO_COLOR": "1"}, False),
+        (Terminal(), {"TERM": "xterm", "NO_COLOR": ""}, True),
+        (io.StringIO(), {"TERM": "xterm"}, False),
+        (io.StringIO(), {"TERM": "dumb", "FORCE_COLOR": "1"}, True),
+        (io.StringIO(), {"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+    ],
+)
+def test_colours_are_for_terminals_and_as_asked(
+    stream, environment, has_colour, monkeypatch
+):
+    for name in ("TERM", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    expected = "\x1b[1;31merror\x1b[0m" if has_colour else "error"
+    assert coloured("error", "error", stream) == expected
 
 
 CHATTER = """\

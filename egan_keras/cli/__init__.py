@@ -1,19 +1,22 @@
-"""Find the rare class in images from a handful of examples.
+r"""Find the rare class in images from a handful of examples.
 
-The common class is called the majority, the rare one the minority. A score is high
-for the majority and low for the minority; an image is called minority when its score
-is below the model's threshold.
+The common class is called the majority, the rare one the minority. A score is
+high for the majority; below the model's threshold an image is called minority.
 
-Exit codes: 0 done; 1 done, all files written, but training diverged, some runs of a
-comparison failed, or standard output could not be written; 2 wrong input, or no room
-on the disk; 129, 130, 143 ended by SIGHUP (the terminal closed), Ctrl-C, SIGTERM. What
+Exit codes: 0 done; 1 done, but training diverged, some runs of a comparison
+failed, or standard output could not be written; 2 wrong input, or no room on
+the disk; 130 or 143 after Ctrl-C or SIGTERM, 129 when the terminal closes. What
 is being saved then is finished first; a third signal ends at once.
 
-TF_CPP_MIN_LOG_LEVEL=0 in the environment shows TensorFlow's own messages.
+In the environment TF_CPP_MIN_LOG_LEVEL=0 shows TensorFlow's own messages, and
+NO_COLOR=1 turns colours off.
 
-Example:
-  egan-keras train --data images --majority good --minority scratched --out runs/a
+Examples:
+  egan-keras demo
+  egan-keras train --data images --majority good --minority scratched \
+      --out runs/a
   egan-keras score runs/a new_images
+  egan-keras train --help
 """
 
 # What is above is what `egan-keras --help` shows, and so it is in the file of each
@@ -30,13 +33,13 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from types import FrameType, ModuleType
 from typing import Any
 
 from egan_keras import logs
 from egan_keras.cli import options
-from egan_keras.text import first_few, printable
+from egan_keras.text import coloured, first_few, printable
 from egan_keras.version import __version__
 
 COMMANDS = {
@@ -100,25 +103,56 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, ModuleType, Any]:
     """Returns what was given, the module of the command, and the command's options."""
-    parser = argparse.ArgumentParser("egan-keras", **_page(__doc__))
-    parser.add_argument("--version", action="version", version=__version__)
-    trace = "on wrong input, show where in the program it was refused"
-    parser.add_argument("--traceback", action="store_true", help=trace)
-    shown = {"title": "commands", "metavar": "COMMAND"}
-    parsers = parser.add_subparsers(dest="command", required=True, **shown)
     named = next((each for each in argv if not each.startswith("-")), None)
-    for name, line in COMMANDS.items():
-        if name == named:
-            command = importlib.import_module(f"egan_keras.cli.{name}")
-            added = parsers.add_parser(name, help=line, **_page(command.__doc__))
-            options.add_options(added, command.Options)
-        else:
-            parsers.add_parser(name, help=line)
+    parser = _parser({named})
     arguments = parser.parse_args(argv)
+    command = _command(arguments.command)
     given = vars(arguments) | {"command_line": shlex.join([parser.prog, *argv])}
     names = [each.name for each in dataclasses.fields(command.Options)]
     chosen = {name: given[name] for name in names if name in given}
     return arguments, command, command.Options(**chosen)
+
+
+def _parser(named: Container[str]) -> argparse.ArgumentParser:
+    """Returns the parser of all commands, with the options of those that are named."""
+    program, usage = "egan-keras", "%(prog)s [OPTIONS] COMMAND .."
+    page = _page(__doc__) | {"usage": usage, "add_help": False}
+    parser = argparse.ArgumentParser(program, **page)
+    shown = {"title": "commands", "metavar": "COMMAND", "prog": program}
+    parsers = parser.add_subparsers(dest="command", required=True, **shown)
+    for name, line in COMMANDS.items():
+        if name in named:
+            command = _command(name)
+            added = parsers.add_parser(name, help=line, **_page(command.__doc__))
+            options.add_options(added, command.Options)
+        else:
+            parsers.add_parser(name, help=line)
+    others = parser.add_argument_group("options")
+    told = "show this; COMMAND --help shows a command's options"
+    others.add_argument("-h", "--help", action="help", help=told)
+    told = "show the version"
+    others.add_argument("--version", action="version", version=__version__, help=told)
+    told = "on wrong input, show where in the program it was refused"
+    others.add_argument("--traceback", action="store_true", help=told)
+    told = "print what makes a shell complete commands, options and files"
+    completing = {"action": _PrintCompletion, "choices": ("bash", "zsh", "fish")}
+    others.add_argument("--print-completion", help=told, **completing)
+    return parser
+
+
+class _PrintCompletion(argparse.Action):
+    """Prints what a shell is to read, and ends."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        # Rarely needed.
+        import shtab
+
+        print(shtab.complete(_parser(COMMANDS), values))
+        parser.exit()
+
+
+def _command(name: str) -> ModuleType:
+    return importlib.import_module(f"egan_keras.cli.{name}")
 
 
 def _page(text: str | None) -> dict[str, Any]:
@@ -131,7 +165,8 @@ def _page(text: str | None) -> dict[str, Any]:
 def _complain(name: str, kind: str, message: object) -> None:
     """Prints a message, of which names cannot break out."""
     lines = map(printable, str(message).splitlines())
-    print(f"{name}: {kind}:", "\n  ".join(lines), file=sys.stderr)
+    shown = coloured(kind, kind, sys.stderr)
+    print(f"{name}: {shown}:", "\n  ".join(lines), file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -1,17 +1,12 @@
 """Set the threshold of a run's model again: nothing is trained anew.
 
-A guaranteed specificity or sensitivity, the best F1 or Youden's J, the least expected
-cost, or a number of your own. It is set on the scores that the run's validation images
-had in training, or on the images of another folder: new ones, labelled by the folders
-of the run's classes, that the run was not trained on. A threshold by sensitivity,
-criterion or cost needs minority images among them.
-
-A run that was interrupted, and so has no threshold, becomes usable. The report and the
-plots of the run follow the new threshold.
+It is set on the scores that the run's validation images had in training, or on
+the images of another folder that the run was not trained on. The report, plots
+and page of the run follow. A run that was interrupted becomes usable.
 
 Examples:
   egan-keras calibrate runs/a --specificity 0.99
-  egan-keras calibrate runs/a --data new_images --miss-cost 50 --prevalence 0.01
+  egan-keras calibrate runs/a --miss-cost 50 --prevalence 0.01 --data new_images
   egan-keras calibrate runs/a --threshold -1.5
 """
 
@@ -24,6 +19,7 @@ import numpy as np
 
 from egan_keras import cli, logs
 from egan_keras.cli import options, rooms, run_images, run_page, run_scores, runs
+from egan_keras.cli.next_command import export_words, tell
 from egan_keras.cli.options import option, positive, share_or_none
 
 _OF_IMAGES = ("mistakes.png", "heat_maps.png")
@@ -35,7 +31,6 @@ class Options(options.LabelledOptions):
 
     Attributes:
         folder: folder written by `train`
-    Images:
         data: folder of held-out images to set the threshold on: the run's own, whose
             validation split is taken, or another one, all of which is taken that the
             run has not seen (default: the validation scores that the run holds)
@@ -44,11 +39,12 @@ class Options(options.LabelledOptions):
             0.95, if nothing else is wished)
         sensitivity: at least P of minority images are called minority
         criterion: the best threshold by it on these images
-        miss_cost: the least expected cost, where a minority image that is not found
-            costs C times as much as a false alarm; needs --prevalence
+        miss_cost: the least expected cost, where a minority image that is missed costs
+            C times as much as a false alarm; needs --prevalence
+        prevalence: share of minority images where the model will be used
         threshold: this number
-        confidence: confidence with which the specificity or sensitivity is guaranteed;
-            none guarantees nothing and needs fewer images
+        confidence: confidence of specificity or sensitivity; none guarantees nothing,
+            and needs fewer images
     """
 
     folder: Path = option(flag="", metavar="RUN")
@@ -79,6 +75,8 @@ def run(given: Options) -> int:
     print(f"Threshold {model.threshold:.6g}, before {before:.6g}.")
     print(model.calibration.guarantee)
     _report_again(given, config, model, kept)
+    # What was exported before has the threshold of then.
+    tell(*export_words(given.folder), page=given.folder / runs.PAGE)
     return 0
 
 

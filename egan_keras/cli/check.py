@@ -1,17 +1,13 @@
 """Tell whether a run's guarantee still holds: are these images like those before?
 
-A threshold guarantees something on images drawn like those that it was set on. This
-scores new images, without labels, and compares them with the majority images held out
-from training: whether their scores are lower, or they lie further from the majority,
-than chance explains. It names images that are unlike anything seen in training, of
-which no score means much.
+A threshold guarantees something on images drawn like those that it was set on.
+This compares new ones, which need no labels, with the majority images held out
+from training: do they score lower, or lie further off, than chance explains?
 
-Minority images among the new ones look like a change, too: where they are more than a
-few in a hundred, leave out those that are known. What changes all images and not their
-scores is not seen. Images of a few objects are not drawn one by one: it warns too often
-of them.
+Minority images look like a change, too: leave out those that are known, if they
+are more than a few in a hundred.
 
-Exit codes: 0 nothing found; 1 the images differ; all others as `egan-keras --help`
+Exit codes: 0 nothing found; 1 the images differ; others as `egan-keras --help`
 lists them.
 
 Examples:
@@ -28,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from egan_keras import cli, files, logs
-from egan_keras.cli import options, rooms, run_scores, runs
+from egan_keras.cli import next_command, options, rooms, run_scores, runs
 from egan_keras.cli.options import option, share
 from egan_keras.text import printable
 
@@ -41,9 +37,9 @@ class Options(options.ReadingOptions):
 
     Attributes:
         folder: folder written by `train`
-        images: image files, and folders to search with all folders below them
-        csv: also write path, score, is_minority, distance and is_unlike_anything of
-            each image; replaces the file
+        images: image files, and folders to search with all below them
+        csv: also write each image's score, decision and distance, and whether it is
+            unlike anything seen in training; replaces the file
         level: how often to warn, by chance, of images that are drawn alike
     """
 
@@ -77,7 +73,11 @@ def run(given: Options) -> int:
     if given.csv is not None:
         _write(given.csv, model.threshold, paths, judged, found.is_alien)
     differs = found.lowers_scores(given.level) or found.looks_different(given.level)
-    return cli.BLEMISHED if differs or found.is_alien.any() else 0
+    differs = differs or found.is_alien.any()
+    folder = next(filter(Path.is_dir, given.images), None)
+    if folder is not None:
+        next_command.tell("review" if differs else "score", given.folder, folder)
+    return cli.BLEMISHED if differs else 0
 
 
 def comparison(folder: Path, config: runs.RunConfig) -> Callable[..., Any] | None:

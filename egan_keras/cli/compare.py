@@ -1,47 +1,33 @@
-r"""Compare eGAN with what else one could do, on the same images, features and splits.
+r"""Compare eGAN with what else one could do, on the same images and features.
 
-Every method is trained on few minority images and judged on the test split, with
-several seeds for each count, the same for all. What is frozen is computed once. DIR
-gets report.md, the same as a page in report.html, results.csv (a row for each run),
-cells.csv (means and spreads), plots/, and runs/, features/ and images.json, from which
-the same command goes on after Ctrl-C or with a larger grid: what has run is not run
-again, as long as the images and the weights hold the same. A run that fails is reported
-and does not stop the others.
+Every method is trained on few minority images and judged on the test split,
+with several seeds. DIR gets report.html, the same as report.md, tables and
+plots. After Ctrl-C the same command goes on, or one with a larger grid: what
+has run is kept.
 
-Exit codes: 1 if some runs failed, and the tables lack them; 130 after Ctrl-C, and 143
-after SIGTERM, with the tables of what has run; all others as `egan-keras --help` lists
-them.
+Methods: default and published (recipes of eGAN); "logistic regression" and
+other baselines on frozen features; PatchCore and PaDiM on feature maps; and
+slow ones on images. An unknown name in --methods has all names listed.
 
-Methods: default and published (recipes of eGAN), baselines on frozen features such as
-"logistic regression" and "class means", PatchCore and PaDiM on the same feature maps,
-and slow ones on images. An unknown name in --methods has all names listed. Maps take
-0.1 to 1 MB an image in DIR/features.
+Exit codes: 1 if some runs failed, and the tables lack them; others as
+`egan-keras --help` lists them.
 
 Examples:
-  egan-keras compare --data images --majority good --minority scratched --out compared
+  egan-keras compare --data images --majority good --minority scratched \
+      --out compared
   egan-keras compare --data cifar10 --majority automobile --minority airplane \
       --counts 2,10 --seeds 3 --methods "default,class means" --out compared
   egan-keras compare --data . --grid grid.toml --out compared
 
-A grid is a TOML file:
+grid.toml has several tasks, and perhaps changed recipes, such as:
   seeds = 5
-  pairings = ["MobileNetV2:alpha=0.35->MobileNetV2:alpha=0.35"]
-  methods = ["default", "logistic regression", "no fakes"]
+  pairings = ["MobileNetV2->MobileNetV2"]
   [[task]]
-  data = "cifar10"                       # below ROOT
-  majority = ["automobile", "truck"]
-  minority = ["airplane"]
-  counts = [1, 2, 5]
-  [[task]]                               # as many as wanted
-  data = "tiles"
+  data = "tiles"                         # below ROOT
   majority = ["good"]
   minority = ["blowhole"]
   counts = [1, 2]
-  test_fraction = 0.5                    # where there is no test folder
-  labels = "tiles/labels.csv"            # below ROOT, in place of class folders
-  groups = "/(part[0-9]+)_"              # or a column of it
-  methods = ["default", "published"]     # for this task alone, as seeds and pairings
-  [[variant]]                            # one more method: a recipe, changed
+  [[variant]]                            # one more method
   name = "no fakes"
   recipe = "default"
   choices = {real_minority = 1e12}
@@ -51,7 +37,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, ClassVar
 
-from egan_keras.cli import BLEMISHED, options, rooms
+from egan_keras.cli import BLEMISHED, next_command, options, rooms
 from egan_keras.cli.options import option
 from egan_keras.logs import start_keras
 
@@ -61,6 +47,11 @@ BACKBONE = "MobileNetV2"
 _OF_A_TASK = (
     "majority minority counts image_size gray_range duplicates skip_unreadable labels "
     "groups"
+).split()
+# What `train` is asked alike.
+_OF_A_RUN = (
+    "data majority minority labels groups duplicates image_size encoder discriminator "
+    "weights network_size"
 ).split()
 
 
@@ -72,28 +63,28 @@ def _names(text: str) -> list[str]:
 class Options(options.LabelledOptions):
     """All options of `compare`.
 
-    Images:
+    Attributes:
         data: folder of images, as for train; with --grid the folder that holds them
         majority: the common class, or several
         minority: the rare class, or several
+        out: folder to write, or an earlier comparison to go on with
         counts: numbers of minority images to train on (default: 1,2,5,10)
-        image_size: stretch every image to N x N pixels, as for train
-        grid: several tasks at once, from a TOML file as below; the options that follow
-            take the place of what it says
-        seeds: number of runs of each method, with seeds 0 to N - 1 (default: the
-            grid's, else 5)
-    What is compared:
+        seeds: runs of each method (default: the grid's, else 5)
         methods: what is compared; all is everything (default: default, and all
             baselines on frozen features)
+        grid: several tasks at once, from a TOML file as below; the options that it
+            could hold, too, take the place of what it says
+        tables_only: run nothing; write the tables of what has run
+    Networks:
         encoder: backbone of the encoder, as for train (default: MobileNetV2)
         discriminator: backbone of the discriminator, which the baselines read too
             (default: MobileNetV2)
         weights: what the backbones start from; none is random (default: imagenet)
-        network_size: size to which the networks resize images, unless a recipe names
-            one (default: chosen by the size of the images)
-    Output:
-        out: folder to write, or an earlier comparison to go on with
-        tables_only: run nothing; write the tables of what has run
+        network_size: size to which the networks resize images (default: chosen by the
+            size of the images)
+    Images:
+        image_size: stretch every image to N x N pixels
+        gray_range: values that are black and white, as for train
     """
 
     data: Path = option(metavar="ROOT")
@@ -120,7 +111,21 @@ def run(given: Options) -> int:
     start_keras()
     chosen = {"command": given.command_line, "tables_only": given.tables_only}
     outcomes = rooms.experiments.compare(_grid(given), given.out, **chosen)
-    return BLEMISHED if outcomes.failed else 0
+    if outcomes.failed:
+        return BLEMISHED
+    words = [] if given.grid else _train_words(given)
+    next_command.tell(*words, page=given.out / "report.html")
+    return 0
+
+
+def _train_words(given: Options) -> list[object]:
+    """Returns what trains a model of the images and networks that were compared."""
+    words = ["train"]
+    for name in _OF_A_RUN:
+        if value := getattr(given, name):
+            text = ",".join(value) if isinstance(value, list) else str(value)
+            words += [f"--{name.replace('_', '-')}", text]
+    return [*words, "--out", f"{given.out}-run"]
 
 
 def _grid(given: Options) -> Any:

@@ -1,25 +1,21 @@
 """Pre-train, transfer, train, calibrate and judge, on handwritten digits.
 
-The digits come with scikit-learn, so nothing is downloaded. DIR becomes a run as
-`train` writes it; the images, the pre-trained weights and the comparison of the methods
-are in it, too.
+The digits come with scikit-learn, so nothing is downloaded. DIR becomes a run
+as `train` writes it, with the images and a comparison of methods in it.
 
-Example:
-  egan-keras demo --out demo
+Examples:
+  egan-keras demo
   egan-keras score demo demo/images/test
 """
 
 import dataclasses
-import shlex
-import shutil
-import sys
 import tempfile
 import textwrap
 from pathlib import Path
 from typing import Any
 
 from egan_keras import cli
-from egan_keras.cli import options, rooms, runs, train
+from egan_keras.cli import next_command, options, rooms, runs, train
 from egan_keras.cli.options import option
 from egan_keras.logs import start_keras
 
@@ -65,8 +61,8 @@ def run(given: Options) -> int:
     )
     paths = sorted(given.out.iterdir())
     cli.tell_written(f"{path}/" if path.is_dir() else path for path in paths)
-    command = [*program(), "score", str(given.out), str(given.out / IMAGES / "test")]
-    print(f"\nTry it: {shlex.join(command)}")
+    words = next_command.score_words(given.out, given.out / IMAGES)
+    next_command.tell(*words, page=given.out / runs.PAGE)
     return 0
 
 
@@ -181,20 +177,6 @@ def _show_scores(report: Any, test: Any) -> None:
         called = "minority" if score < report["threshold"] else "majority"
         name = Path(test.paths[index]).name
         print(f"  {name:<9}  {test.class_names[index]:<5}  {score:>7.3f}  {called}")
-
-
-def program() -> list[str]:
-    """Returns the words that start this program where this one was started."""
-    started = Path(sys.argv[0]).absolute()
-    words = []
-    if started.stem != "egan-keras":
-        started, words = Path(sys.executable), ["-m", "egan_keras"]
-    found = shutil.which(started.name)
-    if found and Path(found).absolute() == started:
-        return [started.name, *words]
-    here = Path.cwd()
-    shown = started.relative_to(here) if started.is_relative_to(here) else started
-    return [str(shown), *words]
 
 
 def _say(heading: str, explanation: str) -> None:

@@ -1,27 +1,22 @@
 """Report on the model of a run, on images of a folder.
 
-On the folder that the run was trained on, wherever it is now, these are the very files
-that the split held then; it counts which of them are gone or have other contents, and
-which files are new. On another folder they are all images of the run's classes, in
-ROOT/CLASS, ROOT/test/CLASS and the like, but for those that the run was trained or
-calibrated on, which are known by their contents. --labels judges the images of another
-table; the run's own is found where it was, or at the same place below ROOT.
-
-Figures of the train and validation splits flatter the model: it was trained and
-calibrated on them.
+On the folder that the run was trained on these are the files of its test split.
+On another one they are all images of the run's classes, in ROOT/CLASS,
+ROOT/test/CLASS and the like, but for those that the run was trained or
+calibrated on.
 
 Examples:
   egan-keras evaluate runs/a --data images --prevalence 0.001 --json report.json
-  egan-keras evaluate runs/a --data new_batch
+  egan-keras evaluate runs/a --data new_batch --html new_batch.html
   egan-keras evaluate runs/a --data new_batch --labels new_batch/labels.csv
 """
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from egan_keras import cli, logs
-from egan_keras.cli import options, rooms, run_page, runs
+from egan_keras.cli import next_command, options, rooms, run_page, runs
 from egan_keras.cli.options import option
 from egan_keras.cli.run_images import ALL, load_images
 from egan_keras.text import printable
@@ -33,17 +28,16 @@ class Options(options.LabelledOptions):
 
     Attributes:
         folder: folder written by `train`
-    Images:
         data: the run's folder of images, or another one with folders of its classes
-        split: which images of it: a split of the run's own folder, or all but those
-            that the run was trained or calibrated on; of another folder, a split is
-            made by the run's seed (default: test of the run's own folder, all of
-            another)
-    Report:
-        json: also write the report as JSON, with n_gone, n_changed and n_new files of
-            the split, or n_seen ones left out, if there are any; replaces the file
-        html: also write the report as a page, with a slider for the threshold, mistakes
-            and what else tells the classes apart; replaces the file
+        html: also write the report as a page, with a slider for the threshold, and
+            mistakes; replaces the file
+        json: also write the report as JSON; replaces the file
+        split: which images: a split of the run's folder (figures of train and
+            validation flatter), or all that the run has not seen (default: test; of
+            another folder, all)
+    Images:
+        labels: CSV file in place of folders of classes, as for train (default: the
+            run's own, if there is one)
     """
 
     folder: Path = option(flag="", metavar="RUN")
@@ -90,4 +84,16 @@ def run(given: Options) -> int:
         shown = (given.html, given.folder, report, chosen.images)
         run_page.save_page(*shown, **judged)
         print(f"\nWritten: {printable(given.html)}")
+    next_command.tell(*_next(given, report, chosen.split), page=given.html)
     return 0
+
+
+def _next(given: Options, report: Any, split: str) -> list[object]:
+    """Returns the command that the report asks for, else that exports the run."""
+    if "specificity_shortfall_p" in report:
+        # Of the run's own images the threshold has seen those it may be set on.
+        again = ["calibrate", given.folder, "--data", given.data]
+        return again if split == ALL else []
+    if report["threshold_criterion"] == "uncalibrated":
+        return ["calibrate", given.folder]
+    return next_command.export_words(given.folder)

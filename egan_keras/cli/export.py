@@ -1,14 +1,11 @@
-"""Export the discriminator of a run with its threshold, checked to score as it does.
+"""Export what scores images, with its threshold, checked to score as the run.
 
-It takes RGB pixels 0..255 at the run's image size; resizing and normalisation are
-inside. It gives `score` and `is_minority`. Beside OUT.tflite stand OUT.json (size,
-classes, threshold and its guarantee; also inside the file), OUT.md (the model card)
-and OUT_golden/ (images with their scores, to check an integration by); a SavedModel
-has the first two in its folder assets.extra/.
+The export takes RGB pixels 0..255 at the run's image size, and gives `score`
+and `is_minority`. Beside OUT.tflite stand OUT.json (size, classes, threshold),
+OUT.md (the model card) and OUT_golden/ (images with their scores, to test an
+app by).
 
-Scores are compared on the run's validation images and on some of its training images;
-beyond tolerance nothing is written. Test images are reported on only. The threshold of
-a quantised form is set again, on its scores of the validation images.
+Scores are compared with the run's; beyond tolerance nothing is written.
 
 Examples:
   egan-keras export runs/a --format tflite --quantize int8 --out egan.tflite
@@ -19,7 +16,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from egan_keras.cli import rooms, runs, tell_written
+from egan_keras.cli import next_command, rooms, runs, tell_written
 from egan_keras.cli.options import option
 from egan_keras.cli.run_images import load_images
 from egan_keras.text import printable
@@ -32,20 +29,19 @@ class Options:
     Attributes:
         folder: folder written by `train`
         format: what is written
+        out: the .tflite file, or the folder of the SavedModel
         quantize: form of a .tflite file: weights of 16 bits (float16), of 8 bits
             (dynamic), or weights and activations of 8 bits (int8) (default: none)
-    Images:
-        representative: folder of images, as for `train`, to set ranges and threshold on
-            and to compare by (default: the images that the run was trained on)
-        skip_unreadable: leave out files that cannot be read, as for `train`
-    What it takes and gives:
+        heat_map: also put out where an image speaks for minority
+        overwrite: replace an earlier export
+    What it takes:
         input_dtype: type of the pixels
         batch_size: images at once: one, or any number (default: 1 for tflite, free for
             savedmodel)
-        heat_map: also put out where an image speaks for minority
-    Output:
-        out: the .tflite file, or the folder of the SavedModel; those above it are made
-        overwrite: replace an earlier export at PATH
+    How it is checked:
+        representative: folder of images, as for `train`, to set ranges and threshold on
+            and to compare by (default: the images that the run was trained on)
+        skip_unreadable: leave out files that cannot be read
         force: write it even if its scores differ beyond tolerance
     """
 
@@ -107,6 +103,9 @@ def run(given: Options) -> int:
     export = write(model, given.out, **common)
     print(export)
     tell_written(export.files)
+    if given.format == "tflite":
+        golden = given.out.with_name(f"{given.out.stem}_golden")
+        next_command.tell("score", given.out, golden)
     return 0
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import math
 import re
+import textwrap
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,12 @@ from types import NoneType
 from typing import Any, Literal
 
 GrayRange = tuple[float, float]
+_COLUMNS = 80
+# Groups of options; those not named here come between.
+_FIRST = ("Attributes", "Search", "Threshold")
+_LAST = ("Report", "Images")
+# What stands for paths of folders.
+_FOLDERS = ("RUN", "ROOT", "DIR", "IMAGES")
 
 
 def option(default: Any = dataclasses.MISSING, **told) -> Any:
@@ -30,7 +37,8 @@ def option(default: Any = dataclasses.MISSING, **told) -> Any:
 def add_options(parser: argparse.ArgumentParser, options: type) -> None:
     """Adds those fields of a dataclass of which its docstring, or a base's, tells.
 
-    The docstring's sections are the groups in `--help`; Attributes are in none.
+    The docstring's sections are the groups in `--help`; Attributes are in none. The
+    usage names what is required.
     """
     documented: dict[str, tuple[str, str]] = {}
     for text in [inspect.getdoc(cls) or "" for cls in options.__mro__]:
@@ -40,9 +48,8 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
                 documented.setdefault(name, (title, " ".join(text.split())))
     fields = {each.name: each for each in dataclasses.fields(options)}
     groups, types = {"Attributes": parser}, typing.get_type_hints(options)
-    exclusive = None
-    first = ("Attributes", "Images")
-    for name in sorted(documented, key=lambda name: documented[name][0] not in first):
+    exclusive, required = None, []
+    for name in sorted(documented, key=lambda name: _place(documented[name][0])):
         if name not in fields:
             continue
         (title, text), kind = documented[name], types[name]
@@ -65,7 +72,32 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
         target = groups[title]
         if told.pop("exclusive", False):
             target = exclusive = exclusive or target.add_mutually_exclusive_group()
-        target.add_argument(flag or name, **told)
+        added = target.add_argument(flag or name, **told)
+        if kind in (Path, list[Path]):
+            # For `completion.py`.
+            added.complete = "directory" if added.metavar in _FOLDERS else "file"
+        if added.required:
+            shown = added.metavar or f"{{{','.join(added.choices)}}}"
+            dots = ".." if added.nargs else ""
+            required.append(f"{flag} {shown}{dots}".strip())
+    parser.usage = _usage(parser.prog, required)
+
+
+def _place(title: str) -> int:
+    """Returns where a group stands: what most people ask for before what is rare."""
+    if title in _FIRST:
+        return _FIRST.index(title)
+    return len(_FIRST) + (title in _LAST) + (title == _LAST[-1])
+
+
+def _usage(program: str, required: list[str]) -> str:
+    """Returns how a command is used, in lines that fit beside `usage: `."""
+    # An option and its value stay in one line.
+    words = [program, *(each.replace(" ", "\xa0") for each in required), "[OPTIONS]"]
+    started = " " * len("usage: ")
+    indent = {"initial_indent": started, "subsequent_indent": started + " " * 8}
+    text = textwrap.fill(" ".join(words), _COLUMNS, break_on_hyphens=False, **indent)
+    return text.strip().replace("\xa0", " ")
 
 
 def value(
@@ -160,11 +192,9 @@ class ReadingOptions:
 
     Images:
         gray_range: values that are black and white in grayscale images of more than 8
-            bits, such as 0,4095 for cameras of 12 bits; what lies outside is clipped;
-            before a negative number write --gray-range= (default: the model's; in
-            training, all that their type can hold)
-        skip_unreadable: leave out files that cannot be read, and images of a single
-            colour, and count them, instead of stopping
+            bits, such as 0,4095 for cameras of 12 bits (default: the model's)
+        skip_unreadable: leave out and count files that cannot be read, and images of a
+            single colour, instead of stopping
     """
 
     gray_range: GrayRange | None = None
@@ -175,25 +205,13 @@ class ReadingOptions:
 class LabelledOptions(ReadingOptions):
     """How labelled images are read, and judged.
 
-    Images:
-        labels: CSV file with the first line path,label[,group][,split] in place of
-            folders of classes: paths are below ROOT, labels are what --majority and
-            --minority name, and a split is train, validation or test, used as such a
-            folder below ROOT is; without the column, images are split as those of
-            ROOT/CLASS/* are
-        groups: what names the object in a picture: a regular expression with one pair
-            of parentheses, searched for in each path below ROOT, such as
-            "_(module[0-9]+)_"; pictures of one object stay on one side of every split
-            (default: the column group of --labels, if there is one)
-        duplicates: what becomes of files with equal contents (default: a test image
-            that is a training image, too, is left out of the test, other copies stay on
-            one side of every split, and an image that is majority and minority both is
-            refused); drop leaves out images that are both, too; refuse ends where a
-            training image is a test image; keep uses all as they are. They are counted
-            and named
     Report:
         prevalence: share of minority images where the model will be used: reports the
-            precision to expect there (default: as in training; there, not reported)
+            precision to expect there (default: that of training, if it was told)
+    Images:
+        labels: CSV file in place of folders of classes, as for train
+        groups: what names the object in a path, as for train
+        duplicates: what becomes of files with equal contents, as for train
     """
 
     labels: Path | None = option(None, metavar="FILE")
@@ -206,9 +224,9 @@ class LabelledOptions(ReadingOptions):
 class OutputOptions:
     """Where a run goes, and the command that writes it.
 
-    Output:
+    Attributes:
         out: folder to write
-        overwrite: replace an earlier run as a whole, once the new one is complete
+        overwrite: replace an earlier run, once the new one is complete
     """
 
     out: Path = option(metavar="RUN")
@@ -220,36 +238,46 @@ class OutputOptions:
 class TrainingOptions(LabelledOptions, OutputOptions):
     """What whoever trains is asked: images, recipe, threshold.
 
-    Images:
-        data: folder of images: ROOT/train/CLASS/* and ROOT/test/CLASS/*, where 20% of
-            train are held out for validation unless there is ROOT/validation/CLASS/*;
-            or ROOT/CLASS/*, of which 20% each go to test and validation. Of a minority
-            that is below ROOT/test alone, half is to train on. Links are followed.
-            Grayscale, transparent and 16-bit images become RGB; images of several sizes
-            are stretched to one
+    Attributes:
+        data: folder of images: ROOT/train/CLASS/* and ROOT/test/CLASS/*, or
+            ROOT/CLASS/*, of which a fifth each goes to validation and test
         majority: the common class, or several: names of folders, or labels
         minority: the rare class, or several (default: none is known, and scores tell
             how unlike the majority an image is)
-        minority_count: train on N minority images, 0 or more; the others are left out
-            of training and validation (default: all)
-        ratio: the same, as R majority images to each minority image
-        image_size: stretch every image to N x N pixels (default: the size of the images
-            if they have one, else 224)
-    Training:
-        recipe: all choices not named here: the package's own or the eGAN paper's
-        weights: what the backbones start from; none is random
-        mirrored_minority: do not train on mirror images of the minority as well: where
-            left and right matter, as in writing (default: the recipe's, which does)
-        seed: decides the splits, the minority images kept and the training
     Threshold:
-        specificity: set the threshold so that at least P of majority images are not
-            called minority, from the validation images; none leaves it at 0
-        confidence: confidence with which the specificity is guaranteed; none guarantees
-            nothing and needs fewer images
-        cross_fit: hold no image out for validation, where the majority is small: train
-            K more models, each without a Kth of the majority, and set the threshold on
-            the scores they give to it. Writes suspects.csv, too: images to train on
-            most likely to be minority that was not noticed
+        specificity: at least P of majority images are not called minority; none leaves
+            the threshold at 0
+        confidence: confidence that it is so; none guarantees nothing, and needs fewer
+            images
+        cross_fit: hold no image out for it: train K more models, each without a Kth of
+            the majority, and set it on the scores they give that part; writes
+            suspects.csv, too, training images most likely to be unnoticed minority
+    Training:
+        recipe: all choices not named here: the package's own, or the eGAN paper's
+        weights: what the backbones start from; none is random
+        mirrored_minority: train on no mirror images of the minority: where left and
+            right matter, as in writing
+        seed: decides the splits, which minority images are kept, and the training
+    Images:
+        minority_count: train on N minority images only, 0 or more (default: all)
+        ratio: the same, as R majority images to each minority image
+        image_size: stretch every image to N x N pixels (default: their own size if
+            they have one, else 224)
+        labels: CSV file with the columns path and label, and perhaps group and split,
+            in place of folders of classes; paths are below ROOT
+        groups: regular expression with one pair of parentheses that finds the object's
+            name in a path, such as "_(part[0-9]+)_": pictures of one object stay on one
+            side of every split (default: the column group of --labels)
+        duplicates: what becomes of files with equal contents (default: a training
+            image is left out of the test, and one of both classes is refused): drop
+            leaves out what is of both classes, too; refuse stops where a training image
+            is a test image; keep uses all
+        gray_range: values that are black and white in grayscale images of more than 8
+            bits, such as 0,4095 for cameras of 12 bits; before a negative number write
+            --gray-range= (default: all that their type can hold)
+    Report:
+        prevalence: share of minority images where the model will be used: reports the
+            precision to expect there
     """
 
     data: Path = option(metavar="ROOT")

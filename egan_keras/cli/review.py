@@ -1,30 +1,26 @@
 """Label images in the order that helps most, on a page, and train again.
 
-Opens a page on this machine that shows the images below IMAGES one after the other:
-in turns those most minority-like, nearest to the threshold, and unlike all that was
-seen; images unlike anything seen in training come last. One key labels an image, the
-next one is there at once, and Backspace takes labels back. T trains on all labels and
-on the run's own training images, where these are still there, within seconds, since
-the frozen layers see each image once; what is left is put in a new order. RUN itself
-stays as it is.
+The page shows the images below IMAGES one after the other: those most like the
+minority, nearest to the threshold, or unlike all that was seen. One key labels
+an image; Backspace takes it back; T trains on all labels and on the run's own
+images, within seconds, and puts what is left in a new order. RUN stays as it
+is.
 
-Each label is one line of labels.csv in the current folder, or of --labels, and is on
-the disk at once: path (below IMAGES) and label, which is the run's first minority or
-majority class, or unsure. Ctrl-C ends; the same command goes on where it ended.
+Each label is at once a line of labels.csv: path and label. Ctrl-C ends; the
+same command goes on where it ended. The page is for this machine, under an
+address that is a new secret each time. From elsewhere: ssh -L
+PORT:127.0.0.1:PORT, and --port.
 
-The page is for this machine and whoever knows its address, which is a new secret each
-time, alone. From elsewhere: ssh -L PORT:127.0.0.1:PORT, with --port PORT here.
-
-Exit codes: 0 ended by Ctrl-C or SIGTERM; all others as `egan-keras --help` lists them.
+Exit codes: 0 ended by Ctrl-C or SIGTERM; others as `egan-keras --help` lists
+them.
 
 Examples:
   egan-keras review runs/a new_images
-  egan-keras review runs/a new_images --labels monday.csv --port 8000 --no-browser
+  egan-keras review runs/a new_images --labels monday.csv --no-browser
 """
 
 import dataclasses
 import os
-import shlex
 import sys
 import webbrowser
 from pathlib import Path
@@ -33,9 +29,9 @@ from typing import Any
 import numpy as np
 
 from egan_keras import cli, logs
-from egan_keras.cli import options, rooms, run_scores, runs
+from egan_keras.cli import next_command, options, rooms, run_scores, runs
 from egan_keras.cli.options import GrayRange, option, value
-from egan_keras.text import printable
+from egan_keras.text import coloured, printable
 
 _PORT = value(int, lambda n: 0 < n < 2**16, "a whole number from 1 to 65535")
 
@@ -46,13 +42,14 @@ class Options:
 
     Attributes:
         folder: folder written by `train`
-        images: folder of images to label, searched with all folders below it
-        labels: CSV file for the labels; it is gone on with where there is one
-        port: where to serve the page (default: any free port)
+        images: folder of images to label, searched with all below it
+        labels: CSV file for the labels; one that is there is gone on with
         no_browser: do not open the page, only print its address
+        port: where to serve the page (default: any free port)
+    Images:
         gray_range: values that are black and white in grayscale images of more than 8
-            bits, as in `train` (default: the model's)
-        cache: where the frozen features go, as in `train`
+            bits, as for train (default: the model's)
+        cache: where the frozen features are kept, as for train
     """
 
     folder: Path = option(flag="", metavar="RUN")
@@ -158,7 +155,7 @@ def _serve(
     told = state.state()
     print(f"{told['labelled']:,} labelled in {printable(given.labels.absolute())}")
     print(f"{told['left']:,} images to label. Ctrl-C ends. The page is at\n")
-    print(f"  {place.url}\n", flush=True)
+    print(f"  {coloured(place.url, 'address', sys.stdout)}\n", flush=True)
     size = tuple(config.image_shape[:2])
     shown = server.pictures_of(paths, learner, size, gray_range)
     app = server.make_app(state, *shown, token=place.token, port=place.port)
@@ -221,12 +218,10 @@ def _tell_end(
     rare = sum(label in classes["minority"] for label in labels.values())
     where = printable(given.labels.absolute())
     print(f"\n{len(labels):,} labels in {where}, {rare:,} of them minority.")
-    again = shlex.join(["egan-keras", "review", str(given.folder), str(given.images)])
-    if str(given.labels) != "labels.csv":
-        again += f" --labels {shlex.quote(str(given.labels))}"
-    print(f"To go on:\n  {printable(again)}")
-    words = ["egan-keras", "train", "--data", given.images, "--labels", given.labels]
+    print("The same command goes on.")
+    if {*labels.values()}.isdisjoint(classes["majority"]) or not rare:
+        return
+    words = ["train", "--data", given.images, "--labels", given.labels]
     for role, names in classes.items():
         words += [f"--{role}", ",".join(names)]
-    train = shlex.join(map(str, [*words, "--out", f"{given.folder}-labelled"]))
-    print(f"To train on these labels for good:\n  {printable(train)}")
+    next_command.tell(*words, "--out", f"{given.folder}-labelled")

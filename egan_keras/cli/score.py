@@ -1,10 +1,9 @@
 """Score images with a run's model or its export: high = majority, low = minority.
 
-Prints path, score and is_minority (1 where the score is below the model's threshold,
-else 0) of each image, in the order of the arguments, those of a folder sorted by path;
-then a line that sums up. A run that was trained on several minority classes also tells
-which of them each image is most like, whether it is minority or not; and a run tells
-whether the images are like those that its threshold was set on, as `check` does.
+Prints path, score and is_minority (1 where the score is below the threshold) of
+each image; a run of several minority classes also tells which one it is most
+like. Last comes a line that sums up; and of a run, whether the images are like
+those that its threshold was set on, as `check` does.
 
 Examples:
   egan-keras score runs/a new_images other/0001.png --csv scores.csv
@@ -30,7 +29,7 @@ from egan_keras import cli, files, logs
 from egan_keras.cli import options, rooms, runs
 from egan_keras.cli.check import comparison
 from egan_keras.cli.options import option
-from egan_keras.text import printable
+from egan_keras.text import coloured, printable
 
 _COLUMNS, _OF_SEVERAL = ["path", "score", "is_minority"], "most_like"
 # Read and scored at once, so that a large folder does not fill the memory.
@@ -48,13 +47,10 @@ class Options(options.ReadingOptions):
 
     Attributes:
         model: folder written by `train`, or .tflite file written by `export`
-        images: image files, and folders to search with all folders below them
-        csv: also write what is printed of each image to a file; replaces the file once
-            all images are scored
-        heat_maps: also write, for each image, a picture NUMBER_NAME.png of it beside
-            itself with what speaks for minority coloured: strongest where that is
-            enough to bring an else usual image to score 0. A .tflite file must have
-            been exported with --heat-map
+        images: image files, and folders to search with all below them
+        csv: also write what is printed of each image to a file; replaces it at the end
+        heat_maps: also write, for each image, a picture of it with what speaks for
+            minority coloured; of a .tflite file exported with --heat-map
     """
 
     model: Path = option(flag="", metavar="RUN_OR_TFLITE")
@@ -105,7 +101,8 @@ def run(given: Options) -> int:
     pass_over = getattr(model, "pass_over", contextlib.nullcontext)
     with pass_over(len(paths)), _csv_rows(given.csv, columns) as write_row:
         # Decoded while the batch before is scored.
-        for images, kept, damaged in data.lazy.work_ahead(decode, batches):
+        decoded = data.lazy.work_ahead(decode, batches)
+        for images, kept, damaged in logs.shown(decoded, len(paths), size=_n_read):
             skipped.extend(damaged)
             # Without a reader there is nothing to score for.
             if not (given.csv or given.heat_maps or logs.is_read()):
@@ -119,7 +116,8 @@ def run(given: Options) -> int:
             others = [called] if most_like is None else [called, most_like]
             for path, score, *told in zip(kept, scores, *others, strict=True):
                 shown = "  ".join(f"{each:<{len(_COLUMNS[2])}}" for each in told)
-                print(f"{printable(path):<{width}}  {score:>12.6g}  {shown}".rstrip())
+                row = f"{printable(path):<{width}}  {score:>12.6g}  {shown}".rstrip()
+                print(coloured(row, "minority", sys.stdout) if told[0] else row)
                 # Nine digits name a float32 exactly.
                 write_row([path, f"{score:.9g}", *told])
             n_scored, n_minority = n_scored + len(kept), n_minority + called.sum()
@@ -140,6 +138,10 @@ def run(given: Options) -> int:
     print(f"{n_scored} {images}, {called}, {speed:.1f} images a second")
     _tell_likeness(given, judged)
     return 0
+
+
+def _n_read(decoded: tuple[np.ndarray, list[Path], list[Path]]) -> int:
+    return len(decoded[1]) + len(decoded[2])
 
 
 def _tell_likeness(given: Options, judged: list[tuple]) -> None:

@@ -1,21 +1,18 @@
-r"""Train a model on a folder of images, set its threshold, report on the test split.
+r"""Train a model on a folder of images, set its threshold, and report.
 
-RUN gets model.keras, config.json (all options, and every file by split), history.csv,
-report.json, plots/ and report.html, a page to look at what other thresholds would do,
-at mistakes, and at what else tells the classes apart. It appears when all is written.
-Ctrl-C or SIGTERM in training keeps the model trained so far, with its threshold at 0,
-in RUN-unfinished; so does a disk that is full afterwards. Room for RUN is set aside
-before training begins.
+RUN gets the model, its options and figures, plots, and report.html, a page to
+look at mistakes and at what other thresholds would do. It appears when all is
+written. After Ctrl-C the model trained so far is in RUN-unfinished.
 
-Exit codes: 1 if training diverged, and RUN holds the last good weights; all others as
-`egan-keras --help` lists them.
+Exit codes: 1 if training diverged, and RUN holds the last good weights; others
+as `egan-keras --help` lists them.
 
 Examples:
   egan-keras train --data images --majority good --minority scratched,dented \
       --out runs/a
   egan-keras train --data cifar10 --majority automobile --minority airplane \
       --minority-count 2 --encoder MobileNetV2:alpha=0.35 \
-      --discriminator MobileNetV2:alpha=0.35 --seed 0 --out runs/b
+      --discriminator MobileNetV2:alpha=0.35 --out runs/b
 """
 
 import dataclasses
@@ -30,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from egan_keras import cli, files, logs
-from egan_keras.cli import held_out, rooms, run_page, run_scores, runs
+from egan_keras.cli import held_out, next_command, rooms, run_page, run_scores, runs
 from egan_keras.cli.options import TrainingOptions, option
 from egan_keras.text import first_few, printable
 
@@ -44,20 +41,17 @@ class Options(TrainingOptions):
     """All options of `train`.
 
     Networks:
-        encoder: backbone of the encoder: a class name of Keras Applications, with
-            options after a colon as in MobileNetV2:alpha=0.35
+        encoder: backbone of the encoder: a class of Keras Applications, with options
+            after a colon as in MobileNetV2:alpha=0.35
         discriminator: backbone of the discriminator, named likewise
         network_size: size to which the networks resize images (default: the recipe's)
     Training:
-        epochs: passes over the majority images (default: the recipe's, 20 or, if
-            published, 100)
+        epochs: passes over the majority images (default: the recipe's, 20; of
+            published 100)
         batch_size: majority images a step (default: the recipe's, 128)
-        cache: where the frozen features of the images go: memory; disk, files in
-            egan_keras in your cache folder, or where the environment variable
-            EGAN_KERAS_CACHE says; DIR, files there; auto takes memory if they fill at
-            most a tenth of what is free and at most 1 GB, else disk. Later runs on the
-            same images read the files, and an interrupted run goes on where it stopped.
-            How to delete them is printed
+        cache: where the frozen features of the images are kept: memory; disk, in your
+            cache folder or $EGAN_KERAS_CACHE, where later runs read them; DIR, likewise
+            there; auto takes memory where they are small
     """
 
     encoder: str = option("MobileNetV2", metavar="SPEC")
@@ -81,7 +75,7 @@ def run(given: Options) -> int:
         model = build(given, splits)
         again = functools.partial(_new_model, given, splits)
         config, _ = complete_run(model, splits, given, folder, given.cache, again)
-    return tell_written(given.out, config)
+    return tell_written(given, config)
 
 
 def load(given: TrainingOptions) -> Any:
@@ -321,7 +315,11 @@ def _note_changes(config: runs.RunConfig, root: Path) -> None:
         )
 
 
-def tell_written(out: Path, config: runs.RunConfig) -> int:
-    """Prints the files of a run, and returns the exit code."""
-    cli.tell_written(sorted(out.rglob("*.*")))
-    return 0 if config.diverged_in_epoch is None else cli.BLEMISHED
+def tell_written(given: TrainingOptions, config: runs.RunConfig) -> int:
+    """Prints the files of a run and what to do next, and returns the exit code."""
+    cli.tell_written(sorted(given.out.rglob("*.*")))
+    if config.diverged_in_epoch is not None:
+        return cli.BLEMISHED
+    words = next_command.score_words(given.out, given.data)
+    next_command.tell(*words, page=given.out / runs.PAGE)
+    return 0

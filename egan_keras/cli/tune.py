@@ -1,35 +1,24 @@
 r"""Search for the best pairing of backbones, and train the best one.
 
-Each trial trains with some minority images held out in turn, and ranks these against
-the majority images of validation: no test image has part in it. A line is printed for
-each trial as it ends. The first one is the first pairing with the recipe as it is; it
-wins unless the best one is better than chance explains, or it is over the budget. The
-winner is trained on all training images.
+Each trial is judged by minority images held out from its training; no test
+image has part in it. The first is the first pairing as it is: it wins unless
+another is better than chance explains. RUN gets what `train` writes, and the
+leaderboard.
 
-RUN gets what `train` writes, and leaderboard.csv, leaderboard.md and heatmap.png. Until
-then the search, with the features of every backbone, cut and size, is in the folder
-RUN.search: after Ctrl-C, which leaves the leaderboard so far there, or a kill, the same
-command goes on. More --trials may be asked for.
+After Ctrl-C or a kill the same command goes on, from the folder RUN.search; it
+may ask for more --trials. Several processes share a search that are started
+with the same command, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT (the
+chief's), and KERASTUNER_TUNER_ID=chief, or worker1, worker2 .. to run trials.
+What they say to each other is not encrypted.
 
 Exit codes: as for `train`.
-
-Several processes share a search if each is started with the same command, the same
-folder for RUN, and, in its environment,
-  KERASTUNER_ORACLE_IP=HOST KERASTUNER_ORACLE_PORT=PORT  of the chief, for all of them
-  KERASTUNER_TUNER_ID=chief                 for the one that hands out trials, or
-  KERASTUNER_TUNER_ID=worker1 (worker2 ..)  for those that run them.
-The chief writes RUN when the workers have ended. It waits for a worker that was killed:
-start that one again with the same KERASTUNER_TUNER_ID, and it runs its trial again. Or
-stop all, and go on with the same command without these variables. KerasTuner does not
-encrypt what they say to each other: use a network that you trust.
 
 Examples:
   egan-keras tune --data images --majority good --minority scratched \
       --encoders MobileNetV2,DenseNet121 --out runs/best
-  egan-keras tune --data cifar10 --majority bird --minority cat --minority-count 10 \
+  egan-keras tune --data cifar10 --majority bird --minority cat \
       --encoders MobileNet:alpha=0.25,MobileNetV2:alpha=0.35 --depths 1,2,3 \
-      --network-sizes 64,96,128 --choose latent_size=64,128 --choose loss=hinge \
-      --max-latency-ms 2 --trials 20 --out runs/cats
+      --choose latent_size=64,128 --max-latency-ms 2 --out runs/cats
 """
 
 import ast
@@ -71,22 +60,31 @@ choice = options.value(
 class Options(options.TrainingOptions):
     """All options of `tune`.
 
-    What is searched:
-        encoders: backbones to choose the encoder among, each as for train
-        discriminators: backbones to choose the discriminator among, each as for train
-            (default: the encoders)
+    Attributes:
+        data: folder of images, as for train
+        majority: the common class, or several
+        minority: the rare class, or several
+        encoders: backbones to choose the encoder among, as
+            MobileNetV2:alpha=0.35,DenseNet121
+        trials: configurations to try at most
+    Search:
+        discriminators: backbones to choose the discriminator among (default: the
+            encoders)
         network_sizes: sizes to which the networks resize images (default: the recipe's
             and three quarters of it)
-        depths: from how many depths of the frozen backbones features are taken
-            (default: 1,2,3)
+        depths: from how many depths of the backbones features are taken (default:
+            1,2,3)
         choose: values of another choice of the recipe, such as latent_size=64,128 or
             loss=hinge,non_saturating; may be given several times
-    Search:
         tuner: strategy of KerasTuner
-        trials: configurations to try at most
         max_int8_kb: do not choose what is larger as int8 TFLite, in 1000 bytes
         max_latency_ms: do not choose what takes longer for an image as int8 TFLite, on
             one thread of this machine
+    Images:
+        labels: CSV file in place of folders of classes, as for train
+        groups: what names the object in a path, as for train
+        duplicates: what becomes of files with equal contents, as for train
+        gray_range: values that are black and white, as for train
     """
 
     encoders: list[str] = option(**_BACKBONES)
@@ -161,4 +159,4 @@ def run(given: Options) -> int:
         )
     else:
         shutil.rmtree(search.folder, ignore_errors=True)
-    return train.tell_written(given.out, config)
+    return train.tell_written(given, config)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+from egan_keras import logs
 from egan_keras.data.decoding import (
     Decoded,
     GrayRange,
@@ -501,6 +502,8 @@ def _attempt_all(
     with ThreadPool(THREADS) if in_threads else contextlib.nullcontext() as pool:
         # In chunks, because small images take no longer than handing them to a thread.
         answers = pool.imap(attempt, every, _CHUNK) if pool else map(attempt, every)
+        if pool and not shows_progress:
+            answers = logs.shown(answers, len(sources))
         for outcome in answers:
             outcomes.append(outcome)
             is_late = time.monotonic() - started > _SECONDS_BEFORE_PROGRESS

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from egan_keras import logs
 from egan_keras.files import cache_folder, content_hash
 
 INDEX = "contents.sqlite"
@@ -281,7 +282,8 @@ def content_hashes(paths: Sequence[str | PathLike[str]]) -> list[str | None]:
     with ThreadPool(THREADS) as pool:
         is_told = False
         found = pool.imap(_hash, [paths[row] for row in missing], chunksize=32)
-        for row, mark in zip(missing, found, strict=True):
+        shown = logs.shown(found, len(missing), "files")
+        for row, mark in zip(missing, shown, strict=True):
             hashes[row] = mark
             if not is_told and time.time_ns() - started > _NS_BEFORE_TELLING:
                 print(f"Reading {len(missing):,} files to recognise them", flush=True)

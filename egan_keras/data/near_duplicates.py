@@ -17,6 +17,7 @@ from multiprocessing.pool import ThreadPool
 import numpy as np
 from PIL import Image
 
+from egan_keras import logs
 from egan_keras.data.decoding import EncodedImage, Source, UnreadableError, opened
 from egan_keras.data.lazy import THREADS
 from egan_keras.text import first_few
@@ -50,7 +51,8 @@ def near_duplicates(splits: Sequence[Sequence[Source]]) -> list[Pair]:
     if sum(map(bool, splits)) < 2 or are_too_many(sources):
         return []
     with ThreadPool(THREADS) as pool:
-        small = pool.map(_small, sources, chunksize=16)
+        found = pool.imap(_small, sources, chunksize=16)
+        small = list(logs.shown(found, len(sources)))
     part_of = np.repeat(np.arange(len(splits)), list(map(len, splits)))
     rows = [row for row, each in enumerate(small) if each is not None]
     if not rows:

@@ -10,8 +10,8 @@ from PIL import Image
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from egan_keras import data
-from egan_keras.data.lazy import LazyRows
+from egan_keras import data, logs
+from egan_keras.data.lazy import LazyRows, in_batches
 from egan_keras.exporting.tflite_model import TFLiteModel
 from egan_keras.metrics import bootstrap_intervals, score_metrics
 
@@ -253,8 +253,8 @@ def _scored(
     images = images[rows]
     # Outside of a pass Keras scores them, and unlike `predict` compiles nothing for it,
     # which takes a gigabyte.
-    batches = data.lazy.in_batches(images, _BATCH_SIZE)
-    scores = np.concatenate([model.judge_batch(batch).scores for batch in batches])
+    parts = logs.shown(in_batches(images, _BATCH_SIZE), len(images), size=len)
+    scores = np.concatenate([model.judge_batch(part).scores for part in parts])
     return Scored(images, None if labels is None else labels[rows], scores)
 
 

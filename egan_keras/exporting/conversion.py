@@ -27,7 +27,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from ai_edge_quantizer import qtyping, quantizer
 from keras import ops
 
-from egan_keras import networks
+from egan_keras import logs, networks
 from egan_keras.data.lazy import in_batches
 from egan_keras.exporting.tflite_graph import TFLiteGraph
 from egan_keras.exporting.tflite_model import finite, raw_scores
@@ -112,6 +112,7 @@ def saved_model_scorer(
 
     def predict(images: np.ndarray) -> np.ndarray:
         parts = in_batches(images, batch_size or _BATCH_SIZE)
+        parts = logs.shown(parts, len(images), size=len)
         scored = (loaded.serve(tf.constant(part.astype(input_dtype))) for part in parts)
         return finite(np.concatenate([each["score"].numpy() for each in scored]))
 

@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from egan_keras import data, schemas
+from egan_keras import data, logs, schemas
 from egan_keras.data.lazy import LazyRows, in_batches
 from egan_keras.exporting.tflite_graph import METADATA_ENTRY, TFLiteGraph
 from egan_keras.thresholds import Calibration
@@ -122,7 +122,7 @@ class TFLiteModel:
             verbose: Ignored; for `evaluate`, which calls Keras models alike.
         """
         images = data.check_images(images, image_shape=self.image_shape)
-        parts = in_batches(images, batch_size)
+        parts = logs.shown(in_batches(images, batch_size), len(images), size=len)
         return np.concatenate([self._outputs(part)["score"] for part in parts])
 
     def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
@@ -230,7 +230,8 @@ def raw_scores(
     runner = interpreter.get_signature_runner()
     dtype = np.dtype(runner.get_input_details()["images"]["dtype"])
     pixels = (np.rint(images) if dtype == np.uint8 else images).astype(dtype)
-    scores = [runner(images=part)["score"] for part in in_batches(pixels, 1)]
+    parts = logs.shown(in_batches(pixels, 1), len(pixels), size=len)
+    scores = [runner(images=part)["score"] for part in parts]
     return finite(np.concatenate(scores))
 
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import psutil
 
-from egan_keras import data
+from egan_keras import data, logs
 from egan_keras.data.lazy import FileRows, SelectedRows, fingerprint
 from egan_keras.features.feature_files import Layout, read_or_compute
 from egan_keras.features.stems import (
@@ -344,9 +344,10 @@ def _shown(
     if verbose:
         print(doing)
     # As in Keras, 2 is for log files.
-    progress = keras.utils.Progbar(
-        count, verbose=int(verbose not in (0, 2) and count != 0)
-    )
+    is_shown = verbose not in (0, 2) and count != 0
+    progress = keras.utils.Progbar(count, verbose=int(is_shown))
+    if not is_shown and count:
+        batches = logs.shown(batches, count - done, "batches")
     progress.update(done)
     for batch in batches:
         yield batch

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
-from egan_keras import data, features, thresholds
+from egan_keras import data, features, logs, thresholds
 from egan_keras.model.minority_classes import MinorityClasses
 from egan_keras.networks import MajorityAwareScore
 
@@ -208,7 +208,8 @@ class Calibrated(keras.Model):
         parts, batches = [], self._batches(images, labels, batch_size)
         judged = []
         with self.pass_over(batches.count):
-            for batch, own in batches:
+            shown = logs.shown(batches, batches.count, size=lambda pair: len(pair[1]))
+            for batch, own in shown:
                 judged.append(self.judge_batch(batch))
                 parts.append((own, data.row_hashes(batch)))
         labels, hashes = map(np.concatenate, zip(*parts, strict=True))
@@ -231,7 +232,8 @@ class Calibrated(keras.Model):
         """Judges checked images in one pass."""
         with self.pass_over(len(images)):
             batches = data.lazy.in_batches(images, _BATCH_SIZE)
-            return Judged.joined([self.judge_batch(batch) for batch in batches])
+            shown = logs.shown(batches, len(images), size=len)
+            return Judged.joined([self.judge_batch(batch) for batch in shown])
 
     def judge_batch(self, images: np.ndarray) -> Judged:
         """Judges a batch of checked images."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold
 
-from egan_keras import data, features, thresholds
+from egan_keras import data, features, logs, thresholds
 from egan_keras.model import on_features
 from egan_keras.model.calibrated import Judged, Scored
 from egan_keras.model.egan import EGAN
@@ -60,7 +60,8 @@ def cross_fitted_scores(
     splitter = kind(folds, shuffle=True, random_state=seed)
     judge = _fold_judge(build, images, labels, fit_options)
     judged, order = [], []
-    for fitted, held_out in splitter.split(majority, groups=own):
+    parts = splitter.split(majority, groups=own)
+    for fitted, held_out in logs.shown(parts, folds, "models"):
         rows = np.sort(np.concatenate([majority[fitted], minority]))
         judged.append(judge(rows, majority[held_out]))
         order.append(held_out)

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from egan_keras import logs
 from egan_keras.evaluation.style import new_figure, save, table
 from egan_keras.files import write_atomically
 from egan_keras.tuning.choosing import (
@@ -68,8 +69,13 @@ _COLOURS = "cividis"  # even in lightness, for colour-blind readers and in print
 _LEAST_RANGE = 0.02
 
 
-def live_table(backbones: Sequence[str]) -> Callable[[TrialRecord], None]:
-    """Prints the head of a table; returns what prints a trial as it ends."""
+def live_table(
+    backbones: Sequence[str], n_trials: int
+) -> Callable[[TrialRecord], None]:
+    """Prints the head of a table; returns what prints a trial as it ends.
+
+    Below the table a terminal shows the time left for so many trials.
+    """
     wide = f"{{:<{max(13, *map(len, backbones))}}}"
     line = f"{{:>5}}  {wide}  {wide}  {{:>4}}  {{:<10}}  {{:<14}}  {{:>7}}  {{}}"
 
@@ -83,7 +89,10 @@ def live_table(backbones: Sequence[str]) -> Callable[[TrialRecord], None]:
         backbones, size = (record.encoder, record.discriminator), record.network_size
         told = str(size), record.cut, result, f"{record.seconds:.1f}", rest
         show(record.number, *backbones, *told)
+        next(progress, None)
 
+    progress = logs.shown(range(n_trials), n_trials, "trials")
+    next(progress, None)
     names = "trial,encoder,discriminator,size,cut,held-out AUROC,seconds,"
     show(*names.split(","))
     return add

@@ -158,7 +158,8 @@ def search_pairings(
                 f"{len(folds)} fits{done}.",
                 flush=True,
             )
-            on_trial = live_table([*space.encoders, *space.discriminators])
+            backbones = [*space.encoders, *space.discriminators]
+            on_trial = live_table(backbones, trials - n_done)
         judged_by = train, majority, folds
         running = PairingTuner(oracle, hypermodel, folder, judged_by, on_trial)
         try:
