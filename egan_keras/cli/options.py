@@ -74,7 +74,7 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
             target = exclusive = exclusive or target.add_mutually_exclusive_group()
         added = target.add_argument(flag or name, **told)
         if kind in (Path, list[Path]):
-            # For `completion.py`.
+            # What shells complete.
             added.complete = "directory" if added.metavar in _FOLDERS else "file"
         if added.required:
             shown = added.metavar or f"{{{','.join(added.choices)}}}"
@@ -239,8 +239,9 @@ class TrainingOptions(LabelledOptions, OutputOptions):
     """What whoever trains is asked: images, recipe, threshold.
 
     Attributes:
-        data: folder of images: ROOT/train/CLASS/* and ROOT/test/CLASS/*, or
-            ROOT/CLASS/*, of which a fifth each goes to validation and test
+        data: folder of images: ROOT/test/CLASS/* and ROOT/train/CLASS/*, of which a
+            fifth is held out for validation; or ROOT/CLASS/*, of which a fifth each
+            goes to validation and test
         majority: the common class, or several: names of folders, or labels
         minority: the rare class, or several (default: none is known, and scores tell
             how unlike the majority an image is)

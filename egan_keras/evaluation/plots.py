@@ -11,7 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from egan_keras import data
+from egan_keras import data, logs
 from egan_keras.evaluation.heat_map import plot_heat_maps
 from egan_keras.evaluation.report import METRICS, Report
 from egan_keras.evaluation.style import (
@@ -244,7 +244,8 @@ def save_plots(
             report, images, model, names=images_names
         )
     paths = {Path(folder) / f"{name}.png": draw for name, draw in plots.items()}
-    return [path for path, draw in paths.items() if save(path, draw)]
+    shown = logs.shown(paths.items(), len(paths), "plots")
+    return [path for path, draw in shown if save(path, draw)]
 
 
 def score_range(report: Report) -> tuple[float, float]:
