@@ -28,14 +28,14 @@ setup(
         "egan_keras.review": ["page/*"],
     },
     install_requires=[
-        "ai-edge-litert>=2.1",
-        "ai-edge-quantizer>=0.10",
+        "ai-edge-litert>=2.3",
         "fastjsonschema>=2.21",
         # tensorflow-datasets imports it without declaring it.
         "importlib-resources>=6",
         "jinja2>=3.1",
         "keras>=3.15.1,<4",
         "keras-tuner>=1.4.8",
+        "litert-quantizer>=0.11",
         "matplotlib>=3.9",
         "numpy>=1.26",
         "pandas>=2.2",
@@ -51,7 +51,9 @@ setup(
     extras_require={
         "backends": ["jax>=0.10", "torch>=2.13"],
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1"],
+        "hub": ["huggingface-hub>=1"],
         "jax": ["jax>=0.10"],
+        "onnx": ["onnx>=1.19", "onnxruntime>=1.22", "tf2onnx>=1.17"],
         "review": ["flask>=3.1"],
         "smote": ["imbalanced-learn>=0.13"],
         "test": [

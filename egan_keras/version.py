@@ -5,7 +5,8 @@ import contextlib
 __version__ = "0.1.0"
 
 _PACKAGES = (
-    "egan-keras keras tensorflow numpy scikit-learn scipy pillow imbalanced-learn"
+    "egan-keras keras tensorflow ai-edge-litert litert-quantizer numpy scikit-learn "
+    "scipy pillow imbalanced-learn"
 ).split()
 
 

@@ -1,10 +1,10 @@
 """Export the discriminator of a run with its threshold, checked to score as it does.
 
 It takes RGB pixels 0..255 at the run's image size; resizing and normalisation are
-inside. It gives `score` and `is_minority`. Beside OUT.tflite stand OUT.json (size,
-classes, threshold and its guarantee; also inside the file), OUT.md (the model card)
-and OUT_golden/ (images with their scores, to check an integration by); a SavedModel
-has the first two in its folder assets.extra/.
+inside. It gives `score` and `is_minority`. Beside OUT.tflite or OUT.onnx stand OUT.json
+(size, classes, threshold and its guarantee; also inside the file), OUT.md (the model
+card) and OUT_golden/ (images with their scores, to check an integration by); a
+SavedModel has the first two in its folder assets.extra/.
 
 Scores are compared on the run's validation images and on some of its training images;
 beyond tolerance nothing is written. Test images are reported on only. The threshold of
@@ -13,6 +13,7 @@ a quantised form is set again, on its scores of the validation images.
 Examples:
   egan-keras export runs/a --format tflite --quantize int8 --out egan.tflite
   egan-keras export runs/a --format savedmodel --out served/1
+  egan-keras export runs/a --format onnx --out egan.onnx
 """
 
 import dataclasses
@@ -24,6 +25,12 @@ from egan_keras.cli.options import option
 from egan_keras.cli.run_images import load_images
 from egan_keras.text import printable
 
+_WRITERS = {
+    "savedmodel": "export_saved_model",
+    "tflite": "export_tflite",
+    "onnx": "export_onnx",
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
@@ -31,7 +38,7 @@ class Options:
 
     Attributes:
         folder: folder written by `train`
-        format: what is written
+        format: what is written; onnx needs pip install 'egan-keras[onnx]'
         quantize: form of a .tflite file: weights of 16 bits (float16), of 8 bits
             (dynamic), or weights and activations of 8 bits (int8) (default: none)
     Images:
@@ -40,17 +47,18 @@ class Options:
         skip_unreadable: leave out files that cannot be read, as for `train`
     What it takes and gives:
         input_dtype: type of the pixels
-        batch_size: images at once: one, or any number (default: 1 for tflite, free for
-            savedmodel)
+        batch_size: images at once: one, or any number (default: 1 for tflite, else
+            free)
         heat_map: also put out where an image speaks for minority
     Output:
-        out: the .tflite file, or the folder of the SavedModel; those above it are made
+        out: the .tflite or .onnx file, or the folder of the SavedModel; those above it
+            are made
         overwrite: replace an earlier export at PATH
         force: write it even if its scores differ beyond tolerance
     """
 
     folder: Path = option(flag="", metavar="RUN")
-    format: Literal["savedmodel", "tflite"]
+    format: Literal["savedmodel", "tflite", "onnx"]
     quantize: Literal["none", "float16", "dynamic", "int8"] | None = None
     representative: Path | None = option(None, metavar="ROOT")
     skip_unreadable: bool = False
@@ -100,10 +108,11 @@ def run(given: Options) -> int:
     }
     if given.batch_size:
         common["batch_size"] = 1 if given.batch_size == "1" else None
-    write = rooms.exporting.export_saved_model
+    if given.format != "savedmodel":
+        common["representative"] = splits["train"]
     if given.format == "tflite":
-        write, common["representative"] = rooms.exporting.export_tflite, splits["train"]
         common["quantize"] = given.quantize or "none"
+    write = getattr(rooms.exporting, _WRITERS[given.format])
     export = write(model, given.out, **common)
     print(export)
     tell_written(export.files)
@@ -112,19 +121,26 @@ def run(given: Options) -> int:
 
 def _check_out(given: Options) -> None:
     """Refuses what cannot be written, before the model is loaded."""
-    out, is_tflite = given.out, given.format == "tflite"
-    if given.quantize and not is_tflite:
+    out, is_file = given.out, given.format != "savedmodel"
+    if given.quantize and given.format != "tflite":
         raise ValueError(
-            "A SavedModel is not quantised; expected --quantize with --format tflite "
-            f"alone. Received: --quantize {given.quantize}. Leave it out."
+            "What is no .tflite file is not quantised; expected --quantize with "
+            f"--format tflite alone. Received: --quantize {given.quantize}. Leave it "
+            "out."
         )
-    if is_tflite and out.suffix.lower() != ".tflite":
+    suffix = f".{given.format}"
+    if is_file and out.suffix.lower() != suffix:
         raise ValueError(
-            "The file to write needs the suffix .tflite. Received: --out "
-            f"{out}. Name it, for example, {out.with_suffix('.tflite')}."
+            f"The file to write needs the suffix {suffix}. Received: --out "
+            f"{out}. Name it, for example, {out.with_suffix(suffix)}."
         )
+    if given.format == "onnx":
+        # It imports LiteRT, which `--help` does not wait for.
+        from egan_keras.exporting.onnx_file import check_installed
+
+        check_installed()
     written = [out]
-    if is_tflite:
+    if is_file:
         golden = out.with_name(f"{out.stem}_golden")
         written += [out.with_suffix(".json"), out.with_suffix(".md"), golden]
     there = [str(path) for path in written if path.exists()]
@@ -134,7 +150,7 @@ def _check_out(given: Options) -> None:
             f"name. Received: --out {str(out)!r}, and there is {', '.join(there)}. "
             "Name another one, or replace what is there with --overwrite."
         )
-    if out.is_dir() and (is_tflite or not (out / "saved_model.pb").is_file()):
+    if out.is_dir() and (is_file or not (out / "saved_model.pb").is_file()):
         raise FileExistsError(
             "What is there is no earlier export, so it is not overwritten. Received: "
             f"--out {out}, a folder. Name another one."
