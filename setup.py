@@ -51,9 +51,9 @@ setup(
     extras_require={
         "backends": ["jax>=0.10", "torch>=2.13"],
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1"],
-        "hub": ["huggingface-hub>=1"],
+        "hub": ["huggingface-hub>=2.4"],
         "jax": ["jax>=0.10"],
-        "onnx": ["onnx>=1.19", "onnxruntime>=1.22", "tf2onnx>=1.17"],
+        "onnx": ["onnx>=1.23", "onnxruntime>=1.32", "tf2onnx>=1.17"],
         "review": ["flask>=3.1"],
         "smote": ["imbalanced-learn>=0.13"],
         "test": [
