@@ -46,14 +46,14 @@ setup(
     # Lower bounds are the oldest that pass `make test-lowest`, upper ones the next
     # version that may break what works: CONTRIBUTING.md, "Dependencies".
     install_requires=[
-        "ai-edge-litert>=2.1,<3",
-        "ai-edge-quantizer>=0.10,<0.11",
+        "ai-edge-litert>=2.3,<3",
         "fastjsonschema>=2.21,<3",
         # tensorflow-datasets imports it without declaring it.
         "importlib-resources>=6",
         "jinja2>=3.1,<4",
         "keras>=3.15.1,<4",
         "keras-tuner>=1.4.8,<2",
+        "litert-quantizer>=0.11,<0.12",
         "matplotlib>=3.9,<4",
         "numpy>=1.26,<3",
         "pandas>=2.2,<4",
@@ -76,7 +76,9 @@ setup(
             "mkdocs-material>=9.7,<10",
             "mkdocstrings[python]>=1,<2",
         ],
+        "hub": ["huggingface-hub>=2.4,<3"],
         "jax": ["jax>=0.10,<1"],
+        "onnx": ["onnx>=1.23,<2", "onnxruntime>=1.32,<2", "tf2onnx>=1.17,<2"],
         "review": ["flask>=3.1,<4"],
         "smote": ["imbalanced-learn>=0.13,<1"],
         "test": [

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from egan_keras.exporting import Export as Export
     from egan_keras.exporting import Provenance as Provenance
     from egan_keras.exporting import TFLiteModel as TFLiteModel
+    from egan_keras.exporting import export_onnx as export_onnx
     from egan_keras.exporting import export_saved_model as export_saved_model
     from egan_keras.exporting import export_tflite as export_tflite
     from egan_keras.exporting import load_tflite as load_tflite
@@ -72,6 +73,7 @@ _NAMES = {
         "Export",
         "Provenance",
         "TFLiteModel",
+        "export_onnx",
         "export_saved_model",
         "export_tflite",
         "load_tflite",

@@ -5,7 +5,8 @@ import contextlib
 __version__ = "0.2.0"
 
 _PACKAGES = (
-    "keras tensorflow numpy scikit-learn scipy pillow imbalanced-learn"
+    "keras tensorflow ai-edge-litert litert-quantizer numpy scikit-learn scipy pillow "
+    "imbalanced-learn"
 ).split()
 
 

@@ -111,7 +111,9 @@ def test_an_unrelated_folder_is_never_overwritten(trained_run, tmp_path, capsys)
     ("options", "message"),
     [
         (["--format", "savedmodel", "--quantize", "int8"], "is not quantised"),
+        (["--format", "onnx", "--quantize", "int8"], "is not quantised"),
         (["--format", "tflite"], "suffix .tflite.*out.tflite"),
+        (["--format", "onnx"], "suffix .onnx.*out.onnx"),
         (["--format", "savedmodel", "--representative", "none"], "are not there"),
     ],
 )

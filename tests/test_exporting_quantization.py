@@ -7,12 +7,8 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
-pytest.importorskip(
-    "ai_edge_quantizer", reason="needs ai-edge-quantizer: pip install ai-edge-quantizer"
-)
-
-from egan_keras.exporting import conversion
-from egan_keras.exporting.conversion import Int8Quantizer, quantize_int8
+from egan_keras.exporting import int8
+from egan_keras.exporting.int8 import Int8Quantizer, quantize_int8
 from egan_keras.exporting.tflite_graph import TFLiteGraph
 
 pytestmark = pytest.mark.whole
@@ -94,7 +90,7 @@ def test_first_layers_stay_float_where_scores_ask_for_it(images, monkeypatch):
     content = to_tflite(network(n_blocks=3))
     made = {}
     for tolerance in (0.0, 1e3):
-        monkeypatch.setattr(conversion, "_TOLERANCE", tolerance)
+        monkeypatch.setattr(int8, "_TOLERANCE", tolerance)
         made[tolerance] = quantize_int8(content, images[:20])
     shares = [TFLiteGraph(each).integer_share for each in (content, *made.values())]
     assert shares[0] == 0 < shares[1] < shares[2] == 1

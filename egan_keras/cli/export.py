@@ -1,15 +1,16 @@
 """Export what scores images, with its threshold, checked to score as the run.
 
 The export takes RGB pixels 0..255 at the run's image size, and gives `score`
-and `is_minority`. Beside OUT.tflite stand OUT.json (size, classes, threshold),
-OUT.md (the model card) and OUT_golden/ (images with their scores, to test an
-app by).
+and `is_minority`. Beside OUT.tflite or OUT.onnx stand OUT.json (size, classes,
+threshold), OUT.md (the model card) and OUT_golden/ (images with their scores, to
+test an app by).
 
 Scores are compared with the run's; beyond tolerance nothing is written.
 
 Examples:
   egan-keras export runs/a --format tflite --quantize int8 --out egan.tflite
   egan-keras export runs/a --format savedmodel --out served/1
+  egan-keras export runs/a --format onnx --out egan.onnx
 """
 
 import dataclasses
@@ -21,6 +22,12 @@ from egan_keras.cli.options import option
 from egan_keras.cli.run_images import load_images
 from egan_keras.text import printable
 
+_WRITERS = {
+    "savedmodel": "export_saved_model",
+    "tflite": "export_tflite",
+    "onnx": "export_onnx",
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
@@ -28,16 +35,16 @@ class Options:
 
     Attributes:
         folder: folder written by `train`
-        format: what is written
-        out: the .tflite file, or the folder of the SavedModel
+        format: what is written; onnx needs pip install 'egan-keras[onnx]'
+        out: the .tflite or .onnx file, or the folder of the SavedModel
         quantize: form of a .tflite file: weights of 16 bits (float16), of 8 bits
             (dynamic), or weights and activations of 8 bits (int8) (default: none)
         heat_map: also put out where an image speaks for minority
         overwrite: replace an earlier export
     What it takes:
         input_dtype: type of the pixels
-        batch_size: images at once: one, or any number (default: 1 for tflite, free for
-            savedmodel)
+        batch_size: images at once: one, or any number (default: 1 for tflite, else
+            free)
     How it is checked:
         representative: folder of images, as for `train`, to set ranges and threshold on
             and to compare by (default: the images that the run was trained on)
@@ -46,7 +53,7 @@ class Options:
     """
 
     folder: Path = option(flag="", metavar="RUN")
-    format: Literal["savedmodel", "tflite"]
+    format: Literal["savedmodel", "tflite", "onnx"]
     quantize: Literal["none", "float16", "dynamic", "int8"] | None = None
     representative: Path | None = option(None, metavar="ROOT")
     skip_unreadable: bool = False
@@ -96,10 +103,11 @@ def run(given: Options) -> int:
     }
     if given.batch_size:
         common["batch_size"] = 1 if given.batch_size == "1" else None
-    write = rooms.exporting.export_saved_model
+    if given.format != "savedmodel":
+        common["representative"] = splits["train"]
     if given.format == "tflite":
-        write, common["representative"] = rooms.exporting.export_tflite, splits["train"]
         common["quantize"] = given.quantize or "none"
+    write = getattr(rooms.exporting, _WRITERS[given.format])
     export = write(model, given.out, **common)
     print(export)
     tell_written(export.files)
@@ -111,19 +119,26 @@ def run(given: Options) -> int:
 
 def _check_out(given: Options) -> None:
     """Refuses what cannot be written, before the model is loaded."""
-    out, is_tflite = given.out, given.format == "tflite"
-    if given.quantize and not is_tflite:
+    out, is_file = given.out, given.format != "savedmodel"
+    if given.quantize and given.format != "tflite":
         raise ValueError(
-            "A SavedModel is not quantised; expected --quantize with --format tflite "
-            f"alone. Received: --quantize {given.quantize}. Leave it out."
+            "What is no .tflite file is not quantised; expected --quantize with "
+            f"--format tflite alone. Received: --quantize {given.quantize}. Leave it "
+            "out."
         )
-    if is_tflite and out.suffix.lower() != ".tflite":
+    suffix = f".{given.format}"
+    if is_file and out.suffix.lower() != suffix:
         raise ValueError(
-            "The file to write needs the suffix .tflite. Received: --out "
-            f"{out}. Name it, for example, {out.with_suffix('.tflite')}."
+            f"The file to write needs the suffix {suffix}. Received: --out "
+            f"{out}. Name it, for example, {out.with_suffix(suffix)}."
         )
+    if given.format == "onnx":
+        # It imports LiteRT, which `--help` does not wait for.
+        from egan_keras.exporting.onnx_file import check_installed
+
+        check_installed()
     written = [out]
-    if is_tflite:
+    if is_file:
         golden = out.with_name(f"{out.stem}_golden")
         written += [out.with_suffix(".json"), out.with_suffix(".md"), golden]
     there = [str(path) for path in written if path.exists()]
@@ -133,7 +148,7 @@ def _check_out(given: Options) -> None:
             f"name. Received: --out {str(out)!r}, and there is {', '.join(there)}. "
             "Name another one, or replace what is there with --overwrite."
         )
-    if out.is_dir() and (is_tflite or not (out / "saved_model.pb").is_file()):
+    if out.is_dir() and (is_file or not (out / "saved_model.pb").is_file()):
         raise FileExistsError(
             "What is there is no earlier export, so it is not overwritten. Received: "
             f"--out {out}, a folder. Name another one."

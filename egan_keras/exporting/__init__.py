@@ -1,4 +1,4 @@
-"""SavedModel and TFLite: the discriminator alone, checked, with its threshold.
+"""SavedModel, TFLite and ONNX: the discriminator alone, checked, with its threshold.
 
 Scoring with a .tflite file needs neither Keras nor TensorFlow, and does not wait for
 them.
@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 from egan_keras.exporting.tflite_model import TFLiteModel, load_tflite
 
 if TYPE_CHECKING:
-    from egan_keras.exporting.exports import export_saved_model, export_tflite
+    from egan_keras.exporting.exports import (
+        export_onnx,
+        export_saved_model,
+        export_tflite,
+    )
     from egan_keras.exporting.model_card import Export, Provenance
 
 _WRITING = {
     "Export": "model_card",
     "Provenance": "model_card",
+    "export_onnx": "exports",
     "export_saved_model": "exports",
     "export_tflite": "exports",
 }
@@ -23,6 +28,7 @@ __all__ = [
     "Export",
     "Provenance",
     "TFLiteModel",
+    "export_onnx",
     "export_saved_model",
     "export_tflite",
     "load_tflite",

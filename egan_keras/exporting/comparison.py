@@ -61,7 +61,7 @@ class Parity:
 
     def shortfalls(self, form: str) -> list[str]:
         """Returns in words where an export of this form is beyond tolerance."""
-        if form in ("none", "savedmodel"):
+        if form in ("none", "onnx", "savedmodel"):
             difference = self.largest_difference
             most = LARGEST_DIFFERENCE * max(1.0, self.score_deviation)
             # NaN is no more than anything.

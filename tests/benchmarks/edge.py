@@ -25,7 +25,7 @@ from sklearn.metrics import roc_auc_score
 import egan_keras as ek
 from egan_keras.evaluation import versions
 from egan_keras.exporting import conversion
-from egan_keras.exporting.conversion import Int8Quantizer
+from egan_keras.exporting.int8 import Int8Quantizer
 from egan_keras.exporting.tflite_graph import TFLiteGraph
 
 _BACKBONE = "MobileNetV2:alpha=0.35"
