@@ -4,15 +4,24 @@ Prints path, score and is_minority (1 where the score is below the model's thres
 else 0) of each image, in the order of the arguments, those of a folder sorted by path;
 then a line that sums up.
 
+With --out, for very many images, scores go there as shards of rows in Parquet (path,
+content_hash, score, is_minority, and problem where an image could not be read), with
+network.tflite, which gave them, and manifest.json, which counts. The same command goes
+on where it was stopped; a shard that fails three times is set aside, and tried again by
+the next command. Images are paths or addresses then, also .tar files of images and
+.parquet files with a column of image files' bytes, and patterns of them in quotes.
+
 Examples:
   egan-keras score runs/a new_images other/0001.png --csv scores.csv
   egan-keras score egan.tflite new_images
   egan-keras score runs/a new_images --heat-maps marked
+  egan-keras score runs/a "s3://bucket/new-*.tar" --engine ray --out s3://bucket/scores
 """
 
 import contextlib
 import csv
 import dataclasses
+import importlib
 import os
 import sys
 import time
@@ -24,7 +33,7 @@ import numpy as np
 from PIL import Image
 
 from egan_keras import cli, files, logs
-from egan_keras.cli import options, rooms, runs
+from egan_keras.cli import options, rooms, runs, shards
 from egan_keras.cli.options import option
 from egan_keras.text import printable
 
@@ -39,7 +48,7 @@ _NUMBERS_BYTES = 24
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(options.ReadingOptions):
+class Options(shards.ShardOptions, options.ReadingOptions):
     """All options of `score`.
 
     Attributes:
@@ -51,14 +60,15 @@ class Options(options.ReadingOptions):
             itself with what speaks for minority coloured: strongest where that is
             enough to bring an else usual image to score 0. A .tflite file must have
             been exported with --heat-map
+    Shards:
+        out: folder or address to write shards to, in place of what is printed
     """
 
     model: Path = option(flag="", metavar="RUN_OR_TFLITE")
-    images: list[Path] = option(
-        flag="", metavar="IMAGE_OR_FOLDER", nargs="+", type=Path
-    )
+    images: list[str] = option(flag="", metavar="IMAGE_OR_FOLDER", nargs="+", type=str)
     csv: Path | None = option(None, metavar="FILE")
     heat_maps: Path | None = option(None, metavar="DIR")
+    out: str | None = option(None, metavar="DIR", type=str)
 
 
 def run(given: Options) -> int:
@@ -66,6 +76,9 @@ def run(given: Options) -> int:
     if given.csv is not None:
         options.check_file("--csv", given.csv)
     runs.model_path(given.model)
+    shards.check(given, given.out)
+    if given.out is not None:
+        return _to_shards(given)
     data = rooms.data
     search, odd = data.finding.ImageSearch(), data.images.Oddities()
     found = [path for named in given.images for path in search.add(named)]
@@ -132,6 +145,37 @@ def run(given: Options) -> int:
     called = f"{n_minority} called minority ({state})"
     print(f"{n_scored} {images}, {called}, {speed:.1f} images a second")
     return 0
+
+
+def _to_shards(given: Options) -> int:
+    """Scores as a job of shards."""
+    from egan_keras import scale
+
+    if given.csv or given.heat_maps:
+        raise ValueError(
+            "Shards take the place of a CSV file and of heat maps; expected --out "
+            f"alone. Received: --out {given.out} with another. Leave one out."
+        )
+    model = runs.load_model(given.model)
+    path = runs.model_path(given.model)
+    is_export = path.suffix.lower() == ".tflite"
+
+    def network() -> tuple[bytes, list[int]]:
+        if is_export:
+            return path.read_bytes(), []
+        logs.tell("Making the network that workers run")
+        return importlib.import_module("egan_keras.scale.networks").score_network(model)
+
+    job = scale.Job(
+        kind=scale.SCORES,
+        model=shards.recognised(path),
+        is_export=is_export,
+        images=tuple(map(shards.absolute, given.images)),
+        shard_size=given.shard_size,
+        threshold=float(model.threshold),
+        gray_range=given.gray_range or _gray_range(given.model, model),
+    )
+    return shards.compute(given, job, shards.absolute(given.out), network)
 
 
 def _gray_range(run: Path, model: Any) -> options.GrayRange | None:

@@ -94,7 +94,7 @@ class ImageSearch:
                 "The path is neither a regular file nor a folder. Received: "
                 f"path={str(path)!r}. Name an image or a folder of images."
             )
-        if _unusable(path.name, True):
+        if unusable(path.name, True):
             raise ValueError(
                 "The file is not of a supported image type; expected one of "
                 f"{' '.join(SUFFIXES)}. Received: path={str(path)!r}. Convert it."
@@ -154,7 +154,7 @@ class ImageSearch:
                 links.append(entry.path)
             elif entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
-            elif reason := _unusable(entry.name, entry.is_file(follow_symlinks=False)):
+            elif reason := unusable(entry.name, entry.is_file(follow_symlinks=False)):
                 self.passed_over[reason] += 1
             elif place and os.path.join(place, entry.name) in self._targets:
                 self.passed_over[_TWICE] += 1
@@ -175,7 +175,7 @@ class ImageSearch:
                 self.passed_over["link in a circle"] += 1
             else:
                 folders.append(link)
-        elif reason := _unusable(link, stat.S_ISREG(mode)):
+        elif reason := unusable(link, stat.S_ISREG(mode)):
             self.passed_over[reason] += 1
         elif self._was_found(link):
             self.passed_over[_TWICE] += 1
@@ -191,11 +191,11 @@ class ImageSearch:
         folder, name = os.path.split(target)
         state = os.stat(folder)
         searched = (state.st_dev, state.st_ino) in self._searched
-        return searched and not (_unusable(name, True) or name.startswith("."))
+        return searched and not (unusable(name, True) or name.startswith("."))
 
 
-def _unusable(name: str, is_regular: bool) -> str | None:
-    """Return why a file is passed over; None for an image."""
+def unusable(name: str, is_regular: bool) -> str | None:
+    """Return why a file of this name is passed over; None for an image."""
     if not is_regular:
         return "not a regular file"
     if name.lower().endswith(SUFFIXES):
