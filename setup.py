@@ -31,6 +31,7 @@ setup(
         "ai-edge-litert>=2.1",
         "ai-edge-quantizer>=0.10",
         "fastjsonschema>=2.21",
+        "fsspec>=2024.6",
         # tensorflow-datasets imports it without declaring it.
         "importlib-resources>=6",
         "jinja2>=3.1",
@@ -41,6 +42,7 @@ setup(
         "pandas>=2.2",
         "pillow>=12.3",
         "psutil>=5.9",
+        "pyarrow>=16",
         "scikit-learn>=1.5",
         "scipy>=1.11",
         "tabulate>=0.9",
@@ -52,6 +54,7 @@ setup(
         "backends": ["jax>=0.10", "torch>=2.13"],
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1"],
         "jax": ["jax>=0.10"],
+        "ray": ["ray>=2.50"],
         "review": ["flask>=3.1"],
         "smote": ["imbalanced-learn>=0.13"],
         "test": [

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
     from egan_keras.model import calibrate_cross_fitted, cross_fitted_scores
     from egan_keras.networks import RECIPES, Recipe
+    from egan_keras.scale import FeatureTable
     from egan_keras.thresholds import Calibration, images_needed
     from egan_keras.tuning import EGANHyperModel, Search, search_pairings
 
@@ -75,6 +76,7 @@ _NAMES = {
     "losses": "AdversarialLoss Hinge LeastSquares NonSaturating Wasserstein".split(),
     "model": ["calibrate_cross_fitted", "cross_fitted_scores"],
     "networks": ["RECIPES", "Recipe"],
+    "scale": ["FeatureTable"],
     "thresholds": ["Calibration", "images_needed"],
     "tuning": ["EGANHyperModel", "Search", "search_pairings"],
 }

@@ -1,6 +1,7 @@
 """Who computes the shards: this process, or the workers of a Ray cluster."""
 
 import contextlib
+import importlib.util
 import os
 import signal
 import socket
@@ -94,6 +95,11 @@ def on_ray(
                 yield Outcome(shard, problem)
             else:
                 waiting.append(shard)
+
+
+def is_installed() -> bool:
+    """Tells whether Ray is."""
+    return importlib.util.find_spec("ray") is not None
 
 
 class _Failures:
