@@ -1,4 +1,4 @@
-"""The same on a cluster of Ray's: workers and drivers that are killed, and addresses."""
+"""The same on a cluster of Ray: workers and drivers that are killed, addresses."""
 
 import os
 import signal
