@@ -9,11 +9,12 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from egan_keras import logs
 from egan_keras.files import FullDiskError
 from egan_keras.scale.rows import Task, Worker
 
 _ATTEMPTS = 3
-_SECONDS_TO_ANSWER = 5
+_SECONDS_TO_ANSWER, _SECONDS_TO_TELL = 5, 60
 # Nothing but names of shards goes through it, and the network once.
 _STORE_BYTES = 100 * 2**20
 
@@ -33,7 +34,8 @@ def in_this_process(task: Task, shards: Iterable[int]) -> Iterator[Outcome]:
         shard, problem = waiting.popleft(), None
         try:
             worker.compute(shard)
-        except (OSError, ValueError) as error:
+        # LiteRT and file systems raise errors of many types.
+        except Exception as error:
             problem = failures.of(shard, error)
             if not problem:
                 waiting.appendleft(shard)
@@ -66,30 +68,44 @@ def on_ray(
     """
     ray = _ray()
     with _connected(ray, address, workers):
-        count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        sent, kind = ray.put(task), ray.remote(num_cpus=1)(Worker)
         waiting, failures = deque(shards), _Failures()
-        count = min(count, len(waiting))
-        idle = [kind.remote(sent) for _ in range(count)]
-        _check_started(ray, idle)
-        running: dict[Any, tuple[Any, int]] = {}
-        while waiting or running:
+        sent, kind = ray.put(task), ray.remote(num_cpus=1)(Worker)
+        count = workers or int(ray.cluster_resources().get("CPU", 1))
+        idle, has_begun = [], False
+        # What is waited for: workers that start, without a shard, or compute one.
+        busy: dict[Any, tuple[Any, int | None]] = {}
+
+        def start() -> None:
+            worker = kind.remote(sent)
+            busy[worker.__ray_ready__.remote()] = worker, None
+
+        for _ in range(min(max(1, count), len(waiting))):
+            start()
+        while waiting or any(shard is not None for _, shard in busy.values()):
             while waiting and idle:
                 worker, shard = idle.pop(), waiting.popleft()
-                running[worker.compute.remote(shard)] = worker, shard
-            (done,), _ = ray.wait([*running])
-            worker, shard = running.pop(done)
+                busy[worker.compute.remote(shard)] = worker, shard
+            found, _ = ray.wait(
+                [*busy], timeout=None if has_begun else _SECONDS_TO_TELL
+            )
+            if not found:
+                logs.tell("Waiting for a processor of the cluster that is free")
+                continue
+            has_begun, (worker, shard), problem = True, busy.pop(found[0]), None
             try:
-                ray.get(done)
+                ray.get(found[0])
+                idle.append(worker)
             except ray.exceptions.RayActorError as error:
-                idle.append(kind.remote(sent))
+                if shard is None:
+                    raise _cannot_start(error) from error
+                start()
                 problem = failures.of(shard, error)
             except ray.exceptions.RayTaskError as error:
                 idle.append(worker)
                 problem = failures.of(shard, error.cause)
             else:
-                idle.append(worker)
-                yield Outcome(shard, None)
+                if shard is not None:
+                    yield Outcome(shard, None)
                 continue
             if problem:
                 yield Outcome(shard, problem)
@@ -165,14 +181,10 @@ def _check_answers(address: str) -> None:
         ) from error
 
 
-def _check_started(ray: Any, workers: list[Any]) -> None:
-    """Waits until all workers hold the network."""
-    try:
-        ray.get([worker.__ray_ready__.remote() for worker in workers])
-    except ray.exceptions.RayActorError as error:
-        said = str(error).strip().splitlines()[-1]
-        raise ValueError(
-            "A worker cannot start; expected this version of egan-keras on every "
-            "machine of the cluster, and a folder to write to that each of them sees "
-            f"under the same name. Received: {said}"
-        ) from error
+def _cannot_start(error: Exception) -> ValueError:
+    said = str(error).strip().splitlines()[-1]
+    return ValueError(
+        "A worker cannot start; expected this version of egan-keras on every machine "
+        "of the cluster, and a folder to write to that each of them sees under the "
+        f"same name. Received: {said}"
+    )

@@ -49,7 +49,8 @@ class Folder:
         return f"{self.path.rstrip('/')}/{name}"
 
     def exists(self, name: str) -> bool:
-        """Tells whether a file is there."""
+        """Tells whether a file is there, whoever wrote it."""
+        self.fs.invalidate_cache()
         return self.fs.exists(self.at(name))
 
     def read(self, name: str) -> bytes:

@@ -181,7 +181,8 @@ def _known(job: Job, folder: Folder) -> dict[str, Any]:
 
 def _check_free(folder: Folder) -> None:
     names = (MANIFEST, NETWORK, listing.LISTING)
-    there = folder.fs.ls(folder.path, detail=False) if folder.exists("") else []
+    is_there = folder.fs.exists(folder.path)
+    there = folder.fs.ls(folder.path, detail=False) if is_there else []
     there = [path.rstrip("/").rpartition("/")[2] for path in there]
     # What a job left that was killed while it began.
     odd = [name for name in there if name not in names and not name.startswith(".")]

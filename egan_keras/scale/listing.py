@@ -41,7 +41,7 @@ def find(images: Iterable[str], passed_over: Counter[str]) -> Iterator[str]:
 
     Raises:
         FileNotFoundError: If there is no such file or folder, or no image in it.
-        PermissionError: If a folder may not be listed.
+        OSError: If a place may not be listed.
         ValueError: If a file named itself is of another type.
     """
     search = finding.ImageSearch()
@@ -56,10 +56,14 @@ def find(images: Iterable[str], passed_over: Counter[str]) -> Iterator[str]:
                     passed_over["name that is not UTF-8"] += 1
                 else:
                     yield found if is_local(fs) else fs.unstrip_protocol(found)
-        except PermissionError as error:
-            raise PermissionError(
-                "The images may not be listed; expected a place that can be read. "
-                f"Received: {place!r} ({error}). Ask for the right, or log in."
+        except (FileNotFoundError, ValueError):
+            raise
+        # File systems raise errors of many types.
+        except Exception as error:
+            raise OSError(
+                "The images cannot be listed; expected a place that may be read from "
+                f"here. Received: {place!r} ({type(error).__name__}: {error}). Ask for "
+                "the right, or log in."
             ) from error
     passed_over.update(search.passed_over)
 
@@ -148,8 +152,10 @@ def _below(place: str, fs: Any, root: str, passed_over: Counter) -> Iterator[str
     """Yields the images below a folder that is not on this machine: no links there."""
     waiting, is_empty = [root], True
     while waiting:
-        folders = []
-        entries = fs.ls(waiting.pop(), detail=True)
+        folder, folders = waiting.pop(), []
+        entries = fs.ls(folder, detail=True)
+        # What it keeps of folders seen would grow with the number of images.
+        fs.invalidate_cache(folder)
         for entry in sorted(entries, key=lambda entry: entry["name"]):
             path, is_file = entry["name"].rstrip("/"), entry["type"] == "file"
             name = path.rpartition("/")[2]
