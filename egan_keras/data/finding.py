@@ -83,7 +83,7 @@ class ImageSearch:
         """Return the images at a path that were not found before, sorted."""
         path = Path(path)
         if path.is_dir():
-            return sorted(map(Path, self._below(path)))
+            return sorted(map(Path, self.below(path)))
         if not path.exists():
             raise FileNotFoundError(
                 f"There is no such file or folder. Received: path={str(path)!r}. "
@@ -104,8 +104,8 @@ class ImageSearch:
             return []
         return [path]
 
-    def _below(self, folder: Path) -> list[str]:
-        """Return the images in a folder and below it."""
+    def below(self, folder: str | PathLike[str]) -> list[str]:
+        """Return the images in a folder and below it, unsorted; a str takes less."""
         before = self.passed_over.copy()
         found: list[str] = []
         folders, links = [str(folder)], []

@@ -134,7 +134,7 @@ def _at(
             )
         yield _checked(path)
     elif is_local(fs):
-        yield from map(str, search.add(path))
+        yield from sorted(search.below(path))
     else:
         yield from _below(place, fs, path, passed_over)
 
