@@ -9,7 +9,7 @@ them: EGAN.from_features.
 
 The vectors are those that the discriminator's frozen backbone gives, before anything
 that training sets; the generator reads them, too. Feature maps, of which `train` judges
-places, are not kept: they take fifty times as much.
+places, are not kept: they take a hundred times as much.
 
 Exit codes: 1 if shards were set aside; all others as `egan-keras --help` lists them.
 
