@@ -69,48 +69,74 @@ def on_ray(
     ray = _ray()
     with _connected(ray, address, workers):
         waiting, failures = deque(shards), _Failures()
-        sent, kind = ray.put(task), ray.remote(num_cpus=1)(Worker)
         count = workers or int(ray.cluster_resources().get("CPU", 1))
-        idle, has_begun = [], False
+        team = _Team(ray, task, min(max(1, count), len(waiting)))
+        while waiting or team.computes:
+            while waiting and team.idle:
+                team.give(waiting.popleft())
+            for shard, error in team.ended():
+                problem = failures.of(shard, error) if error else None
+                if error and not problem:
+                    waiting.append(shard)
+                else:
+                    yield Outcome(shard, problem)
+
+
+class _Team:
+    """Workers on a cluster, each with one shard at most.
+
+    Args:
+        ray: The module.
+        task: What they compute.
+        count: How many there are.
+    """
+
+    def __init__(self, ray: Any, task: Task, count: int) -> None:
+        self._ray, self._task = ray, ray.put(task)
+        self._kind = ray.remote(num_cpus=1)(Worker)
+        self.idle: list[Any] = []
         # What is waited for: workers that start, without a shard, or compute one.
-        busy: dict[Any, tuple[Any, int | None]] = {}
+        self._busy: dict[Any, tuple[Any, int | None]] = {}
+        self._has_begun = False
+        for _ in range(count):
+            self._start()
 
-        def start() -> None:
-            worker = kind.remote(sent)
-            busy[worker.__ray_ready__.remote()] = worker, None
+    @property
+    def computes(self) -> bool:
+        """Whether one of them computes a shard."""
+        return any(shard is not None for _, shard in self._busy.values())
 
-        for _ in range(min(max(1, count), len(waiting))):
-            start()
-        while waiting or any(shard is not None for _, shard in busy.values()):
-            while waiting and idle:
-                worker, shard = idle.pop(), waiting.popleft()
-                busy[worker.compute.remote(shard)] = worker, shard
-            found, _ = ray.wait(
-                [*busy], timeout=None if has_begun else _SECONDS_TO_TELL
-            )
-            if not found:
-                logs.tell("Waiting for a processor of the cluster that is free")
-                continue
-            has_begun, (worker, shard), problem = True, busy.pop(found[0]), None
-            try:
-                ray.get(found[0])
-                idle.append(worker)
-            except ray.exceptions.RayActorError as error:
-                if shard is None:
-                    raise _cannot_start(error) from error
-                start()
-                problem = failures.of(shard, error)
-            except ray.exceptions.RayTaskError as error:
-                idle.append(worker)
-                problem = failures.of(shard, error.cause)
-            else:
-                if shard is not None:
-                    yield Outcome(shard, None)
-                continue
-            if problem:
-                yield Outcome(shard, problem)
-            else:
-                waiting.append(shard)
+    def give(self, shard: int) -> None:
+        """Has an idle worker compute a shard."""
+        worker = self.idle.pop()
+        self._busy[worker.compute.remote(shard)] = worker, shard
+
+    def ended(self) -> Iterator[tuple[int, Exception | None]]:
+        """Waits for a worker; yields its shard, if it had one, and what went wrong."""
+        ray, timeout = self._ray, None if self._has_begun else _SECONDS_TO_TELL
+        found, _ = ray.wait([*self._busy], timeout=timeout)
+        if not found:
+            logs.tell("Waiting for a processor of the cluster that is free")
+            return
+        self._has_begun, (worker, shard), problem = True, self._busy.pop(found[0]), None
+        try:
+            ray.get(found[0])
+        except ray.exceptions.RayActorError as error:
+            if shard is None:
+                raise _cannot_start(error) from error
+            problem = error
+        except ray.exceptions.RayTaskError as error:
+            problem = error.cause
+        if isinstance(problem, ray.exceptions.RayActorError):
+            self._start()
+        else:
+            self.idle.append(worker)
+        if shard is not None:
+            yield shard, problem
+
+    def _start(self) -> None:
+        worker = self._kind.remote(self._task)
+        self._busy[worker.__ray_ready__.remote()] = worker, None
 
 
 def is_installed() -> bool:
