@@ -115,6 +115,23 @@ def test_a_shard_that_workers_die_of_is_set_aside(
     ]
 
 
+def test_the_cluster_takes_orders_from_its_own_command_alone(command, tmp_path):
+    driver = subprocess.Popen(on_ray(command, tmp_path / "out"))
+    wait_for_shards(tmp_path / "out", 1, driver)
+    (server,) = [
+        each
+        for each in psutil.Process(driver.pid).children(recursive=True)
+        if each.name() == "gcs_server"
+    ]
+    ports = [each.laddr.port for each in server.net_connections() if not each.raddr]
+    program = "import ray, sys; ray.init(address=sys.argv[1])"
+    for port in ports:
+        intruder = [sys.executable, "-c", program, f"127.0.0.1:{port}"]
+        done = subprocess.run(intruder, capture_output=True, text=True, timeout=120)
+        assert "Failed to connect" in done.stderr
+    assert ports and driver.wait() == 0
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "no.such.host:6379"])
 def test_an_address_where_nothing_answers_is_refused_soon(
     command, tmp_path, capsys, address
@@ -129,13 +146,15 @@ def test_an_address_where_nothing_answers_is_refused_soon(
 def test_a_running_cluster_is_used_and_left_running(command, expected, tmp_path):
     ray = [sys.executable, "-m", "ray.scripts.scripts"]
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    # What an earlier test of this process has set is for its own cluster.
+    environment = {k: x for k, x in environment.items() if "RAY_AUTH" not in k}
     head = "--head --port=6391 --num-cpus=2 --include-dashboard=false --block"
     memory = ["--object-store-memory", str(100 * 2**20)]
     cluster = subprocess.Popen([*ray, "start", *head.split(), *memory], env=environment)
     try:
         time.sleep(15)
         given = [*on_ray(command, tmp_path / "out"), "--address", "127.0.0.1:6391"]
-        subprocess.run(given, check=True)
+        subprocess.run(given, check=True, env=environment)
         assert cluster.poll() is None
     finally:
         started = psutil.Process(cluster.pid).children(recursive=True)

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import secrets
 import signal
 import socket
 from collections import Counter, deque
@@ -66,7 +67,7 @@ def on_ray(
         ConnectionError: If there is no cluster at the address.
         ValueError: If Ray is not installed, or no worker can start.
     """
-    ray = _ray()
+    ray = _ray(is_own=address is None)
     with _connected(ray, address, workers):
         waiting, failures = deque(shards), _Failures()
         count = workers or int(ray.cluster_resources().get("CPU", 1))
@@ -159,9 +160,13 @@ class _Failures:
         return said if self._counts[shard] == _ATTEMPTS else None
 
 
-def _ray() -> Any:
+def _ray(is_own: bool) -> Any:
     # Nothing of what is computed is told to anybody.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if is_own:
+        # It listens on all of the machine's addresses, and does what it is told.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         import ray
     except ImportError as error:
