@@ -17,6 +17,7 @@ import argparse
 import collections
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -138,15 +139,37 @@ def table(log: Path) -> str:
     for line in log.read_text("utf-8").splitlines():
         row = json.loads(line)
         found[row.pop("part")].append(row)
-    lines = [f"Run on {date.today()}, {os.cpu_count()} cores.", ""]
+    lines = [
+        "# Very many images",
+        "",
+        "    python tests/benchmarks/scale.py --out DIR",
+        "",
+        f"Run on {date.today()} on {platform.machine()}, {os.cpu_count()} cores. Times "
+        "in seconds, memory in MB: the process's peak.",
+        "",
+    ]
     for part, rows in found.items():
         lines += [f"## {part}", "", "| " + " | ".join(rows[0]) + " |"]
         lines.append("|" + "---|" * len(rows[0]))
         for row in rows:
-            shown = [f"{x:,.4g}" if isinstance(x, float) else x for x in row.values()]
-            lines.append("| " + " | ".join(map(str, shown)) + " |")
+            shown = [
+                x if isinstance(x, str) else f"{_round(x):,}" for x in row.values()
+            ]
+            lines.append("| " + " | ".join(shown) + " |")
         lines.append("")
+        if part == "pair":
+            one, two = (
+                [row["images_s"] for row in rows if row["workers"] == count]
+                for count in (1, 2)
+            )
+            ratios = sorted(b / a for a, b in zip(one, two, strict=False))
+            told = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+            lines += [f"Two workers to one, turn by turn: {told}.", ""]
     return "\n".join(lines)
+
+
+def _round(number: float) -> float:
+    return number if isinstance(number, int) else float(f"{number:.3g}")
 
 
 if __name__ == "__main__":
