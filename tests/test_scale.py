@@ -98,6 +98,20 @@ def test_a_bucket_is_listed_in_order_and_the_rest_counted(bucket):
     assert found("memory://images/*.tar")[0] == ["memory:///images/c.tar"]
 
 
+@pytest.mark.parametrize("kind", ["local", "memory"])
+def test_what_is_reached_twice_is_taken_once(tmp_path, bucket, kind):
+    root = str(tmp_path) if kind == "local" else "memory:///images"
+    fs, path = filesystem(root)
+    for name in ("a/1.png", "a/2.png", "b/3.png", "c.tar"):
+        fs.makedirs(f"{path}/{name[0]}", exist_ok=True)
+        fs.pipe_file(f"{path}/{name}", b"x")
+    places = ["a/2.png", "a", "a/1.png", "*.tar", "c.tar", "b", "."]
+    paths, passed_over = found(*(f"{root}/{each}".rstrip("/.") for each in places))
+    names = [each.removeprefix(f"{root}/") for each in paths]
+    assert names == ["a/2.png", "a/1.png", "c.tar", "b/3.png"]
+    assert passed_over["reached twice"] >= 3
+
+
 def test_names_that_no_table_of_text_holds_are_counted(tmp_path):
     (tmp_path / "a.png").touch()
     with open(os.fsencode(tmp_path) + b"/\xff.png", "wb"):

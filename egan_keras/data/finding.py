@@ -18,7 +18,7 @@ ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 HIDDEN = "hidden"
 
 _BROKEN_LINK = "broken link"
-_TWICE = "reached twice"
+TWICE = "reached twice"
 _SHOWN_SUFFIX = re.compile(r"\.\w{1,12}", re.ASCII)
 _SHOWN_REASONS = 10
 
@@ -100,7 +100,7 @@ class ImageSearch:
                 f"{' '.join(SUFFIXES)}. Received: path={str(path)!r}. Convert it."
             )
         if self._was_found(str(path)):
-            self.passed_over[_TWICE] += 1
+            self.passed_over[TWICE] += 1
             return []
         return [path]
 
@@ -117,7 +117,7 @@ class ImageSearch:
             links.sort(reverse=True)
             self._follow(links.pop(), found, folders)
         passed_over = self.passed_over - before
-        if not found and not passed_over[_TWICE]:
+        if not found and not passed_over[TWICE]:
             advice = "Put images there or name another folder."
             if any(reason.endswith(ARCHIVES) for reason in passed_over):
                 advice = "Unpack the archives in it."
@@ -138,7 +138,7 @@ class ImageSearch:
         try:
             state = os.stat(folder)
             if (state.st_dev, state.st_ino) in self._searched:
-                self.passed_over[_TWICE] += 1
+                self.passed_over[TWICE] += 1
                 return
             self._searched.add((state.st_dev, state.st_ino))
             with os.scandir(folder) as listed:
@@ -157,7 +157,7 @@ class ImageSearch:
             elif reason := unusable(entry.name, entry.is_file(follow_symlinks=False)):
                 self.passed_over[reason] += 1
             elif place and os.path.join(place, entry.name) in self._targets:
-                self.passed_over[_TWICE] += 1
+                self.passed_over[TWICE] += 1
             else:
                 found.append(entry.path)
 
@@ -178,7 +178,7 @@ class ImageSearch:
         elif reason := unusable(link, stat.S_ISREG(mode)):
             self.passed_over[reason] += 1
         elif self._was_found(link):
-            self.passed_over[_TWICE] += 1
+            self.passed_over[TWICE] += 1
         else:
             found.append(link)
 

@@ -31,7 +31,7 @@ class Listed(NamedTuple):
 
 
 def find(images: Iterable[str], passed_over: Counter[str]) -> Iterator[str]:
-    """Yields the files found at places, those in a folder sorted by path.
+    """Yields the files found at places, each once, those in a folder sorted by path.
 
     Args:
         images: Image files; folders, searched with all folders below them; .tar files
@@ -44,11 +44,17 @@ def find(images: Iterable[str], passed_over: Counter[str]) -> Iterator[str]:
         OSError: If a place may not be listed.
         ValueError: If a file named itself is of another type.
     """
-    search = finding.ImageSearch()
-    for place in dict.fromkeys(images):
+    search, folders, named = finding.ImageSearch(), [], set()
+    for place in images:
         fs, path = filesystem(place)
         try:
+            is_folder = fs.isdir(path)
             for found in _at(place, fs, path, search, passed_over):
+                if found in named or any(map(found.startswith, folders)):
+                    passed_over[finding.TWICE] += 1
+                    continue
+                if not is_folder:
+                    named.add(found)
                 try:
                     # No column of text holds another.
                     found.encode()
@@ -56,6 +62,8 @@ def find(images: Iterable[str], passed_over: Counter[str]) -> Iterator[str]:
                     passed_over["name that is not UTF-8"] += 1
                 else:
                     yield found if is_local(fs) else fs.unstrip_protocol(found)
+            if is_folder:
+                folders.append(path.rstrip("/") + "/")
         except (FileNotFoundError, ValueError):
             raise
         # File systems raise errors of many types.
