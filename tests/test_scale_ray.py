@@ -152,15 +152,17 @@ def test_an_address_where_nothing_answers_is_refused_soon(
 
 def test_a_running_cluster_is_used_and_left_running(command, expected, tmp_path):
     ray = [sys.executable, "-m", "ray.scripts.scripts"]
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-    # What an earlier test of this process has set is for its own cluster.
-    environment = {k: x for k, x in environment.items() if "RAY_AUTH" not in k}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": 32 * "a1"}
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", **token}
     head = "--head --port=6391 --num-cpus=2 --include-dashboard=false --block"
     memory = ["--object-store-memory", str(100 * 2**20)]
     cluster = subprocess.Popen([*ray, "start", *head.split(), *memory], env=environment)
     try:
         time.sleep(15)
         given = [*on_ray(command, tmp_path / "out"), "--address", "127.0.0.1:6391"]
+        other = {**environment, "RAY_AUTH_TOKEN": 32 * "b2"}
+        refused = subprocess.run(given, env=other, capture_output=True, text=True)
+        assert refused.returncode == 2 and "No cluster answers" in refused.stderr
         subprocess.run(given, check=True, env=environment)
         assert cluster.poll() is None
     finally:

@@ -189,7 +189,10 @@ def _connected(ray: Any, address: str | None, workers: int | None) -> Iterator[N
         quiet["address"] = address
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(**quiet)
+        try:
+            ray.init(**quiet)
+        except ConnectionError as error:
+            raise _no_answer(address, error) from error
         # Ray takes it, and would end without a word.
         with contextlib.suppress(ValueError):  # in the main thread alone
             signal.signal(signal.SIGTERM, handler)
@@ -205,11 +208,16 @@ def _check_answers(address: str) -> None:
         if address != "auto":
             socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
     except (OSError, ValueError) as error:
-        raise ConnectionError(
-            "No cluster answers; expected the host and port that `ray start --head` "
-            f"printed, such as 10.0.0.1:6379. Received: --address {address} ({error}). "
-            "Start one, or leave --address out for this machine alone."
-        ) from error
+        raise _no_answer(address, error) from error
+
+
+def _no_answer(address: str | None, error: Exception) -> ConnectionError:
+    return ConnectionError(
+        "No cluster answers; expected the host and port that `ray start --head` "
+        "printed, such as 10.0.0.1:6379, and RAY_AUTH_MODE and RAY_AUTH_TOKEN as there "
+        f"if it asks for a token. Received: --address {address} ({error}). Start one, "
+        "or leave --address out for this machine alone."
+    )
 
 
 def _cannot_start(error: Exception) -> ValueError:
