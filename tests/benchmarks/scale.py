@@ -5,7 +5,8 @@
 Parts, all unless some are named:
 
     rates: one worker on one processor, by backbone and side of the images: images a
-        second, and of decoding alone, bytes of an image and of its vector, memory
+        second of the processor's time, and of decoding alone, bytes of an image and
+        of its vector, memory
     pair: two of Ray's workers against one, three turns each, of one thread each
     listing: names, generated and listed, and files of this machine: seconds, memory
     million: 1,000,000 generated images through `features` on two workers, and `fit`
@@ -38,7 +39,7 @@ RATES = [
     ("EfficientNetV2B0", 224),
     ("DenseNet121", 224),
 ]
-PAIR = ("MobileNetV2:alpha=0.35", 224)
+PAIR = ("MobileNetV2:alpha=0.35", 96)
 NAMES = (1_000_000, 10_000_000, 100_000_000)
 LOCAL_FILES = 500_000
 TURNS = 3

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 # Of one image through everything, on the slowest backbone.
-_SECONDS = 15.0
+_SECONDS = 6.0
 _MINORITY_EVERY = 1000
 
 
@@ -55,14 +55,15 @@ def rate(network: str, folder: str) -> dict:
     files = sorted(map(str, Path(folder).glob("*.jpg")))
     n_bytes = sum(os.path.getsize(path) for path in files[:64]) / 64
     worker.table(files[:64])
-    started, count = time.perf_counter(), 0
-    while time.perf_counter() - started < _SECONDS:
+    # Of the processor's time, not of a machine's on which others work, too.
+    started, count = time.process_time(), 0
+    while time.process_time() - started < _SECONDS:
         count += len(worker.table(files[count % 512 : count % 512 + 128]))
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     worker._run = lambda x: np.zeros((len(x), worker._width), np.float32)
-    started = time.perf_counter()
+    started = time.process_time()
     worker.table(files[:256])
-    decoding = 256 / (time.perf_counter() - started)
+    decoding = 256 / (time.process_time() - started)
     return {
         "images_s": count / seconds,
         "decoded_s": decoding,
@@ -204,9 +205,9 @@ def fit(place: str, copy: str) -> dict:
 
 
 def _peak_mb() -> float:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # What `getrusage` tells begins with the process that started this one.
+    text = Path("/proc/self/status").read_text("ascii")
+    return int(text.split("VmHWM:")[1].split()[0]) / 1024
 
 
 CASES = {each.__name__: each for each in (rate, pair, names, local, generate, fit)}
