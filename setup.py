@@ -48,6 +48,8 @@ setup(
     install_requires=[
         "ai-edge-litert>=2.3,<3",
         "fastjsonschema>=2.21,<3",
+        # Named for the month, or a major version a quarter: none says what may break.
+        "fsspec>=2024.6",
         # tensorflow-datasets imports it without declaring it.
         "importlib-resources>=6",
         "jinja2>=3.1,<4",
@@ -60,6 +62,7 @@ setup(
         # No upper bound: holes are closed in the newest version alone.
         "pillow>=12.3",
         "psutil>=5.9,<8",
+        "pyarrow>=16",
         "scikit-learn>=1.6,<2",
         "scipy>=1.12,<2",
         "shtab>=1.13,<2",
@@ -79,6 +82,7 @@ setup(
         "hub": ["huggingface-hub>=2.4,<3"],
         "jax": ["jax>=0.10,<1"],
         "onnx": ["onnx>=1.23,<2", "onnxruntime>=1.32,<2", "tf2onnx>=1.17,<2"],
+        "ray": ["ray>=2.60,<3"],
         "review": ["flask>=3.1,<4"],
         "smote": ["imbalanced-learn>=0.13,<1"],
         "test": [

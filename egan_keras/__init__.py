@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from egan_keras.model import cross_fitted_scores as cross_fitted_scores
     from egan_keras.networks import RECIPES as RECIPES
     from egan_keras.networks import Recipe as Recipe
+    from egan_keras.scale import FeatureTable as FeatureTable
     from egan_keras.thresholds import Calibration as Calibration
     from egan_keras.thresholds import images_needed as images_needed
     from egan_keras.tuning import EGANHyperModel as EGANHyperModel
@@ -81,6 +82,7 @@ _NAMES = {
     "losses": "AdversarialLoss Hinge LeastSquares NonSaturating Wasserstein".split(),
     "model": ["calibrate_cross_fitted", "cross_fitted_scores"],
     "networks": ["RECIPES", "Recipe"],
+    "scale": ["FeatureTable"],
     "thresholds": ["Calibration", "images_needed"],
     "tuning": ["EGANHyperModel", "Search", "search_pairings"],
 }

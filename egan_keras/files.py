@@ -166,7 +166,7 @@ def put_in_place(made: Path, target: Path) -> None:
         os.replace(made, target)
         return
     aside = made.with_name(f"{made.name}{REPLACED}")
-    with _locked(target):
+    with locked(target):
         if _exchange(made, target):
             # From here on `leftovers` knows that it may go.
             made.rename(aside)
@@ -192,9 +192,9 @@ def workplace(target: Path) -> Iterator[Path]:
     folder = target.with_name(f".{target.name}.{mark}{_UNFINISHED}")
     with contextlib.ExitStack() as stack:
         # Between both, `leftovers` would take it for one.
-        with _locked(folder.parent, wait=True):
+        with locked(folder.parent, wait=True):
             folder.mkdir()
-            stack.enter_context(_locked(folder))
+            stack.enter_context(locked(folder))
         try:
             yield folder
         finally:
@@ -211,12 +211,12 @@ def leftovers(target: Path) -> Iterator[list[Path]]:
     start, end = re.escape(f".{target.name}."), re.escape(_UNFINISHED)
     pattern = re.compile(f"{start}[0-9a-f]{{8}}{end}.*")
     with contextlib.ExitStack() as stack:
-        with _locked(target.parent, wait=True):
+        with locked(target.parent, wait=True):
             folders = target.parent.iterdir() if target.parent.is_dir() else ()
             found = [
                 path
                 for path in folders
-                if pattern.fullmatch(path.name) and stack.enter_context(_locked(path))
+                if pattern.fullmatch(path.name) and stack.enter_context(locked(path))
             ]
         for path in [path for path in found if path.suffix == REPLACED]:
             if not target.exists():
@@ -278,11 +278,11 @@ def _exchange(made: Path, target: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, *, wait: bool = False) -> Iterator[bool]:
+def locked(folder: Path, *, wait: bool = False) -> Iterator[bool]:
     """Locks a folder; the end of the process, whatever its kind, unlocks it.
 
-    Gives whether it is locked now: not where another process has locked it, and where
-    folders cannot be locked.
+    Gives whether it is locked now: not where another process has locked it, and not
+    where folders cannot be locked.
     """
     with contextlib.ExitStack() as stack:
         is_locked = False

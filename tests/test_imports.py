@@ -10,9 +10,9 @@ import egan_keras
 
 PACKAGE = Path(egan_keras.__file__).parent
 ROOMS = (
-    "version deprecation text files schemas keras_hooks logs losses "
+    "version deprecation text files schemas keras_hooks logs litert losses "
     "thresholds metrics data backbones digits networks features model devices "
-    "evaluation baselines exporting tuning experiments review cli"
+    "evaluation baselines exporting tuning experiments review scale cli"
 ).split()
 MAY_IMPORT_TENSORFLOW = {
     "keras_hooks",

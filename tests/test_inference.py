@@ -114,9 +114,9 @@ def test_keras_keeps_what_is_not_of_32_bits(at_once, policy):
 
 @pytest.mark.parametrize("wrong", [1.01, np.nan])
 def test_keras_keeps_what_litert_does_otherwise(at_once, monkeypatch, wrong):
-    litert = inference._LiteRT.__call__
+    litert = inference.LiteRTFunction.__call__
     monkeypatch.setattr(
-        inference._LiteRT, "__call__", lambda *a: [wrong * x for x in litert(*a)]
+        inference.LiteRTFunction, "__call__", lambda *a: [wrong * x for x in litert(*a)]
     )
     run = inference.FrozenInference(network())
     in_a_pass(run, images(5))

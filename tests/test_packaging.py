@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # CONTRIBUTING.md tells why.
-UNBOUNDED = {"importlib-resources", "pillow"}
+UNBOUNDED = {"fsspec", "importlib-resources", "pillow", "pyarrow"}
 
 
 def declared():

@@ -51,6 +51,7 @@ COMMANDS = {
     "check": "tell whether new images are like those before",
     "review": "label what helps most, on a page, and train again",
     "score": "score images with a run's model or a .tflite file",
+    "features": "compute the features of many images once",
     "export": "export a run's model to SavedModel or TFLite",
     "compare": "compare eGAN with other methods",
 }

@@ -1,14 +1,22 @@
-"""Score images with a run's model or its export: high = majority, low = minority.
+r"""Score images with a run's model or its export: high = majority, low = minority.
 
 Prints path, score and is_minority (1 where the score is below the threshold) of
 each image; a run of several minority classes also tells which one it is most
 like. Last comes a line that sums up; and of a run, whether the images are like
 those that its threshold was set on, as `check` does.
 
+With --out, for very many images, scores go there as shards of rows in Parquet,
+beside manifest.json, which counts. The same command goes on where it was
+stopped; a shard that fails three times is set aside. Images are paths or
+addresses then, also .tar files of images and .parquet files with a column of
+image files' bytes, and patterns of them in quotes.
+
 Examples:
   egan-keras score runs/a new_images other/0001.png --csv scores.csv
   egan-keras score egan.tflite new_images
   egan-keras score runs/a new_images --heat-maps marked
+  egan-keras score runs/a "s3://bucket/new-*.tar" --engine ray \
+      --out s3://bucket/scores
 """
 
 import contextlib
@@ -26,7 +34,7 @@ import numpy as np
 from PIL import Image
 
 from egan_keras import cli, files, logs
-from egan_keras.cli import options, rooms, runs
+from egan_keras.cli import options, rooms, runs, score_shards, shards
 from egan_keras.cli.check import comparison
 from egan_keras.cli.options import option
 from egan_keras.text import coloured, printable
@@ -42,7 +50,7 @@ _NUMBERS_BYTES = 24
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(options.ReadingOptions):
+class Options(shards.ShardOptions, options.ReadingOptions):
     """All options of `score`.
 
     Attributes:
@@ -51,14 +59,15 @@ class Options(options.ReadingOptions):
         csv: also write what is printed of each image to a file; replaces it at the end
         heat_maps: also write, for each image, a picture of it with what speaks for
             minority coloured; of a .tflite file exported with --heat-map
+    Shards:
+        out: folder or address to write shards to, in place of what is printed
     """
 
     model: Path = option(flag="", metavar="RUN_OR_TFLITE")
-    images: list[Path] = option(
-        flag="", metavar="IMAGE_OR_FOLDER", nargs="+", type=Path
-    )
+    images: list[str] = option(flag="", metavar="IMAGE_OR_FOLDER", nargs="+", type=str)
     csv: Path | None = option(None, metavar="FILE")
     heat_maps: Path | None = option(None, metavar="DIR")
+    out: str | None = option(None, metavar="DIR", type=str)
 
 
 def run(given: Options) -> int:
@@ -66,6 +75,9 @@ def run(given: Options) -> int:
     if given.csv is not None:
         options.check_file("--csv", given.csv)
     runs.model_path(given.model)
+    shards.check(given, given.out)
+    if given.out is not None:
+        return score_shards.run(given, _gray_range)
     data = rooms.data
     search, odd = data.finding.ImageSearch(), data.images.Oddities()
     found = [path for named in given.images for path in search.add(named)]

@@ -14,7 +14,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from egan_keras import data, logs, schemas
+from egan_keras import data, litert, logs, schemas
 from egan_keras.data.lazy import LazyRows, in_batches
 from egan_keras.exporting.tflite_graph import METADATA_ENTRY, TFLiteGraph
 from egan_keras.thresholds import Calibration
@@ -46,7 +46,7 @@ class TFLiteModel:
 
     Args:
         content: The bytes of a .tflite file that `export_tflite` wrote.
-        threads: Threads to use; `None` takes as many as there are processors.
+        threads: Threads to use; `None` takes `litert.threads()`.
         plain_kernels: Whether to compute with LiteRT's own kernels alone, without
             the faster ones that it takes where the processor has them.
         path: The file, for messages.
@@ -73,7 +73,7 @@ class TFLiteModel:
         with _refusing(problem, self._name):
             interpreter = Interpreter(
                 model_content=content,
-                num_threads=threads or os.cpu_count(),
+                num_threads=threads or litert.threads(),
                 experimental_op_resolver_type=OpResolverType[kernels],
             )
             self._runner = interpreter.get_signature_runner()

@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import functools
 import math
-import os
 import threading
 import time
 import zlib
@@ -13,7 +12,6 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 
 # The converter does it itself, but leaves Keras's variables outside of the file.
 from tensorflow.python.framework.convert_to_constants import (
@@ -21,6 +19,7 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from egan_keras import keras_hooks, logs
+from egan_keras.litert import LiteRTFunction
 
 # Multiplications at once, and images.
 _WORK_AT_ONCE, _FEWEST, _MOST = 2e9, 8, 128
@@ -104,7 +103,7 @@ class FrozenInference(Inference):
         if self._on_processor:
             at_once = int(_WORK_AT_ONCE / max(self._work, 1.0))
             self.at_once = max(_FEWEST, min(_MOST, at_once))
-        self._litert: _LiteRT | None = None
+        self._litert: LiteRTFunction | None = None
         self._converted = 0
         # LiteRT's interpreter is for one thread at a time; features are read in many.
         self._lock = threading.Lock()
@@ -160,7 +159,7 @@ class FrozenInference(Inference):
         """Takes LiteRT if it gives the same for some images, and hardly later."""
         images = images[:_TRIED_WITH]
         try:
-            litert = _LiteRT(self._function)
+            litert = LiteRTFunction(to_litert(self))
             # The first calls take longer than those that follow.
             found, expected = litert(images), super().__call__(images)
         # The converter answers with errors of many types.
@@ -182,35 +181,16 @@ class FrozenInference(Inference):
         self._may_convert, self._keras = False, f"{self._keras} ({why})"
 
 
-class _LiteRT:
-    """A converted function of images."""
-
-    def __init__(self, function) -> None:
-        # All of these tell on it what they do, past Python.
-        with logs.without_stderr():
-            converter = tf.lite.TFLiteConverter.from_concrete_functions(
-                [with_constants(function)], tf.Module()
-            )
-            self._interpreter = Interpreter(
-                model_content=converter.convert(), num_threads=os.cpu_count()
-            )
-            self._interpreter.allocate_tensors()
-        _give_back_memory()
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        details = self._interpreter.get_output_details()
-        # Named Identity, Identity_1 and so on, and in any order.
-        names = sorted(details, key=lambda x: (len(x["name"]), x["name"]))
-        self._outputs = [each["index"] for each in names]
-        self._count = 0
-
-    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
-        if len(images) != self._count:
-            self._count = len(images)
-            self._interpreter.resize_tensor_input(self._input, images.shape)
-            self._interpreter.allocate_tensors()
-        self._interpreter.set_tensor(self._input, np.asarray(images, np.float32))
-        self._interpreter.invoke()
-        return [self._interpreter.get_tensor(index) for index in self._outputs]
+def to_litert(inference: Inference) -> bytes:
+    """Returns a network with its weights as a .tflite file's bytes."""
+    # All of these tell on it what they do, past Python.
+    with logs.without_stderr():
+        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+            [with_constants(inference._function)], tf.Module()
+        )
+        content = converter.convert()
+    _give_back_memory()
+    return content
 
 
 def _give_back_memory() -> None:

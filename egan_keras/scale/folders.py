@@ -1,0 +1,98 @@
+"""Files anywhere: in local folders, and what fsspec opens, such as s3:// and gs://."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from egan_keras import files
+
+
+def filesystem(place: str) -> tuple[Any, str]:
+    """Returns what opens files at a place, a path or an address, and its path there.
+
+    Raises:
+        ValueError: If nothing installed here opens such an address.
+    """
+    try:
+        return fsspec.core.url_to_fs(place)
+    except (ImportError, ValueError) as error:
+        raise ValueError(
+            "There is nothing here that opens such an address; expected a path, or an "
+            "address that fsspec knows, with the package for it on every machine. "
+            f"Received: {place!r} ({error}). Install what it names."
+        ) from error
+
+
+def is_local(fs: Any) -> bool:
+    """Tells whether a file system is this machine's."""
+    return isinstance(fs, LocalFileSystem)
+
+
+class Folder:
+    """A folder to write whole files into, on a local disk or elsewhere.
+
+    Args:
+        place: Path, or address such as `s3://bucket/scores`.
+    """
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.fs, self.path = filesystem(place)
+
+    def at(self, name: str) -> str:
+        """Returns the path of a file in it."""
+        return f"{self.path.rstrip('/')}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Tells whether a file is there, whoever wrote it."""
+        self.fs.invalidate_cache()
+        return self.fs.exists(self.at(name))
+
+    def read(self, name: str) -> bytes:
+        """Returns what a file holds."""
+        return self.fs.cat_file(self.at(name))
+
+    @contextlib.contextmanager
+    def new_file(self, name: str) -> Iterator[BinaryIO]:
+        """Gives a file to write, which has its name once all is written."""
+        if is_local(self.fs):
+            path = Path(self.at(name))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with files.whole_file(path) as temporary, temporary.open("wb") as file:
+                yield file
+            return
+        # What is put into a bucket is there as a whole or not.
+        with tempfile.NamedTemporaryFile() as file:
+            yield file
+            file.flush()
+            self.fs.put_file(file.name, self.at(name))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Writes a file as a whole."""
+        with self.new_file(name) as file:
+            file.write(content)
+
+    @contextlib.contextmanager
+    def for_one_job(self) -> Iterator[None]:
+        """Lets no other job into a local folder meanwhile; a killed one unlocks it.
+
+        Raises:
+            ValueError: If there is another one.
+        """
+        if not is_local(self.fs) or files.fcntl is None:
+            yield
+            return
+        Path(self.path).mkdir(parents=True, exist_ok=True)
+        with files.locked(Path(self.path)) as is_locked:
+            if not is_locked:
+                raise ValueError(
+                    "Another job is writing into this folder; expected one at a time. "
+                    f"Received: --out {self.place!r}. Wait for its end, or name "
+                    "another folder."
+                )
+            yield

@@ -1,0 +1,277 @@
+"""Jobs of shards: what is there is kept, what is wrong is said, and nothing is lost."""
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from test_scale import bucket, export, png, write_tar  # noqa: F401
+
+from egan_keras import cli
+from egan_keras.files import FullDiskError
+from egan_keras.scale import engines, rows
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder of 50 images, one of them damaged."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(50):
+        (folder / f"{number:02}.png").write_bytes(png(number))
+    (folder / "13.png").write_bytes(b"no image")
+    (folder / "notes.txt").touch()
+    return folder
+
+
+@pytest.fixture
+def score(export, images, tmp_path, capsys):  # noqa: F811
+    """Scores the images in shards of ten; returns exit code, output and errors."""
+
+    def run(*options, place=images, model=export):
+        given = ["score", model, place, "--out", tmp_path / "out", "--shard-size", 10]
+        given += options
+        code = cli.main([*map(str, given)])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The shards computed, in order; `computed.fails` names errors to raise instead."""
+
+    class Computed(list):
+        fails = {}
+
+    log, compute = Computed(), rows.Worker.compute
+
+    def logged(self, shard):
+        log.append(shard)
+        if shard in log.fails:
+            raise log.fails[shard]
+        compute(self, shard)
+
+    monkeypatch.setattr(rows.Worker, "compute", logged)
+    return log
+
+
+def table(out):
+    return pq.read_table(out / "shards")
+
+
+def test_a_job_writes_each_image_once_and_counts(score, images, tmp_path):
+    code, told, _ = score()
+    assert code == 0
+    assert "Passed over: 1 other suffix .txt" in told
+    assert "Not read: 1 images: 1 not an image of type" in told
+    assert "49 of 50 images, " in told
+    names = [os.path.basename(path.as_py()) for path in table(tmp_path / "out")["path"]]
+    assert names == [f"{number:02}.png" for number in range(50)]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (manifest["n_images"], manifest["n_problems"]) == (50, 1)
+    assert manifest["is_complete"] and manifest["job"]["images"] == [str(images)]
+    called = sum(filter(None, table(tmp_path / "out")["is_minority"].to_pylist()))
+    assert manifest["n_minority"] == called
+
+
+def test_the_same_command_computes_what_is_missing_alone(score, computed, tmp_path):
+    score()
+    expected, computed[:] = table(tmp_path / "out"), []
+    assert score()[0] == 0 and computed == []
+    (tmp_path / "out" / "shards" / "00000003.parquet").unlink()
+    (tmp_path / "out" / "shards" / "00000001.parquet").write_bytes(b"damaged")
+    _, told, _ = score()
+    assert computed == [1, 3]
+    assert "3 of 5 shards are there already" in told
+    assert table(tmp_path / "out").equals(expected)
+
+
+def test_a_shard_that_fails_thrice_is_set_aside_and_tried_again_by_the_next(
+    score, computed, tmp_path
+):
+    computed.fails = {2: OSError("the network is down")}
+    code, told, _ = score()
+    assert code == cli.BLEMISHED
+    assert computed == [0, 1, 2, 2, 2, 3, 4]
+    assert "Set aside after three attempts: shards/00000002.parquet (the net" in told
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["set_aside"] == {"shards/00000002.parquet": "the network is down"}
+    assert not manifest["is_complete"] and manifest["n_images"] == 40
+    computed.fails, computed[:] = {}, []
+    assert score()[0] == 0 and computed == [2]
+    assert len(table(tmp_path / "out")) == 50
+
+
+def test_a_job_whose_shards_all_fail_ends(score, computed):
+    computed.fails = {shard: OSError("no such disk") for shard in range(5)}
+    code, _, told = score()
+    assert code == 2
+    assert "5 shards one after the other were set aside" in told
+    assert "no such disk" in told
+
+
+def test_a_full_disk_ends_a_job_at_once(score, computed):
+    computed.fails = {1: FullDiskError(errno.ENOSPC, "The disk is full", "out")}
+    code, _, told = score()
+    assert (code, computed) == (2, [0, 1])
+    assert "The disk is full" in told
+
+
+def test_images_that_vanish_meanwhile_are_counted(score, images, computed, tmp_path):
+    compute = rows.Worker.compute
+
+    def vanishing(self, shard):
+        for number in (21, 22):
+            (images / f"{number}.png").unlink(missing_ok=True)
+        compute(self, shard)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows.Worker, "compute", vanishing)
+        code, told, _ = score()
+    assert code == 0 and "Not read: 3 images: 2 is no longer there" in told
+    assert len(table(tmp_path / "out")) == 50
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--shard-size", 20], "expected the same shard_size as then, 10"),
+        (["--gray-range", "0,255"], "expected the same gray_range as then"),
+    ],
+)
+def test_another_job_does_not_go_on(score, options, said):
+    score()
+    code, _, told = score(*options)
+    assert code == 2
+    assert "holds another job's shards" in told and said in told
+
+
+def test_a_job_does_not_go_on_with_other_images(score, images):
+    score()
+    code, _, told = score(place=images / "00.png")
+    assert code == 2 and "expected the same images as then" in told
+
+
+def test_another_model_does_not_go_on(score, export, tmp_path):  # noqa: F811
+    from tiny_export import telling, with_description
+
+    score()
+    other = tmp_path / "other.tflite"
+    content = with_description(export.read_bytes(), telling(target=0.9))
+    other.write_bytes(content)
+    code, _, told = score(model=other)
+    assert code == 2 and "expected the same model as then" in told
+
+
+def test_another_network_in_the_folder_is_refused(score, tmp_path):
+    score()
+    (tmp_path / "out" / "network.tflite").write_bytes(b"TFL3")
+    (tmp_path / "out" / "shards" / "00000003.parquet").unlink()
+    code, _, told = score()
+    assert code == 2 and "not the one that it began with" in told
+
+
+def test_a_folder_of_something_else_is_refused(score, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "letter.txt").touch()
+    code, _, told = score()
+    assert code == 2 and "something else in the folder" in told
+    assert "'letter.txt'" in told
+
+
+def test_a_damaged_manifest_is_refused(score, tmp_path):
+    score()
+    (tmp_path / "out" / "manifest.json").write_text("{")
+    code, _, told = score()
+    assert code == 2 and "manifest cannot be read" in told
+
+
+def test_two_jobs_do_not_write_into_one_folder(score, tmp_path):
+    (tmp_path / "out").mkdir()
+    descriptor = os.open(tmp_path / "out", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        code, _, told = score()
+    finally:
+        os.close(descriptor)
+    assert code == 2 and "Another job is writing into this folder" in told
+    assert score()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--workers", 2], "needs --engine ray"),
+        (["--address", "a:1"], "needs --engine ray"),
+        (["--csv", "a.csv"], "take the place of a CSV file"),
+    ],
+)
+def test_options_without_meaning_are_refused(score, options, said):
+    code, _, told = score(*options)
+    assert code == 2 and said in told
+
+
+def test_without_a_folder_there_is_no_engine(export, images, capsys):  # noqa: F811
+    assert cli.main(["score", str(export), str(images), "--engine", "ray"]) == 2
+    assert "needs --out DIR" in capsys.readouterr().err
+
+
+def test_ray_that_is_not_installed_is_named(score, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, _, told = score("--engine", "ray")
+    assert code == 2 and "pip install egan-keras[ray]" in told
+
+
+def test_where_workers_write_elsewhere_it_is_said(score, monkeypatch):
+    def elsewhere(task, shards):
+        yield from (engines.Outcome(shard, None) for shard in shards)
+
+    monkeypatch.setattr("egan_keras.scale.in_this_process", elsewhere)
+    code, _, told = score()
+    assert code == 2 and "wrote where this machine sees nothing" in told
+
+
+def test_images_and_shards_may_be_in_a_bucket(export, images, bucket, score, tmp_path):  # noqa: F811
+    write_tar(images.parent / "a.tar", {f"{n}.png": png(n) for n in range(20)})
+    bucket.put_file(str(images.parent / "a.tar"), "/in/a.tar")
+    bucket.pipe_file("/in/b/c.png", png(99))
+    given = ["score", str(export), "memory://in/*.tar", "memory://in/b"]
+    assert cli.main([*given, "--out", "memory://out"]) == 0
+    assert bucket.exists("/out/manifest.json")
+    with bucket.open("/out/shards/00000000.parquet") as file:
+        found = pq.read_table(file)
+    score()
+    expected = table(tmp_path / "out")["score"][:20].to_pylist()
+    # The thirteenth of these is damaged.
+    scores = found["score"].to_pylist()
+    assert scores[:13] + scores[14:] == expected[:13] + expected[14:]
+
+
+@pytest.mark.whole
+def test_a_driver_killed_in_the_middle_goes_on(export, tmp_path):  # noqa: F811
+    pixels = Image.effect_noise((900, 900), 90)
+    (tmp_path / "images").mkdir()
+    for number in range(120):
+        pixels.save(tmp_path / "images" / f"{number:03}.png", compress_level=0)
+    command = [sys.executable, "-m", "egan_keras", "score", str(export)]
+    command += [str(tmp_path / "images"), "--shard-size", "5", "--out"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True)
+    out = tmp_path / "out"
+    driver = subprocess.Popen([*command, str(out)])
+    while len(written := [*out.glob("shards/0*")]) < 3 and driver.poll() is None:
+        time.sleep(0.002)
+    driver.send_signal(signal.SIGKILL)
+    assert driver.wait() == -signal.SIGKILL
+    before = {path: path.stat().st_mtime_ns for path in written}
+    subprocess.run([*command, str(out)], check=True)
+    assert {path: path.stat().st_mtime_ns for path in written} == before
+    assert table(out).equals(table(tmp_path / "whole"))
+    assert not [*out.glob("shards/.*parquet")] or len([*out.glob("shards/0*")]) == 24
