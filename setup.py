@@ -52,6 +52,7 @@ setup(
         "backends": ["jax>=0.10", "torch>=2.13"],
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1"],
         "jax": ["jax>=0.10"],
+        "photographs": ["elpv-dataset>=1.0.0.post1"],
         "review": ["flask>=3.1"],
         "smote": ["imbalanced-learn>=0.13"],
         "test": [
