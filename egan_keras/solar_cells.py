@@ -10,8 +10,8 @@ Experts gave each cell a probability of a defect. Those of 0 are the majority, t
 
 Cells of one module look alike, and no file says which module a cell is of. But the
 list changes between mono- and polycrystalline modules at whole modules: it goes through
-them one by one. So each stretch of at most 60 cells of one type counts as a group, to
-keep most of a module on one side of a split. Modules of other sizes are cut in two.
+them one by one. So each stretch of about 60 cells of one type, the size of a module, counts
+as a group, which keeps most of a module on one side of a split. Some are cut in two.
 """
 
 import csv
@@ -24,7 +24,7 @@ from egan_keras.files import write_atomically
 
 FUNCTIONAL, DEFECTIVE = "functional", "defective"
 _LABELS = {"0.0": FUNCTIONAL, "1.0": DEFECTIVE}
-_GROUP = 60
+_CELLS_OF_A_MODULE = 60
 
 
 def folder() -> Path:
@@ -54,10 +54,12 @@ def write_labels(path: str | os.PathLike) -> Path:
     lines = (root / "labels.csv").read_text(encoding="utf-8").splitlines()
     cells = [line.split() for line in lines if line]
     rows = [("path", "label", "group")]
-    for stretch, (_, alike) in enumerate(groupby(cells, key=lambda cell: cell[2])):
+    for stretch, (_, found) in enumerate(groupby(cells, key=lambda cell: cell[2])):
+        alike = list(found)
+        n_groups = max(1, round(len(alike) / _CELLS_OF_A_MODULE))
         for number, (name, probability, _) in enumerate(alike):
             if probability in _LABELS:
-                group = f"{stretch}-{number // _GROUP}"
+                group = f"{stretch}-{number * n_groups // len(alike)}"
                 rows.append((name, _LABELS[probability], group))
 
     def write(target: Path) -> None:
