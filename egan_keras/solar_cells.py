@@ -9,9 +9,10 @@ Experts gave each cell a probability of a defect. Those of 0 are the majority, t
 1 the minority; the 401 cells of 1/3 and 2/3 are left out.
 
 Cells of one module look alike, and no file says which module a cell is of. But the
-list changes between mono- and polycrystalline modules at whole modules: it goes through
-them one by one. So each stretch of about 60 cells of one type, the size of a module, counts
-as a group, which keeps most of a module on one side of a split. Some are cut in two.
+list has its mono- and polycrystalline cells in stretches, most of them of a multiple of
+60 or 72, which are usual sizes of modules: it seems to go through the modules one by
+one. So about 60 neighbours of one type count as a group, which keeps most of a module
+on one side of a split. Some are cut in two.
 """
 
 import csv
