@@ -82,6 +82,7 @@ setup(
         "hub": ["huggingface-hub>=2.4,<3"],
         "jax": ["jax>=0.10,<1"],
         "onnx": ["onnx>=1.23,<2", "onnxruntime>=1.32,<2", "tf2onnx>=1.17,<2"],
+        "photographs": ["elpv-dataset>=1.0.0.post1,<2"],
         "ray": ["ray>=2.60,<3"],
         "review": ["flask>=3.1,<4"],
         "smote": ["imbalanced-learn>=0.13,<1"],

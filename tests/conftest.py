@@ -128,6 +128,26 @@ def real_images(name: str) -> Path:
     return Path(root) / name
 
 
+@pytest.fixture
+def photographs(digits, tmp_path, monkeypatch):
+    """The folder of a package `elpv_dataset` that has digits in place of solar cells.
+
+    Zeros are functional, ones defective, and each tenth cell is unsure.
+    """
+    package = tmp_path / "packages" / "elpv_dataset"
+    (package / "data" / "images").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    lines = []
+    for number, (image, label) in enumerate(zip(*digits, strict=True)):
+        name = f"images/cell{number:04}.png"
+        save_unique(Image.fromarray(image).convert("L"), package / "data" / name)
+        probability = 0.3333333333333333 if number % 10 == 0 else float(label)
+        lines.append(f"{name}  {probability}  {'mono' if number < 100 else 'poly'}\n")
+    (package / "data" / "labels.csv").write_text("".join(lines))
+    monkeypatch.syspath_prepend(package.parent)
+    return package / "data"
+
+
 @pytest.fixture(scope="session")
 def image_file(digits, tmp_path_factory):
     """101 zeros and 5 ones, in an order that is none, as a file."""

@@ -1,10 +1,12 @@
 import dataclasses
+import importlib.util
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import TINY
 
 from egan_keras import digits, thresholds
 from egan_keras.cli import demo as command
@@ -96,7 +98,8 @@ def test_another_seed_splits_otherwise(splits, tmp_path):
 
 
 def test_validation_is_enough_for_the_guarantee(splits):
-    needed = thresholds.images_needed(command.SPECIFICITY)
+    specificity = command.training_options(Path(), command.Options()).specificity
+    needed = thresholds.images_needed(specificity)
     assert splits.validation.majority_count >= needed
 
 
@@ -141,6 +144,41 @@ def test_score_takes_the_images_of_the_demo(demo, capsys):
     folder = demo / "images" / "test" / str(command.MINORITY)
     assert main(["score", str(demo), str(folder)]) == 0
     assert capsys.readouterr().out.count(".png") == len(list(folder.iterdir()))
+
+
+@pytest.fixture
+def cells_demo(photographs, tiny_weights, tmp_path, monkeypatch):
+    """A whole demo on photographs that are none, with a small backbone."""
+    training_options, out = command.training_options, tmp_path / "cells"
+
+    def small(folder, given):
+        quick = {"weights": str(tiny_weights), "network_size": 32, "epochs": 2}
+        quick["specificity"] = 0.8  # there are few images
+        return dataclasses.replace(training_options(folder, given), **quick)
+
+    monkeypatch.setattr(command, "PHOTOGRAPHS_BACKBONE", TINY)
+    monkeypatch.setattr(command, "training_options", small)
+    assert main(["demo", "--images", "solar-cells", "--out", str(out)]) == 0
+    return out
+
+
+def test_demo_takes_photographs_from_their_package(cells_demo, photographs):
+    config = runs.RunConfig.load(cells_demo)
+    assert config.options["data"] == str(photographs)
+    assert config.options["labels"] == str(cells_demo / "labels.csv")
+    counts = {name: len(paths) for name, paths in config.files["train"].items()}
+    assert counts["defective"] == 10 and counts["functional"] > 60
+    assert not list(cells_demo.rglob("cell*"))
+    assert len(json.loads((cells_demo / "comparison.json").read_text())) == 4
+    assert main(["evaluate", str(cells_demo), "--data", str(photographs)]) == 0
+
+
+def test_demo_says_what_to_install_for_photographs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    out = tmp_path / "cells"
+    assert main(["demo", "--images", "solar-cells", "--out", str(out)]) == 2
+    assert "pip install elpv-dataset" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_earlier_demo_is_not_overwritten_unasked(demo, capsys):

@@ -11,8 +11,8 @@ import egan_keras
 PACKAGE = Path(egan_keras.__file__).parent
 ROOMS = (
     "version deprecation text files schemas keras_hooks logs litert losses "
-    "thresholds metrics data backbones digits networks features model devices "
-    "evaluation baselines exporting tuning experiments review scale cli"
+    "thresholds metrics data backbones digits solar_cells networks features model "
+    "devices evaluation baselines exporting tuning experiments review scale cli"
 ).split()
 MAY_IMPORT_TENSORFLOW = {
     "keras_hooks",
