@@ -218,10 +218,12 @@ def _tell_end(
     rare = sum(label in classes["minority"] for label in labels.values())
     where = printable(given.labels.absolute())
     print(f"\n{len(labels):,} labels in {where}, {rare:,} of them minority.")
-    print("The same command goes on.")
+    file = ["--labels", given.labels]
     if {*labels.values()}.isdisjoint(classes["majority"]) or not rare:
+        next_command.tell("review", given.folder, given.images, *file)
         return
-    words = ["train", "--data", given.images, "--labels", given.labels]
+    print("The same command goes on. To train on these labels for good:")
+    words = ["train", "--data", given.images, *file]
     for role, names in classes.items():
         words += [f"--{role}", ",".join(names)]
     next_command.tell(*words, "--out", f"{given.folder}-labelled")
