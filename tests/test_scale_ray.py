@@ -71,7 +71,9 @@ def test_a_worker_killed_in_the_middle_loses_and_doubles_nothing(
     command, expected, tmp_path
 ):
     out = tmp_path / "out"
-    driver = subprocess.Popen(on_ray(command, out))
+    # Of another program's cluster, which is not to be taken.
+    environment = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1"}
+    driver = subprocess.Popen(on_ray(command, out), env=environment)
     wait_for_shards(out, 2, driver)
     workers = workers_of(driver)
     assert len(workers) == 2

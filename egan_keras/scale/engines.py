@@ -182,6 +182,8 @@ def _connected(ray: Any, address: str | None, workers: int | None) -> Iterator[N
     """Connects to a cluster, or starts one that ends with this process."""
     quiet = {"logging_level": "ERROR", "log_to_driver": False}
     if address is None:
+        # Else Ray takes what another program started here, or RAY_ADDRESS names.
+        quiet["address"] = "local"
         quiet |= {"num_cpus": workers or os.cpu_count(), "include_dashboard": False}
         quiet["object_store_memory"] = _STORE_BYTES
     else:
