@@ -103,7 +103,7 @@ def test_a_failure_while_writing_keeps_the_earlier_export(
     def fail(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(exports, "model_card", fail)
+    monkeypatch.setattr(work, "model_card", fail)
     with pytest.raises(KeyboardInterrupt):
         ek.export_tflite(model, path, validation_data=few_ones)
     assert {each: each.stat().st_mtime_ns for each in tmp_path.rglob("*")} == before
