@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import egan_keras as ek
-from egan_keras.exporting import comparison, exports
+from egan_keras.exporting import comparison, exports, work
 
 pytestmark = pytest.mark.whole
 
@@ -103,7 +103,7 @@ def test_a_failure_while_writing_keeps_the_earlier_export(
     def fail(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(exports, "model_card", fail)
+    monkeypatch.setattr(work, "model_card", fail)
     with pytest.raises(KeyboardInterrupt):
         ek.export_tflite(model, path, validation_data=few_ones)
     assert {each: each.stat().st_mtime_ns for each in tmp_path.rglob("*")} == before
@@ -185,10 +185,10 @@ def test_what_a_killed_export_left_is_removed_unless_it_lives(tmp_path, capsys):
     left.mkdir()
     (left / "model").write_text("half")
     (tmp_path / ".b.tflite.0123abcd.unfinished").mkdir()
-    with exports.workplace(tmp_path / "a.tflite", 0) as folder:
+    with work.workplace(tmp_path / "a.tflite", 0) as folder:
         assert f"killed export had left: {left}" in capsys.readouterr().out
         assert not left.exists()
-        with exports.workplace(tmp_path / "a.tflite", 0) as other:
+        with work.workplace(tmp_path / "a.tflite", 0) as other:
             assert folder.is_dir() and other != folder
     names = [path.name for path in tmp_path.iterdir()]
     assert names == [".b.tflite.0123abcd.unfinished"]

@@ -52,7 +52,7 @@ COMMANDS = {
     "review": "label what helps most, on a page, and train again",
     "score": "score images with a run's model or a .tflite file",
     "features": "compute the features of many images once",
-    "export": "export a run's model to SavedModel or TFLite",
+    "export": "export a run's model to SavedModel, TFLite or ONNX",
     "compare": "compare eGAN with other methods",
 }
 SKIPPED = "Skipped {} unreadable files or images of a single colour"
