@@ -1,16 +1,12 @@
 """Names and messages written for people, escaped for the place they are shown in."""
 
-import os
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import TextIO
 
 # Control characters, among them those that begin a terminal's commands; what turns the
 # direction of writing; and the halves of bytes that are no text.
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-# By what is shown in them: bold red, bold yellow, yellow, underlined cyan.
-_COLOURS = {"error": "1;31", "warning": "1;33", "minority": "33", "address": "4;36"}
 
 
 def printable(name: object) -> str:
@@ -49,20 +45,6 @@ def for_markdown(name: object) -> str:
     # An underscore within a word is no markup.
     markup = r"[&<>|`*\[\]\\#~$]|(?<![^\W_])_|_(?![^\W_])"
     return re.sub(markup, lambda found: f"&#{ord(found[0])};", printable(name))
-
-
-def coloured(text: str, kind: str, stream: TextIO) -> str:
-    """Returns a text in the colour of an error, a warning, a minority or an address.
-
-    Without one, if the stream is no terminal that has colours. In the environment
-    NO_COLOR turns them off, and FORCE_COLOR on, wherever the stream leads.
-    """
-    has_colours = stream.isatty() and os.environ.get("TERM") != "dumb"
-    # Windows' own consoles show them only after being told so.
-    has_colours &= os.name != "nt" or "WT_SESSION" in os.environ
-    if os.environ.get("NO_COLOR") or not (os.environ.get("FORCE_COLOR") or has_colours):
-        return text
-    return f"\x1b[{_COLOURS[kind]}m{text}\x1b[0m"
 
 
 def _escaped(character: str) -> str:

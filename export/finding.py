@@ -18,7 +18,7 @@ ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 HIDDEN = "hidden"
 
 _BROKEN_LINK = "broken link"
-_TWICE = "reached twice"
+TWICE = "reached twice"
 _SHOWN_SUFFIX = re.compile(r"\.\w{1,12}", re.ASCII)
 _SHOWN_REASONS = 10
 
@@ -83,7 +83,7 @@ class ImageSearch:
         """Return the images at a path that were not found before, sorted."""
         path = Path(path)
         if path.is_dir():
-            return sorted(map(Path, self._below(path)))
+            return sorted(map(Path, self.below(path)))
         if not path.exists():
             raise FileNotFoundError(
                 f"There is no such file or folder. Received: path={str(path)!r}. "
@@ -94,18 +94,18 @@ class ImageSearch:
                 "The path is neither a regular file nor a folder. Received: "
                 f"path={str(path)!r}. Name an image or a folder of images."
             )
-        if _unusable(path.name, True):
+        if unusable(path.name, True):
             raise ValueError(
                 "The file is not of a supported image type; expected one of "
                 f"{' '.join(SUFFIXES)}. Received: path={str(path)!r}. Convert it."
             )
         if self._was_found(str(path)):
-            self.passed_over[_TWICE] += 1
+            self.passed_over[TWICE] += 1
             return []
         return [path]
 
-    def _below(self, folder: Path) -> list[str]:
-        """Return the images in a folder and below it."""
+    def below(self, folder: str | PathLike[str]) -> list[str]:
+        """Return the images in a folder and below it, unsorted; a str takes less."""
         before = self.passed_over.copy()
         found: list[str] = []
         folders, links = [str(folder)], []
@@ -117,7 +117,7 @@ class ImageSearch:
             links.sort(reverse=True)
             self._follow(links.pop(), found, folders)
         passed_over = self.passed_over - before
-        if not found and not passed_over[_TWICE]:
+        if not found and not passed_over[TWICE]:
             advice = "Put images there or name another folder."
             if any(reason.endswith(ARCHIVES) for reason in passed_over):
                 advice = "Unpack the archives in it."
@@ -138,7 +138,7 @@ class ImageSearch:
         try:
             state = os.stat(folder)
             if (state.st_dev, state.st_ino) in self._searched:
-                self.passed_over[_TWICE] += 1
+                self.passed_over[TWICE] += 1
                 return
             self._searched.add((state.st_dev, state.st_ino))
             with os.scandir(folder) as listed:
@@ -154,10 +154,10 @@ class ImageSearch:
                 links.append(entry.path)
             elif entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
-            elif reason := _unusable(entry.name, entry.is_file(follow_symlinks=False)):
+            elif reason := unusable(entry.name, entry.is_file(follow_symlinks=False)):
                 self.passed_over[reason] += 1
             elif place and os.path.join(place, entry.name) in self._targets:
-                self.passed_over[_TWICE] += 1
+                self.passed_over[TWICE] += 1
             else:
                 found.append(entry.path)
 
@@ -175,10 +175,10 @@ class ImageSearch:
                 self.passed_over["link in a circle"] += 1
             else:
                 folders.append(link)
-        elif reason := _unusable(link, stat.S_ISREG(mode)):
+        elif reason := unusable(link, stat.S_ISREG(mode)):
             self.passed_over[reason] += 1
         elif self._was_found(link):
-            self.passed_over[_TWICE] += 1
+            self.passed_over[TWICE] += 1
         else:
             found.append(link)
 
@@ -191,11 +191,11 @@ class ImageSearch:
         folder, name = os.path.split(target)
         state = os.stat(folder)
         searched = (state.st_dev, state.st_ino) in self._searched
-        return searched and not (_unusable(name, True) or name.startswith("."))
+        return searched and not (unusable(name, True) or name.startswith("."))
 
 
-def _unusable(name: str, is_regular: bool) -> str | None:
-    """Return why a file is passed over; None for an image."""
+def unusable(name: str, is_regular: bool) -> str | None:
+    """Return why a file of this name is passed over; None for an image."""
     if not is_regular:
         return "not a regular file"
     if name.lower().endswith(SUFFIXES):

@@ -95,7 +95,7 @@ ask egan-keras "$@"
         (["train", "--recipe", ""], ["default", "published"]),
         (["train", "--data", ""], ["images"]),
         (["score", "images", ""], ["a.png", "images"]),
-        (["export", "images", "--format", ""], ["savedmodel", "tflite"]),
+        (["export", "images", "--format", ""], ["onnx", "savedmodel", "tflite"]),
         (["--print-completion", ""], ["bash", "zsh", "fish"]),
     ],
 )

@@ -39,7 +39,8 @@ from typing import Any
 
 from egan_keras import logs
 from egan_keras.cli import options
-from egan_keras.text import coloured, first_few, printable
+from egan_keras.cli.colours import coloured
+from egan_keras.text import first_few, printable
 from egan_keras.version import __version__
 
 COMMANDS = {

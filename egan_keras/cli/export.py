@@ -2,8 +2,8 @@
 
 The export takes RGB pixels 0..255 at the run's image size, and gives `score`
 and `is_minority`. Beside OUT.tflite or OUT.onnx stand OUT.json (size, classes,
-threshold), OUT.md (the model card) and OUT_golden/ (images with their scores, to
-test an app by).
+threshold), OUT.md (the model card) and OUT_golden/ (images with their scores,
+to test an app by).
 
 Scores are compared with the run's; beyond tolerance nothing is written.
 

@@ -1,21 +1,22 @@
-"""Compute the features of many images once, shard by shard, on an engine or here.
+r"""Compute the features of many images once, shard by shard, on an engine or here.
 
-Writes into --out, an empty folder or an address such as s3://bucket/features: shards of
-rows in Parquet (path, content_hash, vector, and problem where an image could not be
-read), network.tflite, which made them, and manifest.json, which counts. The same
-command goes on where it was stopped; a shard that fails three times is set aside, and
-tried again by the next command. ek.FeatureTable reads the vectors, and models train on
-them: EGAN.from_features.
+Writes into --out, an empty folder or an address such as s3://bucket/features:
+shards of rows in Parquet (path, content_hash, vector), network.tflite, which
+made them, and manifest.json, which counts. The same command goes on where it
+was stopped; a shard that fails three times is set aside. ek.FeatureTable reads
+the vectors, and models train on them: EGAN.from_features.
 
-The vectors are those that the discriminator's frozen backbone gives, before anything
-that training sets; the generator reads them, too. Feature maps, of which `train` judges
-places, are not kept: they take a hundred times as much.
+The vectors are those of the discriminator's frozen backbone, before anything
+that training sets. Feature maps, of which `train` judges places, are not kept:
+they take a hundred times as much.
 
-Exit codes: 1 if shards were set aside; all others as `egan-keras --help` lists them.
+Exit codes: 1 if shards were set aside; all others as `egan-keras --help` lists
+them.
 
 Examples:
   egan-keras features MobileNetV2 images --image-size 224 --out features
-  egan-keras features runs/a "s3://bucket/train-*.tar" --engine ray --out s3://bucket/f
+  egan-keras features runs/a "s3://bucket/train-*.tar" --engine ray \
+      --out s3://bucket/features
 """
 
 import dataclasses

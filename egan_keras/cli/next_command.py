@@ -5,7 +5,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from egan_keras.text import coloured, printable
+from egan_keras.cli.colours import coloured
+from egan_keras.text import printable
 
 
 def tell(*words: object, page: Path | None = None) -> None:

@@ -23,6 +23,8 @@ _FIRST = ("Attributes", "Search", "Threshold")
 _LAST = ("Report", "Images")
 # What stands for paths of folders.
 _FOLDERS = ("RUN", "ROOT", "DIR", "IMAGES")
+# Paths, or addresses elsewhere.
+_PLACES = ("IMAGE_OR_FOLDER", "IMAGES")
 
 
 def option(default: Any = dataclasses.MISSING, **told) -> Any:
@@ -73,7 +75,7 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
         if told.pop("exclusive", False):
             target = exclusive = exclusive or target.add_mutually_exclusive_group()
         added = target.add_argument(flag or name, **told)
-        if kind in (Path, list[Path]):
+        if kind in (Path, list[Path]) or added.metavar in _PLACES:
             # What shells complete.
             added.complete = "directory" if added.metavar in _FOLDERS else "file"
         if added.required:

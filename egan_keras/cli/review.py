@@ -30,8 +30,9 @@ import numpy as np
 
 from egan_keras import cli, logs
 from egan_keras.cli import next_command, options, rooms, run_scores, runs
+from egan_keras.cli.colours import coloured
 from egan_keras.cli.options import GrayRange, option, value
-from egan_keras.text import coloured, printable
+from egan_keras.text import printable
 
 _PORT = value(int, lambda n: 0 < n < 2**16, "a whole number from 1 to 65535")
 

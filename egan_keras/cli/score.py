@@ -36,8 +36,9 @@ from PIL import Image
 from egan_keras import cli, files, logs
 from egan_keras.cli import options, rooms, runs, score_shards, shards
 from egan_keras.cli.check import comparison
+from egan_keras.cli.colours import coloured
 from egan_keras.cli.options import option
-from egan_keras.text import coloured, printable
+from egan_keras.text import printable
 
 _COLUMNS, _OF_SEVERAL = ["path", "score", "is_minority"], "most_like"
 # Read and scored at once, so that a large folder does not fill the memory.

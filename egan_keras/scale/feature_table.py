@@ -35,7 +35,7 @@ class FeatureTable:
         ValueError: If there are no features, or not all of them.
     """
 
-    def __init__(self, place: str | os.PathLike) -> None:
+    def __init__(self, place: str | os.PathLike[str]) -> None:
         self._folder = Folder(os.fspath(place))
         self.manifest = jobs.finished(self._folder)
         if self.manifest["job"]["kind"] != rows.FEATURES:
@@ -72,7 +72,8 @@ class FeatureTable:
             ValueError: If images lie in folders of other names.
         """
         label_of = dict.fromkeys(majority, 0) | dict.fromkeys(minority, 1)
-        labels, start, unknown = np.empty(len(self), np.int32), 0, Counter()
+        labels, start = np.empty(len(self), np.int32), 0
+        unknown: Counter[str] = Counter()
         for batch in self.names():
             for path in batch["path"].to_pylist():
                 name = Path(path).parent.name
@@ -88,7 +89,7 @@ class FeatureTable:
             )
         return labels
 
-    def vectors(self, copy: str | os.PathLike | None = None) -> data.LazyRows:
+    def vectors(self, copy: str | os.PathLike[str] | None = None) -> data.LazyRows:
         """Returns the features, float32 (n, d), read from the disk when asked for.
 
         They are copied once, row after row, into one file, which training reads in any
@@ -104,7 +105,7 @@ class FeatureTable:
         first = next(self._batches(["vector"]))["vector"]
         width, dtype = first.type.list_size, self.manifest["job"]["dtype"]
         marks = ("".join(x["content_hash"].to_pylist()).encode() for x in self.names())
-        mark = fingerprint([self.manifest["network_sha256"].encode()], marks)
+        mark = fingerprint(iter([self.manifest["network_sha256"].encode()]), marks)
         layout = Layout(len(self), [((width,), np.dtype(dtype))])
         folder = Path(copy) if copy is not None else cache_folder()
 
