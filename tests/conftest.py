@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -144,6 +145,8 @@ def photographs(digits, tmp_path, monkeypatch):
         probability = 0.3333333333333333 if number % 10 == 0 else float(label)
         lines.append(f"{name}  {probability}  {'mono' if number < 100 else 'poly'}\n")
     (package / "data" / "labels.csv").write_text("".join(lines))
+    # The real one, if a test has imported it.
+    monkeypatch.delitem(sys.modules, "elpv_dataset", raising=False)
     monkeypatch.syspath_prepend(package.parent)
     return package / "data"
 
