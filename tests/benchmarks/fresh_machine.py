@@ -2,9 +2,10 @@
 
     python tests/benchmarks/fresh_machine.py [--images IMAGES] [--python PYTHON]
 
-Steps: install the wheel; the demo; README's Python, on IMAGES/{train,test} of automobiles
-and airplanes (left out without IMAGES); then, as CONTRIBUTING.md says, clone, `make demo`,
-`make quick`, a change with a test that fails before it, `make lint types`, `make docs`.
+Steps: install the wheel; the demo; README's Python, on IMAGES/{train,test} of
+automobiles and airplanes (left out without IMAGES); then, as CONTRIBUTING.md says,
+`make demo`, `make quick`, a change with a test that fails before it, `make lint types`,
+`make docs`.
 Prints a table of seconds. It needs 7 GB of disk, and pip's index.
 """
 
