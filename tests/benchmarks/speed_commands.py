@@ -61,7 +61,7 @@ def _commands(folder: Path) -> dict[str, list[str]]:
     many = str(folder / "many")
     tune = ["--encoders", _SMALL, "--network-sizes", "96,128", "--trials", "20"]
     others = ["--counts", "5", "--seeds", "1", *pair(_SMALL)]
-    tflite = ["--format", "tflite", "--out", f"{run}.tflite"]
+    tflite = ["--format", "tflite", "--overwrite", "--out", f"{run}.tflite"]
     return {
         f"train, 700 images, {_SMALL}": [*train, *pair(_SMALL), "--out", run],
         f"train, 700 images, {_DEFAULT}": [*train, *pair(_DEFAULT), "--out", large],
@@ -71,6 +71,7 @@ def _commands(folder: Path) -> dict[str, list[str]]:
         "export RUN": ["export", run, *tflite],
         f"export RUN, {_DEFAULT}, int8": [
             *("export", large, "--format", "tflite", "--quantize", "int8"),
+            "--overwrite",
             *("--out", f"{large}.tflite"),
         ],
         f"score egan.tflite, {_SCORED:,} JPEG": ["score", f"{run}.tflite", many],
