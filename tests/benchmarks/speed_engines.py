@@ -68,7 +68,10 @@ def start(spec: str) -> dict:
             spec, spec, image_shape=(_SIDE, _SIDE, 3), weights=None
         )
         model.save(folder / "model.keras")
-        ek.export_tflite(model, folder / "model.tflite", verbose=0)
+        some = np.stack([image] * 2), np.array([0, 0])
+        ek.export_tflite(
+            model, folder / "model.tflite", validation_data=some, verbose=0
+        )
         program, files = ["-m", "egan_keras"], [folder / "a.png"]
         commands = {
             "tensorflow_s": ["-c", "import tensorflow"],
