@@ -11,8 +11,8 @@ import numpy as np
 from egan_keras import data, features
 from egan_keras.data.images import decode_batch
 from egan_keras.evaluation.shift import limit
-from egan_keras.features.feature_rows import FeatureRows, JoinedRows
 from egan_keras.model import EGAN, on_features
+from egan_keras.model.on_features import FeatureRows, JoinedRows
 from egan_keras.review.vectors import compact, pooled_vectors
 
 # On a few more labels the order of the rest hardly changes.
