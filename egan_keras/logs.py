@@ -188,6 +188,11 @@ def shows_all() -> bool:
     return os.environ.get(LOG_LEVEL) in ("0", "1")
 
 
+def verbosity() -> int:
+    """Returns Keras's `verbose`: a progress bar is for terminals, a log gets lines."""
+    return 1 if sys.stdout.isatty() else 2
+
+
 def start_keras() -> None:
     """Imports Keras and finds the devices, and says so, since it takes seconds."""
     if "keras" not in sys.modules:
