@@ -65,8 +65,8 @@ def run(given: Options) -> int:
     is_run, gray_range = path.exists(), given.gray_range
     if is_run:
         told = shards.recognised(runs.model_path(path))
-        if (path / runs.CONFIG).is_file():
-            gray_range = gray_range or runs.RunConfig.load(path).gray_range
+        if config := runs.RunConfig.of_model(path):
+            gray_range = gray_range or config.gray_range
         if given.image_size:
             raise ValueError(
                 "A run has its own image size; expected --image-size with a pairing "

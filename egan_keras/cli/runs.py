@@ -111,6 +111,11 @@ class RunConfig:
                 "again, or name another run."
             ) from error
 
+    @classmethod
+    def of_model(cls, path: Path) -> "RunConfig | None":
+        """Reads that of the folder of a run; `None` of the file of a model."""
+        return cls.load(path) if (path / CONFIG).is_file() else None
+
     @property
     def gray_range(self) -> tuple[float, float] | None:
         """The values that are black and white in images of more than 8 bits."""

@@ -74,8 +74,10 @@ def run(given: Options) -> int:
         options.check_file("--csv", given.csv)
     runs.model_path(given.model)
     shards.check(given, given.out)
+    config = runs.RunConfig.of_model(given.model)
     if given.out is not None:
-        return _score_shards(given)
+        return _score_shards(given, config)
+    held_out = config and run_scores.reference(given.model, config)
     data = rooms.data
     search, odd = data.finding.ImageSearch(), data.images.Oddities()
     found = [path for named in given.images for path in search.add(named)]
@@ -88,7 +90,7 @@ def run(given: Options) -> int:
     model = runs.load_model(given.model)
     if given.heat_maps is not None:
         _prepare_heat_maps(given.heat_maps, model, len(paths))
-    gray_range = given.gray_range or _gray_range(given.model, model)
+    gray_range = _gray_range(given, config, model)
     if gray_range is None:
         data.decoding.warn_of_depths(headers.deep)
     # Beside the table, not in it.
@@ -153,7 +155,8 @@ def run(given: Options) -> int:
     state = f"threshold {threshold:.6g}{'' if calibration else ', not calibrated'}"
     called = f"{n_minority} called minority ({state})"
     print(f"{n_scored} {images}, {called}, {speed:.1f} images a second")
-    _tell_likeness(given.model, judged)
+    if held_out and n_scored >= rooms.evaluation.FEWEST:
+        _tell_likeness(given.model, held_out, judged)
     return 0
 
 
@@ -161,18 +164,12 @@ def _n_read(decoded: tuple[np.ndarray, list[Path], list[Path]]) -> int:
     return len(decoded[1]) + len(decoded[2])
 
 
-def _tell_likeness(run: Path, judged: list[tuple]) -> None:
+def _tell_likeness(run: Path, held_out: tuple, judged: list[tuple]) -> None:
     """Says whether the images are like those that a run's threshold was set on."""
-    if not (run / runs.CONFIG).is_file():
-        return
-    held_out = run_scores.reference(run, runs.RunConfig.load(run))
-    n_scored, shift = sum(len(scores) for scores, _ in judged), rooms.evaluation.shift
-    if held_out is None or n_scored < rooms.evaluation.FEWEST:
-        return
     scores, distances = zip(*judged, strict=True)
     known = None if distances[0] is None else np.concatenate(distances)
     with contextlib.suppress(ValueError):
-        found = shift(np.concatenate(scores), known, *held_out)
+        found = rooms.evaluation.shift(np.concatenate(scores), known, *held_out)
         far = ""
         if found.distance_p is not None:
             far = f", as far off p = {found.distance_p:.3g}"
@@ -184,13 +181,15 @@ def _tell_likeness(run: Path, judged: list[tuple]) -> None:
         )
 
 
-def _gray_range(run: Path, model: Any) -> options.GrayRange | None:
-    """Returns the values that were black and white where the model was trained."""
-    if run.suffix.lower() == ".tflite":
-        found = model.metadata["input"].get("gray_range")
-        return found and tuple(found)
-    is_run = (run / runs.CONFIG).is_file()
-    return runs.RunConfig.load(run).gray_range if is_run else None
+def _gray_range(
+    given: Options, config: runs.RunConfig | None, model: Any
+) -> options.GrayRange | None:
+    """Returns the values that are black and white, as in training if none are told."""
+    if given.gray_range or config:
+        return given.gray_range or config.gray_range
+    is_export = given.model.suffix.lower() == ".tflite"
+    found = is_export and model.metadata["input"].get("gray_range")
+    return tuple(found) if found else None
 
 
 def _judged(model: Any, images: np.ndarray) -> tuple:
@@ -236,7 +235,7 @@ def _write_heat_maps(
         files.write_atomically(folder / name, both.save)
 
 
-def _score_shards(given: Options) -> int:
+def _score_shards(given: Options, config: runs.RunConfig | None) -> int:
     """Scores as a job of shards."""
     if given.csv or given.heat_maps:
         raise ValueError(
@@ -262,5 +261,5 @@ def _score_shards(given: Options) -> int:
         model=shards.recognised(path),
         is_export=is_export,
         threshold=float(model.threshold),
-        gray_range=given.gray_range or _gray_range(given.model, model),
+        gray_range=_gray_range(given, config, model),
     )
