@@ -88,7 +88,7 @@ class MinorityClasses(NamedTuple):
             mean = vectors[names == name].mean(axis=0, dtype=np.float64)
             direction = head.whitened(mean)
             directions.append(direction / np.sqrt(mean @ direction + _TINY))
-        return cls(tuple(map(str, there)), np.float32(directions))
+        return cls(tuple(map(str, there)), np.asarray(directions, np.float32))
 
     def most_like(self, vectors: np.ndarray) -> np.ndarray:
         """Returns of each vector (n, d) the class whose direction it lies along."""
@@ -101,7 +101,8 @@ class MinorityClasses(NamedTuple):
     @classmethod
     def from_bytes(cls, names: np.ndarray, directions: np.ndarray) -> "MinorityClasses":
         """Returns what `names_as_bytes` and the directions came from."""
-        return cls(tuple(json.loads(bytes(np.uint8(names)))), np.float32(directions))
+        told = json.loads(bytes(np.uint8(names)))
+        return cls(tuple(told), np.asarray(directions, np.float32))
 
 
 class Judging(keras.Model):

@@ -317,7 +317,7 @@ def _scores(
     scores = []
     for start in range(0, len(images), _BATCH_SIZE):
         parts = [array[start : start + _BATCH_SIZE] for array in rows]
-        if maps:
+        if stem.places:
             places = [array[start : start + _BATCH_SIZE] for array in maps]
             parts[0][:, -stem.evidence_size :] = stem.places.evidence(places)
         scores.append(tail.predict_on_batch(parts[0] if len(parts) == 1 else parts))
