@@ -1,6 +1,7 @@
 """Files that are whole or not there, and folders that are exchanged in one step."""
 
 import contextlib
+import csv
 import ctypes
 import errno
 import functools
@@ -9,7 +10,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ except ImportError:  # not on Windows
     fcntl = None
 
 CACHE_VARIABLE = "EGAN_KERAS_CACHE"
+# Names whose bytes are no text keep their bytes.
+CSV_FORM = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -74,6 +77,15 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_table(path: str | os.PathLike, columns: Sequence[str]) -> Iterator[Any]:
+    """Gives a writer of rows, as `csv.writer`; they become the file, as above."""
+    with whole_file(path) as temporary, temporary.open("w", **CSV_FORM) as file:
+        table = csv.writer(file)
+        table.writerow(columns)
+        yield table
 
 
 @contextlib.contextmanager

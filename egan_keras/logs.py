@@ -92,23 +92,6 @@ class _Progress:
         self._cleared = self.bar.last_print_t
         self.bar.clear()
 
-    def shown(
-        self, items: Iterable[Item], count: int, unit: str, size: Callable[[Item], int]
-    ) -> Iterator[Item]:
-        from tqdm import tqdm
-
-        # Every batch is told, also one that is smaller than that before.
-        look = {"bar_format": _BAR, "dynamic_ncols": True, "leave": False}
-        told = {"total": count, "unit": unit, "file": sys.stderr, "miniters": 1}
-        with tqdm(**told, **look) as self.bar:
-            try:
-                for item in items:
-                    yield item
-                    self.bar.update(size(item))
-            finally:
-                self.make_room()
-                self.bar = None
-
 
 _progress = _Progress()
 
@@ -131,9 +114,23 @@ def shown(
         size: How many of these an item is.
     """
     is_shown = isinstance(sys.stderr, Printed) and sys.stderr.isatty()
-    if is_shown and _progress.bar is None and count > 1:
-        items = _progress.shown(items, count, unit, size)
-    yield from items
+    if not is_shown or _progress.bar is not None or count <= 1:
+        yield from items
+        return
+    from tqdm import tqdm
+
+    # Every batch is told, also one that is smaller than that before.
+    look = {"bar_format": _BAR, "dynamic_ncols": True, "leave": False}
+    told = {"total": count, "unit": unit, "file": sys.stderr, "miniters": 1}
+    with tqdm(**told, **look) as bar:
+        _progress.bar = bar
+        try:
+            for item in items:
+                yield item
+                bar.update(size(item))
+        finally:
+            _progress.make_room()
+            _progress.bar = None
 
 
 @contextlib.contextmanager
@@ -189,6 +186,11 @@ def is_read() -> bool:
 def shows_all() -> bool:
     """Whether the messages of libraries are asked for."""
     return os.environ.get(LOG_LEVEL) in ("0", "1")
+
+
+def verbosity() -> int:
+    """Returns Keras's `verbose`: a progress bar is for terminals, a log gets lines."""
+    return 1 if sys.stdout.isatty() else 2
 
 
 def start_keras() -> None:

@@ -21,7 +21,7 @@ import os
 from itertools import groupby
 from pathlib import Path
 
-from egan_keras.files import write_atomically
+from egan_keras.files import whole_file
 
 FUNCTIONAL, DEFECTIVE = "functional", "defective"
 _LABELS = {"0.0": FUNCTIONAL, "1.0": DEFECTIVE}
@@ -63,9 +63,7 @@ def write_labels(path: str | os.PathLike) -> Path:
                 group = f"{stretch}-{number * n_groups // len(alike)}"
                 rows.append((name, _LABELS[probability], group))
 
-    def write(target: Path) -> None:
+    with whole_file(path) as target:
         with target.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(rows)
-
-    write_atomically(path, write)
     return root

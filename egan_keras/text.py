@@ -34,6 +34,15 @@ def first_few(names: Sequence[object], most: int | None = 5) -> str:
     return ", ".join([*shown, "..."] if len(shown) < len(names) else shown)
 
 
+def counted(names: Sequence[object], what: str = "") -> str:
+    """Returns how many names there are, of what, and the first three of them.
+
+    >>> counted(["a", "b", "c", "d"], "files")
+    '4 files (a, b, c, ...)'
+    """
+    return " ".join(filter(None, [str(len(names)), what, f"({first_few(names, 3)})"]))
+
+
 def for_markdown(name: object) -> str:
     """Returns a name that Markdown and the HTML in it show as it is.
 

@@ -79,6 +79,18 @@ def test_other_images_and_a_number_by_hand_set_it_too(first_run, run, tmp_path):
     assert keras.saving.load_model(run / runs.MODEL).threshold == -1.5
 
 
+def test_a_page_that_cannot_be_made_leaves_none_of_another_threshold(
+    run, monkeypatch, capsys
+):
+    def fail(*args, **kwargs):
+        raise RuntimeError("no such template")
+
+    monkeypatch.setattr("egan_keras.evaluation.pages.render", fail)
+    assert main(["calibrate", str(run), "--threshold", "0.5"]) == 0
+    assert "The page report.html could not be made" in capsys.readouterr().err
+    assert report(run)["threshold"] == 0.5 and not (run / runs.PAGE).exists()
+
+
 def test_an_interrupted_run_becomes_usable(run):
     for name in (runs.REPORT, runs.SCORES):
         (run / name).unlink()

@@ -113,7 +113,7 @@ def test_what_is_gone_changed_or_new_is_counted_and_not_judged(root):
     first, second = chosen.notes
     assert "1 (test/good/IMG0000.png) are gone and 1 (test/bad/IMG0003" in first
     assert "30 images" in second and "--split all" in second
-    report = chosen.report_values(config)
+    report = config.report_values(split=chosen.split, **chosen.counts)
     assert (report["n_gone"], report["n_new"], report["split"]) == (1, 30, "test")
     everything = load_images(config, root, "all")
     assert len(everything.images) == 30 - 1 + 30
@@ -246,4 +246,4 @@ def test_unreadable_files_of_a_new_folder_are_counted(root, new):
     write_root(new, 50)
     (new / "good/torn.png").write_bytes(b"torn")
     chosen = load_images(config, new, skip_unreadable=True)
-    assert chosen.report_values(config)["n_skipped"] == 1
+    assert config.report_values(split=chosen.split, **chosen.counts)["n_skipped"] == 1

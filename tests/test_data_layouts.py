@@ -136,6 +136,10 @@ def refused(tmp_path, folders, message, **roles):
         (["in__train__good", "in__test__bad"], "one folder further down: pass .*/in'"),
         (["Good", "bad"], "Unknown class 'good'.*Did you mean 'Good'"),
         (["good", "bad", "Bad"], "'bad' and 'Bad' .*Merge them, rename one, or name b"),
+        (
+            ["train__good", "train__Bad", "test__good", "test__bad"],
+            "'bad' and 'Bad' in .*root/train'. Merge them",
+        ),
     ],
 )
 def test_what_to_do_next_is_said(tmp_path, folders, message):

@@ -4,7 +4,7 @@ import pytest
 from sklearn.covariance import LedoitWolf, ledoit_wolf_shrinkage
 
 from egan_keras.networks import MajorityAwareScore, MajorityStandardization
-from egan_keras.networks.head import _ledoit_wolf_shrinkage
+from egan_keras.networks.majority import _ledoit_wolf_shrinkage
 
 
 @pytest.fixture

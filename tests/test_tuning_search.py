@@ -446,9 +446,9 @@ def test_trials_train_and_share_features(splits, tiny_weights, tmp_path, monkeyp
     )
     assert [record.failure for record in search.records] == [None, None]
     assert [record.trained_parameters for record in search.records][0] > 5000
-    # Majority, validation, and the minority for discriminator and encoder; and maps
-    # of the first three.
-    assert len(list(search.features.iterdir())) == 7 and len(measured) == 2
+    # Majority and its maps, validation, the minority of both fits with maps, and that
+    # for the encoder.
+    assert len(list(search.features.iterdir())) == 5 and len(measured) == 2
     model = search.build()
     assert model.recipe.latent_size == search.best.recipe["latent_size"]
     model.fit(*vars_of(splits[0]), verbose=0, cache_features=search.features)

@@ -32,15 +32,12 @@ import shlex
 import signal
 import sys
 import threading
-import warnings
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from types import FrameType, ModuleType
 from typing import Any
 
 from egan_keras import logs
-from egan_keras.cli import options
-from egan_keras.cli.colours import coloured
-from egan_keras.text import first_few, printable
+from egan_keras.cli import messages, options
 from egan_keras.version import __version__
 
 COMMANDS = {
@@ -56,7 +53,6 @@ COMMANDS = {
     "export": "export a run's model to SavedModel, TFLite or ONNX",
     "compare": "compare eGAN with other methods",
 }
-SKIPPED = "Skipped {} unreadable files or images of a single colour"
 BLEMISHED = 1
 WRONG_INPUT = 2
 _STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -84,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with logs.printing():
         arguments, command, given = parse(sys.argv[1:] if argv is None else argv)
         name = f"egan-keras {arguments.command}"
-        with signals(name), logs.only_ours(), _plain_warnings(name):
+        with signals(name), logs.only_ours(), messages.plain_warnings(name):
             try:
                 code = command.run(given)
             except KeyboardInterrupt:
@@ -93,13 +89,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             except (ValueError, OSError, ImportError) as error:
                 if arguments.traceback:
                     raise
-                _complain(name, "error", error)
+                messages.complain(name, "error", error)
                 code = WRONG_INPUT
         lost = sys.stdout.lost
         # Of a reader that has gone, such as `head`, nobody needs to be told.
         if not (code or isinstance(lost, BrokenPipeError | None)):
             message = f"Standard output could not be written ({lost}); all files are."
-            _complain(name, "warning", message)
+            messages.complain(name, "warning", message)
         return code or (0 if lost is None else BLEMISHED)
 
 
@@ -162,51 +158,6 @@ def _page(text: str | None) -> dict[str, Any]:
     parts = re.split(r"^(?=Exit codes|Examples?:)", text or "", maxsplit=1, flags=re.M)
     page = dict(zip(("description", "epilog"), parts, strict=False))
     return page | {"formatter_class": argparse.RawDescriptionHelpFormatter}
-
-
-def _complain(name: str, kind: str, message: object) -> None:
-    """Prints a message, of which names cannot break out."""
-    lines = map(printable, str(message).splitlines())
-    shown = coloured(kind, kind, sys.stderr)
-    print(f"{name}: {shown}:", "\n  ".join(lines), file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _plain_warnings(name: str) -> Iterator[None]:
-    """Shows the package's warnings as sentences, and others only where asked for."""
-    shows_all = logs.shows_all() or bool(sys.warnoptions)
-
-    def show(message, category, filename, lineno, file=None, line=None):
-        frame = sys._getframe(1)
-        while frame.f_globals.get("__name__") == "warnings":
-            frame = frame.f_back
-        if shows_all or frame.f_globals.get("__name__", "").startswith("egan_keras"):
-            _complain(name, "warning", message)
-
-    with warnings.catch_warnings():
-        # Pillow warns of oddities in files that it reads all the same, without a name.
-        warnings.filterwarnings("ignore", module="PIL")
-        warnings.showwarning = show
-        yield
-
-
-def tell_passed_over(passed_over: Mapping[str, int]) -> None:
-    """Prints how many files and folders were passed over, by reason."""
-    if passed_over:
-        print(f"Passed over: {rooms.data.finding.in_words(passed_over)}")
-
-
-def tell_files(what: str, paths: Sequence[Any], *, most: int | None = 5) -> None:
-    """Prints what there is of some files, with their number at `{}`, and names some."""
-    if paths:
-        print(f"{what.format(len(paths))}: {first_few(paths, most)}")
-
-
-def tell_written(paths: Iterable[object]) -> None:
-    """Prints the files and folders that a command wrote."""
-    print("\nWritten:")
-    for path in paths:
-        print(f"  {printable(path)}")
 
 
 class _Signals:

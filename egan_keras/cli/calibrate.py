@@ -17,12 +17,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from egan_keras import cli, logs
-from egan_keras.cli import options, rooms, run_images, run_page, run_scores, runs
-from egan_keras.cli.next_command import export_words, tell
+from egan_keras import logs
+from egan_keras.cli import messages, options, rooms, run_report, run_scores, runs
 from egan_keras.cli.options import option, positive, share_or_none
-
-_OF_IMAGES = ("mistakes.png", "heat_maps.png")
+from egan_keras.cli.run_images import load_images
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,24 +63,21 @@ def run(given: Options) -> int:
     before = model.threshold
     if given.threshold is None:
         scored, folds = _held_out(given, config, model, kept)
-        if folds:
-            rooms.model.calibrate_cross_fitted(model, scored, folds, **_wish(given))
-        else:
-            model.calibrate_scored(scored, **_wish(given))
+        run_scores.calibrate(model, scored, folds, **_wish(given))
     else:
         model.threshold = given.threshold
     runs.save_model(model, given.folder)
     print(f"Threshold {model.threshold:.6g}, before {before:.6g}.")
     print(model.calibration.guarantee)
-    _report_again(given, config, model, kept)
+    _report_again(given, config, model, kept.get("test"))
     # What was exported before has the threshold of then.
-    tell(*export_words(given.folder), page=given.folder / runs.PAGE)
+    words = messages.export_words(given.folder)
+    messages.tell_next(*words, page=given.folder / runs.PAGE)
     return 0
 
 
 def _wish(given: Options) -> dict[str, Any]:
-    names = ("specificity", "sensitivity", "criterion", "miss_cost")
-    wish = {name: getattr(given, name) for name in names}
+    wish = options.some(given, "specificity sensitivity criterion miss_cost")
     if all(value is None for value in wish.values()):
         wish["specificity"] = 0.95
     if given.miss_cost is not None:
@@ -94,21 +89,17 @@ def _held_out(
     given: Options, config: runs.RunConfig, model: Any, kept: dict[str, Any]
 ) -> tuple[Any, int | None]:
     """Returns scores to set the threshold on, and of how many folds they are."""
-    for split in ("validation", run_scores.CROSS_FITTED):
-        if given.data is not None or split not in kept:
-            continue
-        found = kept[split]
-        count = len(found.paths)
+    split, folds = "validation", None
+    if split not in kept:
+        split, folds = run_scores.CROSS_FITTED, config.options.get("cross_fit")
+    if given.data is None and split in kept:
+        found, count = kept[split], len(kept[split].paths)
         logs.tell(f"Setting the threshold on the scores of {count:,} {split} images")
         unseen = np.zeros(count, bool)
-        folds = (
-            config.options["cross_fit"] if split == run_scores.CROSS_FITTED else None
-        )
         return rooms.model.Scored(found.scores, found.labels, unseen), folds
     root = given.data or Path(config.options["data"])
-    names = "labels groups gray_range skip_unreadable duplicates".split()
-    reading = {name: getattr(given, name) for name in names}
-    chosen = run_images.load_images(config, root, own_split="validation", **reading)
+    reading = options.some(given, options.READING)
+    chosen = load_images(config, root, own_split="validation", **reading)
     for note in chosen.notes:
         print(note)
     logs.tell(f"Scoring {len(chosen.images):,} images to set the threshold on")
@@ -116,50 +107,43 @@ def _held_out(
 
 
 def _report_again(
-    given: Options, config: runs.RunConfig, model: Any, kept: dict[str, Any]
+    given: Options, config: runs.RunConfig, model: Any, test: Any
 ) -> None:
-    """Writes the report and the plots of the run's test images anew."""
+    """Writes report, plots and page of the run's test images anew.
+
+    `test` are the scores that they had in training, if the run holds them.
+    """
     images = _test_images(config, given.data)
-    extra = config.report_values(split="test")
+    if test and images is not None and len(images) != len(test.paths):
+        images = None
+    plots, page = given.folder / runs.PLOTS, given.folder / runs.PAGE
     how = {"prevalence": given.prevalence or config.options["prevalence"]}
     how["groups"] = (images and images.groups) or None
-    evaluation, plots = rooms.evaluation, given.folder / runs.PLOTS
-    test = kept.get("test")
+    how["extra"] = config.report_values(split="test")
     if test:
-        if images is None or len(images) != len(test.paths):
-            images, how["groups"] = None, None
-        judged = (model, test.scores, test.labels)
-        how["most_like"] = test.most_like
-        report = evaluation.report_on_scores(*judged, extra=extra, **how)
+        report = rooms.evaluation.report_on_scores(
+            model, test.scores, test.labels, most_like=test.most_like, **how
+        )
     elif images:
         logs.tell(f"Scoring {len(images):,} test images")
-        judged = (model, images.images, images.labels)
-        report = evaluation.evaluate(*judged, extra=extra, **how)
+        report = rooms.evaluation.evaluate(model, images.images, images.labels, **how)
     else:
-        stale = [given.folder / runs.REPORT, given.folder / runs.PAGE]
-        for path in [*stale, *plots.glob("*.png")]:
+        for path in [given.folder / runs.REPORT, page, *plots.glob("*.png")]:
             path.unlink(missing_ok=True)
         print("There are no test images to report on anew, so the run has no report.")
         return
-    report.save(given.folder / runs.REPORT)
-    names = images and [Path(path).name for path in images.paths]
-    if images is None:
-        for name in _OF_IMAGES:
-            (plots / name).unlink(missing_ok=True)
-    shown = images and images.images
-    evaluation.save_plots(plots, report, shown, None, names, model)
-    page = given.folder / runs.PAGE
-    run_page.save_page(page, given.folder, report, images, config=config, model=model)
+    told = {"config": config, "model": model}
+    run_report.save_report(given.folder, given.folder, report, images, **told)
     print(f"\n{report}")
     written = [given.folder / name for name in (runs.MODEL, runs.REPORT)]
-    cli.tell_written([*written, page, plots])
+    messages.tell_written([*written, page, plots])
 
 
 def _test_images(config: runs.RunConfig, root: Path | None) -> Any:
     """Returns the run's test images where all are there as they were, else None."""
     for place in filter(None, (root, Path(config.options["data"]))):
         with contextlib.suppress(ValueError, OSError):
-            found = run_images.load_images(config, place, "test")
+            found = load_images(config, place, "test")
             if not (found.counts.get("n_gone") or found.counts.get("n_changed")):
                 return found.images
     return None

@@ -15,16 +15,14 @@ Examples:
   egan-keras check runs/a images_of_today --csv checked.csv
 """
 
-import csv
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from egan_keras import cli, files, logs
-from egan_keras.cli import next_command, options, rooms, run_scores, runs
+from egan_keras.cli import messages, options, rooms, run_scores, runs
 from egan_keras.cli.options import option, share
 from egan_keras.text import printable
 
@@ -55,74 +53,58 @@ def run(given: Options) -> int:
     """Scores the images, compares them, and says what was found."""
     if given.csv is not None:
         options.check_file("--csv", given.csv)
-    config = runs.RunConfig.load(given.folder)
-    compare = comparison(given.folder, config)
-    if compare is None:
+    config, data = runs.RunConfig.load(given.folder), rooms.data
+    held_out = run_scores.reference(given.folder, config)
+    if held_out is None:
         raise ValueError(
             "The run holds no scores of held-out majority images to compare with; "
             f"expected them in {run_scores.NAME}. Received: {str(given.folder)!r}. "
             "Make them: egan-keras calibrate RUN --data ROOT, or train again."
         )
-    search = rooms.data.finding.ImageSearch()
+    search = data.finding.ImageSearch()
     paths = [path for named in given.images for path in search.add(named)]
     model = runs.load_model(given.folder)
-    paths, judged = _judged(given, config, model, paths)
-    cli.tell_passed_over(search.passed_over)
-    found = compare(judged.scores, judged.distances)
-    _tell(given, model, found, paths, judged.scores)
+    gray_range, skipped = given.gray_range or config.gray_range, []
+    if given.skip_unreadable:
+        paths, skipped = data.images.decodable(paths, gray_range)
+    messages.tell_files(messages.SKIPPED, skipped)
+    images = data.ImageFiles(paths, tuple(config.image_shape[:2]), gray_range)
+    logs.tell(f"Scoring {len(paths):,} images")
+    judged = model.judge(images)
+    messages.tell_passed_over(search.passed_over)
+    found = rooms.evaluation.shift(judged.scores, judged.distances, *held_out)
+    called = judged.scores < model.threshold
+    print(f"{len(paths):,} images, {np.sum(called):,} called minority")
+    _tell(given, found, paths)
     if given.csv is not None:
-        _write(given.csv, model.threshold, paths, judged, found.is_alien)
+        unknown = [""] * len(paths)
+        distances = unknown if judged.distances is None else judged.distances
+        told = paths, judged.scores, called.astype(int), distances
+        given.csv.parent.mkdir(parents=True, exist_ok=True)
+        with files.whole_table(given.csv, _COLUMNS) as table:
+            table.writerows(zip(*told, found.is_alien.astype(int), strict=True))
+        messages.tell_written([given.csv])
     differs = found.lowers_scores(given.level) or found.looks_different(given.level)
     differs = differs or found.is_alien.any()
     folder = next(filter(Path.is_dir, given.images), None)
     if folder is not None:
-        next_command.tell("review" if differs else "score", given.folder, folder)
+        messages.tell_next("review" if differs else "score", given.folder, folder)
     return cli.BLEMISHED if differs else 0
 
 
-def comparison(folder: Path, config: runs.RunConfig) -> Callable[..., Any] | None:
-    """Returns what compares scores and distances with those a run holds, if it does.
-
-    It takes those of new images, and returns a `Shift`.
-    """
-    kept = run_scores.read(folder, config)
-    reference = run_scores.held_out_majority(kept)
-    if reference is None:
-        return None
-    known = reference.scores, reference.distances, run_scores.minority_distances(kept)
-    return lambda scores, distances: rooms.evaluation.shift(scores, distances, *known)
-
-
-def _judged(
-    given: Options, config: runs.RunConfig, model: Any, paths: list[Path]
-) -> tuple[list[Path], Any]:
-    """Returns the images that could be read, and what the model says of them."""
-    data, skipped = rooms.data, []
-    gray_range = given.gray_range or config.gray_range
-    if given.skip_unreadable:
-        paths, skipped = data.images.decodable(paths, gray_range)
-    cli.tell_files(cli.SKIPPED, skipped)
-    images = data.ImageFiles(paths, tuple(config.image_shape[:2]), gray_range)
-    logs.tell(f"Scoring {len(paths):,} images")
-    return paths, model.judge(images)
-
-
-def _tell(given: Options, model: Any, found: Any, paths: list[Path], scores) -> None:
-    called = int(np.sum(scores < model.threshold))
-    print(f"{len(scores):,} images, {called:,} called minority")
+def _tell(given: Options, found: Any, paths: list[Path]) -> None:
     print(f"Compared with {found.n_reference:,} majority images held out:")
     print(f"  scores as low     p = {found.score_p:.3g}")
     if found.distance_p is not None:
         print(f"  as far off        p = {found.distance_p:.3g}")
     aliens = [path for path, alien in zip(paths, found.is_alien, strict=True) if alien]
-    cli.tell_files("Unlike anything seen in training: {} images", aliens)
-    run = printable(given.folder)
+    messages.tell_files("Unlike anything seen in training: {} images", aliens)
     if found.lowers_scores(given.level):
         print(
             "The images score lower than those that the threshold was set on: it calls "
             "more of them minority, and its guarantee does not hold for them. Look at "
             "them, and set it again on labelled images of today:\n"
-            f"  egan-keras calibrate {run} --data ROOT"
+            f"  egan-keras calibrate {printable(given.folder)} --data ROOT"
         )
     elif found.looks_different(given.level):
         print(
@@ -131,27 +113,3 @@ def _tell(given: Options, model: Any, found: Any, paths: list[Path], scores) -> 
         )
     else:
         print("Nothing speaks against the threshold's guarantee on these images.")
-
-
-def _write(
-    path: Path,
-    threshold: float,
-    paths: list[Path],
-    judged: Any,
-    is_alien: np.ndarray,
-) -> None:
-    distances = [""] * len(paths) if judged.distances is None else judged.distances
-
-    def rows(place: Path) -> None:
-        with place.open("w", **run_scores.FORM) as file:
-            table = csv.writer(file)
-            table.writerow(_COLUMNS)
-            for image, score, distance, alien in zip(
-                paths, judged.scores, distances, is_alien, strict=True
-            ):
-                called = int(score < threshold)
-                table.writerow([image, score, called, distance, int(alien)])
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_atomically(path, rows)
-    cli.tell_written([path])

@@ -37,7 +37,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, ClassVar
 
-from egan_keras.cli import BLEMISHED, next_command, options, rooms
+from egan_keras.cli import BLEMISHED, messages, options, rooms
 from egan_keras.cli.options import option
 from egan_keras.logs import start_keras
 
@@ -114,7 +114,7 @@ def run(given: Options) -> int:
     if outcomes.failed:
         return BLEMISHED
     words = [] if given.grid else _train_words(given)
-    next_command.tell(*words, page=given.out / "report.html")
+    messages.tell_next(*words, page=given.out / "report.html")
     return 0
 
 
@@ -130,9 +130,7 @@ def _train_words(given: Options) -> list[object]:
 
 def _grid(given: Options) -> Any:
     """Makes the grid that the options describe."""
-    forced = {
-        n: getattr(given, n) for n in "seeds methods weights network_size".split()
-    }
+    forced = options.some(given, "seeds methods weights network_size")
     if given.encoder or given.discriminator or not given.grid:
         pairing = f"{given.encoder or BACKBONE}->{given.discriminator or BACKBONE}"
         forced["pairings"] = pairing

@@ -19,10 +19,9 @@ import textwrap
 from pathlib import Path
 from typing import Any, Literal
 
-from egan_keras import cli
-from egan_keras.cli import next_command, options, rooms, runs, train
+from egan_keras import logs
+from egan_keras.cli import messages, options, rooms, runs, train
 from egan_keras.cli.options import option
-from egan_keras.logs import start_keras
 
 MAJORITY, MINORITY = 3, 5
 IMAGES = "images"
@@ -48,7 +47,7 @@ class Options(options.OutputOptions):
 def run(given: Options) -> int:
     """Trains as `train` does, and compares what else could be done."""
     runs.check_free(given.out, overwrite=given.overwrite)
-    start_keras()
+    logs.start_keras()
     with runs.writing(given.out, overwrite=given.overwrite) as folder:
         prepare, _ = KINDS[given.images]
         prepare(folder)
@@ -71,12 +70,12 @@ def run(given: Options) -> int:
         "Another seed gives other figures."
     )
     paths = sorted(given.out.iterdir())
-    cli.tell_written(f"{path}/" if path.is_dir() else path for path in paths)
-    words = next_command.score_words(given.out, given.out / IMAGES)
+    messages.tell_written(f"{path}/" if path.is_dir() else path for path in paths)
+    words = messages.score_words(given.out, given.out / IMAGES)
     if given.images == "solar-cells":
         lowest = splits.test.paths[report.scores.argmin()]
         words = ["score", given.out, lowest, "--heat-maps", given.out / "marked"]
-    next_command.tell(*words, page=given.out / runs.PAGE)
+    messages.tell_next(*words, page=given.out / runs.PAGE)
     return 0
 
 
@@ -89,7 +88,7 @@ def _prepare_digits(folder: Path) -> None:
         "Its weights are what is transferred. On images of your own, take weights "
         "pre-trained on ImageNet, the default of `egan-keras train`.",
     )
-    weights, verbose = folder / SOURCE_WEIGHTS, train.verbosity()
+    weights, verbose = folder / SOURCE_WEIGHTS, logs.verbosity()
     accuracy = digits.pretrain(weights, unseen=pair, verbose=verbose)
     print(f"Accuracy on held-out images of the source task: {accuracy:.3f}")
     digits.write_images(folder / IMAGES, pair)

@@ -15,8 +15,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from egan_keras import cli, logs
-from egan_keras.cli import next_command, options, rooms, run_page, runs
+from egan_keras import logs
+from egan_keras.cli import messages, options, rooms, run_report, runs
 from egan_keras.cli.options import option
 from egan_keras.cli.run_images import ALL, load_images
 from egan_keras.text import printable
@@ -54,13 +54,13 @@ def run(given: Options) -> int:
         if path is not None:
             options.check_file(name, path)
     model = runs.load_model(given.folder)
-    names = "split labels groups gray_range skip_unreadable duplicates".split()
-    reading = {name: getattr(given, name) for name in names}
-    chosen = load_images(config, given.data, **reading)
+    chosen = load_images(
+        config, given.data, given.split, **options.some(given, options.READING)
+    )
     for note in chosen.notes:
         print(note)
-    cli.tell_passed_over(chosen.images.passed_over)
-    cli.tell_files(cli.SKIPPED, chosen.images.skipped)
+    messages.tell_passed_over(chosen.images.passed_over)
+    messages.tell_files(messages.SKIPPED, chosen.images.skipped)
     logs.tell(f"Scoring {len(chosen.images):,} images")
     report = rooms.evaluation.evaluate(
         model,
@@ -68,23 +68,22 @@ def run(given: Options) -> int:
         chosen.images.labels,
         prevalence=given.prevalence or config.options["prevalence"],
         groups=chosen.images.groups or None,
-        extra=chosen.report_values(config),
+        extra=config.report_values(split=chosen.split, **chosen.counts),
     )
     what = "All images" if chosen.split == ALL else f"{chosen.split} split"
     print(f"{what}: {report}")
+    for path in filter(None, (given.json, given.html)):
+        path.parent.mkdir(parents=True, exist_ok=True)
     if given.json is not None:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
         report.save(given.json)
         print(f"\nWritten: {printable(given.json)}")
     if given.html is not None:
-        given.html.parent.mkdir(parents=True, exist_ok=True)
         logs.tell("Writing the page")
-        notes = [*chosen.notes, *run_page.left_out(chosen.images)]
-        judged = {"config": config, "model": model, "notes": notes}
-        shown = (given.html, given.folder, report, chosen.images)
-        run_page.save_page(*shown, **judged)
+        notes = [*chosen.notes, *run_report.left_out(chosen.images)]
+        told = {"config": config, "model": model, "notes": notes}
+        run_report.save_page(given.html, given.folder, report, chosen.images, **told)
         print(f"\nWritten: {printable(given.html)}")
-    next_command.tell(*_next(given, report, chosen.split), page=given.html)
+    messages.tell_next(*_next(given, report, chosen.split), page=given.html)
     return 0
 
 
@@ -96,4 +95,4 @@ def _next(given: Options, report: Any, split: str) -> list[object]:
         return again if split == ALL else []
     if report["threshold_criterion"] == "uncalibrated":
         return ["calibrate", given.folder]
-    return next_command.export_words(given.folder)
+    return messages.export_words(given.folder)

@@ -60,15 +60,13 @@ class Options(shards.ShardOptions):
 
 def run(given: Options) -> int:
     """Computes the features of what the options name."""
-    from egan_keras import scale
-
     shards.check(given, given.out)
     path = Path(given.model)
     is_run, gray_range = path.exists(), given.gray_range
     if is_run:
         told = shards.recognised(runs.model_path(path))
-        if (path / runs.CONFIG).is_file():
-            gray_range = gray_range or runs.RunConfig.load(path).gray_range
+        if config := runs.RunConfig.of_model(path):
+            gray_range = gray_range or config.gray_range
         if given.image_size:
             raise ValueError(
                 "A run has its own image size; expected --image-size with a pairing "
@@ -77,17 +75,15 @@ def run(given: Options) -> int:
     else:
         size = given.image_size or 224
         told = {"pairing": given.model, "image_size": size, "weights": given.weights}
-    job = scale.Job(
-        kind=scale.FEATURES,
+    return shards.compute(
+        given,
+        lambda: _network(given, is_run),
+        kind=rooms.scale.FEATURES,
         model=told,
         is_export=False,
-        images=tuple(map(shards.absolute, given.images)),
-        shard_size=given.shard_size,
         gray_range=gray_range,
         dtype=given.dtype,
     )
-    out = shards.absolute(given.out)
-    return shards.compute(given, job, out, lambda: _network(given, is_run))
 
 
 def _network(given: Options, is_run: bool) -> tuple[bytes, list[int]]:

@@ -18,9 +18,8 @@ from typing import Any, Literal
 
 GrayRange = tuple[float, float]
 _COLUMNS = 80
-# Groups of options; those not named here come between.
-_FIRST = ("Attributes", "Search", "Threshold")
-_LAST = ("Report", "Images")
+# Of groups of options, what most people ask for first; the others come at "".
+_ORDER = ("Attributes", "Search", "Threshold", "", "Report", "Images")
 # What stands for paths of folders.
 _FOLDERS = ("RUN", "ROOT", "DIR", "IMAGES")
 # Paths, or addresses elsewhere.
@@ -36,24 +35,33 @@ def option(default: Any = dataclasses.MISSING, **told) -> Any:
     return dataclasses.field(default=default, metadata=told)
 
 
+def some(given: Any, names: str) -> dict[str, Any]:
+    """Returns those options that are named, with blanks between them, by name."""
+    return {name: getattr(given, name) for name in names.split()}
+
+
 def add_options(parser: argparse.ArgumentParser, options: type) -> None:
     """Adds those fields of a dataclass of which its docstring, or a base's, tells.
 
     The docstring's sections are the groups in `--help`; Attributes are in none. The
     usage names what is required.
     """
+    fields = {each.name: each for each in dataclasses.fields(options)}
     documented: dict[str, tuple[str, str]] = {}
     for text in [inspect.getdoc(cls) or "" for cls in options.__mro__]:
         sections = re.split(r"^(\S.*):\n", text, flags=re.MULTILINE)
         for title, listed in zip(sections[1::2], sections[2::2], strict=True):
             for name, text in re.findall(r"    (\w+): (.*(?:\n     .*)*)", listed):
-                documented.setdefault(name, (title, " ".join(text.split())))
-    fields = {each.name: each for each in dataclasses.fields(options)}
+                if name in fields:
+                    documented.setdefault(name, (title, " ".join(text.split())))
     groups, types = {"Attributes": parser}, typing.get_type_hints(options)
     exclusive, required = None, []
-    for name in sorted(documented, key=lambda name: _place(documented[name][0])):
-        if name not in fields:
-            continue
+
+    def place(name: str) -> int:
+        title = documented[name][0]
+        return _ORDER.index(title if title in _ORDER else "")
+
+    for name in sorted(documented, key=place):
         (title, text), kind = documented[name], types[name]
         if NoneType in typing.get_args(kind):
             kind = typing.get_args(kind)[0]
@@ -83,13 +91,6 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
             dots = ".." if added.nargs else ""
             required.append(f"{flag} {shown}{dots}".strip())
     parser.usage = _usage(parser.prog, required)
-
-
-def _place(title: str) -> int:
-    """Returns where a group stands: what most people ask for before what is rare."""
-    if title in _FIRST:
-        return _FIRST.index(title)
-    return len(_FIRST) + (title in _LAST) + (title == _LAST[-1])
 
 
 def _usage(program: str, required: list[str]) -> str:
@@ -234,6 +235,10 @@ class OutputOptions:
     out: Path = option(metavar="RUN")
     overwrite: bool = False
     command_line: str = ""  # for config.json
+
+
+# Of `LabelledOptions`, what `run_images.load_images` is told.
+READING = "labels groups gray_range skip_unreadable duplicates"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

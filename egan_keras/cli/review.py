@@ -19,6 +19,7 @@ Examples:
   egan-keras review runs/a new_images --labels monday.csv --no-browser
 """
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -28,9 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from egan_keras import cli, logs
-from egan_keras.cli import next_command, options, rooms, run_scores, runs
-from egan_keras.cli.colours import coloured
+from egan_keras import logs
+from egan_keras.cli import messages, options, rooms, run_scores, runs
 from egan_keras.cli.options import GrayRange, option, value
 from egan_keras.text import printable
 
@@ -68,39 +68,35 @@ def run(given: Options) -> int:
 
     options.check_file("--labels", given.labels)
     config = runs.RunConfig.load(given.folder)
-    classes = _classes(config)
-    paths = _images(given, config)
-    place = server.Server(given.port or 0)
-    given.labels.parent.mkdir(parents=True, exist_ok=True)
-    known = [*classes["majority"], *classes["minority"], label_file.UNSURE]
-    labels = label_file.LabelFile(given.labels, known)
-    try:
-        for note in labels.notes:
-            print(printable(note))
-        _serve(given, config, classes, paths, place, labels)
-    finally:
-        labels.close()
-    _tell_end(given, config, classes, labels.labels)
-    return 0
-
-
-def _classes(config: runs.RunConfig) -> dict[str, list[str]]:
-    """Returns the names of the majority's and the minority's classes."""
-    from egan_keras.review.label_file import UNSURE
-
     majority = list(config.options["majority"])
     minority = list(config.options["minority"]) or ["minority"]
-    if UNSURE in (*majority, *minority):
+    known = [*majority, *minority]
+    if label_file.UNSURE in known:
         raise ValueError(
-            f"A class of the run is called {UNSURE!r}, which on the page says that "
-            "nobody can tell; expected other names. Received: majority "
+            f"A class of the run is called {label_file.UNSURE!r}, which on the page "
+            "says that nobody can tell; expected other names. Received: majority "
             f"{', '.join(majority)}, minority {', '.join(minority)}. Rename the folder "
             "and train again."
         )
-    return {"majority": majority, "minority": minority}
+    root = Path(config.options["data"])
+    trained = {
+        root / path: int(name in minority)
+        for path, (name, _) in config.recorded("train").items()
+    }
+    paths = _images(given, config, {path.resolve() for path in trained})
+    place = server.Server(given.port or 0)
+    given.labels.parent.mkdir(parents=True, exist_ok=True)
+    labels = label_file.LabelFile(given.labels, [*known, label_file.UNSURE])
+    with contextlib.closing(labels):
+        for note in labels.notes:
+            print(printable(note))
+        learner = _learner(given, config, paths, trained)
+        _serve(given, learner, paths, place, labels, majority, minority)
+    _tell_end(given, labels.labels, majority, minority)
+    return 0
 
 
-def _images(given: Options, config: runs.RunConfig) -> list[Path]:
+def _images(given: Options, config: runs.RunConfig, trained: set[Path]) -> list[Path]:
     """Returns the images to label: readable, and not trained on."""
     if not given.images.is_dir():
         raise FileNotFoundError(
@@ -108,12 +104,11 @@ def _images(given: Options, config: runs.RunConfig) -> list[Path]:
             f"{str(given.images)!r}. Check the path."
         )
     found = rooms.data.find_images(given.images)
-    cli.tell_passed_over(found.passed_over)
+    messages.tell_passed_over(found.passed_over)
     logs.tell(f"Reading {len(found):,} images")
     gray_range = given.gray_range or config.gray_range
     paths, skipped = rooms.data.images.decodable(found, gray_range)
-    cli.tell_files("Passed over: {} unreadable images", skipped)
-    trained = {path.resolve() for path in _trained(config)[0]}
+    messages.tell_files("Passed over: {} unreadable images", skipped)
     new = [path for path in paths if path.resolve() not in trained]
     if len(new) < len(paths):
         print(f"Left out: {len(paths) - len(new)} images that the run was trained on")
@@ -126,81 +121,68 @@ def _images(given: Options, config: runs.RunConfig) -> list[Path]:
     return new
 
 
-def _trained(config: runs.RunConfig) -> tuple[list[Path], np.ndarray]:
-    """Returns those images that the run was trained on that are still there."""
-    root, minority = Path(config.options["data"]), {*config.options["minority"]}
-    pairs = [
-        (root / path, int(name in minority))
-        for name, paths in config.files["train"].items()
-        for path in paths
-        if (root / path).is_file()
-    ]
-    return [path for path, _ in pairs], np.int32([label for _, label in pairs])
+def _learner(
+    given: Options, config: runs.RunConfig, paths: list[Path], trained: dict[Path, int]
+) -> Any:
+    """Returns what judges the images and learns from labels, with its own rows read."""
+    from egan_keras.evaluation.shift import limit
+    from egan_keras.review import learner
+
+    store = rooms.features.FeatureStore(given.cache, verbose=logs.verbosity())
+    model = runs.load_model(given.folder)
+    here = {path: label for path, label in trained.items() if path.is_file()}
+    n_gone, expected = len(trained) - len(here), len(trained)
+    if n_gone:
+        print(
+            f"{n_gone:,} of {expected:,} images that the run was trained on are no "
+            f"longer below {printable(config.options['data'])}; training again does "
+            "without them"
+        )
+    held_out = run_scores.reference(given.folder, config)
+    farthest = None
+    if held_out is not None and held_out[1] is not None:
+        # From there on `check` takes an image for an alien one.
+        farthest = limit(*held_out[1:])
+    return learner.Learner(
+        model,
+        paths,
+        learner.Known(list(here), np.int32(list(here.values()))),
+        store=store,
+        gray_range=given.gray_range or config.gray_range,
+        farthest=farthest,
+    )
 
 
 def _serve(
     given: Options,
-    config: runs.RunConfig,
-    classes: dict[str, list[str]],
+    learner: Any,
     paths: list[Path],
     place: Any,
     labels: Any,
+    majority: list[str],
+    minority: list[str],
 ) -> None:
     from egan_keras.review import server, session
 
-    learner, gray_range = _learner(given, config, paths)
     names = [path.relative_to(given.images).as_posix() for path in paths]
+    classes = {"majority": majority, "minority": minority}
     state = session.Session(names, learner, labels, **classes)
     what = "{} labels are of images that are not here, and stay in the file"
-    cli.tell_files(what, state.foreign)
+    messages.tell_files(what, state.foreign)
     told = state.state()
     print(f"{told['labelled']:,} labelled in {printable(given.labels.absolute())}")
     print(f"{told['left']:,} images to label. Ctrl-C ends. The page is at\n")
-    print(f"  {coloured(place.url, 'address', sys.stdout)}\n", flush=True)
-    size = tuple(config.image_shape[:2])
-    shown = server.pictures_of(paths, learner, size, gray_range)
+    url = messages.coloured(place.url, "address", sys.stdout)
+    print(f"  {url}\n", flush=True)
+    shown = learner.picture, learner.heat_picture
     app = server.make_app(state, *shown, token=place.token, port=place.port)
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         if not given.no_browser and _has_screen():
             webbrowser.open(place.url)
         place.serve(app)
-    except KeyboardInterrupt:
-        pass
     if state.is_training:
         logs.tell("Waiting for the training to end")
         state.wait()
-
-
-def _learner(given: Options, config: runs.RunConfig, paths: list[Path]) -> tuple:
-    from egan_keras.review import learner
-
-    store = rooms.features.FeatureStore(
-        given.cache, verbose=1 if sys.stdout.isatty() else 2
-    )
-    model = runs.load_model(given.folder)
-    gray_range = given.gray_range or config.gray_range
-    trained = learner.Known(*_trained(config))
-    expected = sum(map(len, config.files["train"].values()))
-    if len(trained.paths) < expected:
-        print(
-            f"{expected - len(trained.paths):,} of {expected:,} images that the run "
-            f"was trained on are no longer below {printable(config.options['data'])}; "
-            "training again does without them"
-        )
-    told = {"store": store, "gray_range": gray_range}
-    farthest = _farthest(run_scores.read(given.folder, config))
-    found = learner.Learner(model, paths, trained, farthest=farthest, **told)
-    return found, gray_range
-
-
-def _farthest(kept: dict[str, run_scores.SplitScores]) -> float | None:
-    """Returns from which distance on `check` takes an image for an alien one."""
-    from egan_keras.evaluation.shift import limit
-
-    reference = run_scores.held_out_majority(kept)
-    if reference is None or reference.distances is None:
-        return None
-    return limit(reference.distances, run_scores.minority_distances(kept))
 
 
 def _has_screen() -> bool:
@@ -211,20 +193,16 @@ def _has_screen() -> bool:
 
 
 def _tell_end(
-    given: Options,
-    config: runs.RunConfig,
-    classes: dict[str, list[str]],
-    labels: dict[str, str],
+    given: Options, labels: dict[str, str], majority: list[str], minority: list[str]
 ) -> None:
-    rare = sum(label in classes["minority"] for label in labels.values())
+    rare = sum(label in minority for label in labels.values())
     where = printable(given.labels.absolute())
     print(f"\n{len(labels):,} labels in {where}, {rare:,} of them minority.")
     file = ["--labels", given.labels]
-    if {*labels.values()}.isdisjoint(classes["majority"]) or not rare:
-        next_command.tell("review", given.folder, given.images, *file)
+    if {*labels.values()}.isdisjoint(majority) or not rare:
+        messages.tell_next("review", given.folder, given.images, *file)
         return
     print("The same command goes on. To train on these labels for good:")
     words = ["train", "--data", given.images, *file]
-    for role, names in classes.items():
-        words += [f"--{role}", ",".join(names)]
-    next_command.tell(*words, "--out", f"{given.folder}-labelled")
+    words += ["--majority", ",".join(majority), "--minority", ",".join(minority)]
+    messages.tell_next(*words, "--out", f"{given.folder}-labelled")

@@ -1,15 +1,20 @@
-"""`scores.csv`: what a run's model gave the images held out from its training."""
+"""Images held out from training: their scores, the threshold set on them, scores.csv.
+
+Suspects are those training images of the majority whose cross-fitted scores are lowest.
+"""
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from egan_keras import files
+from egan_keras import files, logs
 from egan_keras.cli import rooms, runs
+from egan_keras.cli.options import TrainingOptions
 
 NAME, SUSPECTS = runs.SCORES, "suspects.csv"
 CROSS_FITTED = "cross-fitted"
@@ -17,8 +22,6 @@ _FEWEST_SUSPECTS, _SHARE_OF_SUSPECTS = 20, 0.02
 _COLUMNS = ["split", "path", "class", "score", "distance", "most_like"]
 # Earlier versions wrote no more.
 _FEWEST_COLUMNS = 5
-# Names whose bytes are no text keep their bytes.
-FORM = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
 
 
 class SplitScores(NamedTuple):
@@ -38,62 +41,133 @@ class SplitScores(NamedTuple):
     distances: np.ndarray | None
     most_like: np.ndarray | None = None
 
-    def select(self, rows: np.ndarray) -> "SplitScores":
-        """Returns some of the images."""
-        paths = [self.paths[row] for row in rows]
-        return SplitScores(paths, *(x if x is None else x[rows] for x in self[1:]))
+
+def check_count(splits: Any, given: TrainingOptions) -> None:
+    """Refuses, before training, a threshold that could not be set after it."""
+    level, confidence = given.specificity, given.confidence
+    needed = rooms.thresholds.images_needed(level, confidence) if confidence else 1
+    split = splits.train if given.cross_fit else splits.validation
+    count = split.majority_count
+    if count >= needed:
+        return
+    # The highest whole percentage that so many images can guarantee.
+    guaranteed = (1 - confidence) ** (1 / count) if confidence and count else 0
+    possible = math.floor(100 * guaranteed) / 100
+    advice = f"Pass --specificity {possible:g}, or " if possible else "Pass "
+    majority = sum(split.majority_count for split in splits)
+    minority = sum(split.minority_count for split in splits)
+    if minority > majority:
+        names = ",".join(given.minority), ",".join(given.majority)
+        exchanged = shlex.join(["--majority", names[0], "--minority", names[1]])
+        advice = (
+            f"There are {minority:,} minority and {majority:,} majority images in all: "
+            f"if the classes are exchanged, pass {exchanged}. Else: {advice}"
+        )
+    raise ValueError(
+        "Too few validation images to set the threshold: a specificity of "
+        f"{level:g}{f' with confidence {confidence:g}' if confidence else ''} needs "
+        f"{needed} majority images. Received: {count}, {given.validation_fraction:.0%} "
+        f"of the majority images to train with. {advice}--specificity none to leave "
+        "the threshold at 0, or add majority images."
+    )
 
 
-def judged_of(scored: Any, rows: np.ndarray | slice = slice(None)) -> Any:
-    """Returns what was judged of some of the images of a `model.Scored`."""
+def set_threshold(
+    model: Any,
+    splits: Any,
+    given: TrainingOptions,
+    folder: Path,
+    fitting: dict[str, Any],
+    again: Callable[[], Any] | None,
+) -> dict[str, tuple]:
+    """Scores held-out images, or the majority cross-fitted, and sets the threshold.
+
+    Returns paths, classes and what was judged of each split, for `write`.
+    """
+    train, validation, _ = splits
+    level = {"specificity": given.specificity, "confidence": given.confidence}
+    scored = {}
+    if train.minority_count:
+        # Whose distances, unlike their scores, training has no part in.
+        rows = np.flatnonzero(train.labels == 1)
+        images, (paths, classes) = train.images.select(rows), _named(train, rows)
+        model.learn_minority_classes(images, classes)
+        if model.minority_classes:
+            runs.save_model(model, folder)
+        scored["train"] = paths, classes, model.judge(images)
+    if len(validation):
+        logs.tell(f"Scoring {len(validation):,} validation images")
+        held_out = model.score_labelled(validation.images, validation.labels)
+        # Copies of training images, where they are kept, would flatter.
+        rows = np.flatnonzero(~held_out.trained_on)
+        scored["validation"] = *_named(validation, rows), _judged(held_out, rows)
+    if given.cross_fit:
+        folds = given.cross_fit
+        logs.tell(f"Training {folds} models, each without a part of the majority")
+        fitting = fitting | {"verbose": 0, "validation_data": None}
+        fitting |= {"folds": folds, "seed": given.seed, "groups": train.groups or None}
+        held_out = rooms.model.cross_fitted_scores(
+            again, train.images, train.labels, **fitting
+        )
+        paths, classes = _named(train, np.flatnonzero(train.labels == 0))
+        scored[CROSS_FITTED] = paths, classes, _judged(held_out)
+        _write_suspects(folder, given.data, paths, classes, held_out.scores)
+    if given.specificity is not None:
+        count = int(np.sum(held_out.labels == 0))
+        what = CROSS_FITTED if given.cross_fit else "validation"
+        logs.tell(f"Setting the threshold on {count:,} {what} majority images")
+        calibrate(model, held_out, given.cross_fit, **level)
+        runs.save_model(model, folder)
+    return scored
+
+
+def calibrate(model: Any, scored: Any, folds: int | None, **level: Any) -> None:
+    """Sets the threshold of a model on scores, perhaps cross-fitted ones."""
+    if folds:
+        rooms.model.calibrate_cross_fitted(model, scored, folds, **level)
+    else:
+        model.calibrate_scored(scored, **level)
+
+
+def _named(images: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns paths and classes of some of the images."""
+    return np.array(images.paths)[rows], np.array(images.class_names)[rows]
+
+
+def _judged(scored: Any, rows: np.ndarray | slice = slice(None)) -> Any:
     found = (scored.scores, scored.distances, scored.most_like)
     return rooms.model.Judged(*(x if x is None else x[rows] for x in found))
 
 
 def write(folder: Path, root: Path, scored: Mapping[str, tuple]) -> None:
     """Writes paths, classes and what was judged, `model.Judged`, of splits."""
-
-    def rows(path: Path) -> None:
-        with path.open("w", **FORM) as file:
-            table = csv.writer(file)
-            table.writerow(_COLUMNS)
-            for split, (paths, classes, judged) in scored.items():
-                unknown = [""] * len(paths)
-                distances, most_like = judged.distances, judged.most_like
-                told = (
-                    map(_digits, judged.scores),
-                    unknown if distances is None else map(_digits, distances),
-                    unknown if most_like is None else most_like,
-                )
-                for place, name, *found in zip(paths, classes, *told, strict=True):
-                    below = Path(place).relative_to(root).as_posix()
-                    table.writerow([split, below, name, *found])
-
-    files.write_atomically(folder / NAME, rows)
+    with files.whole_table(folder / NAME, _COLUMNS) as table:
+        for split, (paths, classes, judged) in scored.items():
+            unknown = [""] * len(paths)
+            distances, most_like = judged.distances, judged.most_like
+            told = (
+                map(_digits, judged.scores),
+                unknown if distances is None else map(_digits, distances),
+                unknown if most_like is None else most_like,
+            )
+            for place, name, *found in zip(paths, classes, *told, strict=True):
+                below = Path(place).relative_to(root).as_posix()
+                table.writerow([split, below, name, *found])
 
 
-def write_suspects(
+def _write_suspects(
     folder: Path,
     root: Path,
     paths: Sequence[str],
     classes: Sequence[str],
     scores: np.ndarray,
 ) -> None:
-    """Writes `suspects.csv`: those training images that score lowest, lowest first.
-
-    The scores (n,) are cross-fitted ones of the majority.
-    """
+    """Writes `suspects.csv`, lowest scores first."""
     count = max(_FEWEST_SUSPECTS, int(_SHARE_OF_SUSPECTS * len(scores)))
-
-    def rows(path: Path) -> None:
-        with path.open("w", **FORM) as file:
-            table = csv.writer(file)
-            table.writerow(["path", "class", "score"])
-            for row in np.argsort(scores, kind="stable")[:count]:
-                below = Path(paths[row]).relative_to(root).as_posix()
-                table.writerow([below, classes[row], _digits(scores[row])])
-
-    files.write_atomically(folder / SUSPECTS, rows)
+    with files.whole_table(folder / SUSPECTS, ["path", "class", "score"]) as table:
+        for row in np.argsort(scores, kind="stable")[:count]:
+            below = Path(paths[row]).relative_to(root).as_posix()
+            table.writerow([below, classes[row], _digits(scores[row])])
 
 
 def read_suspects(folder: Path) -> list[tuple[str, float]]:
@@ -101,7 +175,7 @@ def read_suspects(folder: Path) -> list[tuple[str, float]]:
     path = folder / SUSPECTS
     if not path.is_file():
         return []
-    with path.open(**FORM) as file:
+    with path.open(**files.CSV_FORM) as file:
         return [(row["path"], float(row["score"])) for row in csv.DictReader(file)]
 
 
@@ -116,7 +190,7 @@ def read(folder: Path, config: runs.RunConfig) -> dict[str, SplitScores]:
         return {}
     minority, found = {*config.options["minority"]}, {}
     try:
-        with path.open(**FORM) as file:
+        with path.open(**files.CSV_FORM) as file:
             table = csv.reader(file, strict=True)
             if next(table, None) not in (_COLUMNS, _COLUMNS[:_FEWEST_COLUMNS]):
                 raise ValueError(f"its first row is not {','.join(_COLUMNS)}")
@@ -135,20 +209,6 @@ def read(folder: Path, config: runs.RunConfig) -> dict[str, SplitScores]:
     return {split: _columns(rows) for split, rows in found.items()}
 
 
-def held_out_majority(kept: Mapping[str, SplitScores]) -> SplitScores | None:
-    """Returns the majority images held out from training, or cross-fitted, if any."""
-    found = kept.get("validation") or kept.get(CROSS_FITTED)
-    if found is None:
-        return None
-    return found.select(np.flatnonzero(found.labels == 0))
-
-
-def minority_distances(kept: Mapping[str, SplitScores]) -> Sequence[float]:
-    """Returns how far the minority to train on lies from the majority, if known."""
-    train = kept.get("train")
-    return () if train is None or train.distances is None else train.distances
-
-
 def _columns(rows: Sequence[tuple]) -> SplitScores:
     paths, labels, scores, distances, most_like = zip(*rows, strict=True)
     return SplitScores(
@@ -158,6 +218,22 @@ def _columns(rows: Sequence[tuple]) -> SplitScores:
         None if None in distances else np.float32(distances),
         np.array(most_like) if all(most_like) else None,
     )
+
+
+def reference(folder: Path, config: runs.RunConfig) -> tuple | None:
+    """Returns what a run knows of majority images held out, or cross-fitted, if any.
+
+    That is their scores and distances, and the distances of the minority images trained
+    on, as `evaluation.shift` takes them.
+    """
+    kept = read(folder, config)
+    found, train = kept.get("validation") or kept.get(CROSS_FITTED), kept.get("train")
+    if found is None:
+        return None
+    rows = found.labels == 0
+    distances = None if found.distances is None else found.distances[rows]
+    known = () if train is None or train.distances is None else train.distances
+    return found.scores[rows], distances, known
 
 
 def _digits(number: float) -> str:

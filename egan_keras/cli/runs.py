@@ -111,6 +111,11 @@ class RunConfig:
                 "again, or name another run."
             ) from error
 
+    @classmethod
+    def of_model(cls, path: Path) -> "RunConfig | None":
+        """Reads that of the folder of a run; `None` of the file of a model."""
+        return cls.load(path) if (path / CONFIG).is_file() else None
+
     @property
     def gray_range(self) -> tuple[float, float] | None:
         """The values that are black and white in images of more than 8 bits."""
@@ -119,20 +124,21 @@ class RunConfig:
 
     def recorded(self, *splits: str) -> dict[str, tuple[str, str | None]]:
         """Returns class and hash of splits' files; None of earlier versions' hashes."""
-        told = {}
-        for split in splits:
-            for name, paths in self.files[split].items():
-                marks = self.hashes.get(split, {}).get(name) or [None] * len(paths)
-                told |= {p: (name, mark) for p, mark in zip(paths, marks, strict=True)}
-        return told
+        told = self._told(self.hashes, splits)
+        return {path: (name, mark) for path, name, mark in told}
 
     def group_of(self, *splits: str) -> dict[str, str]:
         """Returns the groups of splits' files; none of earlier versions' runs."""
-        told = {}
+        told = self._told(self.groups, splits)
+        return {path: group for path, _, group in told if group is not None}
+
+    def _told(self, what: dict[str, Paths], splits: Sequence[str]) -> Iterator[tuple]:
+        """Yields path, class and what is told of each file of splits, or None."""
         for split in splits:
-            for name, groups in self.groups.get(split, {}).items():
-                told |= dict(zip(self.files[split][name], groups, strict=True))
-        return told
+            for name, paths in self.files[split].items():
+                values = what.get(split, {}).get(name) or [None] * len(paths)
+                for path, value in zip(paths, values, strict=True):
+                    yield path, name, value
 
     def report_values(self, **others: Any) -> dict[str, Any]:
         """Returns what `report.json` tells of the training, and others."""
@@ -257,12 +263,9 @@ def save_model(model: Any, folder: Path) -> None:
 
 def save_history(history: Mapping[str, Sequence[float]], folder: Path) -> None:
     """Writes `history.csv`: a row for each epoch, numbered from 1."""
-    import pandas
-
-    epochs = range(1, 1 + len(next(iter(history.values()), ())))
-    table = pandas.DataFrame(history, pandas.Index(epochs, name="epoch"))
-    form = {"lineterminator": "\r\n", "na_rep": "nan"}
-    files.write_atomically(folder / HISTORY, lambda path: table.to_csv(path, **form))
+    with files.whole_table(folder / HISTORY, ["epoch", *history]) as table:
+        epochs = zip(*history.values(), strict=True)
+        table.writerows([number, *row] for number, row in enumerate(epochs, 1))
 
 
 def model_path(run: Path) -> Path:

@@ -20,23 +20,20 @@ Examples:
 """
 
 import contextlib
-import csv
 import dataclasses
 import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from egan_keras import cli, files, logs
-from egan_keras.cli import options, rooms, runs, score_shards, shards
-from egan_keras.cli.check import comparison
-from egan_keras.cli.colours import coloured
+from egan_keras import files, logs
+from egan_keras.cli import messages, options, rooms, run_scores, runs, shards
 from egan_keras.cli.options import option
 from egan_keras.text import printable
 
@@ -77,8 +74,10 @@ def run(given: Options) -> int:
         options.check_file("--csv", given.csv)
     runs.model_path(given.model)
     shards.check(given, given.out)
+    config = runs.RunConfig.of_model(given.model)
     if given.out is not None:
-        return score_shards.run(given, _gray_range)
+        return _score_shards(given, config)
+    held_out = config and run_scores.reference(given.model, config)
     data = rooms.data
     search, odd = data.finding.ImageSearch(), data.images.Oddities()
     found = [path for named in given.images for path in search.add(named)]
@@ -91,7 +90,7 @@ def run(given: Options) -> int:
     model = runs.load_model(given.model)
     if given.heat_maps is not None:
         _prepare_heat_maps(given.heat_maps, model, len(paths))
-    gray_range = given.gray_range or _gray_range(given.model, model)
+    gray_range = _gray_range(given, config, model)
     if gray_range is None:
         data.decoding.warn_of_depths(headers.deep)
     # Beside the table, not in it.
@@ -110,9 +109,13 @@ def run(given: Options) -> int:
     print(f"{columns[0]:<{width}}  {columns[1]:>12}  {'  '.join(columns[2:])}")
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
     n_scored, n_minority, judged = 0, 0, []
-    # A .tflite file runs all passes alike.
-    pass_over = getattr(model, "pass_over", contextlib.nullcontext)
-    with pass_over(len(paths)), _csv_rows(given.csv, columns) as write_row:
+    with contextlib.ExitStack() as stack:
+        # A .tflite file runs all passes alike.
+        if hasattr(model, "pass_over"):
+            stack.enter_context(model.pass_over(len(paths)))
+        if given.csv is not None:
+            given.csv.parent.mkdir(parents=True, exist_ok=True)
+            table = stack.enter_context(files.whole_table(given.csv, columns))
         # Decoded while the batch before is scored.
         decoded = data.lazy.work_ahead(decode, batches)
         for images, kept, damaged in logs.shown(decoded, len(paths), size=_n_read):
@@ -130,26 +133,30 @@ def run(given: Options) -> int:
             for path, score, *told in zip(kept, scores, *others, strict=True):
                 shown = "  ".join(f"{each:<{len(_COLUMNS[2])}}" for each in told)
                 row = f"{printable(path):<{width}}  {score:>12.6g}  {shown}".rstrip()
-                print(coloured(row, "minority", sys.stdout) if told[0] else row)
-                # Nine digits name a float32 exactly.
-                write_row([path, f"{score:.9g}", *told])
+                if told[0]:
+                    row = messages.coloured(row, "minority", sys.stdout)
+                print(row)
+                if given.csv is not None:
+                    # Nine digits name a float32 exactly.
+                    table.writerow([path, f"{score:.9g}", *told])
             n_scored, n_minority = n_scored + len(kept), n_minority + called.sum()
             judged.append((scores, distances))
     speed = n_scored / (time.perf_counter() - started)
     print()
-    cli.tell_passed_over(search.passed_over)
-    cli.tell_files("Skipped {} unreadable files", skipped, most=None)
+    messages.tell_passed_over(search.passed_over)
+    messages.tell_files("Skipped {} unreadable files", skipped, most=None)
     # Threads have found these.
     constant, clipped = sorted(odd.constant), sorted(odd.clipped)
-    cli.tell_files("Scored all the same: {} images of a single colour", constant)
-    cli.tell_files("Clipped to black and white: {} images", clipped)
+    messages.tell_files("Scored all the same: {} images of a single colour", constant)
+    messages.tell_files("Clipped to black and white: {} images", clipped)
     for written in filter(None, (given.csv, given.heat_maps)):
         print(f"Written: {printable(written)}")
     images = "image" if n_scored == 1 else "images"
     state = f"threshold {threshold:.6g}{'' if calibration else ', not calibrated'}"
     called = f"{n_minority} called minority ({state})"
     print(f"{n_scored} {images}, {called}, {speed:.1f} images a second")
-    _tell_likeness(given, judged)
+    if held_out and n_scored >= rooms.evaluation.FEWEST:
+        _tell_likeness(given.model, held_out, judged)
     return 0
 
 
@@ -157,38 +164,39 @@ def _n_read(decoded: tuple[np.ndarray, list[Path], list[Path]]) -> int:
     return len(decoded[1]) + len(decoded[2])
 
 
-def _tell_likeness(given: Options, judged: list[tuple]) -> None:
+def _tell_likeness(run: Path, held_out: tuple, judged: list[tuple]) -> None:
     """Says whether the images are like those that a run's threshold was set on."""
-    if not (given.model / runs.CONFIG).is_file():
-        return
-    config = runs.RunConfig.load(given.model)
-    compare, fewest = comparison(given.model, config), rooms.evaluation.FEWEST
-    if compare is None or sum(len(scores) for scores, _ in judged) < fewest:
-        return
     scores, distances = zip(*judged, strict=True)
     known = None if distances[0] is None else np.concatenate(distances)
     with contextlib.suppress(ValueError):
-        found = compare(np.concatenate(scores), known)
-        n_aliens = int(found.is_alien.sum())
-        far = (
-            ""
-            if found.distance_p is None
-            else f", as far off p = {found.distance_p:.3g}"
-        )
+        found = rooms.evaluation.shift(np.concatenate(scores), known, *held_out)
+        far = ""
+        if found.distance_p is not None:
+            far = f", as far off p = {found.distance_p:.3g}"
         print(
             f"Beside {found.n_reference:,} majority images held out: scores as low "
-            f"p = {found.score_p:.3g}{far}; unlike anything seen: {n_aliens:,}. More: "
-            f"egan-keras check {shlex.quote(str(given.model))} IMAGES"
+            f"p = {found.score_p:.3g}{far}; unlike anything seen: "
+            f"{found.is_alien.sum():,}. More: egan-keras check "
+            f"{shlex.quote(str(run))} IMAGES"
         )
 
 
-def _gray_range(run: Path, model: Any) -> options.GrayRange | None:
-    """Returns the values that were black and white where the model was trained."""
-    if run.suffix.lower() == ".tflite":
-        found = model.metadata["input"].get("gray_range")
-        return found and tuple(found)
-    is_run = (run / runs.CONFIG).is_file()
-    return runs.RunConfig.load(run).gray_range if is_run else None
+def _gray_range(
+    given: Options, config: runs.RunConfig | None, model: Any
+) -> options.GrayRange | None:
+    """Returns the values that are black and white, as in training if none are told."""
+    if given.gray_range or config:
+        return given.gray_range or config.gray_range
+    is_export = given.model.suffix.lower() == ".tflite"
+    found = is_export and model.metadata["input"].get("gray_range")
+    return tuple(found) if found else None
+
+
+def _judged(model: Any, images: np.ndarray) -> tuple:
+    """Returns what a run's model says of images; an exported one has scores alone."""
+    if hasattr(model, "judge_batch"):
+        return model.judge_batch(images)
+    return model.predict_on_batch(images)[:, 0], None, None
 
 
 def _prepare_heat_maps(folder: Path, model: Any, count: int) -> None:
@@ -209,13 +217,6 @@ def _prepare_heat_maps(folder: Path, model: Any, count: int) -> None:
     files.check_space(folder / "0.png", 4 * height * width * count, "the heat maps")
 
 
-def _judged(model: Any, images: np.ndarray) -> tuple:
-    """Returns what a run's model says of images; an exported one has scores alone."""
-    if hasattr(model, "judge_batch"):
-        return model.judge_batch(images)
-    return model.predict_on_batch(images)[:, 0], None, None
-
-
 def _write_heat_maps(
     folder: Path, first: int, paths: Sequence[Path], images: np.ndarray, model: Any
 ) -> None:
@@ -227,28 +228,38 @@ def _write_heat_maps(
     ]
     rows = zip(paths, images, maps, strict=True)
     for number, (path, image, heat) in enumerate(rows, first + 1):
-        both = np.hstack([image, rooms.evaluation.overlaid(image, heat)])
-        name = f"{number:05}_{path.stem[:_LONGEST_STEM]}.png"
-        files.write_atomically(
-            folder / name, lambda place, both=both: Image.fromarray(both).save(place)
+        both = Image.fromarray(
+            np.hstack([image, rooms.evaluation.overlaid(image, heat)])
         )
+        name = f"{number:05}_{path.stem[:_LONGEST_STEM]}.png"
+        files.write_atomically(folder / name, both.save)
 
 
-@contextlib.contextmanager
-def _csv_rows(
-    path: Path | None, columns: Sequence[str]
-) -> Iterator[Callable[[Sequence[Any]], Any]]:
-    """Gives what writes a row of the file, which is there once all are written."""
-    if path is None:
-        yield lambda row: None
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Names whose bytes are no text keep their bytes.
-    encoding = {"encoding": "utf-8", "errors": "surrogateescape"}
-    with (
-        files.whole_file(path) as temporary,
-        temporary.open("w", newline="", **encoding) as file,
-    ):
-        rows = csv.writer(file)
-        rows.writerow(columns)
-        yield rows.writerow
+def _score_shards(given: Options, config: runs.RunConfig | None) -> int:
+    """Scores as a job of shards."""
+    if given.csv or given.heat_maps:
+        raise ValueError(
+            "Shards take the place of a CSV file and of heat maps; expected --out "
+            f"alone. Received: --out {given.out} with another. Leave one out."
+        )
+    model = runs.load_model(given.model)
+    path = runs.model_path(given.model)
+    is_export = path.suffix.lower() == ".tflite"
+
+    def network() -> tuple[bytes, list[int]]:
+        if is_export:
+            return path.read_bytes(), []
+        from egan_keras.scale.networks import score_network
+
+        logs.tell("Making the network that workers run")
+        return score_network(model)
+
+    return shards.compute(
+        given,
+        network,
+        kind=rooms.scale.SCORES,
+        model=shards.recognised(path),
+        is_export=is_export,
+        threshold=float(model.threshold),
+        gray_range=_gray_range(given, config, model),
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from egan_keras import cli, logs
-from egan_keras.cli import rooms
+from egan_keras.cli import messages, rooms
 from egan_keras.cli.options import option
 from egan_keras.text import printable
 
@@ -55,40 +55,40 @@ def recognised(path: Path) -> dict[str, str]:
     return {"sha256": mark}
 
 
-def compute(
-    given: ShardOptions, job: Any, out: str, network: Callable[[], tuple]
-) -> int:
-    """Runs a job, and tells what came of it."""
-    from egan_keras import scale
+def compute(given: Any, network: Callable[[], tuple], **of_job: Any) -> int:
+    """Computes shards of the images that options name, and tells what came of it.
 
-    engine = scale.in_this_process
+    Args:
+        given: `ShardOptions` with `images` and `out`.
+        network: returns what workers run; called if something is left to compute.
+        **of_job: what else `scale.Job` takes.
+    """
+    scale, engine = rooms.scale, rooms.scale.in_this_process
+    images = tuple(map(_absolute, given.images))
+    job = scale.Job(images=images, shard_size=given.shard_size, **of_job)
     if given.engine == "ray":
         on = {"address": given.address, "workers": given.workers}
         engine = functools.partial(scale.on_ray, **on)
+    out, told = _absolute(given.out), rooms.data.finding.in_words
     manifest = scale.run(job, out, network, engine)
-    _tell(job, manifest, out)
-    return cli.BLEMISHED if manifest["set_aside"] else 0
-
-
-def absolute(place: str) -> str:
-    """Returns a path that workers elsewhere know, too; addresses are as they are."""
-    return place if "://" in place else os.path.abspath(place)
-
-
-def _tell(job: Any, manifest: dict[str, Any], out: str) -> None:
-    told = rooms.data.finding.in_words
     n_images, n_problems = manifest["n_images"], manifest["n_problems"]
-    cli.tell_passed_over(manifest["passed_over"])
-    if manifest["passed_over_in_shards"]:
-        print(f"Passed over in .tar files: {told(manifest['passed_over_in_shards'])}")
+    set_aside = [*manifest["set_aside"]]
+    messages.tell_passed_over(manifest["passed_over"])
+    messages.tell_passed_over(manifest["passed_over_in_shards"], " in .tar files")
     if n_problems:
         print(f"Not read: {n_problems:,} images: {told(manifest['problems'])}")
     if manifest["odd"]:
         print(f"Taken all the same: {told(manifest['odd'])}")
-    cli.tell_files("Set aside, to be tried again: {} shards", [*manifest["set_aside"]])
+    messages.tell_files("Set aside, to be tried again: {} shards", set_aside)
     print(f"Written: {printable(out)}")
     said = f"{n_images - n_problems:,} of {n_images:,} images"
-    if job.kind == "scores":
+    if job.kind == scale.SCORES:
         said += f", {manifest['n_minority']:,} called minority"
         said += f" (threshold {job.threshold:.6g})"
     logs.tell(said)
+    return cli.BLEMISHED if set_aside else 0
+
+
+def _absolute(place: str) -> str:
+    """Returns a path that workers elsewhere know, too; addresses are as they are."""
+    return place if "://" in place else os.path.abspath(place)

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from egan_keras import cli, files, logs
-from egan_keras.cli import held_out, next_command, rooms, run_page, run_scores, runs
+from egan_keras.cli import messages, options, rooms, run_report, run_scores, runs
 from egan_keras.cli.options import TrainingOptions, option
 from egan_keras.text import first_few, printable
 
@@ -84,7 +84,7 @@ def load(given: TrainingOptions) -> Any:
     names = "majority minority minority_count ratio image_size gray_range seed"
     names += " validation_fraction test_fraction skip_unreadable duplicates groups"
     # Lazy, so that the memory does not have to hold them all.
-    chosen = {"lazy": True} | {name: getattr(given, name) for name in names.split()}
+    chosen = {"lazy": True, **options.some(given, names)}
     if given.cross_fit:
         chosen["validation_fraction"] = 0.0
     if given.labels is None:
@@ -98,12 +98,12 @@ def load(given: TrainingOptions) -> Any:
         line = "  {:<10} {:>7,} majority {:>7,} minority".format(name, *counts)
         n_groups = len(set(images.groups))
         print(line + f" in {n_groups:,} groups" * (n_groups > 0))
-    cli.tell_passed_over(_passed_over(splits))
+    messages.tell_passed_over(_passed_over(splits))
     every = [Path(path) for images in splits for path in images.paths]
     if rooms.data.near_duplicates.are_too_many(every):
         print("Not looked for among so many: nearly the same picture on two sides")
     skipped = [path for images in splits for path in images.skipped]
-    cli.tell_files(cli.SKIPPED, skipped)
+    messages.tell_files(messages.SKIPPED, skipped)
     test = splits.test
     if not len(test):
         raise ValueError(
@@ -120,7 +120,7 @@ def load(given: TrainingOptions) -> Any:
         # The others are read before training, but these after it.
         test.images.check()
     if given.specificity is not None:
-        held_out.check_count(splits, given)
+        run_scores.check_count(splits, given)
     return splits
 
 
@@ -141,8 +141,8 @@ def build(given: Options, splits: Any) -> Any:
 
 
 def _new_model(given: Options, splits: Any) -> Any:
-    names = ("network_size", "batch_size", "epochs", "mirrored_minority")
-    choices = {name: getattr(given, name) for name in names}
+    names = "network_size batch_size epochs mirrored_minority"
+    choices = options.some(given, names)
     model = rooms.model.EGAN.from_backbones(
         given.encoder,
         given.discriminator,
@@ -187,47 +187,39 @@ def complete_run(
     files.check_space(given.out, n_bytes, "the run")
     files.reserve(folder / _RESERVED, n_bytes)
     config = _configure(model, splits, given)
-    watched = (validation.images, validation.labels)
-    options_of_fit = {"cache_features": cache, "verbose": verbosity()}
+    fitting = {"cache_features": cache, "verbose": logs.verbosity()}
     if len(validation):
-        options_of_fit["validation_data"] = watched
+        fitting["validation_data"] = validation.images, validation.labels
     try:
-        model.fit(train.images, train.labels, **options_of_fit)
+        model.fit(train.images, train.labels, **fitting)
     except KeyboardInterrupt:
         # Before there are epochs, the features are computed.
         if getattr(model, "history", None) is not None:
             _save(model, config, folder, interrupted=True)
         raise
     _save(model, config, folder)
-    scored = held_out.set_threshold(model, splits, given, folder, options_of_fit, again)
+    scored = run_scores.set_threshold(model, splits, given, folder, fitting, again)
     logs.tell(f"Scoring {len(test):,} test images")
-    extra = config.report_values(split="test")
-    told = {"prevalence": given.prevalence, "groups": test.groups or None}
     report = rooms.evaluation.evaluate(
-        model, test.images, test.labels, **told, extra=extra
+        model,
+        test.images,
+        test.labels,
+        prevalence=given.prevalence,
+        groups=test.groups or None,
+        extra=config.report_values(split="test"),
     )
     _note_changes(config, given.data)
     if config.changed:
         config.save(folder)
         report.values["n_changed_in_training"] = len(config.changed)
-    report.save(folder / runs.REPORT)
     judged = rooms.model.Judged(report.scores, None, report.most_like)
     scored["test"] = test.paths, test.class_names, judged
     run_scores.write(folder, given.data, scored)
     logs.tell("Drawing the plots, and writing the page")
-    names = [Path(path).name for path in test.paths]
-    shown = (report, test.images, model.history.history, names)
-    rooms.evaluation.save_plots(folder / runs.PLOTS, *shown, model=model)
-    with rooms.evaluation.pages.without_failing(f"The page {runs.PAGE}"):
-        judged = {"config": config, "model": model, "history": model.history.history}
-        run_page.save_page(folder / runs.PAGE, given.out, report, test, **judged)
+    told = {"config": config, "model": model, "history": model.history.history}
+    run_report.save_report(folder, given.out, report, test, **told)
     print(f"\n{report}")
     return config, report
-
-
-def verbosity() -> int:
-    """Returns Keras's `verbose`: a progress bar is for terminals, a log gets lines."""
-    return 1 if sys.stdout.isatty() else 2
 
 
 def _bytes_needed(model: Any, splits: Any) -> int:
@@ -272,7 +264,7 @@ def _configure(model: Any, splits: Any, given: TrainingOptions) -> runs.RunConfi
 def _save(
     model: Any, config: runs.RunConfig, folder: Path, *, interrupted: bool = False
 ) -> None:
-    """Writes model, configuration and history, which a signal does not interrupt."""
+    """Writes model, configuration and history; a signal does not interrupt it."""
     history, config.interrupted = model.history.history, interrupted
     # Ctrl-C may come before the first is over.
     config.epochs_completed = len(next(iter(history.values()), ()))
@@ -317,9 +309,9 @@ def _note_changes(config: runs.RunConfig, root: Path) -> None:
 
 def tell_written(given: TrainingOptions, config: runs.RunConfig) -> int:
     """Prints the files of a run and what to do next, and returns the exit code."""
-    cli.tell_written(sorted(given.out.rglob("*.*")))
+    messages.tell_written(sorted(given.out.rglob("*.*")))
     if config.diverged_in_epoch is not None:
         return cli.BLEMISHED
-    words = next_command.score_words(given.out, given.data)
-    next_command.tell(*words, page=given.out / runs.PAGE)
+    words = messages.score_words(given.out, given.data)
+    messages.tell_next(*words, page=given.out / runs.PAGE)
     return 0

@@ -124,7 +124,7 @@ def run(given: Options) -> int:
         splits.train,
         splits.validation,
         folder=given.out.with_name(f"{given.out.name}.search"),
-        **{name: getattr(given, name) for name in names.split()},
+        **options.some(given, names),
         **{name: value for name, value in choices.items() if value is not None},
     )
     if rooms.tuning.is_worker():
@@ -147,9 +147,8 @@ def run(given: Options) -> int:
         model = search.build()
         # Its files are deleted below, so nothing need be said of them.
         store = rooms.features.FeatureStore(search.features, verbose=0)
-        config, _ = train.complete_run(
-            model, splits, given, folder, store, search.build
-        )
+        told = (model, splits, given, folder, store, search.build)
+        config, _ = train.complete_run(*told)
     again = [record for record in search.records if record.is_run_again]
     if again:
         print(

@@ -11,8 +11,6 @@ from egan_keras.data.batches import is_dataset as is_dataset
 from egan_keras.data.batches import labelled_batches as labelled_batches
 from egan_keras.data.batches import subsample_minority as subsample_minority
 from egan_keras.data.finding import find_images as find_images
-from egan_keras.data.folders import list_every_image as list_every_image
-from egan_keras.data.folders import list_images as list_images
 from egan_keras.data.folders import load_folder as load_folder
 from egan_keras.data.images import ImageFiles as ImageFiles
 from egan_keras.data.images import Images as Images

@@ -144,17 +144,15 @@ class ArrayBatches:
     """Batches of checked `images` and `labels`, arrays; the last one may be smaller."""
 
     def __init__(self, images: Rows, labels: np.ndarray, batch_size: int) -> None:
-        self.images = images
-        self.labels: np.ndarray | None = labels
-        self._labels = labels
-        self.count: int | None = len(images)
+        self.images, self.labels = images, labels
         self._batch_size = batch_size
-        self.n_batches: int | None = -(-len(images) // batch_size)
+        self.count = len(images)
+        self.n_batches = -(-len(images) // batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield images, (batch, height, width, 3), and int32 labels, (batch,)."""
         images = in_batches(self.images, self._batch_size)
-        yield from zip(images, in_batches(self._labels, self._batch_size), strict=True)
+        yield from zip(images, in_batches(self.labels, self._batch_size), strict=True)
 
 
 class DatasetBatches:
@@ -247,7 +245,6 @@ class ImageBatches(DatasetBatches):
 
 
 def _n_batches(dataset: Any) -> int | None:
-    """Return how many batches there are, None if that is not known."""
     if hasattr(dataset, "num_batches"):
         return dataset.num_batches
     if hasattr(dataset, "cardinality"):
@@ -260,7 +257,6 @@ def _n_batches(dataset: Any) -> int | None:
 
 
 def _elements(dataset: Any) -> Iterator[Any]:
-    """Yield the elements of a dataset or a generator as they are."""
     import tensorflow as tf
     from keras.utils import PyDataset
 
@@ -295,7 +291,6 @@ def _no_pair(element: Any, received: str) -> ValueError:
 
 
 def _in_colour(images: Any) -> np.ndarray:
-    """Return images of one channel with three."""
     images = as_array(images)
     is_gray = images.ndim == 4 and images.shape[-1] == 1
     return np.repeat(images, 3, axis=-1) if is_gray else images

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,11 +11,10 @@ from egan_keras.data.decoding import Source, UnreadableError, read_header
 from egan_keras.data.groups import ByClass, check_one_side, joined
 from egan_keras.data.lazy import content_hashes
 from egan_keras.data.splits import ClassRoles, Division, Listing, Split, SplitRules
-from egan_keras.text import first_few
+from egan_keras.text import counted
 
 # What may be done with images that have equal contents.
 _CHOICES = ("drop", "refuse", "keep")
-_NAMED = 3
 
 
 class _Image(NamedTuple):
@@ -45,13 +43,12 @@ class Duplicates:
                 f"None. Received: duplicates={duplicates!r}. Leave it out."
             )
         self._roles = roles
-        parts = {part: getattr(listing, part) or {} for part in Listing._fields[:3]}
         self.dropped: list[_Image] = []
         self.later: list[Source] = []
         # The others of a group go to the split that its first one goes to.
         self._others: dict[Source, Split] = {}
         mixed, leaks = [], []
-        for group in _alike(parts.values()):
+        for group in _alike(listing):
             first, n_left = group[0], len(group)
             if len({roles.label(image.class_name) for image in group}) > 1:
                 mixed.append(group)
@@ -70,15 +67,16 @@ class Duplicates:
         out.update(source for same in self._others.values() for source, _ in same)
         left_in = {
             part: {name: [s for s in x if s not in out] for name, x in by_class.items()}
-            for part, by_class in parts.items()
-            if by_class
+            for part, by_class in listing.parts.items()
         }
         groups = listing.groups
         if groups is not None:
-            check_one_side([left_in.get(part, {}) for part in parts], groups)
+            names = "train", "validation", "test"
+            check_one_side(dict(zip(names, left_in.values(), strict=True)), groups)
             same = ([s, *(o for o, _ in x)] for s, x in self._others.items())
             groups = joined(groups, same)
-        self._single = listing._replace(**left_in, groups=groups)
+        given = {part: by_class for part, by_class in left_in.items() if by_class}
+        self._single = listing._replace(**given, groups=groups)
 
     @property
     def n_later(self) -> int:
@@ -135,15 +133,16 @@ class Duplicates:
         return list(itertools.chain(*pairs))
 
 
-def _alike(parts: Iterable[ByClass]) -> list[list[_Image]]:
+def _alike(listing: Listing) -> list[list[_Image]]:
     """Return the images of each content that occurs several times, in their order."""
     images = [
         _Image(source, name, part)
-        for part, by_class in enumerate(parts)
+        for part, by_class in enumerate(listing.parts.values())
         for name, found in by_class.items()
         for source in found
     ]
-    suspects = [i for group in _repeated(images, map(_size, images)) for i in group]
+    sizes = [n_bytes(image.source) for image in images]
+    suspects = list(itertools.chain(*_repeated(images, sizes)))
     paths = [i.source for i in suspects if isinstance(i.source, Path)]
     of_files = iter(content_hashes(paths))
     hashes = [
@@ -166,10 +165,10 @@ def _repeated(images: Iterable[_Image], marks: Iterable[Any]) -> list[list[_Imag
     return [group for group in by_mark.values() if len(group) > 1]
 
 
-def _size(image: _Image) -> int | None:
+def n_bytes(source: Source) -> int | None:
+    """Return the size of an image's file; None if it is not there."""
     try:
-        source = image.source
-        return os.stat(source).st_size if isinstance(source, Path) else len(source.data)
+        return source.stat().st_size if isinstance(source, Path) else len(source.data)
     except OSError:
         return None
 
@@ -191,34 +190,32 @@ def _tell(
     if mixed and choice in (None, "refuse"):
         raise ValueError(
             "The same image is majority and minority both; expected one label for each "
-            f"content. Received: {_counted(mixed)}. Remove the wrong ones, or choose "
+            f"content. Received: {_named(mixed)}. Remove the wrong ones, or choose "
             "duplicates='drop' (--duplicates drop), which leaves them out, or 'keep'."
         )
     if leaks and choice == "refuse":
         raise ValueError(
             "The same image is there to train on and to validate or test on; expected "
-            f"none, by duplicates='refuse'. Received: {_counted(leaks)}. Remove it "
+            f"none, by duplicates='refuse'. Received: {_named(leaks)}. Remove it "
             "from one side, or choose duplicates='drop' (--duplicates drop), which "
             "leaves it to the side named first."
         )
     kept, told = choice == "keep", []
     if mixed:
         fate = "used as both" if kept else "left out"
-        told.append(f"majority and minority both, {fate}: {_counted(mixed)}")
+        told.append(f"majority and minority both, {fate}: {_named(mixed)}")
     if leaks:
         fate = "used all the same" if kept else "left out there"
         what = "images to train or validate on among those to validate or test on"
-        told.append(f"{what}, {fate}: {_counted(leaks)}")
+        told.append(f"{what}, {fate}: {_named(leaks)}")
     if later:
         fate = "split like others" if kept else "kept on one side of every split"
-        named = first_few(later, _NAMED)
-        told.append(f"further copies, {fate}: {len(later)} ({named})")
+        told.append(f"further copies, {fate}: {counted(later)}")
     if told:
         text = f"Some images have equal contents: {'; '.join(told)}."
         warnings.warn(text, stacklevel=5)
 
 
-def _counted(groups: Sequence[list[_Image]]) -> str:
+def _named(groups: Sequence[list[_Image]]) -> str:
     """Return how many contents there are, and where the first ones are."""
-    alike = [" = ".join(str(i.source) for i in group[:_NAMED]) for group in groups]
-    return f"{len(groups)} ({first_few(alike, _NAMED)})"
+    return counted([" = ".join(str(i.source) for i in group[:3]) for group in groups])

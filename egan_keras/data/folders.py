@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
-from egan_keras.data.decoding import check_gray_range
-from egan_keras.data.finding import ARCHIVES, HIDDEN, FoundImages, find_images
-from egan_keras.data.groups import GroupRule, group_namer, name_groups
-from egan_keras.data.images import ImageSize, Splits, check_image_size, load_listing
+from egan_keras.data.finding import ARCHIVES, HIDDEN, find_images
+from egan_keras.data.groups import ByClass, GroupRule, Namer, group_namer, name_groups
+from egan_keras.data.images import ImageSize, Splits
+from egan_keras.data.loading import Reading, load_listing
 from egan_keras.data.splits import ClassRoles, Listing, SplitRules
 
 AnyPath = str | PathLike[str]
@@ -121,30 +121,41 @@ def load_folder(
     """
     roles = ClassRoles.from_names(majority, minority)
     rules = SplitRules(minority_count, ratio, seed, validation_fraction, test_fraction)
-    check_image_size(image_size)
-    gray_range = check_gray_range(gray_range)
-    group_namer(groups)  # refuses what it cannot be
-    return load_listing(
-        list_images(root, roles, groups),
-        roles,
-        rules,
-        duplicates,
-        image_size=image_size,
-        gray_range=gray_range,
-        skip_unreadable=skip_unreadable,
-        lazy=lazy,
-    )
+    reading = Reading.checked(image_size, gray_range, skip_unreadable, lazy)
+    listing = list_images(root, roles, groups)
+    return load_listing(listing, roles, rules, reading, duplicates)
 
 
 def list_images(
     root: AnyPath, roles: ClassRoles, groups: GroupRule | None = None
 ) -> Listing:
     """List the image files of each class as `load_folder` finds them, opening none."""
-    root = Path(root)
-    name = group_namer(groups)
-    listing = _list_images(root, roles)
+    root, name = Path(root), group_namer(groups)
+    check_root(root)
+    parts = _find_parts(root)
+    beside: Counter[str] = Counter()
+    if "train" in parts:
+        _check_parts(root, parts, roles)
+        _count_beside(root, [path.name for path in parts.values()], beside)
+    else:
+        _check_flat(root, parts, roles)
+        parts = {"train": root}
+    found = {
+        part: _find_classes(folder, roles, beside) for part, folder in parts.items()
+    }
+    given = found.get("validation"), found.get("test")
+    return with_groups(Listing(found["train"], *given, beside), root, name)
+
+
+def with_groups(listing: Listing, root: Path, name: Namer | None) -> Listing:
+    """Return a listing with the groups that its paths name; with None, as it is."""
     if name is None:
         return listing
+    if listing.groups is not None:
+        raise ValueError(
+            "The groups are given twice: by a column `group` and by `groups` "
+            "(--groups). Received: both. Leave one out."
+        )
     return listing._replace(groups=name_groups(listing.sources, root, name))
 
 
@@ -159,31 +170,16 @@ def check_root(root: Path) -> None:
     os.scandir(root).close()  # one that must not be read says so
 
 
-def _list_images(root: Path, roles: ClassRoles) -> Listing:
-    check_root(root)
-    parts = _find_parts(root)
-    beside: Counter[str] = Counter()
-    if "train" not in parts:
-        _check_flat(root, parts, roles)
-        return Listing(_find_classes(root, roles, beside), None, None, beside)
-    _check_parts(root, parts, roles)
-    _count_beside(root, [path.name for path in parts.values()], beside)
-    found = {
-        part: _find_classes(folder, roles, beside) for part, folder in parts.items()
-    }
-    return Listing(found["train"], found.get("validation"), found["test"], beside)
-
-
-def list_every_image(root: AnyPath, names: Iterable[str]) -> dict[str, FoundImages]:
+def list_every_image(root: AnyPath, names: Sequence[str]) -> ByClass:
     """List all images of classes, in whichever part of a folder they lie.
 
     The folders of some classes may be missing; a `FileNotFoundError` is raised if there
     is no image at all.
     """
-    root, names = Path(root), list(names)
+    root = Path(root)
     parts = {each for known in PARTS.values() for each in known} - set(names)
     places = [root, *(root / n for n in _subfolders(root) if n.lower() in parts)]
-    found: dict[str, FoundImages] = {}
+    found: dict[str, list[Path]] = {name: [] for name in names}
     for name in names:
         folders = [place / name for place in places if (place / name).is_dir()]
         with contextlib.suppress(FileNotFoundError):
@@ -320,21 +316,13 @@ def _classes_below(folder: Path) -> set[str]:
     return names
 
 
-def _find_classes(
-    folder: Path, roles: ClassRoles, beside: Counter[str]
-) -> dict[str, FoundImages]:
+def _find_classes(folder: Path, roles: ClassRoles, beside: Counter[str]) -> ByClass:
     """Return the image files of classes, and count what is beside their folders."""
     there = _subfolders(folder)
+    roles.check_case(
+        there, "Folders of classes", repr(str(folder)), "Merge them, rename one"
+    )
     names = [name for name in roles.names if name in there]
-    for name in names:
-        for other in there:
-            if other not in roles.names and other.casefold() == name.casefold():
-                raise ValueError(
-                    "Folders of classes differ in upper and lower case alone, so that "
-                    f"one may be meant by both. Received: {name!r} and {other!r} in "
-                    f"{str(folder)!r}. Merge them, rename one, or name both as one "
-                    f"role: {name},{other}."
-                )
     _count_beside(folder, names, beside)
     return {name: find_images(folder / name) for name in names}
 

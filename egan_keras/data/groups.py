@@ -13,21 +13,20 @@ from pathlib import Path
 import numpy as np
 
 from egan_keras.data.decoding import Source
-from egan_keras.text import first_few
+from egan_keras.text import counted, first_few
 
 ByClass = Mapping[str, Sequence[Source]]
 GroupOf = Mapping[Source, str]
-GroupRule = str | Callable[[str], str | None] | Mapping[str, str]
+Namer = Callable[[str], str | None]
+GroupRule = str | Namer | Mapping[str, str]
 
 # So many orders of the groups are tried, until one meets the fraction of each class
 # this nearly; else the best one is taken.
 _ORDERS = 32
 _NEAR_ENOUGH = 0.02
-_NAMED = 3
-_PARTS = ("train", "validation", "test")
 
 
-def group_namer(groups: GroupRule | None) -> Callable[[str], str | None] | None:
+def group_namer(groups: GroupRule | None) -> Namer | None:
     r"""Return what names the group of a path below the root; None for None.
 
     `groups` is a regular expression with one group, which is searched for in the path,
@@ -63,7 +62,7 @@ def group_namer(groups: GroupRule | None) -> Callable[[str], str | None] | None:
 
 
 def name_groups(
-    sources: Iterable[Source], root: Path, name: Callable[[str], str | None]
+    sources: Iterable[Source], root: Path, name: Namer
 ) -> dict[Source, str]:
     """Return the group of each file; one that none is named for has one of its own.
 
@@ -81,7 +80,7 @@ def name_groups(
     if told and len(alone) == len(told):
         raise ValueError(
             "`groups` (--groups) names a group for no image; expected one for most. "
-            f"Received: paths such as {first_few(alone, _NAMED)}. Match what stands in "
+            f"Received: paths such as {first_few(alone, 3)}. Match what stands in "
             "these paths."
         )
     warn_of_lone(alone)
@@ -93,7 +92,7 @@ def warn_of_lone(names: Sequence[str]) -> None:
     if names:
         warnings.warn(
             f"{len(names)} images have no group, and each is one of its own: "
-            f"{first_few(names, _NAMED)}.",
+            f"{first_few(names, 3)}.",
             stacklevel=4,
         )
 
@@ -119,10 +118,10 @@ def joined(group_of: GroupOf, copies: Iterable[Sequence[Source]]) -> dict[Source
     return {source: lead(group) for source, group in group_of.items()}
 
 
-def check_one_side(parts: Sequence[ByClass], group_of: GroupOf) -> None:
+def check_one_side(parts: Mapping[str, ByClass], group_of: GroupOf) -> None:
     """Refuse groups that are in several of the splits that are given."""
     sides: dict[str, dict[str, None]] = {}
-    for part, by_class in zip(_PARTS, parts, strict=True):
+    for part, by_class in parts.items():
         for sources in by_class.values():
             for source in sources:
                 sides.setdefault(group_of[source], {})[part] = None
@@ -131,9 +130,9 @@ def check_one_side(parts: Sequence[ByClass], group_of: GroupOf) -> None:
         raise ValueError(
             "Groups are on both sides of the splits that are given; expected all "
             "images of a group on one side, else the figures flatter. Received: "
-            f"{len(torn)} of {len(sides)} groups ({first_few(torn, _NAMED)}). Move the "
-            "images of each to one side; or give no splits (no train and test folders, "
-            "no split column), and they are made by the groups."
+            f"{counted(torn, f'of {len(sides)} groups')}. Move the images of each to "
+            "one side; or give no splits (no train and test folders, no split column), "
+            "and they are made by the groups."
         )
 
 
@@ -162,22 +161,20 @@ def hold_out_groups(
     is_held = _nearest(counts, totals, goal, np.random.default_rng(seed))
     lacking = (goal > 0) & (counts[is_held].sum(axis=0) == 0)
     if lacking.any():
-        names = [repr(name) for name, lacks in zip(by_class, lacking, strict=True)]
-        told = [n for n, lacks in zip(names, lacking, strict=True) if lacks]
+        told = [repr(n) for n, lacks in zip(by_class, lacking, strict=True) if lacks]
         warnings.warn(
             f"No group of class {', '.join(told)} can be held out and leave one to "
             "train on: a split lacks the class. Name more, smaller groups.",
             stacklevel=5,
         )
-    parts = []
-    for side in (False, True):
-        parts.append(
-            {
-                name: [s for s in sources if is_held[index[group_of[s]]] == side]
-                for name, sources in by_class.items()
-            }
-        )
-    return parts[0], parts[1]
+    kept, held = (
+        {
+            name: [s for s in sources if is_held[index[group_of[s]]] == side]
+            for name, sources in by_class.items()
+        }
+        for side in (False, True)
+    )
+    return kept, held
 
 
 def _nearest(

@@ -1,20 +1,19 @@
 """Image files to arrays, labelled and split; or to rows that are decoded when read."""
 
-import contextlib
 import copy
 import operator
 import os
-import time
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from multiprocessing.pool import ThreadPool
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
+from tqdm import tqdm
 
 from egan_keras import logs
 from egan_keras.data.decoding import (
@@ -29,23 +28,15 @@ from egan_keras.data.decoding import (
     deep_among,
     read_header,
 )
-from egan_keras.data.duplicates import Duplicates
-from egan_keras.data.lazy import THREADS, LazyRows, content_hashes
-from egan_keras.data.near_duplicates import Pair, near_duplicates, warn_of
-from egan_keras.data.splits import (
-    MAJORITY,
-    MINORITY,
-    ClassRoles,
-    Division,
-    Listing,
-    SplitRules,
-)
+from egan_keras.data.lazy import LazyRows, by_threads, content_hashes
+from egan_keras.data.near_duplicates import Pair
+from egan_keras.data.splits import MAJORITY, MINORITY
 from egan_keras.text import first_few
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_CHUNK = 32
+_CHECKED_AT_ONCE = 32
 _SECONDS_BEFORE_PROGRESS = 2.0
 
 ImageSize = int | Size
@@ -98,15 +89,13 @@ class ImageFiles(LazyRows):
         gray_range: Sequence[float] | None = None,
     ) -> None:
         size = check_image_size(image_size)
-        is_one = isinstance(paths, str | PathLike | bytes | None)
-        several: list[Any] = (
-            [paths] if is_one or not isinstance(paths, Iterable) else list(paths)
-        )
-        wrong = [path for path in several if not isinstance(path, str | PathLike)]
-        if is_one or wrong:
+        is_one = not isinstance(paths, Iterable) or isinstance(paths, str | bytes)
+        several: list[Any] = [paths] if is_one else list(paths)
+        wrong = [x for x in several if is_one or not isinstance(x, str | PathLike)]
+        if wrong:
             raise ValueError(
                 "The images must be a list of paths of files. Received: "
-                f"paths={(wrong or [paths])[0]!r}. Pass [path] for one file, the "
+                f"paths={wrong[0]!r}. Pass [path] for one file, the "
                 "column of a table, or ek.data.find_images(folder)."
             )
         if size is None:
@@ -132,7 +121,7 @@ class ImageFiles(LazyRows):
 
     def check(self) -> None:
         """Decode every image once, keeping none; an error names a damaged file."""
-        for _ in self.batches(_CHUNK):
+        for _ in self.batches(_CHECKED_AT_ONCE):
             pass
 
     def identity(self) -> Iterator[bytes]:
@@ -266,110 +255,6 @@ def read_images(
     return images, kept, headers.unreadable + damaged
 
 
-def load_listing(
-    listing: Listing,
-    roles: ClassRoles,
-    rules: SplitRules,
-    duplicates: str | None,
-    **reading: Any,
-) -> Splits:
-    """Split the images of a listing as `load_folder` says; read as by `read_splits`."""
-    listing.warn(roles)
-    equal = Duplicates(listing, roles, duplicates)
-
-    def is_usable(source: Source) -> bool:
-        if not reading["skip_unreadable"]:
-            return True
-        return bool(decodable([source], reading["gray_range"])[0])
-
-    division = equal.divide(rules, is_usable=is_usable)
-    later = set(equal.later)
-    splits: list[LabelledImages] = []
-    near = near_duplicates([[s for s, _ in split] for split in division[:3]])
-    warn_of(near)
-    group_of = {str(source): x for source, x in (listing.groups or {}).items()}
-    read = read_splits(division, roles, **reading)
-    for part, (split, images) in enumerate(zip(division[:3], read, strict=True)):
-        copies = [source for source, _ in split if source in later]
-        dropped = [image.source for image in equal.dropped if image.part == part]
-        own = set(images.paths)
-        told: dict[str, Any] = {
-            "passed_over": dict(listing.passed_over_in(Listing._fields[part])),
-            "duplicates": tuple(map(str, copies)),
-            "dropped_duplicates": tuple(map(str, dropped)),
-            "groups": tuple(group_of[path] for path in images.paths if group_of),
-            "near_duplicates": tuple(pair for pair in near if pair[0] in own),
-        }
-        splits.append(replace(images, **told))
-    return Splits(*splits)
-
-
-def read_splits(
-    division: Division,
-    roles: ClassRoles,
-    *,
-    image_size: ImageSize | None,
-    gray_range: GrayRange | None = None,
-    skip_unreadable: bool = False,
-    lazy: bool = False,
-) -> Splits:
-    """Decode the images of all splits to one size; with `lazy`, when they are read."""
-    *divided, unusable = division
-    headers = check_headers(
-        [source for split in divided for source, _ in split],
-        image_size=image_size,
-        skip_unreadable=skip_unreadable,
-        # Test images have no say in the size that others are trained at.
-        without_say=[source for source, _ in division.test],
-    )
-    readable, deep, size = set(headers.readable), set(headers.deep), headers.size
-    # Each class and purpose on its own: a few would hide among many of another kind.
-    groups: dict[str, list[Source]] = {}
-    for split, purpose in zip(divided, ("training", "training", "test"), strict=True):
-        for source, name in split:
-            if source in deep:
-                groups.setdefault(f"{purpose} class {name!r}", []).append(source)
-    check_depths(groups, gray_range)
-
-    def read(
-        split: Sequence[tuple[Source, str]], unusable: list[Source]
-    ) -> LabelledImages:
-        class_of = dict(split)
-        damaged: list[Source] = []
-        kept = [source for source in class_of if source in readable]
-        skipped = [source for source in class_of if source not in readable]
-        images: Rows
-        if not lazy:
-            images, kept, damaged = decode_batch(
-                kept, size, gray_range, skip_unreadable=skip_unreadable, in_threads=True
-            )
-        else:
-            if skip_unreadable:
-                kept, damaged = decodable(kept, gray_range)
-            files = [source for source in kept if isinstance(source, Path)]
-            images = ImageFiles(files, size, gray_range)
-            images.depths_are_checked = True
-        names = [class_of[source] for source in kept]
-        return LabelledImages(
-            images,
-            np.array([roles.label(name) for name in names], np.int32),
-            paths=tuple(str(source) for source in kept if isinstance(source, Path)),
-            class_names=tuple(names),
-            skipped=tuple(map(str, skipped + damaged + unusable)),
-        )
-
-    splits = Splits(*map(read, divided, (unusable, [], [])))
-    n_majority, n_minority = splits.train.majority_count, splits.train.minority_count
-    expected = {roles.label(name) for _, name in divided[0]}
-    if not n_majority or (MINORITY in expected and not n_minority):
-        raise ValueError(
-            "No training image of one class can be read; expected images of both. "
-            f"Received: {n_majority} majority and {n_minority} minority images, "
-            f"skipped {first_few(splits.train.skipped)}. Repair these files."
-        )
-    return splits
-
-
 def check_headers(
     sources: Sequence[Source],
     *,
@@ -432,9 +317,7 @@ def decode_batch(
         images[row] = decoded.pixels
         return row
 
-    rows, kept, damaged = _attempt_all(
-        put, sources, skip_unreadable, in_threads=in_threads, shows_progress=in_threads
-    )
+    rows, kept, damaged = _attempt_all(put, sources, skip_unreadable, in_threads)
     return images[rows] if damaged else images, kept, damaged
 
 
@@ -481,9 +364,7 @@ def _attempt_all(
     action: Callable[[int], Any],
     sources: Sequence[Source],
     skip_unreadable: bool,
-    *,
     in_threads: bool = True,
-    shows_progress: bool = False,
 ) -> tuple[list[Any], list[Source], list[Source]]:
     """Return what an action gives for the row of each readable source, and the others.
 
@@ -498,20 +379,13 @@ def _attempt_all(
             return UnreadableError(str(error))
 
     every = range(len(sources))
-    outcomes, progress, started = [], None, time.monotonic()
-    with ThreadPool(THREADS) if in_threads else contextlib.nullcontext() as pool:
-        # In chunks, because small images take no longer than handing them to a thread.
-        answers = pool.imap(attempt, every, _CHUNK) if pool else map(attempt, every)
-        if pool and not shows_progress:
-            answers = logs.shown(answers, len(sources))
-        for outcome in answers:
-            outcomes.append(outcome)
-            is_late = time.monotonic() - started > _SECONDS_BEFORE_PROGRESS
-            if shows_progress and is_late:
-                from keras.utils import Progbar  # not before it is needed: seconds
-
-                progress = progress or Progbar(len(sources), unit_name="image")
-                progress.update(len(outcomes))
+    outcomes: Iterable[Any] = map(attempt, every)
+    if in_threads:
+        # On the command line, `by_threads` shows it.
+        is_shown = isinstance(sys.stderr, logs.Printed)
+        bar = {"unit": "image", "delay": _SECONDS_BEFORE_PROGRESS, "disable": is_shown}
+        outcomes = tqdm(by_threads(attempt, every), total=len(sources), **bar)
+    outcomes = list(outcomes)
     failed = {r: x for r, x in enumerate(outcomes) if isinstance(x, UnreadableError)}
     if failed and not skip_unreadable:
         named = first_few([f"{sources[row]} ({why})" for row, why in failed.items()])

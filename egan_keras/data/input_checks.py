@@ -23,10 +23,7 @@ _VERY_DARK = 16
 # Of Python, NumPy and pandas.
 _MISSING_LABELS = {"None", "nan", "<NA>", "NaT"}
 _HARDLY_A_DOUBT = 1e-3
-_ROWS_HASHED_AT_ONCE = 256
-# Hashing lets other threads work, but to start these takes as long as a megabyte.
-_BYTES_FOR_THREADS = 4_000_000
-_ROWS_OF_A_THREAD = 16
+_ROWS_HASHED_AT_ONCE = 64
 
 
 def as_array(images: Any) -> np.ndarray:
@@ -95,12 +92,11 @@ class PixelCheck:
 
     def __call__(self, images: Any) -> np.ndarray:
         """Returns a batch of images as `check_images` does, warning of the first."""
-        if self._are_features:
-            images = self._finite(images)
-            self.count += len(images)
-            return images
-        images = as_array(images)
+        images = np.asarray(images) if self._are_features else as_array(images)
         check_shape(images.shape, self._image_shape)
+        self.count += len(images)
+        if self._are_features:
+            return _finite(images)
         low, high = _pixel_range(images)
         is_fraction = 0 < high <= 1 and images.dtype.kind == "f"
         if not self._is_warned and (low < high <= _VERY_DARK or is_fraction):
@@ -113,7 +109,6 @@ class PixelCheck:
             )
         if images.dtype.kind in "iu":
             images = images.astype(np.uint8, copy=False)
-        self.count += len(images)
         self.blank += _count_blank(images)
         return images
 
@@ -122,31 +117,13 @@ class PixelCheck:
         images = as_lazy(images)
         if not isinstance(images, LazyRows):
             return self(images)
-        if not self._are_features:
-            check_shape(images.shape, self._image_shape)
-        elif images.dtype != np.float32:
-            return self._finite(images)
-        else:
-            self._finite(images[:1])
+        check_shape(images.shape, self._image_shape)
+        if self._are_features and images.dtype != np.float32:
+            return self(images)
         if images.dtype != np.uint8:
             for batch in in_batches(images, _ROWS_CHECKED_AT_ONCE):
                 self(batch)
         return images
-
-    def _finite(self, rows: Any) -> np.ndarray:
-        """Returns rows of finite features as float32 (n, d), or refuses them."""
-        rows, (size,) = np.asarray(rows), self._image_shape
-        if rows.ndim != 2 or rows.shape[1] != size or not len(rows):
-            raise ValueError(
-                f"Features must have the shape (n, {size}), one row for each image. "
-                f"Received: features of shape {rows.shape}. Compute them anew."
-            )
-        if rows.dtype.kind not in "iuf" or not np.isfinite(rows).all():
-            raise ValueError(
-                f"Features must be finite numbers. Received: dtype {rows.dtype}, or "
-                "some not finite. Remove or repair these rows."
-            )
-        return rows.astype(np.float32, copy=False)
 
     def tell_of_blank(self, *, refuse: bool = True) -> None:
         """Tells of images of one colour, once all images have been seen.
@@ -169,6 +146,13 @@ class PixelCheck:
 
 def check_shape(shape: Shape, expected: Shape | None) -> None:
     """Refuse a shape, None for what is unknown, that is none of images or another."""
+    if expected is not None and len(expected) == 1:
+        if len(shape) == 2 and 0 not in shape and shape[1] == expected[0]:
+            return
+        raise ValueError(
+            f"Features must have the shape (n, {expected[0]}), one row for each image. "
+            f"Received: features of shape {shape}. Compute them anew."
+        )
     if 0 in shape:
         raise ValueError(
             "There are no images; expected at least one. Received: "
@@ -286,10 +270,7 @@ def row_hashes(rows: Rows) -> np.ndarray:
     >>> np.array_equal(row_hashes(pixels.astype("float64")), [first, second])
     True
     """
-    digests = []
-    for batch in in_batches(rows, _ROWS_HASHED_AT_ONCE):
-        run = map if batch.nbytes < _BYTES_FOR_THREADS else work_ahead
-        digests += run(_digests, in_batches(batch, _ROWS_OF_A_THREAD))
+    digests = work_ahead(_digests, in_batches(rows, _ROWS_HASHED_AT_ONCE))
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
@@ -386,6 +367,16 @@ def _count_blank(images: np.ndarray) -> int:
     some = images[:, *(slice(None, None, step) for step in steps)]
     suspects = np.flatnonzero((some == first).all(axis=(1, 2, 3)))
     return sum(bool((images[i] == first[i]).all()) for i in suspects)
+
+
+def _finite(features: np.ndarray) -> np.ndarray:
+    """Return features as float32, or refuse them."""
+    if features.dtype.kind not in "iuf" or not np.isfinite(features).all():
+        raise ValueError(
+            f"Features must be finite numbers. Received: dtype {features.dtype}, or "
+            "some not finite. Remove or repair these rows."
+        )
+    return features.astype(np.float32, copy=False)
 
 
 def _shape_advice(shape: Shape) -> str:

@@ -33,6 +33,7 @@ INDEX = "contents.sqlite"
 THREADS = min(32, (os.cpu_count() or 1) + 4)
 
 _ROWS_AT_ONCE = 128
+_CHUNK = 32
 _MOST_WORKERS = 8
 # The oldest go first. A row takes about 60 bytes.
 _MOST_ROWS = 2_000_000
@@ -279,15 +280,13 @@ def content_hashes(paths: Sequence[str | PathLike[str]]) -> list[str | None]:
     hashes = _with_index(lambda index: _look_up(index, [mark for mark, _ in states]))
     hashes = hashes or [None] * len(paths)
     missing = [row for row, found in enumerate(hashes) if found is None]
-    with ThreadPool(THREADS) as pool:
-        is_told = False
-        found = pool.imap(_hash, [paths[row] for row in missing], chunksize=32)
-        shown = logs.shown(found, len(missing), "files")
-        for row, mark in zip(missing, shown, strict=True):
-            hashes[row] = mark
-            if not is_told and time.time_ns() - started > _NS_BEFORE_TELLING:
-                print(f"Reading {len(missing):,} files to recognise them", flush=True)
-                is_told = True
+    is_told = False
+    found = by_threads(_hash, [paths[row] for row in missing], "files")
+    for row, mark in zip(missing, found, strict=True):
+        hashes[row] = mark
+        if not is_told and time.time_ns() - started > _NS_BEFORE_TELLING:
+            logs.tell(f"Reading {len(missing):,} files to recognise them")
+            is_told = True
     settled = [row for row in missing if states[row][1] < started - _UNSETTLED_NS]
     # Of a file that was changed while it was read, nothing is known.
     known = {
@@ -323,6 +322,15 @@ def work_ahead(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def by_threads(
+    function: Callable[[Item], Answer], items: Sequence[Item], unit: str = "images"
+) -> Iterator[Answer]:
+    """Yields `function(item)` for each item in order, by threads; progress is shown."""
+    with ThreadPool(THREADS) as pool:
+        # In chunks, because small images take no longer than handing them to a thread.
+        yield from logs.shown(pool.imap(function, items, _CHUNK), len(items), unit)
 
 
 def _state(path: str | PathLike[str]) -> tuple[bytes, int]:

@@ -12,15 +12,14 @@ Pictures that are moved by more than about a hundredth of their width are not fo
 
 import warnings
 from collections.abc import Sequence
-from multiprocessing.pool import ThreadPool
 
 import numpy as np
 from PIL import Image
 
-from egan_keras import logs
-from egan_keras.data.decoding import EncodedImage, Source, UnreadableError, opened
-from egan_keras.data.lazy import THREADS
-from egan_keras.text import first_few
+from egan_keras.data.decoding import Source, UnreadableError, opened
+from egan_keras.data.duplicates import n_bytes
+from egan_keras.data.lazy import by_threads
+from egan_keras.text import counted
 
 MOST_IMAGES, MOST_BYTES = 5000, 10**9
 
@@ -34,7 +33,6 @@ _SIDE = 48
 _LEAST_DEVIATION, _LEAST_PLACES = 5.0, 1.33 * _SIDE
 # Between mean colours, of 255 in each channel: what a picture 15% brighter may have.
 _MOST_COLOUR = 40.0
-_NAMED = 3
 _ROWS_AT_ONCE = 1024
 
 Pair = tuple[str, str]
@@ -50,16 +48,13 @@ def near_duplicates(splits: Sequence[Sequence[Source]]) -> list[Pair]:
     sources = [source for split in splits for source in split]
     if sum(map(bool, splits)) < 2 or are_too_many(sources):
         return []
-    with ThreadPool(THREADS) as pool:
-        found = pool.imap(_small, sources, chunksize=16)
-        small = list(logs.shown(found, len(sources)))
-    part_of = np.repeat(np.arange(len(splits)), list(map(len, splits)))
-    rows = [row for row, each in enumerate(small) if each is not None]
-    if not rows:
+    small = {row: x for row, x in enumerate(by_threads(_small, sources)) if x}
+    if not small:
         return []
-    steps, part_of = _steps(np.stack([small[row][0] for row in rows])), part_of[rows]
-    colours = np.stack([small[row][1] for row in rows])
-    found = []
+    rows = list(small)
+    part_of = np.repeat(np.arange(len(splits)), list(map(len, splits)))[rows]
+    grays, colours = map(np.stack, zip(*small.values(), strict=True))
+    steps, found = _steps(grays), []
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         here = slice(start, start + _ROWS_AT_ONCE)
         alike = steps[here] @ steps.T
@@ -76,27 +71,22 @@ def near_duplicates(splits: Sequence[Sequence[Source]]) -> list[Pair]:
 
 def are_too_many(sources: Sequence[Source]) -> bool:
     """Tell whether so many images are not compared."""
-    return len(sources) > MOST_IMAGES or sum(map(_n_bytes, sources)) > MOST_BYTES
+    # What is not there is refused by its reader.
+    sizes = (n_bytes(source) or 0 for source in sources)
+    return len(sources) > MOST_IMAGES or sum(sizes) > MOST_BYTES
 
 
 def warn_of(pairs: Sequence[Pair]) -> None:
     """Warn of pairs, if there are any, and say what to do."""
     if pairs:
-        named = first_few([" ~ ".join(pair) for pair in pairs], _NAMED)
+        named = counted([" ~ ".join(pair) for pair in pairs])
         warnings.warn(
             "Some images are nearly the same picture as one on another side of the "
-            f"split, so that the figures may flatter: {len(pairs)} ({named}). Look at "
-            "them. With groups (--groups, or a column of --labels) pictures of one "
-            "object stay on one side.",
+            f"split, so that the figures may flatter: {named}. Look at them. "
+            "With groups (--groups, or a column of --labels) pictures of one object "
+            "stay on one side.",
             stacklevel=3,
         )
-
-
-def _n_bytes(source: Source) -> int:
-    if isinstance(source, EncodedImage):
-        return len(source.data)
-    # What is not there is refused by its reader.
-    return source.stat().st_size if source.exists() else 0
 
 
 def _small(source: Source) -> tuple[np.ndarray, np.ndarray] | None:

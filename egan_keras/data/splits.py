@@ -12,11 +12,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from egan_keras.data.decoding import Source
-from egan_keras.data.groups import (
-    ByClass,
-    GroupOf,
-    hold_out_groups,
-)
+from egan_keras.data.groups import ByClass, GroupOf, hold_out_groups
 
 MAJORITY, MINORITY = 0, 1
 
@@ -94,6 +90,20 @@ class ClassRoles:
             f"Unknown class {', '.join(map(repr, unknown))}; {where} holds these: "
             f"{listed}. Received: {self}. {advice}"
         )
+
+    def check_case(
+        self, available: Iterable[str], what: str, where: str, advice: str
+    ) -> None:
+        """Refuse what one of these classes may be meant by, too, but for its case."""
+        for other in sorted(set(available) - set(self.names)):
+            for name in self.names:
+                if other.casefold() == name.casefold():
+                    raise ValueError(
+                        f"{what} differ in upper and lower case alone, so that one "
+                        f"class may be meant by both. Received: {name!r} and {other!r} "
+                        f"in {where}. {advice}, or name both as one role: "
+                        f"{name},{other}."
+                    )
 
 
 @dataclass(frozen=True)
@@ -186,20 +196,24 @@ class Listing(NamedTuple):
     groups: GroupOf | None = None
 
     @property
+    def parts(self) -> dict[str, ByClass]:
+        """The images of `pool`, `validation` and `test`, which may have none."""
+        return {part: getattr(self, part) or {} for part in self._fields[:3]}
+
+    @property
     def sources(self) -> list[Source]:
         """All images."""
-        parts = [getattr(self, part) or {} for part in self._fields[:3]]
-        return [s for by_class in parts for x in by_class.values() for s in x]
+        return [s for part in self.parts.values() for x in part.values() for s in x]
 
     @property
     def all_passed_over(self) -> Counter[str]:
         """Number of files and folders passed over anywhere, by reason."""
-        return sum(map(self.passed_over_in, ("pool", "validation", "test")), Counter())
+        return sum(map(self.passed_over_in, self.parts), Counter())
 
     def passed_over_in(self, part: str) -> Counter[str]:
         """Number of those passed over in one part, of which `pool` has the rest."""
-        by_class = getattr(self, part) or {}
-        counts = (getattr(each, "passed_over", Counter()) for each in by_class.values())
+        found = self.parts[part].values()
+        counts = (getattr(each, "passed_over", Counter()) for each in found)
         return sum(counts, self.passed_over if part == "pool" else Counter())
 
     def warn(self, roles: ClassRoles) -> None:

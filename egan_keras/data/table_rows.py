@@ -1,4 +1,4 @@
-"""Rows of a table of labels: from a CSV file or columns in memory, cells checked."""
+"""Rows of a table of labels, of a CSV file or columns in memory, and their files."""
 
 import csv
 import io
@@ -10,7 +10,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from egan_keras.text import first_few
+from egan_keras.data.finding import SUFFIXES
+from egan_keras.data.folders import PARTS, check_root
+from egan_keras.text import counted, first_few
 
 NEEDED, OPTIONAL = ("path", "label"), ("group", "split")
 COLUMNS = NEEDED + OPTIONAL
@@ -18,7 +20,6 @@ MAX_TABLE_BYTES = 256 * 1024**2
 
 _HEADER = "a first line path,label[,group][,split]"
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-_NAMED = 3
 
 
 class Row(NamedTuple):
@@ -35,7 +36,7 @@ class Table(NamedTuple):
     """Rows, the columns that there are, and how messages call it."""
 
     name: str
-    columns: frozenset[str]
+    columns: Sequence[str]
     rows: list[Row]
 
 
@@ -51,9 +52,8 @@ def read_table(table: Any) -> Table:
     ('a.png', 'good')
     """
     if isinstance(table, str | PathLike):
-        name = f"table {os.fspath(table)!r}"
+        name, kind = f"table {os.fspath(table)!r}", "line"
         lines = list(_lines(Path(table), name))
-        kind = "line"
     else:
         name, kind = "table given", "row"
         lines = _columns_in_memory(table)
@@ -68,8 +68,8 @@ def read_table(table: Any) -> Table:
     if wrong:
         raise ValueError(
             f"Rows of {name} have another number of cells than its first line, which "
-            f"has {len(columns)}. Received: {len(wrong)} rows "
-            f"({first_few(wrong, _NAMED)}). Put what holds a comma into quotes."
+            f"has {len(columns)}. Received: {counted(wrong, 'rows')}. Put what holds "
+            "a comma into quotes."
         )
     if not body:
         raise ValueError(
@@ -77,10 +77,9 @@ def read_table(table: Any) -> Table:
             f"expected one for each image. Received: {','.join(columns)}. Write the "
             "labels into it."
         )
-    places = {column: place for place, column in enumerate(columns)}
     rows = []
     for number, cells in body:
-        found = {c: cells[places[c]] if c in places else "" for c in COLUMNS}
+        found = dict.fromkeys(COLUMNS, "") | dict(zip(columns, cells, strict=True))
         # A name of a file may begin or end with a space.
         told = {c: x if c == "path" else x.strip() for c, x in found.items()}
         rows.append(Row(**told, place=f"{kind} {number}"))
@@ -89,10 +88,65 @@ def read_table(table: Any) -> Table:
         if empty:
             raise ValueError(
                 f"Rows of {name} have no {column}; expected one in each. Received: "
-                f"{len(empty)} without ({first_few(empty, _NAMED)}). Fill in or delete "
-                "these rows."
+                f"{counted(empty, 'without')}. Fill in or delete these rows."
             )
-    return Table(name, frozenset(columns), rows)
+    return Table(name, columns, rows)
+
+
+def files_of(
+    root: Path, table: Table, names: Sequence[str], *, skip_missing: bool = False
+) -> tuple[dict[Path, Row], Counter[str]]:
+    """Return the row of each file of these classes, and count the other rows.
+
+    Paths of these rows are below the root, and their splits are those of `PARTS`.
+
+    Raises:
+        FileNotFoundError: if the root or, unless they are to be skipped and counted,
+            some of the files are missing.
+        ValueError: for a path out of the root, an unknown split, rows that contradict
+            each other, and files of other types.
+    """
+    check_root(root)
+    located = _located(root, table)
+    # Of rows that say the same, the first.
+    rows = dict(reversed(located))
+    rows = {path: rows[path] for path, _ in located}
+    torn = [
+        f"{row.path}: {_told(rows[path])} and {_told(row)} in {rows[path].place} and "
+        f"{row.place}"
+        for path, row in located
+        if row[:4] != rows[path][:4]
+    ]
+    if torn:
+        raise ValueError(
+            f"Rows of {table.name} contradict each other: expected one label, group "
+            f"and split for each file. Received: {counted(torn, 'files with several')}."
+            " Delete the wrong rows."
+        )
+    chosen = {path: row for path, row in rows.items() if row.label in names}
+    beside = Counter({"row given twice": len(located) - len(rows)})
+    beside["row of no class named"] = len(rows) - len(chosen)
+    gone = {path: row for path, row in chosen.items() if not _is_file(path)}
+    if gone and not skip_missing:
+        missing = [f"{row.path} in {row.place}" for row in gone.values()]
+        advice = "Paths are below ROOT (--data): check them."
+        if any("\\" in path for path in missing):
+            advice = r"Write / in place of \ in paths."
+        raise FileNotFoundError(
+            f"The {table.name} names files that are not there: expected all "
+            f"below {str(root)!r}. Received: {counted(missing, f'of {len(chosen)}')}. "
+            f"{advice}"
+        )
+    beside["row of a file that is not there"] = len(gone)
+    chosen = {path: row for path, row in chosen.items() if path not in gone}
+    others = [r.path for r in chosen.values() if not r.path.lower().endswith(SUFFIXES)]
+    if others:
+        raise ValueError(
+            f"The {table.name} names files of no supported image type; "
+            f"expected one of {' '.join(SUFFIXES)}. Received: {counted(others)}. "
+            "Convert them, or delete their rows."
+        )
+    return chosen, +beside
 
 
 def _lines(path: Path, name: str) -> Iterator[tuple[int, list[str]]]:
@@ -186,3 +240,51 @@ def _check_header(cells: Sequence[str], name: str) -> list[str]:
             f"Received: {shown}. Correct its first line."
         )
     return columns
+
+
+def _located(root: Path, table: Table) -> list[tuple[Path, Row]]:
+    """Return the file of each row, its path below the root and its split made plain."""
+    split_of = {name: part for part, names in PARTS.items() for name in names}
+    tops = {os.path.abspath(root), os.path.realpath(root)}
+    found, outside, unknown = [], [], []
+    for row in table.rows:
+        below = os.path.normpath(row.path)
+        if os.path.isabs(below):
+            near = (os.path.relpath(below, top) for top in tops)
+            below = next((x for x in near if not _is_above(x)), os.pardir)
+        if _is_above(below) or "\0" in below:
+            outside.append(f"{row.path} in {row.place}")
+        part = split_of.get(row.split.casefold(), "")
+        if "split" in table.columns and not part:
+            unknown.append(f"{row.split or 'nothing'} in {row.place}")
+        told = row._replace(path=Path(below).as_posix(), split=part)
+        found.append((root / below, told))
+    if outside:
+        raise ValueError(
+            f"Paths of {table.name} lead out of the folder of images; expected all "
+            f"below {str(root)!r}. Received: {counted(outside)}. Name the folder that "
+            "holds them all."
+        )
+    if unknown:
+        raise ValueError(
+            f"Unknown split in {table.name}; expected train, validation or test in "
+            f"each row. Received: {counted(unknown, 'others')}. Fill them in, or "
+            "delete the column to have a split made."
+        )
+    return found
+
+
+def _told(row: Row) -> str:
+    return ",".join(filter(None, row[1:4]))
+
+
+def _is_above(path: str) -> bool:
+    return path.split(os.sep)[0] == os.pardir
+
+
+def _is_file(path: Path) -> bool:
+    # Below a file that is taken for a folder there is an error.
+    try:
+        return path.is_file()
+    except OSError:
+        return False

@@ -6,20 +6,20 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from egan_keras.data.decoding import Source, check_gray_range
-from egan_keras.data.finding import FoundImages
+from egan_keras.data.decoding import Source
 from egan_keras.data.folders import (
     PARTS,
     AnyPath,
     Names,
     list_every_image,
     list_images,
+    with_groups,
 )
-from egan_keras.data.groups import GroupRule, group_namer, name_groups, warn_of_lone
-from egan_keras.data.images import ImageSize, Splits, check_image_size, load_listing
+from egan_keras.data.groups import GroupRule, group_namer, warn_of_lone
+from egan_keras.data.images import ImageSize, Splits
+from egan_keras.data.loading import Reading, load_listing
 from egan_keras.data.splits import ClassRoles, Listing, SplitRules
-from egan_keras.data.table_files import files_of
-from egan_keras.data.table_rows import Row, Table, read_table
+from egan_keras.data.table_rows import Row, Table, files_of, read_table
 from egan_keras.text import first_few
 
 
@@ -85,18 +85,9 @@ def load_table(
     """
     roles = ClassRoles.from_names(majority, minority)
     rules = SplitRules(minority_count, ratio, seed, validation_fraction, test_fraction)
-    check_image_size(image_size)
-    gray_range = check_gray_range(gray_range)
-    return load_listing(
-        list_table(root, table, roles, groups),
-        roles,
-        rules,
-        duplicates,
-        image_size=image_size,
-        gray_range=gray_range,
-        skip_unreadable=skip_unreadable,
-        lazy=lazy,
-    )
+    reading = Reading.checked(image_size, gray_range, skip_unreadable, lazy)
+    listing = list_table(root, table, roles, groups)
+    return load_listing(listing, roles, rules, reading, duplicates)
 
 
 def list_labelled(
@@ -128,12 +119,11 @@ def list_all_labelled(
     root, names = Path(root), list(names)
     name = group_namer(groups)
     if labels is None:
-        found: Mapping[str, Sequence[Path]] = list_every_image(root, names)
-        listing = Listing({n: found.get(n, []) for n in names}, None, None, Counter())
+        listing = Listing(list_every_image(root, names), None, None, Counter())
     else:
         table = read_table(labels)
         files, beside = files_of(root, table, names, skip_missing=skip_missing)
-        pool = _by_class(files, names, "pool")
+        pool = _by_class(files, names)
         if not any(pool.values()):
             raise FileNotFoundError(
                 f"There is no image of any of the classes in {table.name}; expected "
@@ -141,7 +131,7 @@ def list_all_labelled(
                 f"{first_few(sorted({row.label for row in table.rows}))}. Check it."
             )
         listing = Listing(pool, None, None, beside, _of_column(table, files))
-    return _with_groups(listing, root, name)
+    return with_groups(listing, root, name)
 
 
 def list_table(
@@ -151,29 +141,17 @@ def list_table(
     root, name, read = Path(root), group_namer(groups), read_table(table)
     labels = {row.label for row in read.rows}
     roles.check_known(labels, read.name)
-    _check_case(labels, roles, read.name)
+    roles.check_case(labels, "Labels", read.name, "Write them alike")
     files, beside = files_of(root, read, roles.names)
     if "split" in read.columns:
         parts = {part: _by_class(files, roles.names, part) for part in PARTS}
         _check_splits(parts, roles, read.name)
         pool = {n: x for n, x in parts["train"].items() if x}
-        listing = Listing(pool, parts["validation"], parts["test"], beside)
-        if not any(parts["validation"].values()):
-            listing = listing._replace(validation=None)
+        validation = parts["validation"] if any(parts["validation"].values()) else None
+        listing = Listing(pool, validation, parts["test"], beside)
     else:
-        listing = Listing(_by_class(files, roles.names, ""), None, None, beside)
-    return _with_groups(listing._replace(groups=_of_column(read, files)), root, name)
-
-
-def _with_groups(listing: Listing, root: Path, name: Any) -> Listing:
-    if name is None:
-        return listing
-    if listing.groups is not None:
-        raise ValueError(
-            "The groups are given twice: by a column `group` and by `groups` "
-            "(--groups). Received: both. Leave one out."
-        )
-    return listing._replace(groups=name_groups(listing.sources, root, name))
+        listing = Listing(_by_class(files, roles.names), None, None, beside)
+    return with_groups(listing._replace(groups=_of_column(read, files)), root, name)
 
 
 def _of_column(table: Table, files: Mapping[Path, Row]) -> dict[Source, str] | None:
@@ -185,26 +163,13 @@ def _of_column(table: Table, files: Mapping[Path, Row]) -> dict[Source, str] | N
 
 
 def _by_class(
-    files: Mapping[Path, Row], names: Sequence[str], part: str
-) -> dict[str, FoundImages]:
+    files: Mapping[Path, Row], names: Iterable[str], part: str | None = None
+) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {name: [] for name in names}
-    for path, row in files.items():
-        if part in (row.split, "pool"):
-            found[row.label].append(path)
-    return {name: FoundImages(sorted(x), Counter()) for name, x in found.items()}
-
-
-def _check_case(labels: set[str], roles: ClassRoles, name: str) -> None:
-    """Refuse labels that a class named may be meant by, too."""
-    for label in sorted(labels - {*roles.names}):
-        for known in roles.names:
-            if label.casefold() == known.casefold():
-                raise ValueError(
-                    "Labels differ in upper and lower case alone, so that one class "
-                    f"may be meant by both. Received: {known!r} and {label!r} in "
-                    f"{name}. Write them alike, or name both as one role: "
-                    f"{known},{label}."
-                )
+    for path in sorted(files):
+        if part in (None, files[path].split):
+            found[files[path].label].append(path)
+    return found
 
 
 def _check_splits(

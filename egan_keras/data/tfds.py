@@ -9,8 +9,9 @@ from urllib.error import URLError
 
 import numpy as np
 
-from egan_keras.data.decoding import EncodedImage, check_gray_range
-from egan_keras.data.images import ImageSize, Splits, check_image_size, load_listing
+from egan_keras.data.decoding import EncodedImage
+from egan_keras.data.images import ImageSize, Splits
+from egan_keras.data.loading import Reading, load_listing
 from egan_keras.data.splits import ClassRoles, Listing, SplitRules
 
 
@@ -51,8 +52,7 @@ def load_tfds(
     """
     roles = ClassRoles.from_names(majority, minority)
     rules = SplitRules(minority_count, ratio, seed, validation_fraction, test_fraction)
-    check_image_size(image_size)
-    gray_range = check_gray_range(gray_range)
+    reading = Reading.checked(image_size, gray_range, skip_unreadable)
     builder = _find_builder(name, data_dir)
     image_key, label_key = _feature_keys(builder)
     _prepare(builder)
@@ -68,15 +68,8 @@ def load_tfds(
     keys = image_key, label_key
     pool = _read_records(builder, "train", *keys, roles)
     test = _read_records(builder, "test", *keys, roles) if "test" in splits else None
-    return load_listing(
-        Listing(pool, None, test, Counter()),
-        roles,
-        rules,
-        duplicates,
-        image_size=image_size,
-        gray_range=gray_range,
-        skip_unreadable=skip_unreadable,
-    )
+    listing = Listing(pool, None, test, Counter())
+    return load_listing(listing, roles, rules, reading, duplicates)
 
 
 def _find_builder(name: Any, data_dir: str | PathLike[str] | None) -> Any:

@@ -17,8 +17,9 @@ from egan_keras import data, features, networks
 from egan_keras.backbones import Backbone
 from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.finding import in_words
-from egan_keras.data.images import decodable, read_splits
+from egan_keras.data.images import decodable
 from egan_keras.data.lazy import content_hashes
+from egan_keras.data.loading import Reading, read_splits
 from egan_keras.data.splits import SplitRules
 from egan_keras.experiments.grid import (
     REFERENCE,
@@ -97,10 +98,8 @@ class TaskImages:
         """
         task = self.task
         rules = SplitRules(count, seed=seed, test_fraction=task.test_fraction)
-        options = {"image_size": task.image_size, "gray_range": task.gray_range}
-        splits = read_splits(
-            self._equal.divide(rules), task.roles, lazy=lazy, **options
-        )
+        reading = Reading.checked(task.image_size, task.gray_range, lazy=lazy)
+        splits = read_splits(self._equal.divide(rules), task.roles, reading)
         if not lazy and self._read_contents() != self.contents:
             raise _changed("Images changed while they were compared", task.name)
         return splits

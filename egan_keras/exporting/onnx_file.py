@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from egan_keras.data.lazy import in_batches
-from egan_keras.exporting.tflite_model import finite
-from egan_keras.thresholds import Calibration
+from egan_keras.exporting.tflite_model import Scorer, finite
 
 METADATA_ENTRY = "egan_keras"
 
@@ -75,7 +74,7 @@ def convert(saved_model: str | os.PathLike, told: dict[str, Any]) -> bytes:
     return model.SerializeToString()
 
 
-class ONNXScorer:
+class ONNXScorer(Scorer):
     """Scores images with onnxruntime, as an `EGAN` does with Keras.
 
     Args:
@@ -96,17 +95,6 @@ class ONNXScorer:
         )
         entries = self._session.get_modelmeta().custom_metadata_map
         self.metadata = json.loads(entries[METADATA_ENTRY])
-
-    @property
-    def threshold(self) -> float:
-        """An image whose score is below it is called minority."""
-        return self.metadata["threshold"]["threshold"]
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """How the threshold was set; `None` if it was not."""
-        values = dict(self.metadata["threshold"])
-        return Calibration.from_dict(values) if values.pop("calibrated") else None
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns the scores (n, 1) of RGB pixels 0..255, (n, height, width, 3)."""

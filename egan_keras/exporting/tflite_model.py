@@ -39,7 +39,24 @@ class NotFiniteError(ValueError):
     """Scores of an export that are NaN or infinite."""
 
 
-class TFLiteModel:
+class Scorer:
+    """What scores images by an exported file, which tells of itself in `metadata`."""
+
+    metadata: dict[str, Any]
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How the threshold was set; `None` if it was not."""
+        values = dict(self.metadata["threshold"])
+        return Calibration.from_dict(values) if values.pop("calibrated") else None
+
+    @property
+    def threshold(self) -> float:
+        """An image whose score is below it is called minority."""
+        return self.metadata["threshold"]["threshold"]
+
+
+class TFLiteModel(Scorer):
     """Scores images with LiteRT, as an `EGAN` does with Keras.
 
     Several threads may use one; they take turns.
@@ -95,17 +112,6 @@ class TFLiteModel:
                 f"the same. Received: {wrong} in {self._name}. Export it again."
             )
         self.image_shape = tuple(shape)
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """How the threshold was set; `None` if it was not."""
-        values = dict(self.metadata["threshold"])
-        return Calibration.from_dict(values) if values.pop("calibrated") else None
-
-    @property
-    def threshold(self) -> float:
-        """An image whose score is below it is called minority."""
-        return self.metadata["threshold"]["threshold"]
 
     def predict(
         self,

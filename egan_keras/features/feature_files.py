@@ -13,15 +13,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from egan_keras import schemas
-from egan_keras.data import LazyRows
 from egan_keras.data.lazy import FileRows, fingerprint
-from egan_keras.features.stems import Features
+from egan_keras.features.stems import Features, Layout
 from egan_keras.files import check_space, remove, telling_full_disk, write_atomically
 from egan_keras.version import __version__
 
@@ -35,20 +33,6 @@ _PROGRESS_SCHEMA = schemas.record({"rows": schemas.COUNT})
 _MOST_PROGRESS_BYTES = 1000
 _LOCK = "lock"
 _SECONDS_BETWEEN_CHECKPOINTS = 1.0
-
-
-class Layout(NamedTuple):
-    """How many rows a set of features has, and of which shape and dtype each is."""
-
-    count: int
-    row_types: list[tuple[tuple[int, ...], np.dtype]]
-
-    @property
-    def nbytes(self) -> int:
-        """Number of bytes of all rows."""
-        return self.count * sum(
-            int(np.prod(shape)) * dtype.itemsize for shape, dtype in self.row_types
-        )
 
 
 def read_or_compute(
@@ -197,7 +181,7 @@ def _locked(partial: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def kept_statistics(
-    rows: np.ndarray | LazyRows, layers: Sequence[keras.layers.Layer]
+    rows: FileRows, layers: Sequence[keras.layers.Layer]
 ) -> Iterator[None]:
     """Gives layers the `statistics` that they took of these rows in an earlier run.
 
@@ -205,7 +189,7 @@ def kept_statistics(
     """
     variables = [variable for layer in layers for variable in layer.statistics]
     # A temporary file has no name.
-    if not layers or not isinstance(rows, FileRows) or rows.path is None:
+    if not layers or rows.path is None:
         yield
         return
     parts = [__version__]

@@ -15,14 +15,14 @@ import psutil
 
 from egan_keras import data, logs
 from egan_keras.data.lazy import FileRows, SelectedRows, fingerprint
-from egan_keras.features.feature_files import Layout, read_or_compute
+from egan_keras.features.feature_files import read_or_compute
 from egan_keras.features.stems import (
     Features,
     Images,
     KeptMaps,
+    Layout,
     StemFunction,
     compiled,
-    of_least_hashes,
 )
 from egan_keras.files import cache_folder, in_units, telling_full_disk
 from egan_keras.text import printable
@@ -69,16 +69,6 @@ class FeatureStore:
                 f"where it is missing. Received: {str(self.folder)!r}. Name a folder."
             )
         self._verbose = verbose
-        self._minority: tuple[Images, dict[int, int]] | None = None
-        self._shared: dict[tuple[StemFunction, str], Features] = {}
-
-    def share(self, minority: Images) -> None:
-        """Makes several fits of one model read the same features from memory.
-
-        Their images are the same but for the minority, which is some of this one.
-        """
-        hashes = data.row_hashes(minority).tolist()
-        self._minority = minority, {each: row for row, each in enumerate(hashes)}
 
     def features(
         self,
@@ -102,30 +92,6 @@ class FeatureStore:
             ValueError: If an image cannot be read, or its file is changed meanwhile.
             OSError: If files cannot be written, and the memory is not chosen or small.
         """
-        if self._minority is None:
-            return self._read_or_computed(images, compute, what, show, kept_maps)
-        key, (pool, row_of) = (compute, what), self._minority
-        if key not in self._shared:
-            every = pool if what == "minority" else images
-            found = self._read_or_computed(every, compute, what, show, kept_maps)
-            room = _room("auto")
-            found = [each if each.nbytes > room else np.asarray(each) for each in found]
-            self._shared[key] = found
-        found = self._shared[key]
-        if what == "minority":
-            rows = [row_of[each] for each in data.row_hashes(images).tolist()]
-            return [each[rows] for each in found]
-        # Standardisation changes arrays in place.
-        return [x if isinstance(x, data.LazyRows) else x.copy() for x in found]
-
-    def _read_or_computed(
-        self,
-        images: Images,
-        compute: StemFunction,
-        what: str,
-        show: bool,
-        kept_maps: KeptMaps | None,
-    ) -> Features:
         layout = Layout(len(images), compute.row_types(images.shape[1:]))
         of = f"features of {layout.count:,} {printable(what)} images"
         verbose = self._verbose if show else 0
@@ -166,7 +132,7 @@ class FeatureStore:
                 mark = folder = None
                 warnings.warn(
                     f"The features go to memory, since they cannot be kept: {error}",
-                    stacklevel=3,
+                    stacklevel=2,
                 )
         if folder is None:
             # Filled in place: to join batches would take the memory twice.
@@ -186,6 +152,41 @@ class FeatureStore:
         if verbose:
             print(f"Frozen {of}: {in_units(layout.nbytes)}, {how}.{advice}")
         return features
+
+
+class SharedFeatureStore(FeatureStore):
+    """A store for several fits of one model, which read the same features from memory.
+
+    Their images are the same but for the minority, which is some of that given here.
+
+    Args:
+        place: As of `FeatureStore`.
+        minority: Minority images of all fits.
+    """
+
+    def __init__(self, place: bool | str | os.PathLike, minority: Images) -> None:
+        super().__init__(place, verbose=0)
+        hashes = data.row_hashes(minority).tolist()
+        self._pool, self._row_of = minority, {x: row for row, x in enumerate(hashes)}
+        self._shared: dict[tuple[StemFunction, str], Features] = {}
+
+    def features(
+        self, images: Images, compute: StemFunction, what: str, **options
+    ) -> Features:
+        """Returns the features of images, in their order, as `FeatureStore` does."""
+        key, is_minority = (compute, what), what == "minority"
+        if key not in self._shared:
+            every = self._pool if is_minority else images
+            found = super().features(every, compute, what, **options)
+            room = _room("auto")
+            found = [each if each.nbytes > room else np.asarray(each) for each in found]
+            self._shared[key] = found
+        if is_minority:
+            rows = [self._row_of[each] for each in data.row_hashes(images).tolist()]
+            return [each[rows] for each in self._shared[key]]
+        # Standardisation changes arrays in place.
+        found = self._shared[key]
+        return [x if isinstance(x, data.LazyRows) else x.copy() for x in found]
 
 
 def stem_features(stem: keras.Model, images: Images) -> list[np.ndarray]:
@@ -218,16 +219,14 @@ def by_class(
     *,
     cache: FeatureStore | None = None,
     verbose: int | str = 1,
-    sample_size: int = 0,
     kept_maps: KeptMaps | None = None,
-) -> tuple[Features, Features, Images]:
+) -> tuple[Features, Features]:
     """Splits the classes and computes the majority's features in one pass.
 
-    Returns the majority's features (the images, if `compute` is `None`), the minority's
-    images as a list of one array, and so many different majority images, those of the
-    least hashes (none of a dataset whose maps are kept); each is lazy where it is not
-    in memory. Without a cache they go to memory. A dataset's, which no later run can
-    recognise, go to temporary files where the cache would use files.
+    Returns the majority's features (the images, if `compute` is `None`) and the
+    minority's images as a list of one array; each is lazy where it is not in memory.
+    Without a cache they go to memory. A dataset's, which no later run can recognise, go
+    to temporary files where the cache would use files.
     """
     cache = cache or FeatureStore("memory", verbose=verbose)
     if batches.labels is not None:
@@ -242,26 +241,13 @@ def by_class(
         found = [majority]
         if compute:
             found = cache.features(majority, compute, "majority", kept_maps=kept_maps)
-        rows = np.arange(0)
-        if sample_size:
-            hashes = np.asarray(found[-1]) if compute else data.row_hashes(majority)
-            rows = of_least_hashes(hashes, sample_size)
-        is_array = isinstance(majority, np.ndarray)
-        sample = majority[rows] if is_array else majority.select(rows)
-        return found, [minority], sample
+        return found, [minority]
     started = time.perf_counter()
     majority, minority = _Gathered(kept_maps or compute, cache), _Gathered(None, cache)
     doing = "Computing frozen features" if compute else "Reading images"
-    sample: list[np.ndarray] = []
     for images, labels in _shown(batches, doing, verbose, batches.n_batches):
-        own = images[labels == 0]
-        majority.add(own)
+        majority.add(images[labels == 0])
         minority.add(images[labels == 1])
-        if sample_size and not kept_maps:
-            sample.append(own)
-            # To thin them out at every batch would copy them as often.
-            if sum(map(len, sample)) > 2 * sample_size:
-                sample = [_sampled(sample, sample_size)]
     found = majority.result()
     if verbose and compute:
         size = in_units(sum(rows.nbytes for rows in found))
@@ -277,14 +263,7 @@ def by_class(
                 "A later run computes them again, because a tf.data.Dataset cannot be "
                 "recognised: pass arrays, or images of load_folder(..., lazy=True)."
             )
-    return found, minority.result(), _sampled(sample, sample_size)
-
-
-def _sampled(batches: list[np.ndarray], size: int) -> np.ndarray:
-    if not batches:
-        return np.empty((0,))
-    images = np.concatenate(batches)
-    return images[of_least_hashes(data.row_hashes(images), size)]
+    return found, minority.result()
 
 
 class _Gathered:

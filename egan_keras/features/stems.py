@@ -3,9 +3,9 @@
 import copy
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -23,6 +23,20 @@ Images = np.ndarray | data.LazyRows
 Features = list[np.ndarray | data.LazyRows]
 
 
+class Layout(NamedTuple):
+    """How many rows a set of features has, and of which shape and dtype each is."""
+
+    count: int
+    row_types: list[tuple[tuple[int, ...], np.dtype]]
+
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes of all rows."""
+        return self.count * sum(
+            int(np.prod(shape)) * dtype.itemsize for shape, dtype in self.row_types
+        )
+
+
 class StemFunction:
     """A compiled function from images (n, h, w, 3) to the stem's features.
 
@@ -36,7 +50,8 @@ class StemFunction:
         standardization: The layer at the stem's end; `None` where there is none.
         raw: The function up to there.
         recognising: As `raw`, with `data.row_hashes` of the images behind the features.
-        recognising_with_maps: As `recognising`, with the maps before the hashes.
+        recognising_with_maps: As `recognising`, with the maps, where places are judged,
+            before the hashes; `parted` takes them apart.
         places: The layer beside it that judges places; `None` where there is none.
         maps: The function up to there, in float16; `None` likewise.
     """
@@ -69,6 +84,8 @@ class StemFunction:
         else:
             self._frozen = FrozenInference(stem)
         self.recognising = self.raw._varied(_has_hashes=True)
+        if not judged:
+            self.recognising_with_maps = self.recognising
 
     def _varied(self, **attributes) -> "StemFunction":
         """Returns a function that computes the same and returns something else."""
@@ -84,6 +101,12 @@ class StemFunction:
     def features_and_maps(self, images: np.ndarray) -> list[np.ndarray]:
         """Returns what the stem puts out, and behind it the maps that it judges."""
         return self._few_at_once(self._features_and_maps, images)
+
+    def parted(self, found: Features) -> tuple[Features, Features, np.ndarray]:
+        """Returns features, maps and hashes of what `recognising_with_maps` gave."""
+        *rows, hashes = found
+        count = 1 if self.maps else len(rows)
+        return rows[:count], rows[count:], np.asarray(hashes)
 
     def _features(self, images: np.ndarray) -> list[np.ndarray]:
         arrays = self._frozen(images)
@@ -126,10 +149,6 @@ class StemFunction:
     def evidence_size(self) -> int:
         """Number of kinds of evidence behind a row's vector."""
         return self.places.kinds if self.places else 0
-
-    def evidence(self, maps: Sequence[np.ndarray | data.LazyRows]) -> np.ndarray:
-        """Returns the evidence of places of maps, float32 (n, evidence_size)."""
-        return self.places.evidence(maps)
 
     def sample_size(self, image_shape: tuple[int, ...]) -> int:
         """Returns of how many images the maps are kept for statistics of places."""

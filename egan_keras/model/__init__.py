@@ -1,15 +1,9 @@
 """EGAN: compile, fit, the adversarial step, calibration, saving."""
 
-from egan_keras.model.calibrated import Judged, Scored
-from egan_keras.model.cross_fitting import calibrate_cross_fitted, cross_fitted_scores
-from egan_keras.model.egan import EGAN
-from egan_keras.model.trainer import StopOnDivergence
-
-__all__ = [
-    "EGAN",
-    "Judged",
-    "Scored",
-    "StopOnDivergence",
-    "calibrate_cross_fitted",
-    "cross_fitted_scores",
-]
+from egan_keras.model.cross_fitting import (
+    calibrate_cross_fitted as calibrate_cross_fitted,
+)
+from egan_keras.model.cross_fitting import cross_fitted_scores as cross_fitted_scores
+from egan_keras.model.egan import EGAN as EGAN
+from egan_keras.model.judging import Judged as Judged
+from egan_keras.model.judging import Scored as Scored

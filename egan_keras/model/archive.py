@@ -1,4 +1,4 @@
-"""What is refused of the files that models are saved to and loaded from."""
+"""What is refused of the files that models are loaded from."""
 
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -45,12 +45,3 @@ def _reason(members: list[zipfile.ZipInfo]) -> str | None:
         if size > _MOST_TIMES_SMALLER * max(packed, 1024):
             return f"{name!r} unpacks from {packed:,} to {size:,} bytes"
     return None
-
-
-def refuse_hdf5(filepath) -> None:
-    """Says that a model is not saved as HDF5, which Keras itself could not load."""
-    raise ValueError(
-        "HDF5 files keep an EGAN's weights, but not the model; expected a file that "
-        f"ends in .keras. Received: {str(filepath)!r}. Use model.save('model.keras'), "
-        "or model.save_weights('model.weights.h5') for the weights alone."
-    )

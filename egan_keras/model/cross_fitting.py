@@ -9,8 +9,8 @@ from sklearn.model_selection import GroupKFold, KFold
 
 from egan_keras import data, features, logs, thresholds
 from egan_keras.model import on_features
-from egan_keras.model.calibrated import Judged, Scored
 from egan_keras.model.egan import EGAN
+from egan_keras.model.judging import Judged, Scored
 
 
 def cross_fitted_scores(

@@ -2,19 +2,14 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import keras
-import numpy as np
-from numpy.typing import ArrayLike
 
-from egan_keras import data, features, keras_hooks, networks, thresholds
+from egan_keras import data, keras_hooks, networks, thresholds
 from egan_keras.keras_hooks import Tensor
-from egan_keras.model.archive import refuse_hdf5
 from egan_keras.model.trainer import AdversarialTrainer
-
-_BATCH_SIZE = 32
 
 
 def _refused(message: str) -> Callable[..., NoReturn]:
@@ -49,6 +44,7 @@ class EGAN(AdversarialTrainer):
             one score.
 
     Example:
+        >>> import numpy as np
         >>> model = EGAN.from_backbones(
         ...     "MobileNet:alpha=0.25", "MobileNet:alpha=0.25",
         ...     image_shape=(32, 32, 3), weights=None,
@@ -78,7 +74,6 @@ class EGAN(AdversarialTrainer):
         self.recipe = networks.get_recipe(recipe)
         self.pairing = pairing or f"{generator.name}->{discriminator.name}"
         self.calibration = calibration
-        self._places: networks.ScoreAndHeatMap | None = None
 
     @classmethod
     def from_backbones(
@@ -155,6 +150,7 @@ class EGAN(AdversarialTrainer):
                 unknown.
 
         Example:
+            >>> import numpy as np
             >>> model = EGAN.from_features(None, 8)
             >>> model.compile()
             >>> rows = np.random.default_rng(0).normal(size=(99, 8))
@@ -172,7 +168,7 @@ class EGAN(AdversarialTrainer):
     def call(self, images: Tensor, training: bool | None = False) -> Tensor:
         """Returns the scores (n, 1) of images (n, h, w, 3), pixels 0..255."""
         scores = self.discriminator(images, training=training)
-        return networks.in_full_precision(scores)
+        return keras_hooks.in_full_precision(scores)
 
     def __call__(self, images: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Returns the scores of a batch, as `keras.Model.__call__`.
@@ -187,86 +183,6 @@ class EGAN(AdversarialTrainer):
             data.check_shape((None, *shape[1:]), self.image_shape)
         return super().__call__(images, *args, **kwargs)
 
-    def predict(
-        self,
-        x: "data.Images | Iterator[Any]",
-        batch_size: int | None = None,
-        verbose: str | int = "auto",
-        steps: int | None = None,
-        callbacks: list[keras.callbacks.Callback] | None = None,
-    ) -> np.ndarray:
-        """Returns the scores, float32 (n, 1), low = minority.
-
-        Args:
-            x: Images (n, h, w, 3), RGB pixels 0..255, uint8 or float: an array, a
-                tensor, `ImageFiles`; or batches of them, with labels or without, in a
-                dataset or from a generator.
-            batch_size: As in `keras.Model.predict`, as are all that follow.
-            verbose: Whether progress is shown.
-            steps: How many batches are scored.
-            callbacks: Keras callbacks.
-
-        Raises:
-            ValueError: If they are not images as described.
-        """
-        size = batch_size or _BATCH_SIZE
-        images = data.images_or_batches(
-            x, image_shape=self.image_shape, batch_size=size, must_end=steps is None
-        )
-        options = {"verbose": verbose, "callbacks": callbacks}
-        if isinstance(images, np.ndarray):
-            return super().predict(images, batch_size, steps=steps, **options)
-        if isinstance(images, data.LazyRows):
-            n_batches, batches = -(-len(images) // size), images.batches(size)
-        else:
-            n_batches, batches = images.n_batches, images
-        errors: list[Exception] = []
-
-        def read() -> Iterator[tuple[Any]]:
-            try:
-                yield from ((batch,) for batch in batches)
-            except Exception as error:
-                errors.append(error)
-                raise
-
-        try:
-            return super().predict(read(), steps=steps or n_batches, **options)
-        except Exception:
-            # Errors in batches are raised as they are, not as TensorFlow's.
-            if errors:
-                raise errors[0] from None
-            raise
-
-    def predict_on_batch(self, x: ArrayLike) -> np.ndarray:
-        """Returns the scores of one batch, as `keras.Model.predict_on_batch` does.
-
-        Raises:
-            ValueError: If they are not images as described in `predict`.
-        """
-        x = data.check_images(x, image_shape=self.image_shape)
-        return super().predict_on_batch(np.asarray(x))
-
-    @property
-    def judges_places(self) -> bool:
-        """Whether it tells where an image speaks for minority."""
-        layers = self.discriminator.stem.layers
-        places = [x for x in layers if isinstance(x, networks.PlaceEvidence)]
-        return bool(places) and len(self.image_shape) == 3
-
-    def scores_and_heat_maps(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns scores (n, 1) and heat maps (n, h, w) of a batch, see `heat_maps`.
-
-        Raises:
-            ValueError: If they are not images as described in `predict`, or this model
-                judges no places.
-        """
-        images = data.check_images(images, image_shape=self.image_shape)
-        if self._places is None:
-            self._places = networks.ScoreAndHeatMap(self.discriminator)
-        stem = features.compiled(self.discriminator.stem)
-        found = self._places.finish(stem.features_and_maps(np.asarray(images)))
-        return tuple(map(keras.ops.convert_to_numpy, found))
-
     def in_float32(self) -> "EGAN":
         """Returns a copy that computes in float32, whatever Keras's policy.
 
@@ -274,7 +190,7 @@ class EGAN(AdversarialTrainer):
         it is calibrated. It is not compiled.
         """
         config = {**self.get_config(), "calibration": None}
-        copy = type(self).from_config(networks.config_in_float32(config))
+        copy = type(self).from_config(keras_hooks.config_in_float32(config))
         copy.set_weights(self.get_weights())
         copy.remember(self._hashes_trained_on)
         copy.minority_classes = self.minority_classes
@@ -290,7 +206,7 @@ class EGAN(AdversarialTrainer):
         calibration = self.calibration
         discriminator = keras.saving.serialize_keras_object(self.discriminator)
         if keras_hooks.is_for_hdf5(discriminator["config"]["stem"]):
-            refuse_hdf5("the file to save")
+            _refuse_hdf5("the file to save")
         return {
             **super().get_config(),
             "discriminator": discriminator,
@@ -310,7 +226,7 @@ class EGAN(AdversarialTrainer):
         """Returns the model that `get_config` described."""
         keras_hooks.share_accelerators()
         parts = ("discriminator", "generator")
-        config = networks.deserialized(config, parts, custom_objects)
+        config = keras_hooks.deserialized(config, parts, custom_objects)
         config["generator"] = networks.share_again(
             config["generator"], config["discriminator"], config.pop("shared")
         )
@@ -332,7 +248,7 @@ class EGAN(AdversarialTrainer):
             ValueError: If the file is of another format.
         """
         if str(filepath).endswith((".h5", ".hdf5", ".he5")):
-            refuse_hdf5(filepath)
+            _refuse_hdf5(filepath)
         super().save(filepath, *args, **kwargs)
 
     def export(
@@ -385,3 +301,11 @@ def _check_fit(
             f"of shape (None, 1). Received: {discriminator.output_shape}. End it with "
             "keras.layers.Dense(1), without an activation."
         )
+
+
+def _refuse_hdf5(filepath: str | os.PathLike[str]) -> NoReturn:
+    raise ValueError(
+        "HDF5 files keep an EGAN's weights, but not the model; expected a file that "
+        f"ends in .keras. Received: {str(filepath)!r}. Use model.save('model.keras'), "
+        "or model.save_weights('model.weights.h5') for the weights alone."
+    )

@@ -1,16 +1,55 @@
 """A model behind its frozen layers: scored and trained again within seconds."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from egan_keras import data, features
-from egan_keras.features.feature_rows import FeatureRows, JoinedRows
+from egan_keras.keras_hooks import find_layer
 from egan_keras.model.egan import EGAN
 from egan_keras.networks import Recipe, UnitLength
 
 # Layers of a stem that what is trained on sets.
 _ADAPTED = ("standardization", "places")
+
+
+class FeatureRows(data.LazyRows):
+    """Vectors of images and, flat behind them, maps, which are read when asked for.
+
+    Args:
+        vectors: (n, d), in memory.
+        maps: For each depth (n, h, w, c), an array or lazy.
+    """
+
+    def __init__(self, vectors: np.ndarray, maps: features.Features) -> None:
+        self.vectors, self.maps = vectors, maps
+        size = vectors.shape[1] + sum(int(np.prod(x.shape[1:])) for x in maps)
+        self.shape, self.dtype = (len(vectors), size), np.dtype(np.float32)
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        flat = [each[rows].reshape(len(rows), -1) for each in self.maps]
+        parts = [self.vectors[rows], *flat]
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+class JoinedRows(data.LazyRows):
+    """Rows of several sets of rows, one set behind the other."""
+
+    def __init__(self, sets: Sequence[data.LazyRows]) -> None:
+        self._sets = [each for each in sets if len(each)]
+        self._ends = np.cumsum([len(each) for each in self._sets])
+        self.shape = (int(self._ends[-1]), *self._sets[0].shape[1:])
+        self.dtype = self._sets[0].dtype
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        which = np.searchsorted(self._ends, rows, side="right")
+        for number in np.unique(which):
+            own = which == number
+            start = self._ends[number] - len(self._sets[number])
+            found[own] = self._sets[number][rows[own] - start]
+        return found
 
 
 def learns_on_features(recipe: Recipe) -> bool:
@@ -36,8 +75,8 @@ def feature_rows(
         show: Whether to show progress.
     """
     stem = features.compiled(model.discriminator.stem)
-    compute = stem.recognising_with_maps if stem.maps else stem.recognising
-    vectors, *maps, _ = store.features(images, compute, what, show=show)
+    found = store.features(images, stem.recognising_with_maps, what, show=show)
+    (vectors,), maps, _ = stem.parted(found)
     return FeatureRows(np.asarray(vectors), maps)
 
 
@@ -108,13 +147,12 @@ def carry_over(source: EGAN, target: EGAN) -> None:
 def untrained(model: EGAN) -> EGAN:
     """Returns a new model of features, compiled as a model of images is, or anew."""
     stem = features.compiled(model.discriminator.stem)
-    layers = model.discriminator.stem.layers
-    sizes = [layer.sizes for layer in layers if isinstance(layer, UnitLength)]
+    unit_length = find_layer(model.discriminator.stem, UnitLength)
     ((width,), _), *_ = stem.raw.row_types(model.image_shape)
     maps = stem.maps.row_types(model.image_shape) if stem.maps else []
     other = EGAN.from_features(
         None,
-        list(sizes[0]) if sizes else width,
+        list(unit_length.sizes) if unit_length else width,
         map_shapes=[shape for shape, _ in maps],
         side=max(model.image_shape[:2]),
         views=1 + model.recipe.mirrored_minority,

@@ -150,34 +150,27 @@ class AdversarialTrainer(Step, Calibrated, TwoOptimizers):
         self._check_compiled("fit")
         preparation.check_fit_options(kwargs, batch_size=batch_size, epochs=epochs)
         batches = self._batches(x, y)
+        of_rows = len(self.image_shape) == 1
         cache = preparation.feature_cache(
-            cache_features, self.discriminator, batches, verbose=verbose
+            cache_features, batches, of_rows=of_rows, verbose=verbose
         )
         if validation_data is not None:
             validation_data = self._batches(*preparation.as_pair(validation_data))
         batch_size = batch_size or self.recipe.batch_size
-        counts = [x.count for x in (batches, validation_data) if x is not None]
-        known = [count for count in counts if count is not None]
-        count = sum(known) if len(known) == len(counts) else None
+        known = [x.count for x in (batches, validation_data) if x is not None]
+        count = None if None in known else sum(filter(None, known))
         with features.compiled(self.discriminator.stem).pass_over(count):
             dataset, tables, counts, hashes = preparation.training_dataset(
-                self.generator,
-                self.discriminator,
+                self,
                 batches,
-                cache=cache,
-                mirrored_minority=self.recipe.mirrored_minority,
-                verbose=verbose,
+                cache,
                 batch_size=batch_size,
-                minority_batch_size=self.recipe.minority_batch_size,
-                minimum_steps=self.recipe.minimum_steps,
                 shuffle=shuffle,
+                verbose=verbose,
             )
             if validation_data is not None:
-                validation_data, _ = preparation.validation_dataset(
-                    self.discriminator,
-                    validation_data,
-                    batch_size=batch_size,
-                    cache=cache,
+                validation_data = preparation.validation_dataset(
+                    self, validation_data, cache, batch_size=batch_size
                 )
         self._fix_step(
             _features_cached=cache is not None,
@@ -261,8 +254,8 @@ class AdversarialTrainer(Step, Calibrated, TwoOptimizers):
                     "evaluate takes the arguments that it documents, and images have "
                     f"no weights. Received: {kwargs}. Leave them out."
                 )
-            dataset, _ = preparation.validation_dataset(
-                self.discriminator,
+            dataset = preparation.validation_dataset(
+                self,
                 self._batches(x, y),
                 batch_size=batch_size or self.recipe.batch_size,
             )

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from egan_keras.backbones import Backbone
+from egan_keras.keras_hooks import full_precision
 from egan_keras.networks.cut_network import (
     CutNetwork,
     Weights,
@@ -16,13 +17,7 @@ from egan_keras.networks.cut_network import (
     stem_and_tail,
 )
 from egan_keras.networks.evidence import WeighedEvidence
-from egan_keras.networks.head import MajorityAwareScore
-from egan_keras.networks.layers import (
-    MajorityStandardization,
-    MeanSquarePenalty,
-    UnitLength,
-    full_precision,
-)
+from egan_keras.networks.majority import MajorityAwareScore, MajorityStandardization
 from egan_keras.networks.places import PlaceEvidence
 from egan_keras.networks.recipes import Recipe
 
@@ -263,3 +258,48 @@ def _latent(vector, recipe, *, activation: bool = False):
     if recipe.latent_noise:
         latent = layers.GaussianNoise(recipe.latent_noise, name="noise")(latent)
     return latent
+
+
+@keras.saving.register_keras_serializable("egan_keras")
+class UnitLength(layers.Layer):
+    """Scales vectors that stand side by side to length 1, each by itself.
+
+    The length of a pooled feature vector tells more of an image's contrast than of
+    what it shows. `sizes` are the numbers of features of each.
+    """
+
+    def __init__(self, sizes: Sequence[int], **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.sizes = tuple(sizes)
+
+    def call(self, features):
+        """Returns the scaled vectors, (n, sum of sizes)."""
+        ends = np.cumsum(self.sizes)[:-1].tolist()
+        vectors = ops.split(features, ends, axis=-1) if ends else [features]
+        return ops.concatenate([ops.normalize(vector) for vector in vectors], axis=-1)
+
+    def get_config(self) -> dict:
+        """Returns the arguments of the constructor."""
+        return {**super().get_config(), "sizes": self.sizes}
+
+
+@keras.saving.register_keras_serializable("egan_keras")
+class MeanSquarePenalty(layers.Layer):
+    """Passes its input on and adds its mean square, times `weight`, to the losses.
+
+    On the residual between a fake and the minority image that it was made from, this
+    is the reconstruction term of the generator's loss.
+    """
+
+    def __init__(self, weight: float, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.weight = weight
+
+    def call(self, inputs):
+        """Returns the inputs."""
+        self.add_loss(self.weight * ops.mean(ops.square(inputs)))
+        return inputs
+
+    def get_config(self) -> dict:
+        """Returns the arguments of the constructor."""
+        return {**super().get_config(), "weight": self.weight}

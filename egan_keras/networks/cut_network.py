@@ -10,7 +10,7 @@ from keras.random import SeedGenerator
 
 from egan_keras import backbones
 from egan_keras.backbones import Backbone
-from egan_keras.networks.layers import InferenceMode, deserialized, full_precision
+from egan_keras.keras_hooks import deserialized, full_precision
 from egan_keras.networks.recipes import Recipe
 
 Weights = str | os.PathLike[str] | None
@@ -18,6 +18,35 @@ Weights = str | os.PathLike[str] | None
 _ENLARGEMENT = 4
 # A map counts as twice as large from here on: odd sides do not halve exactly.
 _LARGER = 1.5
+
+
+@keras.saving.register_keras_serializable("egan_keras")
+class InferenceMode(layers.Layer):
+    """Runs a network in inference mode whatever the mode of what contains it.
+
+    Its weights are trained, its batch normalisation keeps its moving statistics. To
+    call a network with `training=False` inside a functional model does not suffice:
+    in Keras 3 a `training=True` of the outer model overrides it.
+    """
+
+    def __init__(self, network: keras.Model, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.network = network
+        self.built = True
+
+    def call(self, inputs):
+        """Returns the network's output in inference mode."""
+        return self.network(inputs, training=False)
+
+    def get_config(self) -> dict:
+        """Returns the arguments of the constructor, serialised."""
+        network = keras.saving.serialize_keras_object(self.network)
+        return {**super().get_config(), "network": network}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "InferenceMode":
+        """Returns the layer that `get_config` described."""
+        return cls(**deserialized(config, ["network"]))
 
 
 @keras.saving.register_keras_serializable("egan_keras")

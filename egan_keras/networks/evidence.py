@@ -1,11 +1,17 @@
-"""The default recipe's last layer: kinds of evidence, weighed by the images."""
+"""The default recipe's last layer: kinds of evidence, weighed by the images.
+
+What the places of an image give to its score is a heat map.
+"""
 
 import keras
 import numpy as np
 from keras import ops
 
-from egan_keras.networks.head import FIVE_PERCENT_POINT, SMALL, MajorityAwareScore
-from egan_keras.networks.matched_filter import folds
+from egan_keras.keras_hooks import find_layer
+from egan_keras.networks.cut_network import CutNetwork
+from egan_keras.networks.majority import FIVE_PERCENT_POINT, SMALL, MajorityAwareScore
+from egan_keras.networks.matched_filter import enlarged, folds
+from egan_keras.networks.places import PlaceEvidence
 
 # Beyond so many standard deviations evidence grows with its logarithm alone.
 _TAIL = 2.5
@@ -166,3 +172,51 @@ def drawn_in(evidence):
     """Returns evidence whose tails, beyond 2.5, grow with their logarithm alone."""
     inner = ops.clip(evidence, -_TAIL, _TAIL)
     return inner + ops.sign(evidence) * ops.log1p(ops.abs(evidence - inner))
+
+
+class ScoreAndHeatMap:
+    """Scores images, and maps what their places give to the scores.
+
+    Of `WeighedEvidence` a heat map has the terms of places, at each place rather than
+    at the three most telling ones of an image: the score falls as these rise. Its unit
+    is what the score is in the middle of the majority: where the most telling places
+    reach 1, an image that is usual in all else has score 0. The maps of all depths are
+    interpolated to the images' size and added up.
+
+    Args:
+        discriminator: A discriminator that judges places.
+
+    Raises:
+        ValueError: If it does not.
+    """
+
+    def __init__(self, discriminator: CutNetwork) -> None:
+        stem, tail = discriminator.stem, discriminator.tail
+        self._places = find_layer(stem, PlaceEvidence)
+        self._score = find_layer(tail, WeighedEvidence)
+        is_known = self._places is not None and self._score is not None
+        if not is_known or len(discriminator.input_shape) != 4:
+            raise ValueError(
+                "This model judges images as wholes, so that there is no place to "
+                "point at; expected one of recipe='default' with place_depths=1 or "
+                "more, on images. Received: a discriminator without layers that judge "
+                "places. Train one with this version."
+            )
+        self._tail = tail
+        maps = keras.tree.flatten(self._places.input)
+        self.row_and_maps = keras.Model(stem.input, [stem.output, *maps])
+        self._size = discriminator.input_shape[1:3]
+
+    def __call__(self, images) -> tuple:
+        """Returns scores (n, 1), and heat maps (n, h, w), of images (n, h, w, 3)."""
+        return self.finish(self.row_and_maps(images, training=False))
+
+    def finish(self, row_and_maps: list) -> tuple:
+        """Returns them from the stem's output, and the maps that it judges."""
+        row, *maps = row_and_maps
+        maps = [ops.cast(own, self._places.compute_dtype) for own in maps]
+        heat = 0.0
+        for kind, each in enumerate(self._places.heat(maps)):
+            term = self._score.term_of_place(kind, each)
+            heat += enlarged(term[..., None], self._size)
+        return self._tail(row, training=False), ops.squeeze(heat, axis=-1)

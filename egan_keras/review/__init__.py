@@ -1,6 +1,12 @@
 """The page that labels: images in the order that helps most, and training again."""
 
-from egan_keras.review.ordering import FARTHEST, LOWEST, NEAREST, TURNS, order
-from egan_keras.review.vectors import compact
+from egan_keras.review.ordering import (
+    FARTHEST,
+    LOWEST,
+    NEAREST,
+    TURNS,
+    compact,
+    order,
+)
 
 __all__ = ["FARTHEST", "LOWEST", "NEAREST", "TURNS", "compact", "order"]

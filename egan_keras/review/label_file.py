@@ -4,7 +4,9 @@ import contextlib
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from egan_keras import files
@@ -83,13 +85,16 @@ class LabelFile:
         self._file.close()
 
     def _read(self, known: Sequence[str]) -> None:
-        """Reads the file, and mends it."""
+        """Reads the file, and mends it: whole lines, the last of each image, a header.
+
+        What is kept stays where it is as long as it can, so that nothing is at risk.
+        """
         content = self._file.read()
-        start = len(_BYTE_ORDER_MARK) * content.startswith(_BYTE_ORDER_MARK)
-        lines = list(_whole_lines(content[start:]))
-        header = _cells(lines[0]) if lines else list(_HEADER)
-        whole = start + sum(map(len, lines))
+        first = len(_BYTE_ORDER_MARK) * content.startswith(_BYTE_ORDER_MARK)
+        lines = list(_whole_lines(content[first:]))
+        whole = first + sum(map(len, lines))
         torn = content[whole:]
+        header = _cells(lines[0]) if lines else list(_HEADER)
         is_other = tuple(header[:2]) != _HEADER
         if is_other or not (lines or _line(_HEADER).startswith(torn)):
             raise ValueError(
@@ -97,19 +102,9 @@ class LabelFile:
                 f"path,label. Received: {str(self.path)!r}, which begins with "
                 f"{content[:40]!r}. Name another file with --labels."
             )
-        self._width, self._starts = len(header), []
-        rows = []
-        for line in lines[1:]:
-            if cells := _cells(line):
-                rows.append((start + len(lines[0]), line, cells))
-            start += len(line)
-        self._check(rows, known)
-        if torn:
-            told = torn.decode("utf-8", "replace")
-            self.notes.append(f"Dropped the torn last line of {self.path}: {told!r}")
-        self._mend(content, whole, bool(lines), rows)
-
-    def _check(self, rows: list[tuple], known: Sequence[str]) -> None:
+        ends = accumulate(map(len, lines), initial=first)
+        every = zip(ends, lines, map(_cells, lines), strict=False)
+        rows = [row for row in list(every)[1:] if row[2]]
         for _, line, cells in rows:
             if len(cells) < 2 or cells[1] not in known:
                 raise ValueError(
@@ -118,36 +113,33 @@ class LabelFile:
                     f" {str(self.path)!r}. Correct it, or name another file with "
                     "--labels."
                 )
-
-    def _mend(self, content: bytes, whole: int, has_header: bool, rows: list) -> None:
-        """Leaves whole lines alone in the file, the last of each image, and a header.
-
-        What is kept stays where it is as long as it can, so that nothing is at risk.
-        """
+        if torn:
+            told = torn.decode("utf-8", "replace")
+            self.notes.append(f"Dropped the torn last line of {self.path}: {told!r}")
+        self._width = len(header)
         latest = {cells[0]: number for number, (_, _, cells) in enumerate(rows)}
         kept = [rows[number] for number in sorted(latest.values())]
+        self.labels = {cells[0]: cells[1] for _, _, cells in kept}
+        self._starts = [start for start, _, _ in kept]
         if len(kept) < len(rows):
-            told = first_few(_doubled([cells[0] for _, _, cells in rows]))
+            times = Counter(cells[0] for _, _, cells in rows)
+            told = first_few([path for path in times if times[path] > 1])
             self.notes.append(
                 f"{len(rows) - len(kept)} rows of {self.path} were of images labelled "
                 f"again further down, which holds: {told}"
             )
-            first = content[: rows[0][0]]
+            parts = [content[: rows[0][0]], *(line for _, line, _ in kept)]
+            self._starts = list(accumulate(map(len, parts)))[:-1]
             self._file.close()
-            text = first + b"".join(line for _, line, _ in kept)
+            text = b"".join(parts)
             files.write_atomically(self.path, lambda place: place.write_bytes(text))
             self._file = _opened(self.path)
-            starts = [len(first)]
-            for _, line, _ in kept:
-                starts.append(starts[-1] + len(line))
-            self._starts = starts[:-1]
-        else:
-            self._cut(whole)
-            if not has_header:
-                self._append(_line(_HEADER))
-                _sync_folder(self.path.parent)
-            self._starts = [start for start, _, _ in kept]
-        self.labels = {cells[0]: cells[1] for _, _, cells in kept}
+            return
+        self._cut(whole)
+        if not lines:
+            self._append(_line(_HEADER))
+            self._starts.clear()
+            _sync_folder(self.path.parent)
 
     def _append(self, line: bytes) -> None:
         start = self._file.seek(0, os.SEEK_END)
@@ -211,11 +203,6 @@ def _line(cells: Sequence[str]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue().encode(**_TEXT)
-
-
-def _doubled(paths: Sequence[str]) -> list[str]:
-    seen: set[str] = set()
-    return list(dict.fromkeys(p for p in paths if p in seen or seen.add(p)))
 
 
 def _sync_folder(folder: Path) -> None:

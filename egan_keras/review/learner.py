@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from egan_keras import data, features
 from egan_keras.data.images import decode_batch
 from egan_keras.evaluation.shift import limit
-from egan_keras.features.feature_rows import FeatureRows, JoinedRows
 from egan_keras.model import EGAN, on_features
-from egan_keras.review.vectors import compact, pooled_vectors
+from egan_keras.model.on_features import JoinedRows
+from egan_keras.review.ordering import compact
+from egan_keras.review.pictures import heat_picture, picture
 
 # On a few more labels the order of the rest hardly changes.
 EPOCHS = 5
@@ -88,18 +89,19 @@ class Learner:
         self.can_learn = on_features.learns_on_features(model.recipe)
         self._images = self._files(self._paths)
         if not self.can_learn:
-            self.vectors = compact(pooled_vectors(model, self._images, store))
+            self.vectors = compact(_pooled_vectors(model, self._images, store))
             self.seen = self.vectors[:0]
             return
         self._rows = on_features.feature_rows(model, self._images, store, "unlabelled")
-        self._known_rows, every = None, self._rows.vectors
+        self._known_rows = []
         if known.paths:
             files = self._files(known.paths)
-            self._known_rows = on_features.feature_rows(model, files, store, "training")
-            every = np.concatenate([every, self._known_rows.vectors])
-        every = compact(every)
-        self.vectors, self.seen = every[: len(self._paths)], every[len(self._paths) :]
-        self._mirrored: dict[Path, FeatureRows] = {}
+            read = on_features.feature_rows(model, files, store, "training")
+            self._known_rows.append(read)
+        sets = [self._rows, *self._known_rows]
+        vectors = compact(np.concatenate([each.vectors for each in sets]))
+        self.vectors, self.seen = np.split(vectors, [len(self._paths)])
+        self._mirrored: dict[Path, data.LazyRows] = {}
 
     @property
     def has_heat_maps(self) -> bool:
@@ -112,11 +114,9 @@ class Learner:
             threshold, model, rows = self._model.threshold, self._model, self._images
             if self.can_learn:
                 model, rows = on_features.on_features(self._model), self._rows
-            scores, distances, self._most_like = model.judge(rows)
-        is_alien = np.zeros(len(scores), bool)
-        if distances is not None and self._farthest is not None:
-            is_alien = distances > self._farthest
-        return Judged(scores, threshold, is_alien, self._most_like)
+            found = model.judge(rows)
+            self._most_like = found.most_like
+        return self._judged(found, threshold, self._farthest)
 
     def learn(self, numbers: Sequence[int], labels: Sequence[int]) -> Judged:
         """Trains anew on what the run was trained on and on labelled images.
@@ -132,34 +132,56 @@ class Learner:
                 the backbones.
         """
         numbers, labels = np.asarray(numbers, int), np.asarray(labels, np.int32)
-        few = [self._paths[number] for number in numbers[labels == 1]]
-        known = np.asarray(self._known.labels, np.int32)
-        ours = [p for p, k in zip(self._known.paths, known, strict=True) if k]
-        every = np.concatenate([known, labels])
-        _check_can_learn(self.can_learn, every)
-        sets = [self._rows.select(numbers)]
-        if self._known_rows is not None:
-            sets.insert(0, self._known_rows)
+        every = np.concatenate([self._known.labels, labels]).astype(np.int32)
+        if not self.can_learn:
+            raise ValueError(
+                "This run's recipe trains the backbones, which takes longer than a "
+                "page can wait; expected a run of recipe default. Train for good on "
+                "the command line."
+            )
+        if not (np.any(every == 0) and np.any(every == 1)):
+            counts = np.bincount(every, minlength=2)
+            raise ValueError(
+                "To train takes images of both classes. Received: "
+                f"{counts[0]} majority and {counts[1]} minority images. Label some "
+                "first."
+            )
+        paths = [*self._known.paths, *(self._paths[number] for number in numbers)]
+        rows = JoinedRows([*self._known_rows, self._rows.select(numbers)])
         mirrored = None
         if self._model.recipe.mirrored_minority:
+            few = [path for path, label in zip(paths, every, strict=True) if label]
             with self._lock:
-                mirrored = self._mirror_images([*ours, *few])
-        rows = JoinedRows(sets)
+                mirrored = self._mirror_images(few)
         keras.utils.set_random_seed(0)
         new = on_features.trained_on(self._model, rows, mirrored, every, epochs=EPOCHS)
-        scores, distances, _ = new.judge(self._rows)
-        is_alien = np.zeros(len(scores), bool)
-        if distances is not None:
-            is_alien = distances > _farthest(new, rows, every)
+        found = new.judge(self._rows)
+        farthest = None if found.distances is None else _farthest(new, rows, every)
         # For heat maps, which are made all the while.
         with self._lock:
             on_features.carry_over(new, self._model)
-        return Judged(scores, 0.0, is_alien, self._most_like)
+        return self._judged(found, 0.0, farthest)
+
+    def picture(self, number: int) -> bytes:
+        """Returns an image as a JPEG file; `UnreadableError` if it cannot be read."""
+        return picture(self._paths[number], self._gray_range)
+
+    def heat_picture(self, number: int) -> bytes:
+        """Returns the same under its heat map."""
+        size = self._model.image_shape[:2]
+        shown = self._paths[number], size, self.heat_map
+        return heat_picture(*shown, self._gray_range)
 
     def heat_map(self, image: np.ndarray) -> np.ndarray:
         """Returns where an image, uint8 (h, w, 3), speaks for minority, (h, w)."""
         with self._lock:
             return self._model.scores_and_heat_maps(image[None])[1][0]
+
+    def _judged(self, found: Any, threshold: float, farthest: float | None) -> Judged:
+        is_alien = np.zeros(len(found.scores), bool)
+        if found.distances is not None and farthest is not None:
+            is_alien = found.distances > farthest
+        return Judged(found.scores, threshold, is_alien, self._most_like)
 
     def _files(self, paths: Sequence[Path]) -> data.ImageFiles:
         return data.ImageFiles(paths, self._model.image_shape[:2], self._gray_range)
@@ -174,18 +196,16 @@ class Learner:
             )
             if read:
                 images = np.ascontiguousarray(images[:, :, ::-1])
-                what = "mirrored", self._store
                 rows = on_features.feature_rows(
-                    self._model, images, what[1], what[0], show=False
+                    self._model, images, self._store, "mirrored", show=False
                 )
                 for number, path in enumerate(read):
                     self._mirrored[path] = rows.select(np.array([number]))
         return JoinedRows([self._mirrored.get(p) or self._own(p) for p in paths])
 
     def _own(self, path: Path) -> data.LazyRows:
-        if path in self._paths:
-            return self._rows.select(np.array([self._paths.index(path)]))
-        return self._known_rows.select(np.array([self._known.paths.index(path)]))
+        row = [*self._paths, *self._known.paths].index(path)
+        return JoinedRows([self._rows, *self._known_rows]).select(np.array([row]))
 
 
 def _farthest(model: EGAN, rows: data.LazyRows, labels: np.ndarray) -> float:
@@ -197,16 +217,14 @@ def _farthest(model: EGAN, rows: data.LazyRows, labels: np.ndarray) -> float:
     return limit(distances[: len(some)], distances[len(some) :])
 
 
-def _check_can_learn(can_learn: bool, labels: np.ndarray) -> None:
-    if not can_learn:
-        raise ValueError(
-            "This run's recipe trains the backbones, which takes longer than a page "
-            "can wait; expected a run of recipe default. Train for good on the command "
-            "line."
-        )
-    if not (np.any(labels == 0) and np.any(labels == 1)):
-        counts = np.bincount(labels, minlength=2)
-        raise ValueError(
-            "To train takes images of both classes. Received: "
-            f"{counts[0]} majority and {counts[1]} minority images. Label some first."
-        )
+def _pooled_vectors(
+    model: EGAN, images: data.LazyRows, store: features.FeatureStore
+) -> np.ndarray:
+    """Returns what frozen layers make of images, averaged over places, (n, d).
+
+    Of a model whose backbones are trained above a cut, these are what is below it.
+    """
+    stem = features.compiled(model.discriminator.stem)
+    found = store.features(images, stem, "unlabelled")
+    parts = [np.asarray(each).reshape(len(each), -1, each.shape[-1]) for each in found]
+    return np.concatenate([part.mean(axis=1) for part in parts], axis=1)

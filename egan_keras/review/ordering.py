@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 LOWEST, NEAREST, FARTHEST = "lowest score", "nearest to the threshold", "farthest"
+# So many numbers tell images apart.
+_COMPACT, _MOST_ROWS = 32, 2000
 # In turns: most of all what looks like minority; what the model cannot tell; and what
 # is unlike all that was looked at.
 TURNS = (LOWEST, LOWEST, LOWEST, NEAREST, LOWEST, LOWEST, FARTHEST)
@@ -60,36 +62,38 @@ def order(
             f"{len(scores)} scores, {len(vectors)} vectors, {len(aliens)} in is_alien. "
             "Pass as many of each."
         )
+    by_score = np.argsort(scores, kind="stable")
+    by_nearness = np.argsort(np.abs(scores - threshold), kind="stable")
+    free = ~aliens
     ways = {
-        LOWEST: lambda free: iter(np.argsort(scores, kind="stable")),
-        NEAREST: lambda free: iter(
-            np.argsort(np.abs(scores - threshold), kind="stable")
-        ),
-        FARTHEST: lambda free: _farthest(vectors, seen, free, free.copy()),
+        LOWEST: iter(by_score),
+        NEAREST: iter(by_nearness),
+        FARTHEST: _farthest(vectors, seen, free, free.copy()),
     }
     if unknown := [turn for turn in turns if turn not in ways]:
         raise ValueError(
             f"Unknown turn; expected one of {', '.join(ways)}. Received: "
             f"{unknown[0]!r}. Leave `turns` out for the usual ones."
         )
-    free = ~aliens
     count = len(scores) if count is None else min(count, len(scores))
-    found = _taken_in_turns(ways, turns, free, min(count, int(free.sum())))
-    last = np.flatnonzero(aliens)
-    last = last[np.argsort(scores[last], kind="stable")]
-    return np.array([*found, *last][:count], int)
-
-
-def _taken_in_turns(ways, turns: Sequence[str], free: np.ndarray, count: int) -> list:
-    """Returns so many of the free images, each way giving the next of its own."""
-    offered = {turn: ways[turn](free) for turn in dict.fromkeys(turns)}
     taken: list[int] = []
-    while len(taken) < count:
+    n_known = int(free.sum())
+    while len(taken) < min(count, n_known):
         turn = turns[len(taken) % len(turns)]
-        row = next(row for row in offered[turn] if free[row])
+        row = int(next(row for row in ways[turn] if free[row]))
         free[row] = False
-        taken.append(int(row))
-    return taken
+        taken.append(row)
+    last = by_score[aliens[by_score]]
+    return np.array([*taken, *last][:count], int)
+
+
+def compact(vectors: np.ndarray) -> np.ndarray:
+    """Returns vectors (n, d) in at most 32 numbers, those in which they differ most."""
+    step = max(1, len(vectors) // _MOST_ROWS)
+    some = vectors[::step].astype(np.float64)
+    mean, deviation = some.mean(axis=0), some.std(axis=0) + 1e-6
+    directions = np.linalg.svd((some - mean) / deviation, full_matrices=False)[2]
+    return ((vectors - mean) / deviation @ directions[:_COMPACT].T).astype(np.float32)
 
 
 def _farthest(

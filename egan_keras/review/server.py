@@ -3,9 +3,8 @@
 import hmac
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from egan_keras.data.decoding import UnreadableError
@@ -59,17 +58,20 @@ def make_app(
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BYTES
     hosts = [f"{ADDRESS}:{port}", f"localhost:{port}"]
 
+    def said(status: int, text: str) -> Any:
+        return flask.Response(text, status, content_type="text/plain; charset=utf-8")
+
     @app.before_request
     def check() -> Any:
         request = flask.request
         if request.host not in hosts:
-            return _said(flask, 403, "This page answers at its own address alone.")
+            return said(403, "This page answers at its own address alone.")
         given = request.path.split("/")[1]
         if not hmac.compare_digest(given.encode(), token.encode()):
-            return _said(flask, 404, "There is nothing here.")
+            return said(404, "There is nothing here.")
         is_own = request.headers.get("Origin") in [f"http://{host}" for host in hosts]
         if request.method == "POST" and not (is_own and request.is_json):
-            return _said(flask, 403, "Labels are taken from the page alone.")
+            return said(403, "Labels are taken from the page alone.")
         return None
 
     @app.after_request
@@ -82,7 +84,7 @@ def make_app(
     @app.get(f"/{token}/<name>")
     def page(name: str = "") -> Any:
         if name not in _STATIC:
-            return _said(flask, 404, "There is nothing here.")
+            return said(404, "There is nothing here.")
         package, file, kind = _STATIC[name]
         content = resources.files(package).joinpath("page", file).read_bytes()
         return flask.Response(content, content_type=f"{kind}; charset=utf-8")
@@ -94,12 +96,12 @@ def make_app(
     @app.get(f"/{token}/<any(image, heat):what>/<int:number>.jpg")
     def show(what: str, number: int) -> Any:
         if not session.has(number):
-            return _said(flask, 404, "There is no such image.")
+            return said(404, "There is no such image.")
         try:
             content = (picture if what == "image" else heat_map)(number)
         except UnreadableError as error:
             session.pass_over(number, str(error))
-            return _said(flask, 410, "The image cannot be shown.")
+            return said(410, "The image cannot be shown.")
         response = flask.Response(content, content_type="image/jpeg")
         response.headers["Cache-Control"] = f"private, max-age={_SECONDS_KEPT}"
         return response
@@ -120,7 +122,7 @@ def make_app(
         given = given if isinstance(given, dict) else {}
         number, kind = given.get("number"), given.get("kind")
         if not (type(number) is int and isinstance(kind, str)):
-            return _said(flask, 400, "A label is the number of an image and a kind.")
+            return said(400, "A label is the number of an image and a kind.")
         return changed(lambda: session.label(number, kind))
 
     @app.post(f"/{token}/undo")
@@ -191,23 +193,6 @@ class Server:
     def stop(self) -> None:
         """Ends `serve`, which another thread is in."""
         self._server.shutdown()
-
-
-def pictures_of(
-    paths: Sequence[Path], learner: Any, size: tuple[int, int], gray_range: Any
-) -> tuple[Picture, Picture]:
-    """Returns what makes pictures of images by their number: plain, and heat maps."""
-    from egan_keras.review import pictures
-
-    def heat_map(number: int) -> bytes:
-        judged = paths[number], size, learner.heat_map
-        return pictures.heat_picture(*judged, gray_range)
-
-    return lambda number: pictures.picture(paths[number], gray_range), heat_map
-
-
-def _said(flask: Any, status: int, text: str) -> Any:
-    return flask.Response(text, status, content_type="text/plain; charset=utf-8")
 
 
 def _flask() -> Any:

@@ -100,7 +100,8 @@ class FeatureTable:
                 `files.cache_folder()`.
         """
         # Workers import this room, too, and need no TensorFlow.
-        from egan_keras.features.feature_files import Layout, read_or_compute
+        from egan_keras.features.feature_files import read_or_compute
+        from egan_keras.features.stems import Layout
 
         first = next(self._batches(["vector"]))["vector"]
         width, dtype = first.type.list_size, self.manifest["job"]["dtype"]

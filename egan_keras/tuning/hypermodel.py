@@ -268,8 +268,7 @@ def judge(
     views = _select(train.images, minority)
     if model.recipe.mirrored_minority:
         views = data.WithMirrorImages(views)
-    store = features.FeatureStore(place, verbose=0)
-    store.share(views)
+    store = features.SharedFeatureStore(place, views)
     first = _first_values(model)
     fits, seconds = [], []
     for fold in folds:
@@ -312,15 +311,15 @@ def _scores(
     """Returns the scores of images, (n,), from their features."""
     stem = features.compiled(model.discriminator.stem)
     # As `fit` asks for them, so that both read the same files.
-    *raw, _ = store.features(images, stem.recognising, what)
+    found = store.features(images, stem.recognising_with_maps, what)
+    raw, maps, _ = stem.parted(found)
     rows, tail = stem.standardized(raw), model.discriminator.tail
-    maps = store.features(images, stem.maps, what) if stem.maps else []
     scores = []
     for start in range(0, len(images), _BATCH_SIZE):
         parts = [array[start : start + _BATCH_SIZE] for array in rows]
-        if maps:
+        if stem.places:
             places = [array[start : start + _BATCH_SIZE] for array in maps]
-            parts[0][:, -stem.evidence_size :] = stem.evidence(places)
+            parts[0][:, -stem.evidence_size :] = stem.places.evidence(places)
         scores.append(tail.predict_on_batch(parts[0] if len(parts) == 1 else parts))
     return np.concatenate(scores)[:, 0]
 

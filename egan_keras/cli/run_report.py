@@ -1,15 +1,42 @@
-"""The page of a run, and what it tells of the run's images."""
+"""What a run tells of its model: report.json, the plots, and the page."""
 
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from egan_keras.cli import rooms, run_scores
-from egan_keras.cli.runs import RunConfig
+from egan_keras.cli import rooms, run_scores, runs
 from egan_keras.text import first_few
 
 _NAMED = 3
+_OF_IMAGES = ("mistakes.png", "heat_maps.png")
+
+
+def save_report(
+    folder: Path,
+    run: Path,
+    report: Any,
+    images: Any,
+    *,
+    config: runs.RunConfig,
+    model: Any,
+    history: Mapping[str, Sequence[float]] | None = None,
+) -> None:
+    """Writes report, plots and page into the folder of a run.
+
+    A page that cannot be made is warned of. Pictures of images are none without them.
+    Further arguments are as for `save_page`.
+    """
+    report.save(folder / runs.REPORT)
+    plots, page = folder / runs.PLOTS, folder / runs.PAGE
+    for stale in [page, *(plots / name for name in _OF_IMAGES)]:
+        stale.unlink(missing_ok=True)
+    shown = images and images.images
+    names = images and [Path(path).name for path in images.paths]
+    rooms.evaluation.save_plots(plots, report, shown, history, names, model)
+    with rooms.evaluation.pages.without_failing(f"The page {runs.PAGE}"):
+        judged = {"config": config, "model": model, "history": history}
+        save_page(page, run, report, images, **judged)
 
 
 def save_page(
@@ -18,7 +45,7 @@ def save_page(
     report: Any,
     images: Any,
     *,
-    config: RunConfig,
+    config: runs.RunConfig,
     model: Any,
     history: Mapping[str, Sequence[float]] | None = None,
     notes: Sequence[str] = (),
@@ -39,7 +66,7 @@ def save_page(
         title=f"Report of {run.resolve().name}",
         run=shlex.quote(str(run)),
         command=config.command,
-        troubles=[*notes, *troubles(config)],
+        troubles=[*notes, *_troubles(config)],
         settings=config.options,
         versions=config.versions,
     )
@@ -50,7 +77,7 @@ def save_page(
     report.save_html(path, images, model=model, **shown)
 
 
-def _suspects(folder: Path, config: RunConfig) -> Any:
+def _suspects(folder: Path, config: runs.RunConfig) -> Any:
     """Returns the run's suspects whose files are still there, if any."""
     root, size = Path(config.options["data"]), tuple(config.image_shape[:2])
     found = [(root / p, score) for p, score in run_scores.read_suspects(folder)]
@@ -62,7 +89,7 @@ def _suspects(folder: Path, config: RunConfig) -> Any:
     return rooms.evaluation.Suspects(images=images, names=paths, scores=scores)
 
 
-def troubles(config: RunConfig) -> list[str]:
+def _troubles(config: runs.RunConfig) -> list[str]:
     """Returns sentences on what was odd about a run's images and its training."""
     said = {
         "are in the splits though they equal another one": config.duplicates,
@@ -75,7 +102,7 @@ def troubles(config: RunConfig) -> list[str]:
         for what, paths in said.items()
         if paths
     ]
-    found += _passed_over(config.passed_over, "Passed over beside the run's images")
+    found += _passed_over(config.passed_over, "beside the run's images")
     if config.interrupted or config.diverged_in_epoch is not None:
         how = "was interrupted" if config.interrupted else "diverged"
         found.append(f"Training {how} after {config.epochs_completed} epochs.")
@@ -84,7 +111,7 @@ def troubles(config: RunConfig) -> list[str]:
 
 def left_out(images: Any) -> list[str]:
     """Returns sentences on what was left out of images other than the run's."""
-    found = _passed_over(images.passed_over, "Passed over beside the images judged")
+    found = _passed_over(images.passed_over, "beside the images judged")
     if images.skipped:
         names = first_few([Path(path).name for path in images.skipped], _NAMED)
         found.append(
@@ -94,4 +121,5 @@ def left_out(images: Any) -> list[str]:
 
 
 def _passed_over(counts: Mapping[str, int], where: str) -> list[str]:
-    return [f"{where}: {rooms.data.finding.in_words(counts)}."] if counts else []
+    told = rooms.data.finding.in_words(counts)
+    return [f"Passed over {where}: {told}."] if counts else []

@@ -1,4 +1,4 @@
-"""The default recipe's last layer: unlike the majority, and like the minority."""
+"""What the majority looks like: features standardised by it, and distance from it."""
 
 import keras
 import numpy as np
@@ -6,15 +6,72 @@ import scipy.linalg
 from keras import layers, ops
 from sklearn.model_selection import KFold
 
+from egan_keras.data.lazy import in_batches
+
 # The score below which 5 % of a normal distribution with deviation 1 lie.
 FIVE_PERCENT_POINT = 1.645
 
 # Rows that suffice for the majority's covariance; more cost time and memory.
 _COVARIANCE_ROWS = 20_000
 
+_DEVIATION_FLOOR = 0.3
 _ROWS_AT_ONCE = 1024
 _FOLDS = 5
 SMALL = 1e-6
+
+
+@keras.saving.register_keras_serializable("egan_keras")
+class MajorityStandardization(layers.Layer):
+    """Standardises features by the majority's mean and standard deviation.
+
+    Unlike those of `keras.layers.Normalization`, its statistics are weights that a
+    compiled graph reads anew, so that adapting it never leaves a stale graph behind.
+    """
+
+    def build(self, input_shape):
+        """Creates the statistics: mean 0 and deviation 1 until adapted."""
+        weights = {"shape": (input_shape[-1],), "trainable": False}
+        self.mean = self.add_weight(name="mean", initializer="zeros", **weights)
+        self.deviation = self.add_weight(
+            name="deviation", initializer="ones", **weights
+        )
+
+    @property
+    def statistics(self) -> list:
+        """The variables that `adapt` sets."""
+        return [self.mean, self.deviation]
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether it has taken statistics already."""
+        return bool(np.any(ops.convert_to_numpy(self.mean)))
+
+    def adapt(self, features: np.ndarray) -> None:
+        """Takes the statistics of majority features, float (n, d), lazy or not.
+
+        Deviations are combined with three tenths of their mean, in squares, so that a
+        feature that hardly varies in the majority does not outweigh all others.
+        """
+        # Sums of squares about the batches' own means are joined (Chan, Golub and
+        # LeVeque, 1983), which loses nothing to rounding where the mean is large.
+        count, mean, squares = 0, 0.0, 0.0
+        for batch in in_batches(features, _ROWS_AT_ONCE):
+            rows = batch.astype("float64")
+            own_mean = rows.mean(axis=0)
+            difference, total = own_mean - mean, count + len(rows)
+            squares += np.square(rows - own_mean).sum(axis=0)
+            squares += np.square(difference) * (count * len(rows) / total)
+            mean += difference * (len(rows) / total)
+            count = total
+        deviation = np.sqrt(squares / count)
+        self.mean.assign(mean)
+        floor = _DEVIATION_FLOOR * deviation.mean()
+        deviation = np.sqrt(np.square(deviation) + np.square(floor))
+        self.deviation.assign(np.where(deviation > 0, deviation, 1.0))
+
+    def call(self, features):
+        """Returns standardised features, shape (n, d)."""
+        return (features - self.mean) / self.deviation
 
 
 @keras.saving.register_keras_serializable("egan_keras")
