@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
-from tqdm import tqdm
 
 from egan_keras import logs
 from egan_keras.data.decoding import (
@@ -381,6 +380,8 @@ def _attempt_all(
     every = range(len(sources))
     outcomes: Iterable[Any] = map(attempt, every)
     if in_threads:
+        from tqdm import tqdm
+
         # On the command line, `by_threads` shows it.
         is_shown = isinstance(sys.stderr, logs.Printed)
         bar = {"unit": "image", "delay": _SECONDS_BEFORE_PROGRESS, "disable": is_shown}

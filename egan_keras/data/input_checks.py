@@ -23,7 +23,10 @@ _VERY_DARK = 16
 # Of Python, NumPy and pandas.
 _MISSING_LABELS = {"None", "nan", "<NA>", "NaT"}
 _HARDLY_A_DOUBT = 1e-3
-_ROWS_HASHED_AT_ONCE = 64
+_ROWS_HASHED_AT_ONCE = 256
+# Hashing lets other threads work, but to start these takes as long as a megabyte.
+_BYTES_FOR_THREADS = 4_000_000
+_ROWS_OF_A_THREAD = 16
 
 
 def as_array(images: Any) -> np.ndarray:
@@ -270,7 +273,10 @@ def row_hashes(rows: Rows) -> np.ndarray:
     >>> np.array_equal(row_hashes(pixels.astype("float64")), [first, second])
     True
     """
-    digests = work_ahead(_digests, in_batches(rows, _ROWS_HASHED_AT_ONCE))
+    digests = []
+    for batch in in_batches(rows, _ROWS_HASHED_AT_ONCE):
+        run = map if batch.nbytes < _BYTES_FOR_THREADS else work_ahead
+        digests += run(_digests, in_batches(batch, _ROWS_OF_A_THREAD))
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
