@@ -1,19 +1,14 @@
-"""The adversarial step, as TensorFlow takes it; what other backends do otherwise.
-
-`jax` and `torch` beside this file say the same in the words of their backends.
-"""
+"""The adversarial step: what all backends share, and what each writes by itself."""
 
 import importlib
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from egan_keras import losses
-from egan_keras.keras_hooks import in_full_precision
+from egan_keras.precision import in_full_precision
 
 BACKEND = keras.backend.backend()
 
@@ -27,8 +22,6 @@ if BACKEND not in ("tensorflow", "jax", "torch"):
 
 def of_backend() -> "type[Step]":
     """Returns the `Step` of the backend that Keras runs on."""
-    if BACKEND == "tensorflow":
-        return Step
     return importlib.import_module(f"{__name__}.{BACKEND}").Step
 
 
@@ -47,61 +40,37 @@ class Step:
     - `update_training_metrics(outcome)`, which takes in what `both_losses` returns, and
       returns the metrics so far.
 
-    Another backend's subclass writes the methods with an underscore anew; where state
-    is not changed in place, all of `train_step` instead of `_adversarial_step`.
+    A backend's subclass writes what raises `NotImplementedError` here; where state is
+    not changed in place, all of `train_step` instead of `_adversarial_step`.
     """
 
     @staticmethod
     def _execution_options() -> dict:
         """Returns how `keras.Model.compile` is told to run steps, where not told."""
-        # A step on cached features takes little longer than Keras takes to start one.
-        # XLA makes both recipes slower on CPUs.
-        return {"jit_compile": False, "steps_per_execution": 8}
+        raise NotImplementedError
+
+    def _adversarial_step(self, majority, minority, known_minority) -> dict:
+        """Updates both networks, and returns what `both_losses` does."""
+        raise NotImplementedError
+
+    def _random_shares(self, rows) -> Any:
+        """Returns a random number in 0..1 for each row of a tensor, (n,)."""
+        raise NotImplementedError
+
+    def _score_gradients(self, scores_of, points: list) -> list:
+        """Returns gradients of scores, (n, 1), at points, each of its own score."""
+        raise NotImplementedError
 
     def train_step(self, batch) -> dict:
         """Carries out one step on (majority, minority, known minority)."""
         outcome = self._adversarial_step(*self.step_inputs(self.step_rows(batch)))
         return self.update_training_metrics(outcome)
 
-    def _adversarial_step(self, majority, minority, known_minority) -> dict:
-        """Updates both networks, and returns what `both_losses` does."""
-        return update_both(
-            self, lambda: forward(self, majority, minority, known_minority)
-        )
-
-    def _random_shares(self, rows) -> Any:
-        """Returns a random number in 0..1 for each row of a tensor, (n,)."""
-        return tf.random.uniform((tf.shape(rows)[0],), dtype=rows.dtype)
-
-    def _score_gradients(self, scores_of, points: list) -> list:
-        """Returns gradients of scores, (n, 1), at points, each of its own score."""
-        with tf.GradientTape() as tape:
-            tape.watch(points)
-            scores = scores_of(points)
-        return tape.gradient(scores, points)
-
     @staticmethod
     def copies(variables: list[keras.Variable]) -> tuple[list, bool]:
         """Returns copies of variables' values, and whether all numbers are finite."""
         values = [ops.convert_to_numpy(each) for each in variables]
         return values, all(np.isfinite(each).all() for each in values)
-
-
-def update_both(model: Step, pass_forward: Callable[[], dict]) -> dict:
-    """Updates both networks by TensorFlow, and returns what `both_losses` does.
-
-    Args:
-        model: What is trained.
-        pass_forward: Returns what `forward` does.
-    """
-    with tf.GradientTape(persistent=True) as tape:
-        outcome = both_losses(model, pass_forward())
-        own_updates = updates(model, outcome)
-    for optimizer, tail, loss in own_updates:
-        variables = tail.trainable_variables
-        gradients = tape.gradient(loss, variables)
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
-    return outcome
 
 
 def forward(model: Step, majority, minority, known_minority) -> dict:
@@ -120,9 +89,7 @@ def forward(model: Step, majority, minority, known_minority) -> dict:
     generator, discriminator = model.generator, model.discriminator
     fakes = generator.tail(minority, training=True)
     generator_penalty = _penalties(generator)
-    shape = generator.output_shape
-    # Rows of features that take the place of images may be as long as the features.
-    if len(shape) > 2 and shape == discriminator.input_shape:
+    if makes_images(generator, discriminator):
         fakes = discriminator.stem(fakes, training=False)
     read = {"majority_scores": majority, "fake_scores": fakes}
     read["known_scores"] = known_minority
@@ -169,10 +136,6 @@ def _scores(model: Step, features):
     return in_full_precision(model.discriminator.tail(features, training=True))
 
 
-def _penalties(network):
-    return sum(map(in_full_precision, network.tail.losses))
-
-
 def _gradient_penalty(model: Step, majority, fakes):
     """Returns the gradient penalty at random points between majority and fakes."""
     real = [in_full_precision(each) for each in keras.tree.flatten(majority)]
@@ -191,3 +154,16 @@ def _gradient_penalty(model: Step, majority, fakes):
         return _scores(model, keras.tree.pack_sequence_as(like, points))
 
     return losses.gradient_norm_penalty(model._score_gradients(scores_of, points))
+
+
+def makes_images(generator, discriminator) -> bool:
+    """Whether fakes are images, rather than features of the discriminator's stem.
+
+    Where rows of features take the place of images, both may have the same shape.
+    """
+    shape = generator.output_shape
+    return len(shape) > 2 and shape == discriminator.input_shape
+
+
+def _penalties(network):
+    return sum(map(in_full_precision, network.tail.losses))
