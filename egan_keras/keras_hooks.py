@@ -3,18 +3,12 @@
 `tests/test_keras_hooks.py` has a test for each private name, which fails by its name
 when a new version of Keras changes what it relies on. This is the first to import Keras
 and its backend, so that one that is not there ends in one sentence.
-
-It also says what stays in 32 bits. Where Keras's policy has layers compute in 16,
-backbones, encoders and decoders follow it. Pixels on their way into a network, pooled
-features, fakes, scores and losses do not: sums over many features overflow float16, and
-in bfloat16 scores differ by a hundredth.
 """
 
 import itertools
-import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 try:
@@ -33,9 +27,6 @@ import tensorflow as tf
 
 # Of whichever backend Keras runs on; Keras itself has no name for it.
 Tensor: TypeAlias = Any
-
-_FULL = ("float32", "float64")
-_MIXED = ("mixed_bfloat16", "mixed_float16")
 
 
 def share_accelerators() -> None:
@@ -126,53 +117,3 @@ def take_batches_whole(model: keras.Model, networks: list, strategy: Any) -> Non
     for network in networks:
         network._distribute_strategy = strategy
     model._maybe_symbolic_build = lambda *args, **kwargs: None
-
-
-def full_precision() -> str:
-    """Returns the type of weights under Keras's policy, float32 where it is mixed."""
-    policy = keras.config.dtype_policy()
-    if policy.variable_dtype not in _FULL or policy.quantization_mode is not None:
-        raise ValueError(
-            "Weights are trained in 32 or 64 bits; expected a policy such as float32 "
-            f"or, for layers that compute in 16, {_MIXED[0]}. Received: the policy "
-            f"{policy.name!r}. Call keras.mixed_precision.set_dtype_policy("
-            f'"{_MIXED[0]}").'
-        )
-    return policy.variable_dtype
-
-
-def in_full_precision(tensor: Tensor) -> Tensor:
-    """Returns a tensor of 16 bits in float32, and any other as it is."""
-    if keras.backend.standardize_dtype(tensor.dtype) in ("bfloat16", "float16"):
-        return keras.ops.cast(tensor, "float32")
-    return tensor
-
-
-def is_mixed(network: keras.Model) -> bool:
-    """Whether layers of a network compute in fewer bits than their weights have."""
-    # These take the policy of the place where they are made, and compute nothing.
-    idle = (keras.Model, keras.layers.InputLayer)
-    return any(
-        layer.dtype_policy.name in _MIXED
-        for layer in every_layer(network)
-        if not isinstance(layer, idle)
-    )
-
-
-def config_in_float32(config: dict) -> dict:
-    """Returns a serialised configuration with float32 in place of mixed policies."""
-    text = json.dumps(config)
-    for name in _MIXED:
-        text = text.replace(json.dumps(name), '"float32"')
-    return json.loads(text)
-
-
-def deserialized(config: dict, names: Sequence[str], custom_objects=None) -> dict:
-    """Returns a layer's configuration with its networks of some names made again."""
-    networks = {
-        name: keras.saving.deserialize_keras_object(
-            config[name], custom_objects=custom_objects
-        )
-        for name in names
-    }
-    return {**config, **networks}

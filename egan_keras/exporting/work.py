@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from egan_keras import files, keras_hooks, logs, networks, thresholds
+from egan_keras import files, logs, networks, precision, thresholds
 from egan_keras.exporting import comparison, conversion
 from egan_keras.exporting.comparison import Evidence, Images, Labelled, Parity
 from egan_keras.exporting.model_card import Export, Provenance, describe, model_card
@@ -162,7 +162,7 @@ def _check(
             f"default. Received: KERAS_BACKEND={backend}. Save the model, and export "
             "it in a program (or by egan-keras export) that runs on TensorFlow."
         )
-    if keras_hooks.is_mixed(model.discriminator):
+    if precision.is_mixed(model.discriminator):
         raise ValueError(
             "Models are exported in float32; expected one whose layers compute in it. "
             f"Received: a model of the policy {model.dtype_policy.name}. Export "

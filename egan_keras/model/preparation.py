@@ -45,12 +45,13 @@ def check_fit_options(
                 f"`{name}` must be a positive int, or None for the recipe's. Received: "
                 f"{name}={value!r}. Leave it out, or pass 1 or more."
             )
-    for name in [name for name in options if name not in _FIT_OPTIONS]:
-        raise ValueError(
-            f"fit does not take {name}; expected, beside the arguments listed in "
-            f"its documentation, {', '.join(_FIT_OPTIONS)}. Received: "
-            f"{name}={options[name]!r}. {_ADVICE.get(name, '')}".rstrip()
-        )
+    for name in options:
+        if name not in _FIT_OPTIONS:
+            raise ValueError(
+                f"fit does not take {name}; expected, beside the arguments listed in "
+                f"its documentation, {', '.join(_FIT_OPTIONS)}. Received: "
+                f"{name}={options[name]!r}. {_ADVICE.get(name, '')}".rstrip()
+            )
 
 
 def as_pair(labelled: Any) -> tuple:
@@ -77,8 +78,10 @@ def feature_cache(
 
     `of_rows` tells that rows of features take the place of images.
     """
-    if where is False or isinstance(where, features.FeatureStore):
-        return where or None
+    if where is False:
+        return None
+    if isinstance(where, features.FeatureStore):
+        return where
     store = features.FeatureStore(where, verbose=verbose)
     # Writing what a stem makes of features in a file would fill the disk twice.
     is_lazy = isinstance(getattr(batches, "images", None), data.LazyRows)

@@ -7,6 +7,7 @@ from egan_keras.networks.cut_network import CutNetwork as CutNetwork
 from egan_keras.networks.cut_network import InferenceMode as InferenceMode
 from egan_keras.networks.cut_network import Weights as Weights
 from egan_keras.networks.cut_network import as_cut as as_cut
+from egan_keras.networks.cut_network import deserialized as deserialized
 from egan_keras.networks.cut_network import feature_maps as feature_maps
 from egan_keras.networks.cut_network import network_size as network_size
 from egan_keras.networks.cut_network import pooled_features as pooled_features

@@ -1,7 +1,7 @@
 """A network in two parts, a frozen stem and a trained tail, and backbones cut so."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import keras
 import numpy as np
@@ -10,8 +10,8 @@ from keras.random import SeedGenerator
 
 from egan_keras import backbones
 from egan_keras.backbones import Backbone
-from egan_keras.keras_hooks import deserialized, full_precision
 from egan_keras.networks.recipes import Recipe
+from egan_keras.precision import full_precision
 
 Weights = str | os.PathLike[str] | None
 
@@ -291,3 +291,14 @@ def _backbone_on_images(backbone, recipe, image_shape, weights):
     else:
         x = layers.Rescaling(1 / 255, name="rescaling", dtype=dtype)(x)
     return base, images, x
+
+
+def deserialized(config: dict, names: Sequence[str], custom_objects=None) -> dict:
+    """Returns a layer's configuration with its networks of some names made again."""
+    networks = {
+        name: keras.saving.deserialize_keras_object(
+            config[name], custom_objects=custom_objects
+        )
+        for name in names
+    }
+    return {**config, **networks}
