@@ -11,12 +11,12 @@ import numpy as np
 from egan_keras import data
 from egan_keras.evaluation import pages, score_strip, thumbnails
 from egan_keras.evaluation.plots import (
-    check_judged,
     plot_history,
     plot_precision_recall,
     plot_roc,
 )
 from egan_keras.evaluation.report import NO_WIDTH, Report
+from egan_keras.evaluation.sheets import check_judged
 from egan_keras.evaluation.shortcuts import IN_WORDS, Shortcuts, find_shortcuts
 from egan_keras.evaluation.style import CLASSES
 from egan_keras.version import versions
@@ -181,49 +181,40 @@ def _pictures(
     """Returns the thumbnails, in their groups."""
     chosen = [each for each in thumbnails.choose(report) if len(each.rows)]
     pictures, marked = thumbnails.encode(images, chosen, model)
-    kinds, most_like = [*CLASSES], report.most_like
-    groups = [
-        {
-            "title": group.title,
-            "note": group.note,
-            "images": [
-                {
-                    "source": pages.trusted(pictures[row]),
-                    "marked": row in marked and pages.trusted(marked[row]),
-                    "name": Path(names[row]).name,
-                    "kind": kinds[report.labels[row]],
-                    "class_name": classes[row] if classes else "",
-                    "most_like": "" if most_like is None else most_like[row],
-                    "score": _digits(report.scores[row]),
-                }
-                for row in group.rows.tolist()
-            ],
-        }
-        for group in chosen
-    ]
+    groups = []
+    for group in chosen:
+        shown = []
+        for row in group.rows.tolist():
+            known = {"kind": [*CLASSES][report.labels[row]]}
+            known["marked"] = marked.get(row, "")
+            if classes:
+                known["class_name"] = classes[row]
+            if report.most_like is not None:
+                known["most_like"] = report.most_like[row]
+            told = pictures[row], names[row], report.scores[row]
+            shown.append(_picture(*told, **known))
+        groups.append({"title": group.title, "note": group.note, "images": shown})
     is_small = max(np.shape(images)[1:3]) < thumbnails.SIDE
     return {"groups": groups, "is_marked": bool(marked), "is_small": is_small}
 
 
-def _suspects(found: Suspects) -> list[dict[str, Any]]:
+def _suspects(found: Suspects) -> list[dict[str, str]]:
     rows = np.arange(min(len(found.names), _MOST_SUSPECTS))
     pictures, _ = thumbnails.encode(found.images, [thumbnails.Group("", "", rows)])
     return [
-        {
-            "source": pages.trusted(pictures[row]),
-            "marked": "",
-            "name": Path(found.names[row]).name,
-            "kind": next(iter(CLASSES)),
-            "class_name": "",
-            "most_like": "",
-            "score": _digits(found.scores[row]),
-        }
+        _picture(pictures[row], found.names[row], found.scores[row])
         for row in rows.tolist()
     ]
 
 
-def _digits(score: float) -> str:
-    return f"{score:#.3g}".removesuffix(".")
+def _picture(
+    source: str, name: str | os.PathLike, score: float, **known: str
+) -> dict[str, str]:
+    """Returns what the page shows of an image, by default of the majority."""
+    shown = f"{score:#.3g}".removesuffix(".")
+    told = {"source": source, "name": Path(name).name, "score": shown}
+    unknown = dict.fromkeys(("marked", "class_name", "most_like"), "")
+    return told | unknown | {"kind": next(iter(CLASSES))} | known
 
 
 def _shortcuts_in_words(found: Shortcuts, model_auroc: float) -> dict[str, Any]:

@@ -123,13 +123,10 @@ def _draw(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
 
 def _of_pixels(images: Any, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the properties of pixels, an array of each."""
-    found: dict[str, list[float]] = {}
-    for start in range(0, len(rows), _AT_ONCE):
-        batch = np.asarray(images[rows[start : start + _AT_ONCE]])
-        for image in batch:
-            for name, value in _measure(image.astype(np.float32)).items():
-                found.setdefault(name, []).append(value)
-    return {name: np.array(values) for name, values in found.items()}
+    starts = range(0, len(rows), _AT_ONCE)
+    batches = (np.asarray(images[rows[start : start + _AT_ONCE]]) for start in starts)
+    found = [_measure(image.astype(np.float32)) for batch in batches for image in batch]
+    return {name: np.array([each[name] for each in found]) for name in found[0]}
 
 
 def _measure(image: np.ndarray) -> dict[str, float]:
