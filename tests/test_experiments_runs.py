@@ -13,13 +13,9 @@ from PIL import Image
 import egan_keras as ek
 from egan_keras import baselines, data, features, networks
 from egan_keras.experiments import compare, make_grid
-from egan_keras.experiments.comparing import train_and_judge
+from egan_keras.experiments.one_run import Samples, train_and_judge
 from egan_keras.experiments.outcomes import Records
-from egan_keras.experiments.task_images import (
-    FolderFeatures,
-    Samples,
-    TaskImages,
-)
+from egan_keras.experiments.task_images import FolderFeatures, TaskImages
 from egan_keras.metrics import score_metrics
 from egan_keras.thresholds import calibrate
 

@@ -464,3 +464,17 @@ def test_footprint(build_tiny, few_ones, tmp_path):
     assert 200 < found["int8_kb"] < 500 and found["latency_ms"] > 0
     assert tuner.measure(model, TINY, 32, train, tmp_path) == found
     assert len(list((tmp_path / "footprints").iterdir())) == 1
+
+
+def test_each_graph_has_a_footprint_of_its_own(
+    build_tiny, few_ones, tmp_path, monkeypatch
+):
+    def lacking(*given, **options):
+        raise ValueError("no operator")
+
+    monkeypatch.setattr(tuner.conversion, "write_saved_model", lacking)
+    train = ek.LabelledImages(*few_ones)
+    for choices in ({}, {"place_depths": 1}, {"place_depths": 0}, {"loss": "hinge"}):
+        tuner.measure(build_tiny(**choices), TINY, 32, train, tmp_path)
+    # The loss is none of the graph.
+    assert len(list((tmp_path / "footprints").iterdir())) == 3

@@ -1,5 +1,6 @@
 """A grid from a TOML file, or from values named as in one."""
 
+import dataclasses
 import difflib
 import importlib.util
 import tomllib
@@ -21,10 +22,11 @@ ALL = "all"
 # What a task may say for itself, in place of the whole grid.
 _SHARED = {"seeds", "pairings", "methods"}
 _OF_ALL = {"weights", "network_size"}
-_OF_TASK = set(
-    "test_fraction image_size gray_range duplicates skip_unreadable labels "
-    "groups".split()
-)
+_OF_TASK = {
+    field.name
+    for field in dataclasses.fields(Task)
+    if field.default is not dataclasses.MISSING
+}
 _NEEDED = {"data", "majority", "minority", "counts"}
 _KINDS = {
     "test_fraction": (int | float, "a number"),

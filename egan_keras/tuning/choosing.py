@@ -16,7 +16,7 @@ import numpy as np
 import scipy.stats
 
 from egan_keras import schemas
-from egan_keras.files import write_atomically
+from egan_keras.files import write_text
 
 FOLDER = "trials"
 # The objective of a search, which is maximised, and its standard error.
@@ -109,10 +109,7 @@ def shares_above(scores: np.ndarray, majority_scores: np.ndarray) -> np.ndarray:
 
     A tie counts half, so that the mean is the area under the ROC curve.
     """
-    ordered = np.sort(majority_scores)
-    below = np.searchsorted(ordered, scores, "left")
-    not_above = np.searchsorted(ordered, scores, "right")
-    return 1 - (below + not_above) / (2 * len(ordered))
+    return 1 - scipy.stats.percentileofscore(majority_scores, scores, "mean") / 100
 
 
 def join_fits(
@@ -185,8 +182,7 @@ class TrialRecord:
         """Writes it into the folder of a search."""
         path = self.path(folder)
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-        write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+        write_text(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
 
 _KINDS = {

@@ -14,16 +14,13 @@ import numpy as np
 
 from egan_keras import data, networks, schemas
 from egan_keras.data.lazy import SelectedRows, fingerprint
-from egan_keras.files import content_hash, telling_full_disk, write_atomically
+from egan_keras.files import content_hash, telling_full_disk, write_text
 from egan_keras.model import EGAN
 from egan_keras.tuning import choosing
 from egan_keras.tuning.choosing import TrialRecord, load_records, make_folds
-from egan_keras.tuning.hypermodel import (
-    Configuration,
-    EGANHyperModel,
-    validation_majority,
-)
+from egan_keras.tuning.hypermodel import EGANHyperModel, validation_majority
 from egan_keras.tuning.leaderboard import CSV, live_table, write_leaderboard
+from egan_keras.tuning.space import Configuration
 from egan_keras.tuning.tuner import FEATURES, PairingTuner, make_oracle
 
 if sys.platform != "win32":
@@ -275,7 +272,7 @@ def _enter(
             f"empty one. Received: {str(folder)!r}. Name another folder."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+    write_text(path, text)
 
 
 def _describe_weights(weights: Any) -> Any:

@@ -27,7 +27,7 @@ from keras_tuner.engine.trial import Trial
 
 from egan_keras import data, schemas
 from egan_keras.exporting import comparison, conversion
-from egan_keras.files import write_atomically
+from egan_keras.files import write_text
 from egan_keras.logs import without_stderr, without_warnings
 from egan_keras.model import EGAN
 from egan_keras.tuning.choosing import ERROR_NAME, NAME, Fold, TrialRecord
@@ -46,7 +46,8 @@ _REPRESENTATIVES = 60
 _RUNS = 30
 # Choices of the recipe that change the discriminator's graph.
 _SHAPING = (
-    "own_preprocessing trained_layers depths unit_length standardize distance_weight"
+    "own_preprocessing trained_layers depths place_depths unit_length standardize "
+    "distance_weight"
 ).split()
 
 
@@ -73,8 +74,7 @@ class _Resumable:
     def save(self) -> None:
         """Writes the state."""
         trials = {name: trial.get_state() for name, trial in self.trials.items()}
-        text = json.dumps(self.get_state() | {"trials": trials})
-        write_atomically(self.state_file, lambda path: path.write_text(text, "utf-8"))
+        write_text(self.state_file, json.dumps(self.get_state() | {"trials": trials}))
 
     def go_on(self, again: Collection[int]) -> None:
         """Takes up the state that there is, to run trials that were under way again.
@@ -274,8 +274,7 @@ def measure(
             found = {"int8_kb": len(content) / 1000, "latency_ms": latency_ms}
     except ValueError:  # TFLite has no operator for a part of it
         found = unknown
-    text = json.dumps(found) + "\n"
-    write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+    write_text(path, json.dumps(found) + "\n")
     return found
 
 
