@@ -229,7 +229,13 @@ def report_on_scores(
     measured |= find_shortfall(*judged, calibration, groups)
     intervals = bootstrap_intervals(*judged, resamples=resamples, seed=seed)
     if prevalence is not None:
-        _expect_precision(measured, intervals, prevalence)
+        measured["prevalence"] = float(prevalence)
+    if prevalence is not None and "precision" in measured:
+        rates = [(measured["sensitivity"], measured["specificity"])]
+        rates += zip(intervals["sensitivity"], intervals["specificity"], strict=True)
+        expected, *ends = (precision_at_prevalence(*pair, prevalence) for pair in rates)
+        measured["expected_precision"] = expected
+        intervals["expected_precision"] = (ends[0], ends[1])
     clash = sorted({*(extra or {})} & {*measured, "ci95"})
     if clash:
         raise ValueError(
@@ -289,19 +295,6 @@ def _score(model: Any, images: Any, labels: Any, batch_size: int) -> tuple[Any, 
         scores = model.predict(images, batch_size=batch_size, verbose=0)
     data.warn_if_reversed(np.ravel(scores), labels)
     return scores, labels
-
-
-def _expect_precision(
-    measured: dict[str, Any], intervals: dict[str, Any], prevalence: float
-) -> None:
-    """Adds the precision to expect, and between which ends, where it can be told."""
-    measured["prevalence"] = float(prevalence)
-    if "precision" in measured:
-        rates = [(measured["sensitivity"], measured["specificity"])]
-        rates += zip(intervals["sensitivity"], intervals["specificity"], strict=True)
-        expected, *ends = (precision_at_prevalence(*pair, prevalence) for pair in rates)
-        measured["expected_precision"] = expected
-        intervals["expected_precision"] = tuple(ends)
 
 
 def _decimal(value: float) -> str:

@@ -246,16 +246,16 @@ def _mean_and_highest(values: pd.Series) -> str:
 
 def _listed(reasons: Mapping[Run, str], marks: Mapping[str, str]) -> str:
     """Lists runs, those with one reason in one line."""
-    lines: dict[tuple, dict[str, list[str]]] = {}
-    for run, reason in reasons.items():
-        cells = lines.setdefault((run.method.name, reason), {})
-        cell = f"{run.cell}{marks[str(run.pairing)]}"
-        cells.setdefault(cell, []).append(str(run.seed))
+    rows = [
+        (run.method.name, reason, f"{run.cell}{marks[str(run.pairing)]}", str(run.seed))
+        for run, reason in reasons.items()
+    ]
+    runs = pd.DataFrame(rows, columns=["method", "reason", "cell", "seed"])
     texts = []
-    for (method, reason), cells in lines.items():
+    for (method, reason), own in runs.groupby(["method", "reason"], sort=False):
         where = [
-            f"{for_markdown(cell)} (seed{'s'[: len(seeds) - 1]} {', '.join(seeds)})"
-            for cell, seeds in cells.items()
+            f"{for_markdown(cell)} (seed{'s' * (len(seeds) > 1)} {', '.join(seeds)})"
+            for cell, seeds in own.groupby("cell", sort=False)["seed"]
         ]
         why = f": {for_markdown(reason)}" if reason else ""
         texts.append(f"- {for_markdown(method)}: {'; '.join(where)}{why}")

@@ -87,10 +87,13 @@ class Samples:
 
         def rows(paths: Sequence[str], mirrored: bool = False) -> Rows:
             places = [which[0].places[Path(path)] for path in paths]
-            each = [extractor._replace(mirrored=mirrored) for extractor in used]
-            return functools.reduce(
-                Rows.beside, [self._store.rows(places, e) for e in each]
-            )
+            each = [
+                self._store.rows(places, extractor._replace(mirrored=mirrored))
+                for extractor in used
+            ]
+            # The discriminator's stand last, and the encoder has no maps.
+            vectors = np.concatenate([own.vectors for own in each], axis=1)
+            return Rows(vectors, each[-1].maps)
 
         train, validation, test = self._splits(*which)
         inputs, labels = rows(train.paths), train.labels

@@ -246,11 +246,6 @@ class Rows(data.LazyRows):
         size = vectors.shape[1] + sum(depth[0].size for depth in maps)
         self.shape, self.dtype = (len(vectors), size), np.dtype(np.float32)
 
-    def beside(self, others: "Rows") -> "Rows":
-        """Returns rows of the same images whose vectors follow one another."""
-        vectors = np.concatenate([self.vectors, others.vectors], axis=1)
-        return Rows(vectors, self.maps or others.maps)
-
     def above(self, others: "Rows") -> "Rows":
         """Returns these rows and others below them."""
         vectors = np.concatenate([self.vectors, others.vectors])
