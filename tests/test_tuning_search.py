@@ -478,3 +478,10 @@ def test_each_graph_has_a_footprint_of_its_own(
         tuner.measure(build_tiny(**choices), TINY, 32, train, tmp_path)
     # The loss is none of the graph.
     assert len(list((tmp_path / "footprints").iterdir())) == 3
+
+
+def test_groups_may_have_names_that_are_no_text(splits, pretend, tmp_path):
+    train, validation = splits
+    train = replace(train, groups=[f"caf\udce9 {n}" for n in range(len(train))])
+    options = {"folder": tmp_path / "s", "trials": 1, **SPACE}
+    assert len(ek.search_pairings(train, validation, **options).records) == 1

@@ -99,59 +99,31 @@ def make_page(
     if images is not None:
         shown |= _pictures(report, images, names, classes, model)
         if "auroc" in report:
-            found = find_shortcuts(
-                images, report.labels, paths, model_auroc=report["auroc"]
-            )
-            shown["shortcuts"] = _shortcuts_in_words(found, report["auroc"])
+            judged = images, report.labels, paths
+            found = find_shortcuts(*judged, model_auroc=report["auroc"])
+            shown["shortcuts"] = found
             troubles += _sizes_in_words(found, images)
+    share = report.values.get("prevalence", float(np.mean(report.labels)))
     return pages.render(
         "report.html",
         title=origin.title,
         run=origin.run,
         command=origin.command,
+        report=report,
+        measured=report.values,
+        no_width=NO_WIDTH,
+        prevalence=f"{100 * share:.3g}",
+        in_words=IN_WORDS,
         tables=_tables(origin),
         troubles=troubles or ["None is known."],
         live=live,
+        threshold=live["threshold"],
         strip=score_strip.for_drawing(report, live),
         plots=_plots(report, history),
         suspects=_suspects(suspects) if suspects else [],
         classes=_by_class(report, classes),
-        **_figures(report, live),
         **shown,
     )
-
-
-def _figures(report: Report, live: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the page tells of the figures and the threshold."""
-    counts = [f"{report[f'n_{name}']:,} {name}" for name in CLASSES]
-    split = f" of the {report['split']} split" if "split" in report else ""
-    made = [f"{n} {report[n]}" for n in ("recipe", "pairing") if n in report]
-    summary = f"{' and '.join(counts)} images{split}."
-    if made:
-        summary += f" Model: {', '.join(made)}."
-    cautions = [NO_WIDTH] if report.lacks_mistakes else []
-    if seen := report.values.get("n_seen_in_training"):
-        cautions.append(
-            f"{seen:,} of these images were trained on, so the figures flatter."
-        )
-    majority, minority = (live["classes"][name] for name in CLASSES)
-    share = report.values.get("prevalence", float(np.mean(report.labels)))
-    counts = {
-        "found": minority["below"],
-        "missed": minority["n"] - minority["below"],
-        "alarms": majority["below"],
-        "passed": majority["n"] - majority["below"],
-    }
-    return {
-        "summary": summary,
-        "figures": report.rows(),
-        "threshold": live["threshold"],
-        "criterion": report["threshold_criterion"],
-        "guarantee": report["threshold_guarantee"],
-        "cautions": cautions,
-        "counts": {name: f"{count:,}" for name, count in counts.items()},
-        "prevalence": f"{100 * share:.3g}",
-    }
 
 
 def _by_class(report: Report, classes: Sequence[str] | None) -> list[dict[str, Any]]:
@@ -215,21 +187,6 @@ def _picture(
     told = {"source": source, "name": Path(name).name, "score": shown}
     unknown = dict.fromkeys(("marked", "class_name", "most_like"), "")
     return told | unknown | {"kind": next(iter(CLASSES))} | known
-
-
-def _shortcuts_in_words(found: Shortcuts, model_auroc: float) -> dict[str, Any]:
-    sentences = [
-        f"{IN_WORDS[name].capitalize()} alone tells the classes with AUROC "
-        f"{found.aurocs[name]:.3f} (the model: {model_auroc:.3f}). The model may have "
-        "learned this in place of what you mean: make the classes alike in it, or "
-        "judge the model on images that are."
-        for name in found.suspicious
-    ]
-    rows = [
-        (IN_WORDS[name], f"{auroc:.3f}", name in found.suspicious)
-        for name, auroc in sorted(found.aurocs.items(), key=lambda each: -each[1])
-    ]
-    return {"warnings": sentences, "rows": rows, "n_images": f"{found.n_images:,}"}
 
 
 def _sizes_in_words(found: Shortcuts, images: Any) -> list[str]:

@@ -18,6 +18,7 @@ from egan_keras.experiments.one_run import NotPossibleError, Samples, train_and_
 from egan_keras.experiments.outcomes import RUNS, Outcomes, Records
 from egan_keras.experiments.task_images import FolderFeatures, TaskImages
 from egan_keras.files import write_text
+from egan_keras.logs import tell
 
 IMAGES = "images.json"
 
@@ -67,10 +68,9 @@ def compare(
     for task, mark in marks.items():
         if n_others := kept.n_of_other_images(task, mark):
             changes = _changes(before.get(task.name), contents[task.name])
-            print(
+            tell(
                 f"{task.name}: {n_others} earlier results are left aside, since their "
-                f"images were others{changes}",
-                flush=True,
+                f"images were others{changes}"
             )
     outcomes = Outcomes()
     try:
@@ -116,7 +116,7 @@ def _run_all(
         backbone = Backbone.parse(spec)
         backbone.build(size or backbone.minimum_size, weights=weights)
     done = len(alike) - len(waiting)
-    print(f"{len(alike)} runs, {done} of them done before", flush=True)
+    tell(f"{len(alike)} runs, {done} of them done before")
     spent: dict[str, list[float]] = {}
     for number, same in enumerate(waiting, 1):
         run, started = same[0], time.perf_counter()
@@ -141,7 +141,7 @@ def _run_all(
             outcome = f"FAILED: {reason}"
         spent.setdefault(run.method.name, []).append(time.perf_counter() - started)
         head = f"[{done + number:>4}/{len(alike):>4}] {run}"
-        print(f"{head} {outcome}{_time_left(names[number:], spent)}", flush=True)
+        tell(f"{head} {outcome}{_time_left(names[number:], spent)}")
 
 
 def _time_left(names: Sequence[str], spent: dict[str, list[float]]) -> str:
