@@ -425,6 +425,11 @@ def test_no_completed_trial_ends_with_the_reasons(splits, monkeypatch, tmp_path)
     assert len(rows_of(tmp_path / "s")) == 3
 
 
+def test_reasons_of_failures_do_nothing_to_a_terminal():
+    error = RuntimeError("\x1b[2J\ngone")
+    assert tuner._reason(error) == r"RuntimeError: \x1b[2J gone"
+
+
 def test_trials_train_and_share_features(splits, tiny_weights, tmp_path, monkeypatch):
     measured = []
 

@@ -96,25 +96,23 @@ def find_shortcuts(
         drawn.append(random.choice(own, most, False) if len(own) > most else own)
     rows = np.sort(np.concatenate(drawn))
     labels = labels[rows]
-    measures, sizes = _of_pixels(images, rows), []
+    starts, sizes = range(0, len(rows), _AT_ONCE), []
+    batches = (np.asarray(images[rows[start : start + _AT_ONCE]]) for start in starts)
+    found = [_measure(image.astype(np.float32)) for batch in batches for image in batch]
+    measures = {name: np.array([each[name] for each in found]) for name in found[0]}
     if paths is not None:
         of_files, sizes = _of_files([paths[row] for row in rows], labels)
         measures |= of_files
-    aurocs = {name: _auroc(labels, values) for name, values in measures.items()}
+    aurocs = {}
+    for name, values in measures.items():
+        auroc = float(roc_auc_score(labels, values))
+        aurocs[name] = max(auroc, 1 - auroc)
     n_minority = int(labels.sum())
     n_pairs = n_minority * (len(labels) - n_minority)
     chance = 0.5 + _BEYOND_CHANCE * math.sqrt((len(labels) + 1) / (12 * n_pairs))
     wanted = _STRONG if model_auroc is None else min(_STRONG, model_auroc - _NEAR)
     suspicious = [n for n, x in aurocs.items() if x >= wanted and x > chance]
     return Shortcuts(aurocs, tuple(suspicious), len(rows), tuple(sizes))
-
-
-def _of_pixels(images: Any, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the properties of pixels, an array of each."""
-    starts = range(0, len(rows), _AT_ONCE)
-    batches = (np.asarray(images[rows[start : start + _AT_ONCE]]) for start in starts)
-    found = [_measure(image.astype(np.float32)) for batch in batches for image in batch]
-    return {name: np.array([each[name] for each in found]) for name in found[0]}
 
 
 def _measure(image: np.ndarray) -> dict[str, float]:
@@ -159,8 +157,3 @@ def _shares(kinds: Sequence[str], labels: np.ndarray) -> np.ndarray:
     """
     _, kind = np.unique(kinds, return_inverse=True)
     return (np.bincount(kind, labels) / np.bincount(kind))[kind]
-
-
-def _auroc(labels: np.ndarray, values: np.ndarray) -> float:
-    auroc = float(roc_auc_score(labels, values))
-    return max(auroc, 1 - auroc)

@@ -19,6 +19,7 @@ from egan_keras.experiments.outcomes import RUNS, Outcomes, Records
 from egan_keras.experiments.task_images import FolderFeatures, TaskImages
 from egan_keras.files import write_text
 from egan_keras.logs import tell
+from egan_keras.text import printable
 
 IMAGES = "images.json"
 
@@ -157,7 +158,8 @@ def _time_left(names: Sequence[str], spent: dict[str, list[float]]) -> str:
 
 def _in_one_line(error: Exception) -> str:
     # TensorFlow's messages can hold a whole graph.
-    return textwrap.shorten(str(error), _LONGEST_REASON, placeholder=" ...")
+    text = textwrap.shorten(str(error), _LONGEST_REASON, placeholder=" ...")
+    return printable(text)
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ from egan_keras.experiments.grid import (
 )
 from egan_keras.files import write_atomically
 from egan_keras.text import first_few, printable
+from egan_keras.version import __version__
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -204,8 +205,8 @@ class FolderFeatures:
     def _paths(self, folder: ClassFolder, extractor: Extractor) -> list[Path]:
         """Returns a file for the vectors, and one for each depth's maps."""
         contents = fingerprint(content_hashes(folder.paths))
-        own = [contents, *extractor, describe_weights(self._weights)]
-        mark = fingerprint(own + [folder.gray_range] * (folder.gray_range is not None))
+        own = contents, *extractor, describe_weights(self._weights)
+        mark = fingerprint([*own, folder.gray_range, __version__])
         text = f"{folder.name}_{extractor.backbone}_{extractor.network_size}px"
         text += "_mirrored" if extractor.mirrored else ""
         names = [f"{as_file_name(text)}_{mark}"]

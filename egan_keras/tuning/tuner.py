@@ -30,6 +30,7 @@ from egan_keras.exporting import comparison, conversion
 from egan_keras.files import write_text
 from egan_keras.logs import without_stderr, without_warnings
 from egan_keras.model import EGAN
+from egan_keras.text import printable
 from egan_keras.tuning.choosing import ERROR_NAME, NAME, Fold, TrialRecord
 from egan_keras.tuning.hypermodel import EGANHyperModel, judge
 
@@ -275,7 +276,7 @@ def measure(
 
 def _reason(error: Exception) -> str:
     """Returns why a trial failed, on one line."""
-    text = " ".join(str(error).split()) or "no reason given"
+    text = printable(" ".join(str(error).split())) or "no reason given"
     kind = "out of memory: " if _is_out_of_memory(error) else ""
     if not isinstance(error, ValueError | OSError) and not kind:
         kind = f"{type(error).__name__}: "
