@@ -86,8 +86,10 @@ def plot_heat_maps(
         names: n names to write under the images.
 
     Raises:
-        ValueError: If the model judges no places, or `count` is out of range.
+        ValueError: If the model judges no places, images or names are not as many as
+            the report's scores, or `count` is out of range.
     """
+    check_judged(report, images, names)
     _check_count(count, "images")
     under = [None] * len(report.scores) if names is None else names
     chosen = {}

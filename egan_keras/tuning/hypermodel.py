@@ -140,15 +140,12 @@ class EGANHyperModel(keras_tuner.HyperModel):
         folds = choosing.make_folds(train.minority_count, self.seed)
         if initial_epoch:
             model = self.build(hp)
-        of_all: dict[str, Any] = {
-            "epochs": epochs,
-            "callbacks": callbacks,
-            "verbose": verbose,
-        }
         judged = model, train, majority, folds
         held_out, _ = judge(*judged, place=cache_features, epochs=epochs)
         if callbacks:
-            self.build(hp).fit(x, y, cache_features=cache_features, **of_all)
+            options: dict[str, Any] = {"epochs": epochs, "callbacks": callbacks}
+            options |= {"cache_features": cache_features, "verbose": verbose}
+            self.build(hp).fit(x, y, **options)
         return {
             choosing.NAME: held_out.mean,
             choosing.ERROR_NAME: held_out.standard_error,
