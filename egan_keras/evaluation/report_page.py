@@ -107,14 +107,12 @@ def make_page(
     return pages.render(
         "report.html",
         title=origin.title,
-        run=origin.run,
-        command=origin.command,
+        origin=origin,
         report=report,
         measured=report.values,
         no_width=NO_WIDTH,
         prevalence=f"{100 * share:.3g}",
-        in_words=IN_WORDS,
-        tables=_tables(origin),
+        properties=IN_WORDS,
         troubles=troubles or ["None is known."],
         live=live,
         threshold=live["threshold"],
@@ -135,11 +133,10 @@ def _by_class(report: Report, classes: Sequence[str] | None) -> list[dict[str, A
     called, rows = report.scores < report["threshold"], []
     for name in minority:
         own = (names == name) & (report.labels == 1)
-        counts = {"count": own.sum(), "found": called[own].sum()}
+        row = {"name": name, "count": own.sum(), "found": called[own].sum()}
         if report.most_like is not None:
-            counts["most_like"] = np.sum(report.most_like[own] == name)
-        told = {what: f"{count:,}" for what, count in counts.items()}
-        rows.append({"name": name, "most_like": ""} | told)
+            row["most_like"] = np.sum(report.most_like[own] == name)
+        rows.append(row)
     return rows
 
 
@@ -221,24 +218,4 @@ def _plots(
     return [
         {"title": title, "is_broad": is_broad, "source": pages.as_png(figure)}
         for title, is_broad, figure in drawn
-    ]
-
-
-def _tables(origin: Origin) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Returns the settings and the versions, each a caption and rows."""
-
-    def in_words(value: Any) -> str:
-        if value is None:
-            return "not given"
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        if isinstance(value, list | tuple):
-            return ", ".join(map(str, value)) or "none"
-        return str(value)
-
-    named = {"Settings": origin.settings, "Versions": origin.versions}
-    return [
-        (caption, [(name.replace("_", " "), in_words(x)) for name, x in values.items()])
-        for caption, values in named.items()
-        if values
     ]
