@@ -44,19 +44,14 @@ def for_drawing(report: Report, live: dict[str, Any]) -> dict[str, Any]:
     share = min(1.0, max(0.0, (threshold - low) / (high - low)))
     kept = max(len(each["scores"]) for each in live["classes"].values())
     most = max(each["n"] for each in live["classes"].values())
-    outside = int(np.sum((report.scores < low) | (report.scores > high)))
-    told = f"{outside:,} scores lie outside and are counted in the outermost bars."
     return {
         "rows": [_row(report, *each, low, high) for each in enumerate(CLASSES)],
-        "low": f"{low:.3g}",
-        "high": f"{high:.3g}",
-        "steps": _STEPS,
         "step": round(_STEPS * share),
         "place": f"{_WIDTH * share:.1f}",
-        "outside": told if outside else "",
+        "outside": int(np.sum((report.scores < low) | (report.scores > high))),
         "is_thinned": most > kept,
-        "kept": f"{kept:,}",
-        "precision": f"{max(1, round(most / kept / 2)):,}",
+        "kept": kept,
+        "precision": max(1, round(most / kept / 2)),
     }
 
 
