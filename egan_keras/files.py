@@ -60,6 +60,11 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> P
     return Path(path)
 
 
+def write_text(path: str | os.PathLike, text: str) -> Path:
+    """Writes a text to a file in UTF-8, as `write_atomically` does."""
+    return write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+
+
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Gives a temporary path; what is written there becomes the file, as above."""

@@ -82,10 +82,9 @@ def test_few_images_are_trained_on_for_more_epochs(monkeypatch):
     monkeypatch.setattr(fine_tuned, "_MINIMUM_STEPS", 7)
     model = keras.Sequential([keras.layers.Dense(1)])
     rows, labels = np.eye(70, 4), np.arange(70) % 2
-    options = {"loss": "class weights", "verbose": 0}
-    fine_tuned._train(model, rows, labels, 1e-3, epochs=1, **options)
+    fine_tuned._train(model, rows, labels, 1e-3, "class weights", epochs=1)
     assert model.optimizer.iterations == 8
-    fine_tuned._train(model, rows, labels, 1e-3, epochs=5, **options)
+    fine_tuned._train(model, rows, labels, 1e-3, "class weights", epochs=5)
     assert model.optimizer.iterations == 10
 
 
@@ -94,8 +93,7 @@ def test_the_classes_weigh_the_same_however_rare_one_is(loss):
     rows, labels = np.zeros((400, 1)), (np.arange(400) < 20).astype("int32")
     bias = keras.layers.Dense(1)
     model = keras.Sequential([bias])
-    options = {"loss": loss, "epochs": 20, "verbose": 0}
-    fine_tuned._train(model, rows, labels, 0.02, **options)
+    fine_tuned._train(model, rows, labels, 0.02, loss, epochs=20)
     assert abs(float(bias.bias[0])) < 0.3
 
 

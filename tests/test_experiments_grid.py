@@ -76,6 +76,9 @@ def test_options_take_the_place_of_the_grid_and_its_tasks(tmp_path):
     [
         ({"seed": 3}, "Unknown key in the grid.*Did you mean 'seeds'"),
         ({"task": [TASK | {"count": [1]}]}, "Unknown key in a .*task.*'counts'"),
+        # These are of the whole grid, and would have no effect on one task.
+        ({"task": [TASK | {"network_size": 64}]}, "Unknown key in a .*'network_size'"),
+        ({"task": [TASK | {"weights": "none"}]}, "Unknown key in a .*task.*'weights'"),
         ({"task": [{"data": "cars"}]}, "A key is missing in a .*task.*Add counts"),
         ({"task": []}, "expected task to be at least one table"),
         ({"task": "cars"}, "expected task to be tables"),

@@ -13,13 +13,9 @@ from PIL import Image
 import egan_keras as ek
 from egan_keras import baselines, data, features, networks
 from egan_keras.experiments import compare, make_grid
-from egan_keras.experiments.comparing import train_and_judge
+from egan_keras.experiments.one_run import Samples, train_and_judge
 from egan_keras.experiments.outcomes import Records
-from egan_keras.experiments.task_images import (
-    FolderFeatures,
-    Samples,
-    TaskImages,
-)
+from egan_keras.experiments.task_images import FolderFeatures, TaskImages
 from egan_keras.metrics import score_metrics
 from egan_keras.thresholds import calibrate
 
@@ -164,6 +160,14 @@ def test_features_are_computed_once_for_files_that_stay_the_same(base, grid, cap
     assert re.findall(r"features of [\d,]+ (\S+) images:", printed) == [
         "parted/train/red"
     ]
+
+
+def test_features_of_another_version_are_not_read(base, grid, monkeypatch, capsys):
+    first_run(grid(), base)
+    monkeypatch.setattr("egan_keras.experiments.task_images.__version__", "0.0.1")
+    capsys.readouterr()
+    first_run(grid(), base)
+    assert capsys.readouterr().out.count("Frozen features of") == 7
 
 
 def replace(path):
@@ -342,6 +346,15 @@ def test_what_fails_stops_nothing_and_what_has_run_stays(
     again = compare(of, base / "out")
     assert calls == [0, 1, 0, 1] and len(again.records) == 6
     assert "12 runs, 6 of them done before" in capsys.readouterr().out
+
+
+def test_errors_of_libraries_do_nothing_to_a_terminal(base, grid, monkeypatch, capsys):
+    def broken(*arguments, seed):
+        raise ZeroDivisionError("\x1b[2Jgone")
+
+    fake(monkeypatch, broken=broken)
+    compare(grid(methods=["broken"]), base / "out")
+    assert r"FAILED: ZeroDivisionError: \x1b[2Jgone" in capsys.readouterr().out
 
 
 def test_ctrl_c_keeps_what_has_run_and_writes_the_tables(base, grid, monkeypatch):

@@ -5,17 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from egan_keras.experiments import (
-    Outcomes,
-    comparison_page,
-    comparison_report,
-    make_grid,
-)
-from egan_keras.experiments.comparison_report import (
-    plot_aurocs,
-    plot_gaps,
-    write_tables,
-)
+from egan_keras.experiments import Outcomes, comparison_page, make_grid
+from egan_keras.experiments.comparison_page import plot_aurocs, plot_gaps
+from egan_keras.experiments.comparison_report import write_tables
 from egan_keras.experiments.outcomes import (
     Record,
     by_cell,
@@ -267,7 +259,7 @@ def test_names_in_plots_are_no_formulas(make, recwarn, tmp_path):
 
 
 def test_a_plot_that_cannot_be_made_is_left_out(make, monkeypatch, tmp_path):
-    monkeypatch.setattr(comparison_report, "_looks", lambda cells: {})
+    monkeypatch.setattr(comparison_page, "_looks", lambda cells: {})
     with pytest.warns(match="auroc_tiles-good-bad.png could not be made"):
         write_tables(tmp_path, make())
     assert "](plots/gaps.png)" in read(tmp_path) and "(plots/a" not in read(tmp_path)

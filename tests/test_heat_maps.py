@@ -129,6 +129,8 @@ def test_the_sheet_shows_both_classes(trained):
     assert len([axes for axes in figure.axes if axes.images]) == 2 * 4
     with pytest.raises(ValueError, match="Received: count=0"):
         plot_heat_maps(report, images, trained, count=0)
+    with pytest.raises(ValueError, match="Images do not match the report.*images=9"):
+        plot_heat_maps(report, images[:9], trained)
 
 
 @pytest.fixture(scope="module")

@@ -425,6 +425,11 @@ def test_no_completed_trial_ends_with_the_reasons(splits, monkeypatch, tmp_path)
     assert len(rows_of(tmp_path / "s")) == 3
 
 
+def test_reasons_of_failures_do_nothing_to_a_terminal():
+    error = RuntimeError("\x1b[2J\ngone")
+    assert tuner._reason(error) == r"RuntimeError: \x1b[2J gone"
+
+
 def test_trials_train_and_share_features(splits, tiny_weights, tmp_path, monkeypatch):
     measured = []
 
@@ -464,3 +469,24 @@ def test_footprint(build_tiny, few_ones, tmp_path):
     assert 200 < found["int8_kb"] < 500 and found["latency_ms"] > 0
     assert tuner.measure(model, TINY, 32, train, tmp_path) == found
     assert len(list((tmp_path / "footprints").iterdir())) == 1
+
+
+def test_each_graph_has_a_footprint_of_its_own(
+    build_tiny, few_ones, tmp_path, monkeypatch
+):
+    def lacking(*given, **options):
+        raise ValueError("no operator")
+
+    monkeypatch.setattr(tuner.conversion, "write_saved_model", lacking)
+    train = ek.LabelledImages(*few_ones)
+    for choices in ({}, {"place_depths": 1}, {"place_depths": 0}, {"loss": "hinge"}):
+        tuner.measure(build_tiny(**choices), TINY, 32, train, tmp_path)
+    # The loss is none of the graph.
+    assert len(list((tmp_path / "footprints").iterdir())) == 3
+
+
+def test_groups_may_have_names_that_are_no_text(splits, pretend, tmp_path):
+    train, validation = splits
+    train = replace(train, groups=[f"caf\udce9 {n}" for n in range(len(train))])
+    options = {"folder": tmp_path / "s", "trials": 1, **SPACE}
+    assert len(ek.search_pairings(train, validation, **options).records) == 1

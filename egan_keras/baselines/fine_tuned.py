@@ -20,8 +20,6 @@ _HEAD_LEARNING_RATE = 1e-3
 _FINE_TUNING_LEARNING_RATE = 1e-5
 _FROZEN_FRACTION = 2 / 3
 _MINIMUM_STEPS = 300
-_UNKNOWN_LOSS = "Unknown loss; expected 'class weights' or 'focal'"
-_NO_EPOCHS = "The classifier must be trained; expected at least 1 epoch"
 
 
 def fine_tuned_classifier_scores(
@@ -35,7 +33,6 @@ def fine_tuned_classifier_scores(
     loss: str = "class weights",
     epochs: int = 10,
     seed: int = 0,
-    verbose: int | str = 0,
 ) -> np.ndarray:
     """Fine-tunes a pre-trained classifier and returns scores of test images.
 
@@ -58,7 +55,6 @@ def fine_tuned_classifier_scores(
         epochs: of each of the two trainings, at least 1; more where there are so few
             images that a training would end before 300 steps.
         seed: of Keras, NumPy and Python, set for the whole process.
-        verbose: as in `keras.Model.fit`.
 
     Returns:
         Shape (m,), float64: the log-odds of majority, so high = majority and
@@ -72,12 +68,15 @@ def fine_tuned_classifier_scores(
     labels = data.check_labels(train_labels, len(images))
     data.check_both_classes(labels)
     test_images = data.check_images(test_images, image_shape=images.shape[1:])
-    for is_known, problem, received in (
-        (loss in ("class weights", "focal"), _UNKNOWN_LOSS, f"loss={loss!r}"),
-        (epochs >= 1, _NO_EPOCHS, f"epochs={epochs!r}"),
-    ):
-        if not is_known:
-            raise ValueError(f"{problem}. Received: {received}.")
+    if loss not in ("class weights", "focal"):
+        raise ValueError(
+            f"Unknown loss; expected 'class weights' or 'focal'. Received: {loss=}."
+        )
+    if epochs < 1:
+        raise ValueError(
+            "The classifier must be trained; expected at least 1 epoch. Received: "
+            f"{epochs=}."
+        )
     keras.utils.set_random_seed(seed)
     backbone = Backbone.parse(backbone)
     size = network_size or networks.network_size(backbone, images.shape[1:])
@@ -91,13 +90,12 @@ def fine_tuned_classifier_scores(
     head = keras.Sequential([layers.Dropout(_DROPOUT), score])
 
     frozen_features = features.stem_features(stem, images)[0]
-    options = {"loss": loss, "epochs": epochs, "verbose": verbose}
-    _train(head, frozen_features, labels, _HEAD_LEARNING_RATE, **options)
+    _train(head, frozen_features, labels, _HEAD_LEARNING_RATE, loss, epochs)
     for layer in base.layers[: int(_FROZEN_FRACTION * len(base.layers))]:
         layer.trainable = False
     classifier = keras.Sequential([layers.RandomFlip("horizontal"), stem, head])
-    _train(classifier, images, labels, _FINE_TUNING_LEARNING_RATE, **options)
-    logits = classifier.predict(test_images, batch_size=_BATCH_SIZE, verbose=verbose)
+    _train(classifier, images, labels, _FINE_TUNING_LEARNING_RATE, loss, epochs)
+    logits = classifier.predict(test_images, batch_size=_BATCH_SIZE, verbose=0)
     return -logits[:, 0].astype(np.float64)
 
 
@@ -106,10 +104,8 @@ def _train(
     inputs: np.ndarray,
     labels: np.ndarray,
     learning_rate: float,
-    *,
     loss: str,
     epochs: int,
-    verbose: int | str,
 ) -> None:
     if loss == "focal":
         function = keras.losses.BinaryFocalCrossentropy(
@@ -122,6 +118,6 @@ def _train(
         weights = dict(enumerate(balanced))
     steps = -(-len(inputs) // _BATCH_SIZE)
     epochs = max(epochs, -(-_MINIMUM_STEPS // steps))
-    options = {"batch_size": _BATCH_SIZE, "class_weight": weights, "verbose": verbose}
+    options = {"batch_size": _BATCH_SIZE, "class_weight": weights, "verbose": 0}
     model.compile(keras.optimizers.Adam(learning_rate), function)
     model.fit(inputs, labels, epochs=epochs, **options)

@@ -1,39 +1,22 @@
 """Reports of a model on labelled images, plots and pages of them."""
 
-from egan_keras.evaluation.heat_map import heat_maps, overlaid, plot_heat_maps
-from egan_keras.evaluation.plots import (
-    plot_history,
-    plot_mistakes,
-    plot_precision_recall,
-    plot_roc,
-    plot_scores,
-    save_plots,
-)
-from egan_keras.evaluation.report import Report, evaluate, report_on_scores
-from egan_keras.evaluation.report_page import Origin, Suspects
-from egan_keras.evaluation.shift import FEWEST, Shift, shift
-from egan_keras.evaluation.shortcuts import Shortcuts, find_shortcuts
-from egan_keras.version import versions
-
-__all__ = [
-    "FEWEST",
-    "Origin",
-    "Report",
-    "Shift",
-    "Shortcuts",
-    "Suspects",
-    "evaluate",
-    "find_shortcuts",
-    "heat_maps",
-    "overlaid",
-    "plot_heat_maps",
-    "plot_history",
-    "plot_mistakes",
-    "plot_precision_recall",
-    "plot_roc",
-    "plot_scores",
-    "report_on_scores",
-    "save_plots",
-    "shift",
-    "versions",
-]
+from egan_keras.evaluation.plots import plot_history as plot_history
+from egan_keras.evaluation.plots import plot_precision_recall as plot_precision_recall
+from egan_keras.evaluation.plots import plot_roc as plot_roc
+from egan_keras.evaluation.plots import plot_scores as plot_scores
+from egan_keras.evaluation.plots import save_plots as save_plots
+from egan_keras.evaluation.report import Report as Report
+from egan_keras.evaluation.report import evaluate as evaluate
+from egan_keras.evaluation.report import report_on_scores as report_on_scores
+from egan_keras.evaluation.report_page import Origin as Origin
+from egan_keras.evaluation.report_page import Suspects as Suspects
+from egan_keras.evaluation.sheets import heat_maps as heat_maps
+from egan_keras.evaluation.sheets import overlaid as overlaid
+from egan_keras.evaluation.sheets import plot_heat_maps as plot_heat_maps
+from egan_keras.evaluation.sheets import plot_mistakes as plot_mistakes
+from egan_keras.evaluation.shift import FEWEST as FEWEST
+from egan_keras.evaluation.shift import Shift as Shift
+from egan_keras.evaluation.shift import shift as shift
+from egan_keras.evaluation.shortcuts import Shortcuts as Shortcuts
+from egan_keras.evaluation.shortcuts import find_shortcuts as find_shortcuts
+from egan_keras.version import versions as versions

@@ -21,7 +21,7 @@ def render(template: str, **values: Any) -> str:
     """Returns a page.
 
     Whatever text a template shows is escaped, and `printable`; the only exceptions are
-    what `trusted` returns, and what it gives its script by `tojson`.
+    what `data_uri` returns, and what it gives its script by `tojson`.
 
     Args:
         template: name of a file in `page/`.
@@ -47,26 +47,28 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(values)
 
 
-def trusted(text: str) -> str:
-    """Returns a text of our own making, such as a data URI, to be shown as it is."""
-    import markupsafe
-
-    return markupsafe.Markup(text)
-
-
 def as_png(figure: Figure) -> str:
     """Returns a figure as a data URI."""
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # That a font lacks the letters of a name.
-        warnings.filterwarnings("ignore", "Glyph")
+    with without_glyph_warnings():
         figure.savefig(buffer, format="png", dpi=_DPI)
-    return png_uri(buffer.getvalue())
+    return data_uri("png", buffer.getvalue())
 
 
-def png_uri(content: bytes) -> str:
-    """Returns the bytes of a PNG file as a data URI."""
-    return trusted(f"data:image/png;base64,{base64.b64encode(content).decode()}")
+def data_uri(kind: str, content: bytes) -> str:
+    """Returns a picture, a file of the kind `png` or `jpeg`, to be shown as it is."""
+    import markupsafe
+
+    encoded = base64.b64encode(content).decode()
+    return markupsafe.Markup(f"data:image/{kind};base64,{encoded}")
+
+
+@contextlib.contextmanager
+def without_glyph_warnings() -> Iterator[None]:
+    """Holds back that a font lacks the letters of a name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        yield
 
 
 @contextlib.contextmanager

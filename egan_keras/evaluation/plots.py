@@ -7,19 +7,18 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from egan_keras import data, logs
-from egan_keras.evaluation.heat_map import plot_heat_maps
+from egan_keras import logs
 from egan_keras.evaluation.report import METRICS, Report
+from egan_keras.evaluation.sheets import check_judged, plot_heat_maps, plot_mistakes
 from egan_keras.evaluation.style import (
     CLASSES,
     LINES,
     OPERATING_POINT,
     REFERENCE,
-    caption,
     new_figure,
     plain,
     save,
@@ -27,7 +26,6 @@ from egan_keras.evaluation.style import (
 )
 
 _FEW = 50
-_COLUMNS = 8  # of the sheet of mistakes
 
 
 def plot_scores(report: Report) -> Figure:
@@ -147,59 +145,6 @@ def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
-def plot_mistakes(
-    report: Report,
-    images: np.ndarray,
-    *,
-    count: int = 8,
-    names: Sequence[str] | None = None,
-) -> Figure:
-    """Draws the most confident mistakes of both kinds, the worst first.
-
-    Above the minority images that were missed (highest score first), below the majority
-    images called minority (lowest score first), each with its score.
-
-    Args:
-        report: of those images.
-        images: shape (n, height, width[, channels]), pixels 0..255, 1 or 3 channels.
-        count: at most so many of each kind, 1 or more.
-        names: n names to write under the images.
-
-    Raises:
-        ValueError: if images or names are not as many as the report's scores, or an
-            argument is out of range.
-    """
-    check_judged(report, images, names)
-    if np.ndim(images[0]) not in (2, 3):
-        raise ValueError(
-            "Images have the wrong shape: expected (n, height, width[, channels]). "
-            f"Received: images.shape={np.shape(images)}. Pass images, not features."
-        )
-    if count < 1:
-        raise ValueError(
-            "The number of mistakes to draw is out of range: expected 1 or more. "
-            f"Received: count={count}. Pass count=8, for example."
-        )
-    called = report.scores < report["threshold"]
-    kinds = {}
-    for label, order in ((1, -report.scores), (0, report.scores)):
-        wrong = np.flatnonzero((report.labels == label) & (called != label))
-        kinds[label] = wrong[np.argsort(order[wrong], kind="stable")]
-    rows = [-(-min(count, len(wrong)) // _COLUMNS) for wrong in kinds.values()]
-    heights = [0.5 + (1.6 if names is not None else 1.45) * n for n in rows]
-    figure = new_figure(1.25 * _COLUMNS, 0.4 + sum(heights))
-    title = "The most confident mistakes, each under its score (threshold {:.3g})"
-    at_left = {"x": 0.01, "ha": "left"}
-    figure.suptitle(title.format(report["threshold"]), **at_left)
-    parts = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
-    for part, n_rows, (label, wrong) in zip(parts, rows, kinds.items(), strict=True):
-        colour = [*CLASSES.values()][label]
-        title = _mistakes_in_words(report, label, len(wrong), count)
-        part.suptitle(title, color=colour, fontsize="medium", **at_left)
-        _draw_images(part, images, report, wrong[:count], n_rows, names, colour)
-    return figure
-
-
 def save_plots(
     folder: str | Path,
     report: Report,
@@ -240,9 +185,8 @@ def save_plots(
     if images is not None:
         plots["mistakes"] = lambda: plot_mistakes(report, images, names=images_names)
     if images is not None and getattr(model, "judges_places", False):
-        plots["heat_maps"] = lambda: plot_heat_maps(
-            report, images, model, names=images_names
-        )
+        plotted: dict[str, Any] = {"model": model, "names": images_names}
+        plots["heat_maps"] = lambda: plot_heat_maps(report, images, **plotted)
     paths = {Path(folder) / f"{name}.png": draw for name, draw in plots.items()}
     shown = logs.shown(paths.items(), len(paths), "plots")
     return [path for path, draw in shown if save(path, draw)]
@@ -267,12 +211,8 @@ def _count_outside(axes: Axes, scores: np.ndarray, low: float, high: float) -> N
         (scores > high, scores.max(), 0.99, "right", "{} above, up to {:.3g} \u25b6"),
     ):
         if outside.any():
-            look: dict[str, Any] = {
-                "ha": side,
-                "fontsize": "small",
-                "transform": axes.transAxes,
-            }
-            axes.text(x, 0.2, text.format(outside.sum(), end), **look)
+            told, place = text.format(outside.sum(), end), axes.transAxes
+            axes.text(x, 0.2, told, ha=side, fontsize="small", transform=place)
 
 
 def _area(report: Report, name: str) -> str:
@@ -282,12 +222,8 @@ def _area(report: Report, name: str) -> str:
 
 def _mark_point(axes: Axes, x: float, y: float, report: Report) -> None:
     text = f"threshold {report['threshold']:.3g}: ({x:.3f}, {y:.3f})"
-    look: dict[str, Any] = {
-        "color": OPERATING_POINT,
-        "markersize": 8,
-        "clip_on": False,
-        "zorder": 3,
-    }
+    look: dict[str, Any] = {"color": OPERATING_POINT, "markersize": 8}
+    look |= {"clip_on": False, "zorder": 3}
     axes.plot(x, y, "o", label=text, **look)
 
 
@@ -321,59 +257,3 @@ def _draw_history(axes: Axes, history: Mapping[str, Sequence[float]]) -> None:
     axes.set_xlim(1 - 0.02 * last - 0.2, last + 0.02 * last + 0.2)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False, fontsize="small")
-
-
-def _mistakes_in_words(report: Report, label: int, n_wrong: int, count: int) -> str:
-    name = [*CLASSES][label]
-    total = report[f"n_{name}"]
-    if not total:
-        return f"no {name} images to judge"
-    whats = ("called minority (score below", "missed (score at or above")
-    few = "" if n_wrong <= count else f"; the {count} most confident"
-    return f"{n_wrong} of {total} {name} images {whats[label]} the threshold){few}"
-
-
-def _draw_images(
-    part: SubFigure,
-    images: np.ndarray,
-    report: Report,
-    chosen: np.ndarray,
-    rows: int,
-    names: Sequence[str] | None,
-    colour: str,
-) -> None:
-    # The layout needs an axes in each part, even where there is no image.
-    grid = part.subplots(max(1, rows), _COLUMNS, squeeze=False).ravel()
-    for axes in grid:
-        axes.set_axis_off()
-    for axes, index in zip(grid, chosen, strict=False):
-        image = np.clip(np.asarray(images[index], float), 0, 255).astype(np.uint8)
-        if image.ndim == 3 and image.shape[-1] == 1:
-            image = image[..., 0]
-        axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-        axes.set_title(f"{report.scores[index]:.2f}", fontsize="small", pad=3)
-        axes.set_axis_on()
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set(color=colour, linewidth=2)
-        if names is not None:
-            axes.set_xlabel(caption(names[index]), fontsize="xx-small")
-
-
-def check_judged(
-    report: Report, images: np.ndarray, names: Sequence[str] | None
-) -> None:
-    """Refuses images or names that cannot be those of a report."""
-    n = len(report.scores)
-    if data.is_dataset(images):
-        raise ValueError(
-            "A dataset may give its images in another order than when it was judged; "
-            "expected an array or ImageFiles. Received: images of type "
-            f"{type(images).__name__}. Keep the images that the report was made of: "
-            "np.concatenate([x for x, y in dataset])."
-        )
-    if len(images) != n or (names is not None and len(names) != n):
-        named = f", names={len(names)}" if names is not None else ""
-        raise ValueError(
-            f"Images do not match the report: expected {n}, one for each score. "
-            f"Received: images={len(images)}{named}. Pass what the report was made of."
-        )

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from egan_keras import data
 from egan_keras.evaluation.shortfall import describe_shortfall, find_shortfall
-from egan_keras.files import write_atomically
+from egan_keras.files import write_text
 from egan_keras.metrics import (
     bootstrap_intervals,
     precision_at_prevalence,
@@ -99,22 +99,22 @@ class Report:
 
     def rows(self) -> list[list[str]]:
         """Returns of each metric its name, value, interval and a note, in words."""
-        return [self._row(name) for name in METRICS if name in self.values]
-
-    def _row(self, name: str) -> list[str]:
-        interval, note = "", ""
-        if name in self["ci95"]:
-            interval = "[{}, {}]".format(*map(_decimal, self["ci95"][name]))
-        if name == "f1":
-            note = f"always answering minority: {self['always_minority_f1']:.3f}"
-        elif name == "expected_precision":
-            note = f"where {100 * self['prevalence']:g}% of images are minority"
-        return [METRICS[name], _decimal(self[name]), interval, note]
+        rows = []
+        for name in [each for each in METRICS if each in self.values]:
+            interval, note = "", ""
+            if name in self["ci95"]:
+                interval = "[{}, {}]".format(*map(_decimal, self["ci95"][name]))
+            if name == "f1":
+                note = f"always answering minority: {self['always_minority_f1']:.3f}"
+            elif name == "expected_precision":
+                note = f"where {100 * self['prevalence']:g}% of images are minority"
+            rows.append([METRICS[name], _decimal(self[name]), interval, note])
+        return rows
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the values as JSON, to a file in a folder, whole or not at all."""
         text = json.dumps(self.values, indent=2, allow_nan=False, default=_plain)
-        write_atomically(path, lambda target: target.write_text(text + "\n", "utf-8"))
+        write_text(path, text + "\n")
 
     def save_html(
         self, path: str | os.PathLike[str], images: Any | None = None, **shown: Any
@@ -138,8 +138,7 @@ class Report:
         # Slow to import, and it needs this module.
         from egan_keras.evaluation.report_page import make_page
 
-        text = make_page(self, images, **shown)
-        write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+        write_text(path, make_page(self, images, **shown))
 
 
 def evaluate(
@@ -191,15 +190,11 @@ def evaluate(
         # Before the images are scored, which can take long.
         _check_groups(groups, labels)
     scores, labels, *known = _score(model, images, labels, batch_size)
-    options: dict[str, Any] = {
-        "prevalence": prevalence,
-        "resamples": resamples,
-        "seed": seed,
-    }
-    options |= {"groups": groups}
+    told: dict[str, Any] = {"prevalence": prevalence, "resamples": resamples}
     if known:
-        options |= {"seen": known[0], "most_like": known[-1]}
-    return report_on_scores(model, scores, labels, extra=extra, **options)
+        told |= {"seen": known[0], "most_like": known[-1]}
+    told |= {"seed": seed, "extra": extra, "groups": groups}
+    return report_on_scores(model, scores, labels, **told)
 
 
 def report_on_scores(
@@ -234,7 +229,13 @@ def report_on_scores(
     measured |= find_shortfall(*judged, calibration, groups)
     intervals = bootstrap_intervals(*judged, resamples=resamples, seed=seed)
     if prevalence is not None:
-        _expect_precision(measured, intervals, prevalence)
+        measured["prevalence"] = float(prevalence)
+    if prevalence is not None and "precision" in measured:
+        rates = [(measured["sensitivity"], measured["specificity"])]
+        rates += zip(intervals["sensitivity"], intervals["specificity"], strict=True)
+        expected, *ends = (precision_at_prevalence(*pair, prevalence) for pair in rates)
+        measured["expected_precision"] = expected
+        intervals["expected_precision"] = (ends[0], ends[1])
     clash = sorted({*(extra or {})} & {*measured, "ci95"})
     if clash:
         raise ValueError(
@@ -246,7 +247,13 @@ def report_on_scores(
         if getattr(model, name, None) is not None:
             values[name] = str(getattr(model, name))
     if seen is not None:
-        values["n_seen_in_training"] = _count_seen(seen)
+        values["n_seen_in_training"] = count = int(np.count_nonzero(seen))
+        if count:
+            warnings.warn(
+                f"{count} of {len(seen)} images were trained on, so that the figures "
+                "flatter the model. Evaluate it on held-out images.",
+                stacklevel=2,
+            )
     values |= extra or {}
     values["ci95"] = {name: list(interval) for name, interval in intervals.items()}
     return Report(values, scores, labels, most_like)
@@ -288,30 +295,6 @@ def _score(model: Any, images: Any, labels: Any, batch_size: int) -> tuple[Any, 
         scores = model.predict(images, batch_size=batch_size, verbose=0)
     data.warn_if_reversed(np.ravel(scores), labels)
     return scores, labels
-
-
-def _count_seen(seen: np.ndarray) -> int:
-    count = int(np.count_nonzero(seen))
-    if count:
-        warnings.warn(
-            f"{count} of {len(seen)} images were trained on, so that the figures "
-            "flatter the model. Evaluate it on held-out images.",
-            stacklevel=3,
-        )
-    return count
-
-
-def _expect_precision(
-    measured: dict[str, Any], intervals: dict[str, Any], prevalence: float
-) -> None:
-    """Adds the precision to expect, and between which ends, where it can be told."""
-    measured["prevalence"] = float(prevalence)
-    if "precision" in measured:
-        rates = [(measured["sensitivity"], measured["specificity"])]
-        rates += zip(intervals["sensitivity"], intervals["specificity"], strict=True)
-        expected, *ends = (precision_at_prevalence(*pair, prevalence) for pair in rates)
-        measured["expected_precision"] = expected
-        intervals["expected_precision"] = tuple(ends)
 
 
 def _decimal(value: float) -> str:

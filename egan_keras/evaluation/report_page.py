@@ -11,12 +11,12 @@ import numpy as np
 from egan_keras import data
 from egan_keras.evaluation import pages, score_strip, thumbnails
 from egan_keras.evaluation.plots import (
-    check_judged,
     plot_history,
     plot_precision_recall,
     plot_roc,
 )
 from egan_keras.evaluation.report import NO_WIDTH, Report
+from egan_keras.evaluation.sheets import check_judged
 from egan_keras.evaluation.shortcuts import IN_WORDS, Shortcuts, find_shortcuts
 from egan_keras.evaluation.style import CLASSES
 from egan_keras.version import versions
@@ -99,59 +99,29 @@ def make_page(
     if images is not None:
         shown |= _pictures(report, images, names, classes, model)
         if "auroc" in report:
-            found = find_shortcuts(
-                images, report.labels, paths, model_auroc=report["auroc"]
-            )
-            shown["shortcuts"] = _shortcuts_in_words(found, report["auroc"])
+            judged = images, report.labels, paths
+            found = find_shortcuts(*judged, model_auroc=report["auroc"])
+            shown["shortcuts"] = found
             troubles += _sizes_in_words(found, images)
+    share = report.values.get("prevalence", float(np.mean(report.labels)))
     return pages.render(
         "report.html",
         title=origin.title,
-        run=origin.run,
-        command=origin.command,
-        tables=_tables(origin),
+        origin=origin,
+        report=report,
+        measured=report.values,
+        no_width=NO_WIDTH,
+        prevalence=f"{100 * share:.3g}",
+        properties=IN_WORDS,
         troubles=troubles or ["None is known."],
         live=live,
+        threshold=live["threshold"],
         strip=score_strip.for_drawing(report, live),
         plots=_plots(report, history),
         suspects=_suspects(suspects) if suspects else [],
         classes=_by_class(report, classes),
-        **_figures(report, live),
         **shown,
     )
-
-
-def _figures(report: Report, live: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the page tells of the figures and the threshold."""
-    counts = [f"{report[f'n_{name}']:,} {name}" for name in CLASSES]
-    split = f" of the {report['split']} split" if "split" in report else ""
-    made = [f"{n} {report[n]}" for n in ("recipe", "pairing") if n in report]
-    summary = f"{' and '.join(counts)} images{split}."
-    if made:
-        summary += f" Model: {', '.join(made)}."
-    cautions = [NO_WIDTH] if report.lacks_mistakes else []
-    if seen := report.values.get("n_seen_in_training"):
-        cautions.append(
-            f"{seen:,} of these images were trained on, so the figures flatter."
-        )
-    majority, minority = (live["classes"][name] for name in CLASSES)
-    share = report.values.get("prevalence", float(np.mean(report.labels)))
-    counts = {
-        "found": minority["below"],
-        "missed": minority["n"] - minority["below"],
-        "alarms": majority["below"],
-        "passed": majority["n"] - majority["below"],
-    }
-    return {
-        "summary": summary,
-        "figures": report.rows(),
-        "threshold": live["threshold"],
-        "criterion": report["threshold_criterion"],
-        "guarantee": report["threshold_guarantee"],
-        "cautions": cautions,
-        "counts": {name: f"{count:,}" for name, count in counts.items()},
-        "prevalence": f"{100 * share:.3g}",
-    }
 
 
 def _by_class(report: Report, classes: Sequence[str] | None) -> list[dict[str, Any]]:
@@ -163,11 +133,10 @@ def _by_class(report: Report, classes: Sequence[str] | None) -> list[dict[str, A
     called, rows = report.scores < report["threshold"], []
     for name in minority:
         own = (names == name) & (report.labels == 1)
-        counts = {"count": own.sum(), "found": called[own].sum()}
+        row = {"name": name, "count": own.sum(), "found": called[own].sum()}
         if report.most_like is not None:
-            counts["most_like"] = np.sum(report.most_like[own] == name)
-        told = {what: f"{count:,}" for what, count in counts.items()}
-        rows.append({"name": name, "most_like": ""} | told)
+            row["most_like"] = np.sum(report.most_like[own] == name)
+        rows.append(row)
     return rows
 
 
@@ -181,64 +150,40 @@ def _pictures(
     """Returns the thumbnails, in their groups."""
     chosen = [each for each in thumbnails.choose(report) if len(each.rows)]
     pictures, marked = thumbnails.encode(images, chosen, model)
-    kinds, most_like = [*CLASSES], report.most_like
-    groups = [
-        {
-            "title": group.title,
-            "note": group.note,
-            "images": [
-                {
-                    "source": pages.trusted(pictures[row]),
-                    "marked": row in marked and pages.trusted(marked[row]),
-                    "name": Path(names[row]).name,
-                    "kind": kinds[report.labels[row]],
-                    "class_name": classes[row] if classes else "",
-                    "most_like": "" if most_like is None else most_like[row],
-                    "score": _digits(report.scores[row]),
-                }
-                for row in group.rows.tolist()
-            ],
-        }
-        for group in chosen
-    ]
+    groups = []
+    for group in chosen:
+        shown = []
+        for row in group.rows.tolist():
+            known = {"kind": [*CLASSES][report.labels[row]]}
+            known["marked"] = marked.get(row, "")
+            if classes:
+                known["class_name"] = classes[row]
+            if report.most_like is not None:
+                known["most_like"] = report.most_like[row]
+            told = pictures[row], names[row], report.scores[row]
+            shown.append(_picture(*told, **known))
+        groups.append({"title": group.title, "note": group.note, "images": shown})
     is_small = max(np.shape(images)[1:3]) < thumbnails.SIDE
     return {"groups": groups, "is_marked": bool(marked), "is_small": is_small}
 
 
-def _suspects(found: Suspects) -> list[dict[str, Any]]:
+def _suspects(found: Suspects) -> list[dict[str, str]]:
     rows = np.arange(min(len(found.names), _MOST_SUSPECTS))
     pictures, _ = thumbnails.encode(found.images, [thumbnails.Group("", "", rows)])
     return [
-        {
-            "source": pages.trusted(pictures[row]),
-            "marked": "",
-            "name": Path(found.names[row]).name,
-            "kind": next(iter(CLASSES)),
-            "class_name": "",
-            "most_like": "",
-            "score": _digits(found.scores[row]),
-        }
+        _picture(pictures[row], found.names[row], found.scores[row])
         for row in rows.tolist()
     ]
 
 
-def _digits(score: float) -> str:
-    return f"{score:#.3g}".removesuffix(".")
-
-
-def _shortcuts_in_words(found: Shortcuts, model_auroc: float) -> dict[str, Any]:
-    sentences = [
-        f"{IN_WORDS[name].capitalize()} alone tells the classes with AUROC "
-        f"{found.aurocs[name]:.3f} (the model: {model_auroc:.3f}). The model may have "
-        "learned this in place of what you mean: make the classes alike in it, or "
-        "judge the model on images that are."
-        for name in found.suspicious
-    ]
-    rows = [
-        (IN_WORDS[name], f"{auroc:.3f}", name in found.suspicious)
-        for name, auroc in sorted(found.aurocs.items(), key=lambda each: -each[1])
-    ]
-    return {"warnings": sentences, "rows": rows, "n_images": f"{found.n_images:,}"}
+def _picture(
+    source: str, name: str | os.PathLike, score: float, **known: str
+) -> dict[str, str]:
+    """Returns what the page shows of an image, by default of the majority."""
+    shown = f"{score:#.3g}".removesuffix(".")
+    told = {"source": source, "name": Path(name).name, "score": shown}
+    unknown = dict.fromkeys(("marked", "class_name", "most_like"), "")
+    return told | unknown | {"kind": next(iter(CLASSES))} | known
 
 
 def _sizes_in_words(found: Shortcuts, images: Any) -> list[str]:
@@ -273,24 +218,4 @@ def _plots(
     return [
         {"title": title, "is_broad": is_broad, "source": pages.as_png(figure)}
         for title, is_broad, figure in drawn
-    ]
-
-
-def _tables(origin: Origin) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Returns the settings and the versions, each a caption and rows."""
-
-    def in_words(value: Any) -> str:
-        if value is None:
-            return "not given"
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        if isinstance(value, list | tuple):
-            return ", ".join(map(str, value)) or "none"
-        return str(value)
-
-    named = {"Settings": origin.settings, "Versions": origin.versions}
-    return [
-        (caption, [(name.replace("_", " "), in_words(x)) for name, x in values.items()])
-        for caption, values in named.items()
-        if values
     ]

@@ -12,17 +12,16 @@ from egan_keras.evaluation.plots import score_range
 from egan_keras.evaluation.report import Report
 from egan_keras.evaluation.style import CLASSES
 
-STEPS = 500
-MOST = 20_000
+_STEPS, _MOST = 500, 20_000
 _BINS, _BINS_OF_FEW = 50, 25
 _FEW_IMAGES, _FEW_MARKS = 200, 50
 _WIDTH, _HEIGHT = 1000, 92
 
 
-def for_script(report: Report, most: int = MOST) -> dict[str, Any]:
+def for_script(report: Report) -> dict[str, Any]:
     """Returns what the page's script counts with; all values are JSON's.
 
-    Of a class of more than `most` images so many scores are taken, evenly spread in
+    Of a class of more than 20,000 images so many scores are taken, evenly spread in
     rank, the lowest and the highest among them.
     """
     low, high = score_range(report)
@@ -31,12 +30,12 @@ def for_script(report: Report, most: int = MOST) -> dict[str, Any]:
         scores = np.sort(report.scores[report.labels == label])
         below = int(np.sum(scores < report["threshold"]))
         n = len(scores)
-        if n > most:
-            scores = scores[np.rint(np.linspace(0, n - 1, most)).astype(int)]
+        if n > _MOST:
+            scores = scores[np.rint(np.linspace(0, n - 1, _MOST)).astype(int)]
         classes[name] = {"n": n, "below": below, "scores": [*map(_decimal, scores)]}
     threshold = _decimal(report.scores.dtype.type(report["threshold"]))
     ends = {"low": float(f"{low:.6g}"), "high": float(f"{high:.6g}")}
-    return {"threshold": threshold, "steps": STEPS, **ends, "classes": classes}
+    return {"threshold": threshold, "steps": _STEPS, **ends, "classes": classes}
 
 
 def for_drawing(report: Report, live: dict[str, Any]) -> dict[str, Any]:
@@ -45,19 +44,14 @@ def for_drawing(report: Report, live: dict[str, Any]) -> dict[str, Any]:
     share = min(1.0, max(0.0, (threshold - low) / (high - low)))
     kept = max(len(each["scores"]) for each in live["classes"].values())
     most = max(each["n"] for each in live["classes"].values())
-    outside = int(np.sum((report.scores < low) | (report.scores > high)))
-    told = f"{outside:,} scores lie outside and are counted in the outermost bars."
     return {
         "rows": [_row(report, *each, low, high) for each in enumerate(CLASSES)],
-        "low": f"{low:.3g}",
-        "high": f"{high:.3g}",
-        "steps": STEPS,
-        "step": round(STEPS * share),
+        "step": round(_STEPS * share),
         "place": f"{_WIDTH * share:.1f}",
-        "outside": told if outside else "",
+        "outside": int(np.sum((report.scores < low) | (report.scores > high))),
         "is_thinned": most > kept,
-        "kept": f"{kept:,}",
-        "precision": f"{max(1, round(most / kept / 2)):,}",
+        "kept": kept,
+        "precision": max(1, round(most / kept / 2)),
     }
 
 

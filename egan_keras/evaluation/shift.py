@@ -82,13 +82,12 @@ def shift(
             )
     # "greater": the distribution function lies above, so that the scores are lower.
     score_p = ks_2samp(scores, reference_scores, alternative="greater").pvalue
-    if distances is None or reference_distances is None:
-        return Shift(
-            float(score_p), None, np.zeros(len(scores), bool), len(reference_scores)
-        )
-    distance_p = ks_2samp(distances, reference_distances, alternative="less").pvalue
-    is_alien = distances > limit(reference_distances, minority_distances)
-    return Shift(float(score_p), float(distance_p), is_alien, len(reference_scores))
+    distance_p, is_alien = None, np.zeros(len(scores), bool)
+    if distances is not None and reference_distances is not None:
+        found = ks_2samp(distances, reference_distances, alternative="less")
+        distance_p = float(found.pvalue)
+        is_alien = distances > limit(reference_distances, minority_distances)
+    return Shift(float(score_p), distance_p, is_alien, len(reference_scores))
 
 
 def limit(majority: np.ndarray, minority: Sequence[float] = ()) -> float:

@@ -17,9 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from egan_keras.data.decoding import read_header
 
-MOST = 2000
-STRONG = 0.9
-NEAR = 0.02
+_STRONG, _NEAR = 0.9, 0.02
 # So many standard errors above a half, eight properties seldom come by chance.
 _BEYOND_CHANCE = 3
 _AT_ONCE = 64
@@ -61,8 +59,7 @@ def find_shortcuts(
     paths: Sequence[str | os.PathLike] | None = None,
     *,
     model_auroc: float | None = None,
-    most: int = MOST,
-    seed: int = 0,
+    most: int = 2000,
 ) -> Shortcuts:
     """Tells how well brightness, file size and the like alone tell the classes.
 
@@ -77,7 +74,6 @@ def find_shortcuts(
             and so does a file that cannot be read any more.
         model_auroc: AUROC of the model on these images.
         most: images of each class to look at; of more, so many are drawn.
-        seed: of the draw.
 
     Raises:
         ValueError: if there is but one class, or not one label for each image.
@@ -95,41 +91,28 @@ def find_shortcuts(
             f"labels 0 and 1. Received: images={len(images)}, labels={len(labels)}, "
             f"{n_minority} of them 1. Pass labelled images of both classes."
         )
-    rows = _draw(labels, most, seed)
+    random, drawn = np.random.default_rng(0), []
+    for own in (np.flatnonzero(labels == label) for label in (0, 1)):
+        drawn.append(random.choice(own, most, False) if len(own) > most else own)
+    rows = np.sort(np.concatenate(drawn))
     labels = labels[rows]
-    measures, sizes = _of_pixels(images, rows), []
+    starts, sizes = range(0, len(rows), _AT_ONCE), []
+    batches = (np.asarray(images[rows[start : start + _AT_ONCE]]) for start in starts)
+    found = [_measure(image.astype(np.float32)) for batch in batches for image in batch]
+    measures = {name: np.array([each[name] for each in found]) for name in found[0]}
     if paths is not None:
         of_files, sizes = _of_files([paths[row] for row in rows], labels)
         measures |= of_files
-    aurocs = {name: _auroc(labels, values) for name, values in measures.items()}
+    aurocs = {}
+    for name, values in measures.items():
+        auroc = float(roc_auc_score(labels, values))
+        aurocs[name] = max(auroc, 1 - auroc)
     n_minority = int(labels.sum())
     n_pairs = n_minority * (len(labels) - n_minority)
     chance = 0.5 + _BEYOND_CHANCE * math.sqrt((len(labels) + 1) / (12 * n_pairs))
-    wanted = STRONG if model_auroc is None else min(STRONG, model_auroc - NEAR)
+    wanted = _STRONG if model_auroc is None else min(_STRONG, model_auroc - _NEAR)
     suspicious = [n for n, x in aurocs.items() if x >= wanted and x > chance]
     return Shortcuts(aurocs, tuple(suspicious), len(rows), tuple(sizes))
-
-
-def _draw(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    parts = []
-    for label in (0, 1):
-        own = np.flatnonzero(labels == label)
-        if len(own) > most:
-            own = random.choice(own, most, replace=False)
-        parts.append(own)
-    return np.sort(np.concatenate(parts))
-
-
-def _of_pixels(images: Any, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the properties of pixels, an array of each."""
-    found: dict[str, list[float]] = {}
-    for start in range(0, len(rows), _AT_ONCE):
-        batch = np.asarray(images[rows[start : start + _AT_ONCE]])
-        for image in batch:
-            for name, value in _measure(image.astype(np.float32)).items():
-                found.setdefault(name, []).append(value)
-    return {name: np.array(values) for name, values in found.items()}
 
 
 def _measure(image: np.ndarray) -> dict[str, float]:
@@ -174,8 +157,3 @@ def _shares(kinds: Sequence[str], labels: np.ndarray) -> np.ndarray:
     """
     _, kind = np.unique(kinds, return_inverse=True)
     return (np.bincount(kind, labels) / np.bincount(kind))[kind]
-
-
-def _auroc(labels: np.ndarray, values: np.ndarray) -> float:
-    auroc = float(roc_auc_score(labels, values))
-    return max(auroc, 1 - auroc)

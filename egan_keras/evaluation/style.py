@@ -2,7 +2,6 @@
 
 import math
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
+from egan_keras.evaluation import pages
 from egan_keras.files import write_atomically
 from egan_keras.text import printable
 
@@ -64,19 +64,12 @@ def save(path: Path, draw: Callable[[], Figure]) -> bool:
     One that cannot be made is warned of; nothing else fails for it. Returns whether it
     was written. Its folder is made if missing.
     """
-    try:
-        with warnings.catch_warnings():
-            # That a font lacks the letters of a name.
-            warnings.filterwarnings("ignore", "Glyph")
-            figure = draw()
-            path.parent.mkdir(exist_ok=True)
-            write_atomically(path, figure.savefig)
-    # Whatever matplotlib, or reading an image to show, has to say.
-    except Exception as error:
-        reason = str(error) or type(error).__name__
-        warnings.warn(f"The plot {path.name} could not be made: {reason}", stacklevel=2)
-        return False
-    return True
+    with pages.without_failing(f"The plot {path.name}"), pages.without_glyph_warnings():
+        figure = draw()
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, figure.savefig)
+        return True
+    return False
 
 
 def short(value: float | None, sign: str = "") -> str:

@@ -1,16 +1,15 @@
 """Small pictures of a report's page: which images, and their bytes within a limit."""
 
-import base64
-import dataclasses
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from egan_keras.evaluation.heat_map import heat_maps, overlaid
+from egan_keras.evaluation import pages
 from egan_keras.evaluation.report import Report
+from egan_keras.evaluation.sheets import as_pixels, heat_maps, mistakes, overlaid
 
 MOST = 24
 SIDE = 160
@@ -22,53 +21,33 @@ _LOOKS = ((SIDE, 80), (SIDE, 60), (112, 50), (72, 40))
 _SMALL = 96
 
 
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Images to be shown together.
-
-    Attributes:
-        title: what they are.
-        note: how they were chosen, and how many there are.
-        rows: which images of the report, the most telling first.
-    """
+class Group(NamedTuple):
+    """Images to be shown together: what they are, and how they were chosen."""
 
     title: str
     note: str
-    rows: np.ndarray
+    rows: np.ndarray  # of the report, the most telling first
 
 
 def choose(report: Report, most: int = MOST) -> list[Group]:
     """Returns which images to show: mistakes, the most minority-like, the nearest.
 
-    Args:
-        report: the report.
-        most: images a group at most.
+    Of each group there are `most` at most.
     """
-    scores, labels, threshold = report.scores, report.labels, report["threshold"]
-    called = scores < threshold
-    missed = np.flatnonzero((labels == 1) & ~called)
-    false = np.flatnonzero((labels == 0) & called)
-    nearness = np.abs(scores.astype(float) - threshold)
-
-    def group(title: str, order: str, rows: np.ndarray, keys: np.ndarray) -> Group:
-        ordered = rows[np.argsort(keys[rows], kind="stable")]
+    missed, false = mistakes(report).values()
+    lowest = np.argsort(report.scores, kind="stable")
+    nearness = np.abs(report.scores.astype(float) - report["threshold"])
+    nearest = np.argsort(nearness, kind="stable")
+    groups = []
+    for title, order, rows in (
+        ("Missed: minority called majority", "highest score first", missed),
+        ("False alarms: majority called minority", "lowest score first", false),
+        ("Most minority-like", "lowest score first", lowest),
+        ("Nearest to the threshold", "nearest first", nearest),
+    ):
         shown = f"{len(rows):,}" if len(rows) <= most else f"{most} of {len(rows):,}"
-        return Group(title, f"{shown} images, {order}", ordered[:most])
-
-    everything = np.arange(len(scores))
-    return [
-        group(
-            "Missed: minority called majority", "highest score first", missed, -scores
-        ),
-        group(
-            "False alarms: majority called minority",
-            "lowest score first",
-            false,
-            scores,
-        ),
-        group("Most minority-like", "lowest score first", everything, scores),
-        group("Nearest to the threshold", "nearest first", everything, nearness),
-    ]
+        groups.append(Group(title, f"{shown} images, {order}", rows[:most]))
+    return groups
 
 
 def encode(
@@ -88,15 +67,15 @@ def encode(
     rows = np.unique(np.array(shown, int))
     if not len(rows):
         return {}, {}
-    pixels = np.clip(np.rint(np.asarray(images[rows])), 0, 255).astype(np.uint8)
-    pictures, marked = dict(zip(rows.tolist(), pixels, strict=True)), {}
+    pictures = dict(zip(rows.tolist(), as_pixels(images[rows]), strict=True))
+    marked = {}
     if getattr(model, "judges_places", False):
         maps = heat_maps(model, np.asarray(images[rows]))
         pairs = zip(pictures.items(), maps, strict=True)
         marked = {row: overlaid(image, heat) for (row, image), heat in pairs}
     for side, quality in _LOOKS:
         encoded = [
-            {row: as_jpeg(image, side, quality) for row, image in each.items()}
+            {row: _as_jpeg(image, side, quality) for row, image in each.items()}
             for each in (pictures, marked)
         ]
         if sum(len(each.get(row, "")) for each in encoded for row in shown) < _BUDGET:
@@ -104,15 +83,9 @@ def encode(
     return encoded[0], encoded[1]
 
 
-def as_jpeg(image: np.ndarray, side: int = SIDE, quality: int = 80) -> str:
-    """Returns an image as the data URI of a JPEG, its longest side at most `side`.
-
-    Args:
-        image: uint8 (h, w), (h, w, 1) or (h, w, 3).
-        side: pixels.
-        quality: of the JPEG, 1..95.
-    """
-    picture = Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
+def _as_jpeg(image: np.ndarray, side: int, quality: int) -> str:
+    """Returns an image, uint8, whose longest side becomes at most `side`."""
+    picture = Image.fromarray(image)
     longest = max(picture.size)
     if longest > side:
         factor, how = side / longest, Image.Resampling.LANCZOS
@@ -122,4 +95,4 @@ def as_jpeg(image: np.ndarray, side: int = SIDE, quality: int = 80) -> str:
     buffer = io.BytesIO()
     resized = picture.resize(size, how).convert("RGB")
     resized.save(buffer, "JPEG", quality=quality, subsampling=0, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return pages.data_uri("jpeg", buffer.getvalue())

@@ -3,25 +3,18 @@
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
 
-from egan_keras.evaluation import pages, style
+from egan_keras.evaluation import pages
 from egan_keras.evaluation.style import NONE, short, table
-from egan_keras.experiments.comparison_page import make_page
+from egan_keras.experiments.comparison_page import draw_all, make_page
 from egan_keras.experiments.grid import (
     REFERENCE,
     Run,
-    as_file_name,
     describe_weights,
-    fingerprint,
 )
 from egan_keras.experiments.outcomes import (
-    CELL,
     CELL_COLUMNS,
     CONFIDENCE,
     LAST_EPOCHS,
@@ -30,14 +23,10 @@ from egan_keras.experiments.outcomes import (
     Outcomes,
     by_cell,
     by_method,
-    by_seed,
 )
-from egan_keras.files import write_atomically
+from egan_keras.files import write_atomically, write_text
 from egan_keras.text import for_markdown, printable
 
-_COLOURS = (style.MAJORITY, style.MINORITY, *style.LINES[:4], "#999933", "#882255")
-_DASHES = ("-", "--", ":", "-.")
-_MARKERS = "osv^DPX<>*"
 _SUMMARY = """\
 ## Summary
 
@@ -98,7 +87,7 @@ def write_tables(out: Path, outcomes: Outcomes, *, command: str = "") -> None:
     for name, frame in files.items():
         write = functools.partial(frame.to_csv, index=False, lineterminator="\r\n")
         write_atomically(out / name, write)
-    plots = _draw_all(out / "plots", runs, cells)
+    plots = draw_all(out / "plots", runs, cells)
     sections = [_origin(outcomes, runs, command)]
     if len(runs):
         sections += _results(runs, cells, outcomes.marks, plots)
@@ -110,11 +99,9 @@ def write_tables(out: Path, outcomes: Outcomes, *, command: str = "") -> None:
     }.items():
         if reasons:
             sections += [f"## {title}", _listed(reasons, outcomes.marks)]
-    text = "\n\n".join(sections) + "\n"
-    write_atomically(out / "report.md", lambda path: path.write_text(text, "utf-8"))
+    write_text(out / "report.md", "\n\n".join(sections) + "\n")
     with pages.without_failing(f"The page {pages.PAGE}"):
-        page = make_page(sections, out)
-        write_atomically(out / pages.PAGE, lambda path: path.write_text(page, "utf-8"))
+        write_text(out / pages.PAGE, make_page(sections, out))
 
 
 def _origin(outcomes: Outcomes, runs: pd.DataFrame, command: str) -> str:
@@ -259,114 +246,17 @@ def _mean_and_highest(values: pd.Series) -> str:
 
 def _listed(reasons: Mapping[Run, str], marks: Mapping[str, str]) -> str:
     """Lists runs, those with one reason in one line."""
-    lines: dict[tuple, dict[str, list[str]]] = {}
-    for run, reason in reasons.items():
-        cells = lines.setdefault((run.method.name, reason), {})
-        cell = f"{run.cell}{marks[str(run.pairing)]}"
-        cells.setdefault(cell, []).append(str(run.seed))
+    rows = [
+        (run.method.name, reason, f"{run.cell}{marks[str(run.pairing)]}", str(run.seed))
+        for run, reason in reasons.items()
+    ]
+    runs = pd.DataFrame(rows, columns=["method", "reason", "cell", "seed"])
     texts = []
-    for (method, reason), cells in lines.items():
+    for (method, reason), own in runs.groupby(["method", "reason"], sort=False):
         where = [
-            f"{for_markdown(cell)} (seed{'s'[: len(seeds) - 1]} {', '.join(seeds)})"
-            for cell, seeds in cells.items()
+            f"{for_markdown(cell)} (seed{'s' * (len(seeds) > 1)} {', '.join(seeds)})"
+            for cell, seeds in own.groupby("cell", sort=False)["seed"]
         ]
         why = f": {for_markdown(reason)}" if reason else ""
         texts.append(f"- {for_markdown(method)}: {'; '.join(where)}{why}")
     return "\n".join(texts)
-
-
-def _draw_all(folder: Path, runs: pd.DataFrame, cells: pd.DataFrame) -> dict[str, str]:
-    """Draws what there is something for; returns paths, by a title or `"gaps"`."""
-    drawn, gaps = {}, functools.partial(plot_gaps, runs, cells)
-    if len(_gaps(cells)) and style.save(folder / "gaps.png", gaps):
-        drawn["gaps"] = f"{folder.name}/gaps.png"
-    for title in cells["title"].unique():
-        name = as_file_name(f"auroc_{title}")
-        # Of names in other letters than ASCII's there may be nothing left.
-        if f"{folder.name}/{name}.png" in drawn.values():
-            name = f"{name}-{fingerprint(title)}"
-        draw = functools.partial(plot_aurocs, cells, title)
-        if style.save(folder / f"{name}.png", draw):
-            drawn[title] = f"{folder.name}/{name}.png"
-    return drawn
-
-
-def plot_aurocs(cells: pd.DataFrame, title: str) -> Figure:
-    """Draws a task's AUROC by minority count: a line and a band of spread a method."""
-    figure = style.new_figure(8, 4.6)
-    axes = figure.subplots()
-    looks, own = _looks(cells), cells[cells["title"] == title]
-    for method, line in own.groupby("method", observed=True):
-        counts, means = line["minority_count"], line["auroc_mean"]
-        axes.plot(counts, means, **looks[method])
-        deviations, colour = line["auroc_sd"].fillna(0), looks[method]["color"]
-        low, high = means - deviations, (means + deviations).clip(upper=1)
-        if len(counts) > 1:
-            axes.fill_between(counts, low, high, color=colour, alpha=0.1, lw=0)
-        else:
-            axes.vlines(counts, low, high, color=colour, linewidth=1)
-    quantity = "AUROC on the test split, mean ± sd over seeds"
-    style.tidy(axes, "minority training images", quantity, style.plain(title))
-    counts = own["minority_count"].unique()
-    axes.set_xscale("log")
-    axes.set_xticks(counts, [f"{count:,}" for count in counts])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlim(min(counts) / 1.15, max(counts) * 1.15)
-    figure.legend(frameon=False, loc="outside right upper", fontsize="small")
-    return figure
-
-
-def _looks(cells: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Returns how each method is drawn: eGAN black and strong, baselines coloured."""
-    looks = {}
-    for is_baseline, own in cells.groupby("is_baseline"):
-        names = own["method"].sort_values().unique()
-        for number, name in enumerate(names):
-            turn, place = divmod(number, len(_COLOURS)) if is_baseline else (number, 0)
-            look = {"color": "#000000", "linewidth": 2.4, "markersize": 5, "zorder": 3}
-            if is_baseline:
-                look = {"color": _COLOURS[place], "linewidth": 1.4, "markersize": 4}
-            looks[name] = look | {
-                "label": style.plain(name if is_baseline else f"eGAN, {name}"),
-                "linestyle": _DASHES[turn % len(_DASHES)],
-                "marker": _MARKERS[number % len(_MARKERS)],
-            }
-    return looks
-
-
-def plot_gaps(runs: pd.DataFrame, cells: pd.DataFrame) -> Figure:
-    """Draws, for each cell, the reference's AUROC less the best baseline's."""
-    gaps, aurocs = _gaps(cells), by_seed(runs)
-    figure = style.new_figure(8, 1.4 + 0.21 * len(gaps))
-    axes = figure.subplots()
-    axes.axvline(0, color=style.REFERENCE, linewidth=1)
-    places, values = -np.arange(len(gaps)), gaps["gap_to_best_baseline"]
-    for place, (*cell, best) in zip(
-        places, gaps[[*CELL, "best_baseline"]].values, strict=True
-    ):
-        own = aurocs.loc[tuple(cell)]
-        seeds = own[REFERENCE] - own[best]
-        axes.plot(seeds, [place] * len(seeds), "|", color="0.65", zorder=1)
-    colours = np.where(values >= 0, style.MAJORITY, style.MINORITY)
-    axes.scatter(values, places, c=colours, s=30, zorder=3, label="mean over seeds")
-    axes.plot([], [], "|", color="0.65", label="a seed")
-    mean = values.mean()
-    label = f"mean gap {short(mean, '+')}"
-    axes.axvline(mean, color="black", ls=":", lw=1, label=label)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    title = f"eGAN, {REFERENCE}: gap to the best baseline of each cell, at the right"
-    style.tidy(axes, "difference in AUROC", "", title)
-    axes.set_yticks(places, gaps["cell"].map(style.plain))
-    axes.set_ylim(0.5 - len(gaps), 0.5)
-    right = axes.secondary_yaxis("right")
-    right.set_yticks(places, gaps["best_baseline"])
-    right.spines["right"].set_visible(False)
-    for side in (axes.yaxis, right.yaxis):
-        side.set_tick_params(length=0, labelsize="small")
-    figure.legend(frameon=False, loc="outside lower center", ncols=3, fontsize="small")
-    return figure
-
-
-def _gaps(cells: pd.DataFrame) -> pd.DataFrame:
-    own = cells[cells["method"] == REFERENCE]
-    return own.dropna(subset="gap_to_best_baseline")

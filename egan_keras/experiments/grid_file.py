@@ -1,5 +1,6 @@
 """A grid from a TOML file, or from values named as in one."""
 
+import dataclasses
 import difflib
 import importlib.util
 import tomllib
@@ -21,10 +22,11 @@ ALL = "all"
 # What a task may say for itself, in place of the whole grid.
 _SHARED = {"seeds", "pairings", "methods"}
 _OF_ALL = {"weights", "network_size"}
-_OF_TASK = set(
-    "test_fraction image_size gray_range duplicates skip_unreadable labels "
-    "groups".split()
-)
+_OF_TASK = {
+    field.name
+    for field in dataclasses.fields(Task)
+    if field.default is not dataclasses.MISSING
+}
 _NEEDED = {"data", "majority", "minority", "counts"}
 _KINDS = {
     "test_fraction": (int | float, "a number"),
@@ -86,8 +88,9 @@ def make_grid(
     settings = values | forced
     weights, size = settings.get("weights", "imagenet"), settings.get("network_size")
     shared = {name: values[name] for name in _SHARED & set(values)}
+    of_tasks = {name: value for name, value in forced.items() if name not in _OF_ALL}
     return Grid(
-        tuple(_part(shared | each | forced, base, known) for each in tasks),
+        tuple(_part(shared | each | of_tasks, base, known) for each in tasks),
         None if weights == "none" else weights,
         None if size is None else _listed("network_size", size, int, 1)[0],
     )
@@ -100,7 +103,7 @@ def _variant(table: Mapping[str, Any]) -> Method:
 
 
 def _part(table: Mapping[str, Any], base: Path, known: Mapping[str, Method]) -> Part:
-    _check_keys("a [[task]]", table, _SHARED | _OF_TASK | _OF_ALL, _NEEDED)
+    _check_keys("a [[task]]", table, _SHARED | _OF_TASK, _NEEDED)
     (label,) = _listed("data", table["data"])
     seeds, names = table.get("seeds", DEFAULT_SEEDS), table.get("methods")
     if not isinstance(seeds, list | tuple):

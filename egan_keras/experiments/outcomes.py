@@ -16,7 +16,7 @@ import pandas as pd
 from egan_keras import schemas
 from egan_keras.evaluation import versions
 from egan_keras.experiments.grid import REFERENCE, Run, Task
-from egan_keras.files import write_atomically
+from egan_keras.files import write_text
 
 RUNS = "runs"
 # The threshold of a run is set for this specificity, guaranteed so confidently.
@@ -100,8 +100,8 @@ class Records:
         machine = f"{platform.machine()}, {os.cpu_count()} cores"
         record = Record(results, versions(), machine, now)
         values = {"run": run.definition(), **record._asdict()}
-        text = json.dumps(values, indent=1, allow_nan=False) + "\n"
-        write_atomically(self.path(run), lambda path: path.write_text(text, "utf-8"))
+        text = json.dumps(values, indent=1, allow_nan=False)
+        write_text(self.path(run), text + "\n")
         return record
 
     def n_of_other_images(self, task: Task, files: str) -> int:

@@ -31,6 +31,7 @@ from egan_keras.experiments.grid import (
 )
 from egan_keras.files import write_atomically
 from egan_keras.text import first_few, printable
+from egan_keras.version import __version__
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -203,8 +204,8 @@ class FolderFeatures:
     def _paths(self, folder: ClassFolder, extractor: Extractor) -> list[Path]:
         """Returns a file for the vectors, and one for each depth's maps."""
         contents = fingerprint(content_hashes(folder.paths))
-        own = [contents, *extractor, describe_weights(self._weights)]
-        mark = fingerprint(own + [folder.gray_range] * (folder.gray_range is not None))
+        own = contents, *extractor, describe_weights(self._weights)
+        mark = fingerprint([*own, folder.gray_range, __version__])
         text = f"{folder.name}_{extractor.backbone}_{extractor.network_size}px"
         text += "_mirrored" if extractor.mirrored else ""
         names = [f"{as_file_name(text)}_{mark}"]
@@ -245,11 +246,6 @@ class Rows(data.LazyRows):
         size = vectors.shape[1] + sum(depth[0].size for depth in maps)
         self.shape, self.dtype = (len(vectors), size), np.dtype(np.float32)
 
-    def beside(self, others: "Rows") -> "Rows":
-        """Returns rows of the same images whose vectors follow one another."""
-        vectors = np.concatenate([self.vectors, others.vectors], axis=1)
-        return Rows(vectors, self.maps or others.maps)
-
     def above(self, others: "Rows") -> "Rows":
         """Returns these rows and others below them."""
         vectors = np.concatenate([self.vectors, others.vectors])
@@ -260,78 +256,3 @@ class Rows(data.LazyRows):
         maps = [np.stack([depth[row] for row in rows]) for depth in self.maps]
         flat = [each.reshape(len(rows), -1) for each in maps]
         return np.concatenate([self.vectors[rows], *flat], axis=1, dtype=np.float32)
-
-
-class Sample(NamedTuple):
-    """Inputs and labels of the splits of one run; validation is majority alone.
-
-    Inputs are rows of features, or images, uint8 (n, h, w, 3). Rows of mirrored
-    minority images, where a recipe trains on them, stand last in training.
-    """
-
-    train: "np.ndarray | Rows"
-    train_labels: np.ndarray  # 0 = majority, 1 = minority, int32 (n,)
-    validation: "np.ndarray | Rows"
-    test: "np.ndarray | Rows"
-    test_labels: np.ndarray
-    # Of features, what `EGAN.from_features` takes.
-    layout: dict[str, Any] = {}
-
-
-class Samples:
-    """Prepares what runs read, and keeps the latest for the next method."""
-
-    def __init__(self, store: FolderFeatures, images: dict[Task, TaskImages]) -> None:
-        self._store, self.images = store, images
-        self._splits = functools.lru_cache(maxsize=1)(TaskImages.splits)
-        self._latest: tuple[Any, Sample | None] = None, None
-
-    def of(self, run: Run) -> Sample:
-        """Returns what a run reads."""
-        images, recipe = self.images[run.task], run.method.recipe
-        which, used = (images, run.count, run.seed), ()
-        if not run.method.needs_images:
-            size = self._splits(*which).train.images.shape[1:3]
-            backbones = dict.fromkeys(run.backbones)
-            used = tuple(Extractor.of(backbone, run, size) for backbone in backbones)
-        key = which, used, bool(recipe and recipe.mirrored_minority)
-        if self._latest[0] != key:
-            # Let go of before the next one takes as much memory.
-            self._latest = None, None
-            if used:
-                sample = self._features(*key)
-            else:
-                train, validation, test = images.splits(*which[1:], lazy=False)
-                seen = train.images, train.labels, validation.images, test.images
-                sample = Sample(*seen, test.labels)
-            self._latest = key, sample
-        return self._latest[1]
-
-    def _features(
-        self, which: tuple, used: tuple[Extractor, ...], mirrors: bool
-    ) -> Sample:
-        """Returns rows of features, the encoder's before the discriminator's."""
-
-        def rows(paths: Sequence[str], mirrored: bool = False) -> Rows:
-            places = [which[0].places[Path(path)] for path in paths]
-            each = [extractor._replace(mirrored=mirrored) for extractor in used]
-            return functools.reduce(
-                Rows.beside, [self._store.rows(places, e) for e in each]
-            )
-
-        train, validation, test = self._splits(*which)
-        inputs, labels = rows(train.paths), train.labels
-        if mirrors:
-            minority = [train.paths[row] for row in np.flatnonzero(labels)]
-            inputs = inputs.above(rows(minority, mirrored=True))
-            labels = np.append(labels, np.ones(len(minority), labels.dtype))
-        held_out = rows(validation.paths), rows(test.paths), test.labels
-        sizes, shapes = used[-1].shapes()
-        layout = {
-            "encoder_size": sum(used[0].shapes()[0]) if len(used) == 2 else None,
-            "discriminator_size": sizes,
-            "map_shapes": shapes,
-            "side": max(used[-1].image_size),
-            "views": 1 + mirrors,
-        }
-        return Sample(inputs, labels, *held_out, layout)

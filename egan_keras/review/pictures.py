@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from egan_keras.data.decoding import GrayRange, decode
-from egan_keras.evaluation.heat_map import overlaid
+from egan_keras.evaluation.sheets import overlaid
 
 SIDE = 800
 _QUALITY = 90

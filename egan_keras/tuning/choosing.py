@@ -16,7 +16,7 @@ import numpy as np
 import scipy.stats
 
 from egan_keras import schemas
-from egan_keras.files import write_atomically
+from egan_keras.files import write_text
 
 FOLDER = "trials"
 # The objective of a search, which is maximised, and its standard error.
@@ -54,20 +54,19 @@ def make_folds(
             f"expected 2 minority images or more. Received: {minority_count}. Add a "
             "second one, or train the pairing of your choice without a search."
         )
-    units = [np.array([row]) for row in range(minority_count)]
-    if groups:
-        names, of_image = np.unique(groups, return_inverse=True)
-        units = [np.flatnonzero(of_image == each) for each in range(len(names))]
-        if len(units) < 2:
-            raise ValueError(
-                "Pairings are compared by minority images of objects that training did "
-                "not see; expected minority images of 2 groups or more. Received: "
-                f"{minority_count} of group {names[0]}. Add some of another group, or "
-                "train the pairing of your choice without a search."
-            )
-    order = np.random.default_rng(seed).permutation(len(units))
-    parts = np.array_split(order, min(len(units), _MOST_PARTS))
-    rows = [np.sort(np.concatenate([units[unit] for unit in part])) for part in parts]
+    # Without groups each image is of one of its own.
+    own = groups or range(minority_count)
+    names, group_of = np.unique(own, return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(
+            "Pairings are compared by minority images of objects that training did "
+            "not see; expected minority images of 2 groups or more. Received: "
+            f"{minority_count} of group {names[0]}. Add some of another group, or "
+            "train the pairing of your choice without a search."
+        )
+    order = np.random.default_rng(seed).permutation(len(names))
+    parts = np.array_split(order, min(len(names), _MOST_PARTS))
+    rows = [np.flatnonzero(np.isin(group_of, part)) for part in parts]
     n_fits = len(rows) * -(-_FEWEST_FITS // len(rows))
     return [Fold(rows[n % len(rows)], seed + n) for n in range(n_fits)]
 
@@ -109,10 +108,7 @@ def shares_above(scores: np.ndarray, majority_scores: np.ndarray) -> np.ndarray:
 
     A tie counts half, so that the mean is the area under the ROC curve.
     """
-    ordered = np.sort(majority_scores)
-    below = np.searchsorted(ordered, scores, "left")
-    not_above = np.searchsorted(ordered, scores, "right")
-    return 1 - (below + not_above) / (2 * len(ordered))
+    return 1 - scipy.stats.percentileofscore(majority_scores, scores, "mean") / 100
 
 
 def join_fits(
@@ -185,8 +181,7 @@ class TrialRecord:
         """Writes it into the folder of a search."""
         path = self.path(folder)
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-        write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+        write_text(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
 
 _KINDS = {

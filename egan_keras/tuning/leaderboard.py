@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 
 from egan_keras import logs
 from egan_keras.evaluation.style import new_figure, save, table
-from egan_keras.files import write_atomically
+from egan_keras.files import write_atomically, write_text
 from egan_keras.tuning.choosing import (
     ERROR_NAME,
     NAME,
@@ -140,7 +140,7 @@ def write_leaderboard(
         text += f"{table(shown)}\n"
     failed = [_FAILED.format_map(row) for row in rows if NAME not in row]
     text += "\n".join(["\nFailed:\n", *failed, ""]) if failed else ""
-    write_atomically(folder / MARKDOWN, lambda path: path.write_text(text, "utf-8"))
+    write_text(folder / MARKDOWN, text)
     completed = [record for record in records if record.failure is None]
     if completed:
         save(folder / HEATMAP, lambda: plot_heatmap(completed, chosen))

@@ -14,16 +14,14 @@ import numpy as np
 
 from egan_keras import data, networks, schemas
 from egan_keras.data.lazy import SelectedRows, fingerprint
-from egan_keras.files import content_hash, telling_full_disk, write_atomically
+from egan_keras.files import content_hash, telling_full_disk, write_text
+from egan_keras.logs import tell
 from egan_keras.model import EGAN
 from egan_keras.tuning import choosing
 from egan_keras.tuning.choosing import TrialRecord, load_records, make_folds
-from egan_keras.tuning.hypermodel import (
-    Configuration,
-    EGANHyperModel,
-    validation_majority,
-)
+from egan_keras.tuning.hypermodel import EGANHyperModel, validation_majority
 from egan_keras.tuning.leaderboard import CSV, live_table, write_leaderboard
+from egan_keras.tuning.space import Configuration
 from egan_keras.tuning.tuner import FEATURES, PairingTuner, make_oracle
 
 if sys.platform != "win32":
@@ -153,10 +151,9 @@ def search_pairings(
         if verbose:
             n_done = len(load_records(folder))
             done = f", {n_done} of them done before" if n_done else ""
-            print(
+            tell(
                 f"Searching {space.size:,} configurations: up to {trials} trials of "
-                f"{len(folds)} fits{done}.",
-                flush=True,
+                f"{len(folds)} fits{done}."
             )
             backbones = [*space.encoders, *space.discriminators]
             on_trial = live_table(backbones, trials - n_done)
@@ -171,10 +168,9 @@ def search_pairings(
                 with contextlib.suppress(ValueError):
                     _chosen(folder, records, budget)
                 if verbose:
-                    print(
+                    tell(
                         f"\nInterrupted after {len(records)} trials. The leaderboard "
-                        f"so far: {folder / CSV}. The same call or command goes on.",
-                        flush=True,
+                        f"so far: {folder / CSV}. The same call or command goes on."
                     )
             raise
         records = load_records(folder)
@@ -275,7 +271,7 @@ def _enter(
             f"empty one. Received: {str(folder)!r}. Name another folder."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+    write_text(path, text)
 
 
 def _describe_weights(weights: Any) -> Any:
@@ -293,5 +289,6 @@ def _mark(images: data.LabelledImages) -> str:
     if not isinstance(pixels, data.LazyRows):
         pixels = SelectedRows(pixels, np.arange(len(pixels)))
     labels = np.asarray(images.labels, np.int32)
-    told = [labels.tobytes(), *(group.encode() for group in images.groups)]
+    # A group may be part of a name whose bytes are no text.
+    told = [labels.tobytes(), *map(os.fsencode, images.groups)]
     return fingerprint(pixels.identity(), iter(told))

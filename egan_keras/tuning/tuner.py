@@ -27,9 +27,10 @@ from keras_tuner.engine.trial import Trial
 
 from egan_keras import data, schemas
 from egan_keras.exporting import comparison, conversion
-from egan_keras.files import write_atomically
+from egan_keras.files import write_text
 from egan_keras.logs import without_stderr, without_warnings
 from egan_keras.model import EGAN
+from egan_keras.text import printable
 from egan_keras.tuning.choosing import ERROR_NAME, NAME, Fold, TrialRecord
 from egan_keras.tuning.hypermodel import EGANHyperModel, judge
 
@@ -46,7 +47,8 @@ _REPRESENTATIVES = 60
 _RUNS = 30
 # Choices of the recipe that change the discriminator's graph.
 _SHAPING = (
-    "own_preprocessing trained_layers depths unit_length standardize distance_weight"
+    "own_preprocessing trained_layers depths place_depths unit_length standardize "
+    "distance_weight"
 ).split()
 
 
@@ -73,8 +75,7 @@ class _Resumable:
     def save(self) -> None:
         """Writes the state."""
         trials = {name: trial.get_state() for name, trial in self.trials.items()}
-        text = json.dumps(self.get_state() | {"trials": trials})
-        write_atomically(self.state_file, lambda path: path.write_text(text, "utf-8"))
+        write_text(self.state_file, json.dumps(self.get_state() | {"trials": trials}))
 
     def go_on(self, again: Collection[int]) -> None:
         """Takes up the state that there is, to run trials that were under way again.
@@ -244,44 +245,38 @@ def measure(
     The latency is of one image on one thread. An earlier trial of the folder with the
     same graph may have found both: the weights decide nothing.
     """
-    unknown = dict.fromkeys(_COSTS)
+    found: dict[str, float | None] = dict.fromkeys(_COSTS)
     if keras.backend.backend() != "tensorflow":
-        return unknown
+        return found
     recipe = model.recipe
     shaping = [discriminator, network_size, *(getattr(recipe, n) for n in _SHAPING)]
     mark = hashlib.blake2b(json.dumps(shaping).encode(), digest_size=8).hexdigest()
     path = folder / _FOOTPRINTS / f"{mark}.json"
-    if path.is_file():
-        # What is broken is measured again.
-        with contextlib.suppress(ValueError, KeyError):
-            found = schemas.read(path, _SCHEMA)
-            return {name: found[name] for name in _COSTS}
+    # What is not there, or broken, is measured.
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
+        kept = schemas.read(path, _SCHEMA)
+        return {name: kept[name] for name in _COSTS}
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = comparison.of_both_classes(np.asarray(train.labels), _REPRESENTATIVES)
     few, labels = np.rint(train.images[rows]).astype("uint8"), train.labels[rows]
-    try:
-        with without_stderr(), tempfile.TemporaryDirectory() as made:
-            saved = Path(made) / "saved_model"
-            conversion.write_saved_model(model, saved, "uint8", batch_size=1)
-            options = {"representative": few, "labels": labels}
-            content = conversion.convert(saved, "int8", **options)
-            interpreter = Interpreter(model_content=content, num_threads=1)
-            runner = interpreter.get_signature_runner(conversion.SIGNATURE)
-            times = timeit.repeat(
-                lambda: runner(images=few[:1]), number=1, repeat=_RUNS
-            )
-            latency_ms = 1000 * statistics.median(times)
-            found = {"int8_kb": len(content) / 1000, "latency_ms": latency_ms}
-    except ValueError:  # TFLite has no operator for a part of it
-        found = unknown
-    text = json.dumps(found) + "\n"
-    write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+    made = tempfile.TemporaryDirectory()
+    # A ValueError: TFLite has no operator for a part of it.
+    with contextlib.suppress(ValueError), without_stderr(), made:
+        saved = Path(made.name) / "saved_model"
+        conversion.write_saved_model(model, saved, "uint8", batch_size=1)
+        content = conversion.convert(saved, "int8", representative=few, labels=labels)
+        interpreter = Interpreter(model_content=content, num_threads=1)
+        runner = interpreter.get_signature_runner(conversion.SIGNATURE)
+        times = timeit.repeat(lambda: runner(images=few[:1]), number=1, repeat=_RUNS)
+        latency_ms = 1000 * statistics.median(times)
+        found = {"int8_kb": len(content) / 1000, "latency_ms": latency_ms}
+    write_text(path, json.dumps(found) + "\n")
     return found
 
 
 def _reason(error: Exception) -> str:
     """Returns why a trial failed, on one line."""
-    text = " ".join(str(error).split()) or "no reason given"
+    text = printable(" ".join(str(error).split())) or "no reason given"
     kind = "out of memory: " if _is_out_of_memory(error) else ""
     if not isinstance(error, ValueError | OSError) and not kind:
         kind = f"{type(error).__name__}: "

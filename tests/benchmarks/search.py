@@ -26,7 +26,7 @@ from sklearn.metrics import roc_auc_score
 
 import egan_keras as ek
 from egan_keras import features
-from egan_keras.evaluation.report import write_atomically
+from egan_keras.files import write_atomically
 from egan_keras.tuning import choosing
 from egan_keras.tuning.choosing import TrialRecord, load_records
 
