@@ -133,7 +133,8 @@ def _report_again(
         print("There are no test images to report on anew, so the run has no report.")
         return
     told = {"config": config, "model": model}
-    run_report.save_report(given.folder, given.folder, report, images, **told)
+    report.save(given.folder / runs.REPORT)
+    run_report.save_plots_and_page(given.folder, given.folder, report, images, **told)
     print(f"\n{report}")
     written = [given.folder / name for name in (runs.MODEL, runs.REPORT)]
     messages.tell_written([*written, page, plots])

@@ -1,4 +1,4 @@
-"""What a run tells of its model: report.json, the plots, and the page."""
+"""What a run shows of its model: the plots, and the page."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ _NAMED = 3
 _OF_IMAGES = ("mistakes.png", "heat_maps.png")
 
 
-def save_report(
+def save_plots_and_page(
     folder: Path,
     run: Path,
     report: Any,
@@ -22,12 +22,11 @@ def save_report(
     model: Any,
     history: Mapping[str, Sequence[float]] | None = None,
 ) -> None:
-    """Writes report, plots and page into the folder of a run.
+    """Writes plots and page of a report into the folder of a run.
 
     A page that cannot be made is warned of. Pictures of images are none without them.
     Further arguments are as for `save_page`.
     """
-    report.save(folder / runs.REPORT)
     plots, page = folder / runs.PLOTS, folder / runs.PAGE
     for stale in [page, *(plots / name for name in _OF_IMAGES)]:
         stale.unlink(missing_ok=True)

@@ -212,12 +212,13 @@ def complete_run(
     if config.changed:
         config.save(folder)
         report.values["n_changed_in_training"] = len(config.changed)
+    report.save(folder / runs.REPORT)
     judged = rooms.model.Judged(report.scores, None, report.most_like)
     scored["test"] = test.paths, test.class_names, judged
     run_scores.write(folder, given.data, scored)
     logs.tell("Drawing the plots, and writing the page")
     told = {"config": config, "model": model, "history": model.history.history}
-    run_report.save_report(folder, given.out, report, test, **told)
+    run_report.save_plots_and_page(folder, given.out, report, test, **told)
     print(f"\n{report}")
     return config, report
 
