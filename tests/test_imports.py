@@ -102,6 +102,7 @@ def test_what_needs_no_keras_does_not_wait_for_it():
     printed_by(program)
 
 
+@pytest.mark.whole
 def test_no_template_is_read_before_a_page_is_made():
     program = (
         "import sys, egan_keras as ek\n"
@@ -111,6 +112,7 @@ def test_no_template_is_read_before_a_page_is_made():
     printed_by(program)
 
 
+@pytest.mark.whole
 def test_keras_knows_a_saved_model_once_images_have_been_loaded():
     program = (
         "import egan_keras; egan_keras.load_folder\n"
