@@ -133,11 +133,14 @@ def test_the_cluster_takes_orders_from_its_own_command_alone(command, tmp_path):
         if each.name() == "gcs_server"
     ]
     ports = [each.laddr.port for each in server.net_connections() if not each.raddr]
+    # Else it would end its cluster before another program has started.
+    driver.send_signal(signal.SIGSTOP)
     program = "import ray, sys; ray.init(address=sys.argv[1])"
     for port in ports:
         intruder = [sys.executable, "-c", program, f"127.0.0.1:{port}"]
         done = subprocess.run(intruder, capture_output=True, text=True, timeout=120)
         assert "Failed to connect" in done.stderr
+    driver.send_signal(signal.SIGCONT)
     assert ports and driver.wait() == 0
 
 
