@@ -16,8 +16,9 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def at_once(monkeypatch):
+def at_once(monkeypatch, tmp_path):
     """Converts at the first image, and takes LiteRT however slow it is."""
+    monkeypatch.setenv("EGAN_KERAS_CACHE", str(tmp_path))
     monkeypatch.setattr(inference, "_WORTH_CONVERTING", 0)
     monkeypatch.setattr(inference.time, "perf_counter", lambda: 0.0)
 
@@ -90,6 +91,45 @@ def test_weights_loaded_later_are_those_that_count(at_once):
     assert run.engine == "LiteRT"
     assert_same(after, made.predict(images(5), verbose=0))
     assert np.abs(after[0] - before[0]).max() > 1e-2
+
+
+def no_conversion(run):
+    raise AssertionError("it is converted anew")
+
+
+def test_later_runs_convert_nothing(at_once, monkeypatch, tmp_path):
+    expected = in_a_pass(inference.FrozenInference(network()), images(5))
+    monkeypatch.setattr(inference, "to_litert", no_conversion)
+    run = inference.FrozenInference(network())
+    for ours, theirs in zip(in_a_pass(run, images(5)), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert run.engine == "LiteRT"
+    # Other weights are another network.
+    other = network()
+    other.set_weights([2 * weight for weight in other.get_weights()])
+    run = inference.FrozenInference(other)
+    in_a_pass(run, images(5))
+    assert run.engine.startswith("tensorflow (LiteRT cannot: it is converted anew")
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda x: b"", lambda x: x[:-7], lambda x: b"\0" + x[1:]]
+)
+def test_damaged_conversions_are_made_again(at_once, tmp_path, damage):
+    expected = in_a_pass(inference.FrozenInference(network()), images(5))
+    (kept,) = (tmp_path / "converted").iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(damage(whole))
+    found = in_a_pass(inference.FrozenInference(network()), images(5))
+    assert_same(found, expected)
+    assert kept.read_bytes()[-16:] == inference._digest(kept.read_bytes()[:-16])
+
+
+def test_conversions_need_no_folder_to_be_kept(at_once, tmp_path):
+    (tmp_path / "converted").write_text("a file in the folder's place")
+    run = inference.FrozenInference(network())
+    in_a_pass(run, images(5))
+    assert run.engine == "LiteRT"
 
 
 def test_keras_keeps_what_litert_cannot_do(at_once):

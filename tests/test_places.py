@@ -111,6 +111,18 @@ def test_minority_images_are_judged_by_filters_that_have_not_seen_them():
     assert len(layer.adapt(maps(80), few(1))) == 0
 
 
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_what_was_seen_before_leaves_nothing(count):
+    """Neither another minority nor other weights, with the same or another majority."""
+    expected = adapted(maps(40), few(count))
+    for majority in (maps(40), maps(40, seed=5)):
+        layer = adapted(majority, few(3))
+        layer.set_weights([each + 1 for each in layer.get_weights()])
+        layer.adapt(maps(40), few(count))
+        for ours, theirs in zip(layer.weights, expected.weights, strict=True):
+            np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
+
+
 def test_filtering_first_is_filtering_joined_maps():
     """What the layer does to one channel is what was fitted on all of them."""
     layer, new = adapted(maps(60), few(3)), maps(5, seed=4)

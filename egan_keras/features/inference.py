@@ -3,11 +3,15 @@
 import contextlib
 import ctypes
 import functools
+import hashlib
+import json
 import math
+import platform
 import threading
 import time
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,7 +23,10 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from egan_keras import keras_hooks, logs
-from egan_keras.litert import LiteRTFunction
+from egan_keras.data.lazy import fingerprint
+from egan_keras.files import cache_folder, write_atomically
+from egan_keras.litert import LiteRTFunction, threads
+from egan_keras.version import __version__
 
 # Multiplications at once, and images.
 _WORK_AT_ONCE, _FEWEST, _MOST = 2e9, 8, 128
@@ -30,6 +37,7 @@ _TRIED_WITH, _TRIALS = 8, 3
 _HARDLY_LATER = 1.25
 # Root mean square of what features may differ by, in their standard deviations.
 _TOLERANCE = 1e-4
+_DIGEST_SIZE = 16
 
 
 class Inference:
@@ -82,6 +90,7 @@ class FrozenInference(Inference):
     conversion pays: small networks two to four times as fast. Who runs a pass depends
     on its length, not on what was passed before, so that runs repeat bit for bit.
     Keras keeps what LiteRT does otherwise or slower, and images outside of passes.
+    What LiteRT was given and did well is kept in `cache_folder()` for later runs.
 
     Attributes:
         engine: Who ran it the last time, and why not LiteRT, for messages.
@@ -157,9 +166,14 @@ class FrozenInference(Inference):
 
     def _try_litert(self, images: np.ndarray) -> None:
         """Takes LiteRT if it gives the same for some images, and hardly later."""
+        kept = _ConvertedFile(self._network)
+        if content := kept.read():
+            self._litert, self._converted = LiteRTFunction(content), self._checksum()
+            return
         images = images[:_TRIED_WITH]
         try:
-            litert = LiteRTFunction(to_litert(self))
+            content = to_litert(self)
+            litert = LiteRTFunction(content)
             # The first calls take longer than those that follow.
             found, expected = litert(images), super().__call__(images)
         # The converter answers with errors of many types.
@@ -176,9 +190,70 @@ class FrozenInference(Inference):
             self._keep_keras("LiteRT is slower")
         else:
             self._litert, self._converted = litert, self._checksum()
+            kept.write(content)
 
     def _keep_keras(self, why: str) -> None:
         self._may_convert, self._keras = False, f"{self._keras} ({why})"
+
+
+class _ConvertedFile:
+    """A converted network for later runs on this kind of machine, with its hash."""
+
+    def __init__(self, network: keras.Model) -> None:
+        where = f"{tf.__version__} {platform.machine()} {threads()}".encode()
+        name = fingerprint(identity(network), iter([where]))
+        self._path = cache_folder().expanduser() / "converted" / name
+
+    def read(self) -> bytes | None:
+        """Returns the converted network; `None` if it is not there, or damaged."""
+        try:
+            found = self._path.read_bytes()
+        except OSError:
+            return None
+        content, digest = found[:-_DIGEST_SIZE], found[-_DIGEST_SIZE:]
+        return content if digest == _digest(content) else None
+
+    def write(self, content: bytes) -> None:
+        """Keeps the converted network where that is possible."""
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            whole = content + _digest(content)
+            write_atomically(self._path, lambda target: target.write_bytes(whole))
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_DIGEST_SIZE).digest()
+
+
+def identity(network: keras.Model) -> Iterator[bytes]:
+    """Yields what a network's outputs depend on: its layers, weights and versions."""
+    backend = keras.backend.backend()
+    yield f"{__version__} {keras.__version__} {backend}".encode()
+    config = json.loads(network.to_json())
+    # Names hold counters that depend on what else was built before.
+    names = dict.fromkeys(_names(config["config"]))
+    numbers = {name: f"layer {number}" for number, name in enumerate(names)}
+    yield json.dumps(_renamed(config, numbers), sort_keys=True).encode()
+    for weight in network.weights:
+        array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+        yield f"{array.shape} {array.dtype}".encode()
+        yield array.tobytes()
+
+
+def _renamed(config: Any, names: dict[str, str]) -> Any:
+    """Returns a configuration with texts exchanged, wherever they stand."""
+    if isinstance(config, dict):
+        return {key: _renamed(value, names) for key, value in config.items()}
+    if isinstance(config, list):
+        return [_renamed(value, names) for value in config]
+    return names.get(config, config) if isinstance(config, str) else config
+
+
+def _names(config: dict) -> Iterator[str]:
+    """Yields the names of a layer or an operation, and of all those in it."""
+    yield config["name"]
+    for inner in config.get("layers", []):
+        yield from _names(inner["config"])
 
 
 def to_litert(inference: Inference) -> bytes:

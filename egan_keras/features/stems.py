@@ -1,19 +1,17 @@
 """A frozen stem as functions from images to features."""
 
 import copy
-import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from egan_keras import data
-from egan_keras.features.inference import FrozenInference, Inference
+from egan_keras.features.inference import FrozenInference, Inference, identity
 from egan_keras.networks import MajorityStandardization, PlaceEvidence, cast
-from egan_keras.version import __version__
 
 # Places of so many images tell enough of the majority's.
 _FEWEST_MAPS, _MOST_MAPS, _BYTES_OF_MAPS = 100, 3000, 256_000_000
@@ -160,17 +158,7 @@ class StemFunction:
 
     def identity(self) -> Iterator[bytes]:
         """Yields what features depend on beside images: layers, weights, versions."""
-        backend = keras.backend.backend()
-        yield f"{__version__} {keras.__version__} {backend}".encode()
-        config = json.loads(self._stem.to_json())
-        # Names hold counters that depend on what else was built before.
-        names = dict.fromkeys(_layer_names(self._stem))
-        numbers = {name: f"layer {number}" for number, name in enumerate(names)}
-        yield json.dumps(_renamed(config, numbers), sort_keys=True).encode()
-        for weight in self._stem.weights:
-            array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
-            yield f"{array.shape} {array.dtype}".encode()
-            yield array.tobytes()
+        yield from identity(self._stem)
         yield f"{self._part} with row hashes: {self._has_hashes}".encode()
 
     def standardized(self, features: Features) -> Features:
@@ -270,18 +258,3 @@ def compiled(stem: keras.Model) -> StemFunction:
     if not hasattr(stem, "_egan_keras_function"):
         stem._egan_keras_function = StemFunction(stem)
     return stem._egan_keras_function
-
-
-def _renamed(config: Any, names: dict[str, str]) -> Any:
-    """Returns a configuration with texts exchanged, wherever they stand."""
-    if isinstance(config, dict):
-        return {key: _renamed(value, names) for key, value in config.items()}
-    if isinstance(config, list):
-        return [_renamed(value, names) for value in config]
-    return names.get(config, config) if isinstance(config, str) else config
-
-
-def _layer_names(layer: keras.layers.Layer) -> Iterator[str]:
-    yield layer.name
-    for inner in getattr(layer, "layers", []):
-        yield from _layer_names(inner)

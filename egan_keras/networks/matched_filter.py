@@ -36,13 +36,13 @@ class MatchedFilter:
 
     def __init__(self, majority: Maps, unlike: np.ndarray) -> None:
         self._channels = [maps.shape[-1] for maps in majority]
-        self._mean, spread = covariance(*moments(_some_places(majority)))
+        standing_out: list[np.ndarray] = []
+        places = _some_places(majority, unlike, standing_out)
+        self._mean, spread = covariance(*moments(places))
         size = len(spread)
         ridge = _RIDGE * np.trace(spread) / size + _SMALL
         self._root = scipy.linalg.cholesky(spread + ridge * np.eye(size), lower=True)
-        some = [maps[:MOST_IMAGES] for maps in majority]
-        usual = self._standing_out(some, unlike[:MOST_IMAGES], _OF_MAJORITY)
-        self._usual = usual.mean(axis=0)
+        self._usual = self._whitened(standing_out)[:MOST_IMAGES].mean(axis=0)
 
     def prototypes(self, minority: Maps, unlike: np.ndarray) -> np.ndarray:
         """Returns what stands out in each minority image, whitened, of length 1.
@@ -50,7 +50,9 @@ class MatchedFilter:
         Arguments are those of the constructor, of m minority images; returned is
         (m, channels of all depths).
         """
-        found = self._standing_out(minority, unlike, PLACES) - self._usual
+        pairs = zip(_batches_of(minority), _joined(minority), strict=True)
+        most = [_most_unlike(maps, unlike[rows], PLACES) for rows, maps in pairs]
+        found = self._whitened(most) - self._usual
         return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), _SMALL)
 
     def of(self, prototypes: np.ndarray) -> list[np.ndarray]:
@@ -62,14 +64,8 @@ class MatchedFilter:
         )
         return np.split(found, np.cumsum(self._channels)[:-1])
 
-    def _standing_out(self, maps: Maps, unlike: np.ndarray, count: int) -> np.ndarray:
-        """Returns the whitened mean of each image's places most unlike, (n, c)."""
-        found = []
-        for rows, joined in zip(_batches_of(maps), _joined(maps), strict=True):
-            most = np.argsort(-unlike[rows], axis=1)[:, :count, None]
-            places = joined.reshape(len(joined), -1, joined.shape[-1])
-            found.append(np.take_along_axis(places, most, axis=1).mean(axis=1))
-        centred = np.concatenate(found).astype("float64") - self._mean
+    def _whitened(self, places: list[np.ndarray]) -> np.ndarray:
+        centred = np.concatenate(places).astype("float64") - self._mean
         return scipy.linalg.solve_triangular(self._root, centred.T, lower=True).T
 
 
@@ -167,12 +163,26 @@ def covariance(
     return mean, products / count - np.outer(mean, mean)
 
 
-def _some_places(maps: Maps) -> Iterator[np.ndarray]:
-    """Yields places of the joined maps, (rows, c), evenly spread."""
+def _some_places(
+    maps: Maps, unlike: np.ndarray, standing_out: list[np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Yields places of the joined maps, (rows, c), evenly spread.
+
+    What stands out in the first `MOST_IMAGES` images joins the list meanwhile.
+    """
     height, width = max(each.shape[1:3] for each in maps)
     step = max(1, len(maps[0]) * height * width // _MOST_PLACES)
     # So that all columns are among them.
     while step > 1 and math.gcd(step, width) > 1:
         step += 1
-    for joined in _joined(maps):
+    for rows, joined in zip(_batches_of(maps), _joined(maps), strict=True):
+        if rows.start < MOST_IMAGES:
+            standing_out.append(_most_unlike(joined, unlike[rows], _OF_MAJORITY))
         yield joined.reshape(-1, joined.shape[-1])[::step]
+
+
+def _most_unlike(joined: np.ndarray, unlike: np.ndarray, count: int) -> np.ndarray:
+    """Returns the mean of each image's places most unlike the majority, (n, c)."""
+    most = np.argsort(-unlike, axis=1)[:, :count, None]
+    places = joined.reshape(len(joined), -1, joined.shape[-1])
+    return np.take_along_axis(places, most, axis=1).mean(axis=1)

@@ -1,6 +1,7 @@
 """Evidence from places: unlike the majority somewhere, and like the few somewhere."""
 
 import math
+import zlib
 from collections.abc import Iterator
 
 import keras
@@ -59,6 +60,7 @@ class PlaceEvidence(layers.Layer):
         self.sizes = [tuple(shape[1:3]) for shape in input_shape]
         # The last kind is that of the largest map.
         self.sizes.append(max(self.sizes))
+        self._of_majority: tuple | None = None
         self._means, self._components, self._filters = [], [], []
         for depth, (*_, channels) in enumerate(input_shape, 1):
             rank = max(1, min(_MOST_COMPONENTS, channels // _SHARE_OF_COMPONENTS))
@@ -151,20 +153,38 @@ class PlaceEvidence(layers.Layer):
             How like the others each row of the minority is, standardised, (rows,): by
             filters that have not seen its image. Empty for fewer than three images.
         """
-        unlike = [self._fit_unlike(depth, own) for depth, own in enumerate(majority)]
+        matched = self._adapt_to_majority(majority)
         if not len(minority[0]):
+            for weights in self._filters:
+                weights.assign(ops.zeros_like(weights))
+            self._fit_usual(self.depths, np.zeros((1, math.prod(self.sizes[-1]))))
             return np.zeros(0)
         theirs = [
             self._less_usual(depth, self._all_unlike(depth, own))
             for depth, own in enumerate(minority)
         ]
-        matched = MatchedFilter(majority, self._together(unlike))
         prototypes = matched.prototypes(minority, self._together(theirs))
         for weights, own in zip(self._filters, matched.of(prototypes), strict=True):
             weights.assign(own[:, None])
         like = self._all_filtered(majority, self._filters)
         self._fit_usual(self.depths, like[..., 0])
         return self._like_others(matched, prototypes, majority, minority, views)
+
+    def _adapt_to_majority(self, majority: Maps) -> MatchedFilter:
+        """Takes the statistics of the majority alone, of the same maps once.
+
+        The fits of a search that hold out minority images in turn share a majority.
+        """
+        mark = [zlib.crc32(np.ascontiguousarray(own)) for own in majority]
+        if self._of_majority is None or self._of_majority[0] != mark:
+            unlike = [self._fit_unlike(*each) for each in enumerate(majority)]
+            matched = MatchedFilter(majority, self._together(unlike))
+            statistics = [ops.convert_to_numpy(x).copy() for x in self.weights]
+            self._of_majority = mark, statistics, matched
+        _, statistics, matched = self._of_majority
+        for variable, value in zip(self.weights, statistics, strict=True):
+            variable.assign(value)
+        return matched
 
     def _like_others(
         self,
