@@ -261,18 +261,21 @@ def test_the_space_is_asked_for_before_any_work(
     assert not list(tmp_path.iterdir()) and capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("name", ["a.tflite", "a.onnx", "saved"])
 def test_a_disk_that_is_full_meanwhile_is_told_in_words(
-    model, few_ones, tmp_path, monkeypatch
+    model, few_ones, tmp_path, monkeypatch, name
 ):
     def fail(*arguments, **options):
         said = "{{function_node}} x.tempstate; No space left on device [Op:SaveV2]"
         raise tf.errors.ResourceExhaustedError(None, None, said)
 
+    monkeypatch.setattr(tf.saved_model, "save", fail)
     # The class is another one for each backend.
-    archive = type(keras.export.ExportArchive())
-    monkeypatch.setattr(archive, "write_out", fail)
-    with pytest.raises(OSError, match="disk is full.*a.tflite.*Received: .* free"):
-        ek.export_tflite(model, tmp_path / "a.tflite", validation_data=few_ones)
+    monkeypatch.setattr(type(keras.export.ExportArchive()), "write_out", fail)
+    export = {"a.tflite": ek.export_tflite, "a.onnx": ek.export_onnx}
+    export = export.get(name, ek.export_saved_model)
+    with pytest.raises(OSError, match=f"disk is full.*{name}.*Received: .* free"):
+        export(model, tmp_path / name, validation_data=few_ones)
     assert not list(tmp_path.iterdir())
 
 
