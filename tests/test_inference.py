@@ -8,7 +8,7 @@ import pytest
 
 import egan_keras as ek
 from egan_keras import features
-from egan_keras.features import inference
+from egan_keras.features import converting, inference
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="other backends keep Keras"
@@ -122,7 +122,7 @@ def test_damaged_conversions_are_made_again(at_once, tmp_path, damage):
     kept.write_bytes(damage(whole))
     found = in_a_pass(inference.FrozenInference(network()), images(5))
     assert_same(found, expected)
-    assert kept.read_bytes()[-16:] == inference._digest(kept.read_bytes()[:-16])
+    assert kept.read_bytes()[-16:] == converting._digest(kept.read_bytes()[:-16])
 
 
 def test_conversions_need_no_folder_to_be_kept(at_once, tmp_path):

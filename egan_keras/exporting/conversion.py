@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
@@ -15,13 +14,11 @@ from egan_keras import logs, networks
 from egan_keras.data.lazy import in_batches
 from egan_keras.exporting.int8 import quantize_int8
 from egan_keras.exporting.tflite_model import finite
-from egan_keras.features.inference import with_constants
+from egan_keras.features.converting import SIGNATURE, save_function
 
 if TYPE_CHECKING:
     from egan_keras.model import EGAN
 
-# What TensorFlow Serving and LiteRT call the only thing that a model does.
-SIGNATURE = "serving_default"
 FORMS = ("none", "float16", "dynamic", "int8")
 # More take memory and hardly less time.
 _BATCH_SIZE = 16
@@ -38,9 +35,8 @@ def write_saved_model(
 ) -> None:
     """Writes the discriminator and its threshold as a SavedModel.
 
-    Its endpoint is as `export_saved_model` says, which has the same arguments. One to
-    convert has its weights in the graph: it is written and converted in a quarter of
-    the time that variables take. An `OSError` says why it cannot be written.
+    Its endpoint is as `export_saved_model` says, which has the same arguments;
+    `to_convert` is as in `save_function`. An `OSError` says why it cannot be written.
     """
     discriminator, threshold = model.discriminator, model.threshold
     both = networks.ScoreAndHeatMap(discriminator) if heat_map else None
@@ -57,15 +53,7 @@ def write_saved_model(
         return {"score": scores, "is_minority": is_minority, **of_places}
 
     try:
-        if to_convert:
-            _save_in_graph(serve, images, folder)
-            return
-        archive = keras.export.ExportArchive()
-        archive.track(discriminator)
-        if both is not None:
-            archive.track(both.row_and_maps)
-        archive.add_endpoint("serve", serve, input_signature=[images])
-        archive.write_out(folder, verbose=False)
+        save_function(serve, images, folder, to_convert=to_convert)
     except tf.errors.OpError as error:
         said = " ".join(str(error.message).split())
         is_full = "No space left" in said or "quota" in said
@@ -74,22 +62,6 @@ def write_saved_model(
             f"TensorFlow cannot write the SavedModel ({said[-200:]})",
             os.fspath(folder),
         ) from error
-
-
-def _save_in_graph(
-    serve: Callable, images: tf.TensorSpec, folder: str | os.PathLike
-) -> None:
-    """Saves a function with all variables as constants."""
-    traced = tf.function(serve, input_signature=[images]).get_concrete_function()
-    frozen, named = with_constants(traced), traced.structured_outputs
-
-    @tf.function(input_signature=[images])
-    def endpoint(images):
-        return tf.nest.pack_sequence_as(named, frozen(images))
-
-    module = tf.Module()
-    module.serve = endpoint
-    tf.saved_model.save(module, folder, signatures={SIGNATURE: endpoint})
 
 
 def saved_model_scorer(

@@ -1,32 +1,20 @@
 """Networks as compiled functions of arrays; frozen ones by LiteRT where that pays."""
 
 import contextlib
-import ctypes
 import functools
-import hashlib
-import json
 import math
-import platform
 import threading
 import time
 import zlib
 from collections.abc import Iterator
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-# The converter does it itself, but leaves Keras's variables outside of the file.
-from tensorflow.python.framework.convert_to_constants import (
-    convert_variables_to_constants_v2 as with_constants,
-)
-
-from egan_keras import keras_hooks, logs
-from egan_keras.data.lazy import fingerprint
-from egan_keras.files import cache_folder, write_atomically
-from egan_keras.litert import LiteRTFunction, threads
-from egan_keras.version import __version__
+from egan_keras import keras_hooks
+from egan_keras.features.converting import ConvertedFile, give_back_memory, to_litert
+from egan_keras.litert import LiteRTFunction
 
 # Multiplications at once, and images.
 _WORK_AT_ONCE, _FEWEST, _MOST = 2e9, 8, 128
@@ -37,7 +25,6 @@ _TRIED_WITH, _TRIALS = 8, 3
 _HARDLY_LATER = 1.25
 # Root mean square of what features may differ by, in their standard deviations.
 _TOLERANCE = 1e-4
-_DIGEST_SIZE = 16
 
 
 class Inference:
@@ -53,7 +40,7 @@ class Inference:
         self._dtypes = [tf.as_dtype(each.dtype) for each in inputs]
 
     @functools.cached_property
-    def _function(self):
+    def function(self):
         """The network as one function of TensorFlow's, for any number of rows."""
 
         @tf.function
@@ -71,7 +58,7 @@ class Inference:
         pairs = zip(arrays, self._dtypes, strict=True)
         if keras.backend.backend() == "tensorflow":
             tensors = [tf.cast(*pair) for pair in pairs]
-            return [each.numpy() for each in self._function(*tensors)]
+            return [each.numpy() for each in self.function(*tensors)]
         rows = [np.asarray(x, dtype.as_numpy_dtype) for x, dtype in pairs]
         count = len(rows[0])
         if keras.backend.backend() == "jax":
@@ -138,7 +125,7 @@ class FrozenInference(Inference):
         finally:
             with self._lock:
                 self._open_passes -= 1
-            _give_back_memory()
+            give_back_memory()
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         """Returns what the network puts out for images, one array for each tensor."""
@@ -166,13 +153,13 @@ class FrozenInference(Inference):
 
     def _try_litert(self, images: np.ndarray) -> None:
         """Takes LiteRT if it gives the same for some images, and hardly later."""
-        kept = _ConvertedFile(self._network)
+        kept = ConvertedFile(self._network)
         if content := kept.read():
             self._litert, self._converted = LiteRTFunction(content), self._checksum()
             return
         images = images[:_TRIED_WITH]
         try:
-            content = to_litert(self)
+            content = to_litert(self.function)
             litert = LiteRTFunction(content)
             # The first calls take longer than those that follow.
             found, expected = litert(images), super().__call__(images)
@@ -194,84 +181,6 @@ class FrozenInference(Inference):
 
     def _keep_keras(self, why: str) -> None:
         self._may_convert, self._keras = False, f"{self._keras} ({why})"
-
-
-class _ConvertedFile:
-    """A converted network for later runs on this kind of machine, with its hash."""
-
-    def __init__(self, network: keras.Model) -> None:
-        where = f"{tf.__version__} {platform.machine()} {threads()}".encode()
-        name = fingerprint(identity(network), iter([where]))
-        self._path = cache_folder().expanduser() / "converted" / name
-
-    def read(self) -> bytes | None:
-        """Returns the converted network; `None` if it is not there, or damaged."""
-        try:
-            found = self._path.read_bytes()
-        except OSError:
-            return None
-        content, digest = found[:-_DIGEST_SIZE], found[-_DIGEST_SIZE:]
-        return content if digest == _digest(content) else None
-
-    def write(self, content: bytes) -> None:
-        """Keeps the converted network where that is possible."""
-        with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            whole = content + _digest(content)
-            write_atomically(self._path, lambda target: target.write_bytes(whole))
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=_DIGEST_SIZE).digest()
-
-
-def identity(network: keras.Model) -> Iterator[bytes]:
-    """Yields what a network's outputs depend on: its layers, weights and versions."""
-    backend = keras.backend.backend()
-    yield f"{__version__} {keras.__version__} {backend}".encode()
-    config = json.loads(network.to_json())
-    # Names hold counters that depend on what else was built before.
-    names = dict.fromkeys(_names(config["config"]))
-    numbers = {name: f"layer {number}" for number, name in enumerate(names)}
-    yield json.dumps(_renamed(config, numbers), sort_keys=True).encode()
-    for weight in network.weights:
-        array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
-        yield f"{array.shape} {array.dtype}".encode()
-        yield array.tobytes()
-
-
-def _renamed(config: Any, names: dict[str, str]) -> Any:
-    """Returns a configuration with texts exchanged, wherever they stand."""
-    if isinstance(config, dict):
-        return {key: _renamed(value, names) for key, value in config.items()}
-    if isinstance(config, list):
-        return [_renamed(value, names) for value in config]
-    return names.get(config, config) if isinstance(config, str) else config
-
-
-def _names(config: dict) -> Iterator[str]:
-    """Yields the names of a layer or an operation, and of all those in it."""
-    yield config["name"]
-    for inner in config.get("layers", []):
-        yield from _names(inner["config"])
-
-
-def to_litert(inference: Inference) -> bytes:
-    """Returns a network with its weights as a .tflite file's bytes."""
-    # All of these tell on it what they do, past Python.
-    with logs.without_stderr():
-        converter = tf.lite.TFLiteConverter.from_concrete_functions(
-            [with_constants(inference._function)], tf.Module()
-        )
-        content = converter.convert()
-    _give_back_memory()
-    return content
-
-
-def _give_back_memory() -> None:
-    """Makes glibc hand what was freed to the system: hundreds of MB by a converter."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _seconds(run, images: np.ndarray) -> float:

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 
 from egan_keras import features
-from egan_keras.features.inference import Inference, to_litert
+from egan_keras.features.converting import to_litert
+from egan_keras.features.inference import Inference
 from egan_keras.litert import LiteRTFunction
 from egan_keras.model import EGAN
 from egan_keras.networks import UnitLength
@@ -51,7 +52,7 @@ def feature_network(model: EGAN) -> tuple[bytes, list[int]]:
 
 def _checked(network: keras.Model) -> bytes:
     inference = Inference(network)
-    content = to_litert(inference)
+    content = to_litert(inference.function)
     height, width, _ = network.input_shape[1:]
     random = np.random.default_rng(0)
     coarse = random.integers(0, 256, (_TRIED_WITH, _COARSE, _COARSE, 3), np.uint8)
