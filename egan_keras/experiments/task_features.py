@@ -1,6 +1,6 @@
 """A task's images as shards hold their features, split as the images themselves are.
 
-SplitRows of vectors stay in a file and are read when asked for; in memory are their numbers.
+Rows of vectors stay in a file and are read when asked for; in memory are their numbers.
 """
 
 import functools
@@ -24,7 +24,7 @@ from egan_keras.experiments.task_images import Sample
 from egan_keras.scale import FeatureTable
 from egan_keras.text import printable
 
-# SplitRows by the part of the images, None where they are in none, and by class.
+# Rows by the part of the images, None where they are in none, and by class.
 Places = dict[tuple[str | None, str], list[int]]
 
 _HASH = np.dtype("S16")
