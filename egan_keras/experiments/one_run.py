@@ -30,8 +30,8 @@ from egan_keras.metrics import score_metrics
 from egan_keras.model import EGAN
 
 _BATCH_SIZE = 512
-# A baseline that standardises rows holds them twice, and may draw others beside them.
-_COPIES = 3
+# Baselines standardise copies of rows, and SMOTE draws as many as the majority has.
+_COPIES = 5
 _WANTED = ("auroc", "average_precision", "f1", "sensitivity", "specificity")
 
 _one_class_scores: dict[tuple, tuple[np.ndarray, float]] = {}
