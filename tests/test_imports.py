@@ -12,7 +12,7 @@ PACKAGE = Path(egan_keras.__file__).parent
 ROOMS = (
     "version deprecation text files schemas keras_hooks precision logs litert losses "
     "thresholds metrics data backbones digits solar_cells networks features model "
-    "devices evaluation baselines exporting tuning experiments review scale cli"
+    "devices evaluation baselines exporting scale tuning experiments review cli"
 ).split()
 MAY_IMPORT_TENSORFLOW = {
     "keras_hooks",

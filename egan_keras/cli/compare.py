@@ -18,12 +18,13 @@ Examples:
   egan-keras compare --data cifar10 --majority automobile --minority airplane \
       --counts 2,10 --seeds 3 --methods "default,class means" --out compared
   egan-keras compare --data . --grid grid.toml --out compared
+  egan-keras compare --features DIR --majority ok --minority bad --out compared
 
 grid.toml has several tasks, and perhaps changed recipes, such as:
   seeds = 5
   pairings = ["MobileNetV2->MobileNetV2"]
   [[task]]
-  data = "tiles"                         # below ROOT
+  data = "tiles"                         # below ROOT; or features = ".."
   majority = ["good"]
   minority = ["blowhole"]
   counts = [1, 2]
@@ -34,6 +35,7 @@ grid.toml has several tasks, and perhaps changed recipes, such as:
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -53,6 +55,11 @@ _OF_A_RUN = (
     "data majority minority labels groups duplicates image_size encoder discriminator "
     "weights network_size"
 ).split()
+# What was settled when features were computed, and what of images they do not know.
+_OF_NETWORKS = (
+    "encoder discriminator weights network_size image_size gray_range skip_unreadable"
+).split()
+_OF_IMAGES = ("labels", "groups")
 
 
 def _names(text: str) -> list[str]:
@@ -65,6 +72,7 @@ class Options(options.LabelledOptions):
 
     Attributes:
         data: folder of images, as for train; with --grid the folder that holds them
+        features: in place of --data, folder or address that `features` wrote
         majority: the common class, or several
         minority: the rare class, or several
         out: folder to write, or an earlier comparison to go on with
@@ -87,7 +95,8 @@ class Options(options.LabelledOptions):
         gray_range: values that are black and white, as for train
     """
 
-    data: Path = option(metavar="ROOT")
+    data: Path | None = option(None, metavar="ROOT")
+    features: str | None = option(None, metavar="DIR")
     majority: list[str] | None = None
     minority: list[str] | None = option(None, metavar="C[,D..]")
     counts: list[int] | None = None
@@ -113,7 +122,7 @@ def run(given: Options) -> int:
     outcomes = rooms.experiments.compare(_grid(given), given.out, **chosen)
     if outcomes.failed:
         return BLEMISHED
-    words = [] if given.grid else _train_words(given)
+    words = [] if given.grid or given.features else _train_words(given)
     messages.tell_next(*words, page=given.out / "report.html")
     return 0
 
@@ -136,9 +145,13 @@ def _grid(given: Options) -> Any:
         forced["pairings"] = pairing
     if given.grid:
         return rooms.experiments.read_grid(given.grid, given.data, forced)
-    root = given.data.resolve()
     task = {n: getattr(given, n) for n in _OF_A_TASK if getattr(given, n)}
-    task = {"data": root.name, "counts": COUNTS, **task}
+    task = {"counts": COUNTS, **task}
+    if given.features and "://" in given.features:
+        task["features"], root = given.features, Path.cwd()
+    else:
+        root = Path(given.features or given.data).resolve()
+        task["features" if given.features else "data"] = root.name
     if given.labels:
         task["labels"] = str(given.labels.resolve())
     return rooms.experiments.make_grid({"task": [task]}, root.parent, forced)
@@ -146,7 +159,15 @@ def _grid(given: Options) -> Any:
 
 def _check(given: Options) -> None:
     """Refuses options that exclude each other, or lack one another."""
-    named = [f"--{n.replace('_', '-')}" for n in _OF_A_TASK if getattr(given, n)]
+    named = _named(given, _OF_A_TASK)
+    if bool(given.data) == bool(given.features):
+        received = "both" if given.data else "none of the two"
+        raise ValueError(
+            "Images to compare on are needed once; expected --data ROOT or --features "
+            f"DIR. Received: {received}. Name one."
+        )
+    if given.features:
+        _check_on_features(given)
     if given.grid and named:
         raise ValueError(
             "The grid names classes and counts itself; expected --grid alone, or "
@@ -158,3 +179,30 @@ def _check(given: Options) -> None:
             "The classes are missing; expected --majority and --minority, or --grid. "
             f"Received: {', '.join(named) or 'none of them'}. Name the classes."
         )
+
+
+def _check_on_features(given: Options) -> None:
+    """Refuses options that have no meaning for features."""
+    if given.grid:
+        raise ValueError(
+            "A grid names the features of each task itself; expected --data ROOT, and "
+            'in the grid features = "..", below ROOT, in place of data. Received: '
+            "--features and --grid. Write them into the grid."
+        )
+    if fixed := _named(given, _OF_NETWORKS):
+        raise ValueError(
+            "Networks and sizes of images are those that the features were made with; "
+            f"expected no such option beside --features. Received: {', '.join(fixed)}. "
+            "Leave it out, or make other features with egan-keras features."
+        )
+    if unknown := _named(given, _OF_IMAGES):
+        raise ValueError(
+            "Classes of features are the folders that their images lie in; expected no "
+            f"such option beside --features. Received: {', '.join(unknown)}. Leave it "
+            "out, or compare the images themselves: --data ROOT."
+        )
+
+
+def _named(given: Options, names: Sequence[str]) -> list[str]:
+    """Returns those of some options that were given, as they are written."""
+    return [f"--{name.replace('_', '-')}" for name in names if getattr(given, name)]

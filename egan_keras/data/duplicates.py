@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,10 +32,17 @@ class Duplicates:
     They are refused, dropped or kept as `duplicates` of `load_folder` says, with a
     warning that counts them. `dropped` are those in no split, each with its `source`
     and `part`; `later` are sources that equal an earlier one and are not dropped.
+
+    Where sources are no files, `contents` are marks of what is in those that may equal
+    another.
     """
 
     def __init__(
-        self, listing: Listing, roles: ClassRoles, duplicates: str | None = None
+        self,
+        listing: Listing,
+        roles: ClassRoles,
+        duplicates: str | None = None,
+        contents: Mapping[Any, Any] | None = None,
     ) -> None:
         if duplicates is not None and duplicates not in _CHOICES:
             raise ValueError(
@@ -48,7 +55,7 @@ class Duplicates:
         # The others of a group go to the split that its first one goes to.
         self._others: dict[Source, Split] = {}
         mixed, leaks = [], []
-        for group in _alike(listing):
+        for group in _alike(listing, contents):
             first, n_left = group[0], len(group)
             if len({roles.label(image.class_name) for image in group}) > 1:
                 mixed.append(group)
@@ -133,14 +140,17 @@ class Duplicates:
         return list(itertools.chain(*pairs))
 
 
-def _alike(listing: Listing) -> list[list[_Image]]:
+def _alike(listing: Listing, contents: Mapping[Any, Any] | None) -> list[list[_Image]]:
     """Return the images of each content that occurs several times, in their order."""
     images = [
         _Image(source, name, part)
         for part, by_class in enumerate(listing.parts.values())
         for name, found in by_class.items()
         for source in found
+        if contents is None or source in contents
     ]
+    if contents is not None:
+        return _repeated(images, [contents[image.source] for image in images])
     sizes = [n_bytes(image.source) for image in images]
     suspects = list(itertools.chain(*_repeated(images, sizes)))
     paths = [i.source for i in suspects if isinstance(i.source, Path)]

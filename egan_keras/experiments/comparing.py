@@ -16,6 +16,7 @@ from egan_keras.experiments.comparison_report import write_tables
 from egan_keras.experiments.grid import Grid, Run
 from egan_keras.experiments.one_run import NotPossibleError, Samples, train_and_judge
 from egan_keras.experiments.outcomes import RUNS, Outcomes, Records
+from egan_keras.experiments.task_features import TaskFeatures
 from egan_keras.experiments.task_images import FolderFeatures, TaskImages
 from egan_keras.files import write_text
 from egan_keras.logs import tell
@@ -45,11 +46,14 @@ def compare(
         FileExistsError: if `out` is something else than a comparison.
         FileNotFoundError: if a folder of images is missing or empty.
         ValueError: for an unknown class, fewer minority images than asked for, an image
-            or a result that cannot be read.
+            or a result that cannot be read, features that are none or not complete.
         OSError: if ImageNet weights cannot be had.
         KeyboardInterrupt: on Ctrl-C, after the tables were written.
     """
-    images = {task: TaskImages(task) for task in grid.tasks}
+    images = {
+        task: TaskFeatures(task) if task.features else TaskImages(task)
+        for task in grid.tasks
+    }
     for part in grid.parts:
         images[part.task].splits(max(part.counts), 0)
     is_new = not out.exists() or (out.is_dir() and not any(out.iterdir()))
@@ -112,6 +116,7 @@ def _run_all(
         (spec, run.network_size, run.weights)
         for run, *_ in waiting
         for spec in run.backbones
+        if not run.task.features
     }
     for spec, size, weights in sorted(networks, key=str):
         backbone = Backbone.parse(spec)

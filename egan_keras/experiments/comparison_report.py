@@ -9,11 +9,7 @@ import pandas as pd
 from egan_keras.evaluation import pages
 from egan_keras.evaluation.style import NONE, short, table
 from egan_keras.experiments.comparison_page import draw_all, make_page
-from egan_keras.experiments.grid import (
-    REFERENCE,
-    Run,
-    describe_weights,
-)
+from egan_keras.experiments.grid import REFERENCE, Run
 from egan_keras.experiments.outcomes import (
     CELL_COLUMNS,
     CONFIDENCE,
@@ -67,6 +63,9 @@ _EPOCHS = """\
 AUROC and F1 at threshold 0 of eGAN, means over seeds: after the last epoch, the \
 honest number, and in brackets the oracle's, which takes in each run the epoch whose \
 number is highest on the test split, as the paper's notebooks do."""
+_ON_FEATURES = """\
+They are vectors alone: eGAN judges no places and mirrors no minority image, and what \
+reads feature maps or pixels is left out."""
 _RATES = "{f1_mean} / {sensitivity_mean} / {specificity_mean}"
 _RATES_AT_ZERO = "{sensitivity_at_zero_mean} / {specificity_at_zero_mean}"
 _LAST_AND_BEST = """\
@@ -119,7 +118,7 @@ def _origin(outcomes: Outcomes, runs: pd.DataFrame, command: str) -> str:
     machines = for_markdown("; ".join(sorted(made["machine"].unique())))
     used = pd.DataFrame(list(made["versions"]))
     versions = [f"{n} {' and '.join(sorted(used[n].dropna().unique()))}" for n in used]
-    weights = ", ".join({describe_weights(run.weights) for run in records})
+    weights = ", ".join(sorted({run.told_weights for run in records}))
     dropped = runs.groupby("task", observed=True)["n_dropped_duplicates"].last()
     dropped = dropped[dropped > 0].items()
     equal = ", ".join(f"{n} of {for_markdown(task)}" for task, n in dropped)
@@ -128,8 +127,18 @@ def _origin(outcomes: Outcomes, runs: pd.DataFrame, command: str) -> str:
         f"{text} Run {' to '.join(days)} on {machines}.\n"
         f"Versions: {', '.join(versions)}.\n{equal}"
         f"Encoder->discriminator: {', '.join(f'`{n}`{m}' for n, m in marks.items())}; "
-        f"weights: {for_markdown(weights)}."
+        f"weights: {for_markdown(weights)}.{_of_features(outcomes)}"
     )
+
+
+def _of_features(outcomes: Outcomes) -> str:
+    """Says which networks made the features of tasks that have no images."""
+    tasks = dict.fromkeys(run.task for run in outcomes.runs if run.task.features)
+    by = {task.label: for_markdown(task.features) for task in tasks}
+    told = "".join(
+        f"\nThe features in {for_markdown(x)} come from {by[x]}." for x in by
+    )
+    return f"{told}\n{_ON_FEATURES}" if told else ""
 
 
 def _results(

@@ -30,10 +30,11 @@ class Task:
     """Images, and which classes are the majority and the minority.
 
     The other options are those of `egan_keras.load_folder`; with `labels`, a table's
-    path, those of `egan_keras.load_table`.
+    path, those of `egan_keras.load_table`. With `features`, which says what made them,
+    `data` holds the images' features, as `egan-keras features` wrote them.
     """
 
-    data: Path
+    data: Path | str
     label: str  # how tables call the folder
     majority: tuple[str, ...]
     minority: tuple[str, ...]
@@ -44,6 +45,7 @@ class Task:
     skip_unreadable: bool = False
     labels: Path | None = None  # a table, in place of class folders
     groups: str | None = None
+    features: str | None = None
 
     @property
     def roles(self) -> ClassRoles:
@@ -64,7 +66,7 @@ class Task:
         # What its rows say is in the fingerprint of the files.
         values["labels"] = self.labels and self.labels.name
         # So that results of versions that did not have them stay.
-        for name in ("gray_range", "skip_unreadable", "labels", "groups"):
+        for name in ("gray_range", "skip_unreadable", "labels", "groups", "features"):
             if not values[name]:
                 del values[name]
         return json.loads(json.dumps(values))
@@ -140,6 +142,12 @@ class Run:
         """What it is about, beside the pairing, in tables."""
         return f"{self.task.name} {self.count}"
 
+    @property
+    def told_weights(self) -> str:
+        """How reports call the weights that the backbones start from."""
+        of_features = "of the features"
+        return of_features if self.task.features else describe_weights(self.weights)
+
     def definition(self) -> dict[str, Any]:
         """Returns all that decides the result, as JSON holds it."""
         definition = {
@@ -148,7 +156,7 @@ class Run:
             "count": self.count,
             "seed": self.seed,
             "backbones": "->".join(self.backbones),
-            "weights": describe_weights(self.weights),
+            "weights": self.told_weights,
             "network_size": self.network_size,
             "method": self.method.definition(),
             "egan_keras": __version__,
@@ -207,10 +215,11 @@ class Grid:
 
     def runs(self, files: dict[Task, str]) -> list[Run]:
         """Returns every run once, those on pixels last; `files` as in `Run`."""
-        same = self.weights, self.network_size
+        of_images = self.weights, self.network_size
         runs = [
             Run(part.task, count, pairing, seed, method, *same, files[part.task])
             for part in self.parts
+            for same in [(None, None) if part.task.features else of_images]
             for pairing in part.pairings
             for count in part.counts
             for seed in part.seeds

@@ -14,7 +14,16 @@ from egan_keras.data.decoding import check_gray_range
 from egan_keras.data.groups import group_namer
 from egan_keras.data.images import check_image_size
 from egan_keras.data.splits import ClassRoles, SplitRules
-from egan_keras.experiments.grid import Grid, Method, Pairing, Part, Task, check_names
+from egan_keras.experiments.grid import (
+    REFERENCE,
+    Grid,
+    Method,
+    Pairing,
+    Part,
+    Task,
+    check_names,
+)
+from egan_keras.experiments.task_features import origin
 
 DEFAULT_SEEDS = 5
 ALL = "all"
@@ -25,9 +34,12 @@ _OF_ALL = {"weights", "network_size"}
 _OF_TASK = {
     field.name
     for field in dataclasses.fields(Task)
-    if field.default is not dataclasses.MISSING
+    if field.default is not dataclasses.MISSING and field.name != "features"
 }
-_NEEDED = {"data", "majority", "minority", "counts"}
+_OF_FEATURES = {"duplicates", "test_fraction"}
+_NEEDED = {"majority", "minority", "counts"}
+# The choices of a recipe that decide what vectors are.
+_OF_VECTORS = ("network_size", "own_preprocessing", "depths")
 _KINDS = {
     "test_fraction": (int | float, "a number"),
     "image_size": (int, "a whole number"),
@@ -68,7 +80,7 @@ def make_grid(
     Args:
         values: `task`, a list of tables, and optionally `variant`, `seeds`,
             `pairings`, `methods`, `weights`, `network_size`.
-        base: the folder that each task's `data` is below.
+        base: the folder that each task's `data` or `features` is below.
         options: what takes the place of these, of the grid and its tasks; None stands
             for nothing. There must be `pairings` in one of the two.
 
@@ -103,13 +115,16 @@ def _variant(table: Mapping[str, Any]) -> Method:
 
 
 def _part(table: Mapping[str, Any], base: Path, known: Mapping[str, Method]) -> Part:
-    _check_keys("a [[task]]", table, _SHARED | _OF_TASK, _NEEDED)
-    (label,) = _listed("data", table["data"])
+    source = "features" if "features" in table else "data"
+    optional, needed = _OF_TASK, _NEEDED | {source}
+    if source == "features":
+        optional = _OF_FEATURES
+    _check_keys(f"a [[task]] of {source}", table, _SHARED | optional, needed)
+    (label,) = _listed(source, table[source])
     seeds, names = table.get("seeds", DEFAULT_SEEDS), table.get("methods")
     if not isinstance(seeds, list | tuple):
         seeds = range(_listed("seeds", seeds, int, 1)[0])
-    pairings = _listed("pairings", table.get("pairings", ()))
-    own = {name: table[name] for name in _OF_TASK & set(table)}
+    own = {name: table[name] for name in optional & set(table)}
     own["gray_range"] = check_gray_range(own.get("gray_range"))
     check_image_size(own.get("image_size"))
     group_namer(own.get("groups"))  # refuses what it cannot be
@@ -117,15 +132,55 @@ def _part(table: Mapping[str, Any], base: Path, known: Mapping[str, Method]) -> 
         own["labels"] = base / own["labels"]
     names_of = (_listed(role, table[role]) for role in ("majority", "minority"))
     roles = ClassRoles.from_names(*names_of)
-    task = Task(base / label, label, roles.majority, roles.minority, **own)
+    place: Path | str = label if "://" in label else base / label
+    if source == "features":
+        pairing, own["features"] = origin(place)
+        pairings: tuple[Pairing, ...] = (pairing,)
+    else:
+        texts = _listed("pairings", table.get("pairings", ()))
+        pairings = tuple(Pairing.parse(text) for text in texts)
+    task = Task(place, label, roles.majority, roles.minority, **own)
     SplitRules(test_fraction=task.test_fraction)  # refuses what it cannot be
+    names = None if names is None else _listed("methods", names)
+    methods = choose_methods(names, known)
     return Part(
         task,
         _listed("counts", table["counts"], int, 1),
         _listed("seeds", tuple(seeds), int),
-        tuple(Pairing.parse(text) for text in pairings),
-        choose_methods(None if names is None else _listed("methods", names), known),
+        pairings,
+        _on_vectors(methods) if source == "features" else methods,
     )
+
+
+def _on_vectors(methods: Sequence[Method]) -> tuple[Method, ...]:
+    """Returns the methods that need vectors alone, and tells of the others."""
+    default = networks.get_recipe(REFERENCE)
+    left_out = [
+        method.name
+        for method in methods
+        if method.needs_images
+        or method.name in baselines.MAP_BASELINES
+        or any(
+            getattr(method.recipe or default, choice) != getattr(default, choice)
+            for choice in _OF_VECTORS
+        )
+    ]
+    kept = tuple(method for method in methods if method.name not in left_out)
+    names = ", ".join(map(repr, left_out))
+    why = "read feature maps, pixels or features of their own, and there are vectors"
+    if not kept:
+        raise ValueError(
+            f"None of the methods can be compared on features: all {why} alone; "
+            f"expected others, such as {REFERENCE}. Received: {names}. Name others, or "
+            "compare the images themselves: --data ROOT."
+        )
+    if left_out:
+        warnings.warn(
+            f"{names} are left out: they {why} alone. To have them, compare the images "
+            "themselves: --data ROOT",
+            stacklevel=2,
+        )
+    return kept
 
 
 def egan(name: str, recipe: str = "default", **choices: Any) -> Method:

@@ -7,25 +7,31 @@ import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
+import psutil
 from sklearn.metrics import f1_score, roc_auc_score
 
 from egan_keras import baselines, data, features, thresholds
 from egan_keras.experiments.grid import Run, Task
 from egan_keras.experiments.outcomes import CONFIDENCE, SPECIFICITY
+from egan_keras.experiments.task_features import TaskFeatures
 from egan_keras.experiments.task_images import (
     Extractor,
     FolderFeatures,
     Rows,
+    Sample,
     TaskImages,
 )
+from egan_keras.files import in_units
 from egan_keras.metrics import score_metrics
 from egan_keras.model import EGAN
 
 _BATCH_SIZE = 512
+# Baselines standardise copies of rows, and SMOTE draws as many as the majority has.
+_COPIES = 5
 _WANTED = ("auroc", "average_precision", "f1", "sensitivity", "specificity")
 
 _one_class_scores: dict[tuple, tuple[np.ndarray, float]] = {}
@@ -35,26 +41,12 @@ class NotPossibleError(Exception):
     """A baseline cannot work on what it is given, such as a single minority image."""
 
 
-class Sample(NamedTuple):
-    """Inputs and labels of the splits of one run; validation is majority alone.
-
-    Inputs are rows of features, or images, uint8 (n, h, w, 3). Rows of mirrored
-    minority images, where a recipe trains on them, stand last in training.
-    """
-
-    train: np.ndarray | Rows
-    train_labels: np.ndarray  # 0 = majority, 1 = minority, int32 (n,)
-    validation: np.ndarray | Rows
-    test: np.ndarray | Rows
-    test_labels: np.ndarray
-    # Of features, what `EGAN.from_features` takes.
-    layout: dict[str, Any] = {}
-
-
 class Samples:
     """Prepares what runs read, and keeps the latest for the next method."""
 
-    def __init__(self, store: FolderFeatures, images: dict[Task, TaskImages]) -> None:
+    def __init__(
+        self, store: FolderFeatures, images: dict[Task, TaskImages | TaskFeatures]
+    ) -> None:
         self._store, self.images = store, images
         self._splits = functools.lru_cache(maxsize=1)(TaskImages.splits)
         self._latest: tuple[Any, Sample | None] = None, None
@@ -62,6 +54,8 @@ class Samples:
     def of(self, run: Run) -> Sample:
         """Returns what a run reads."""
         images, recipe = self.images[run.task], run.method.recipe
+        if isinstance(images, TaskFeatures):
+            return images.sample(run.count, run.seed)
         which, used = (images, run.count, run.seed), ()
         if not run.method.needs_images:
             size = self._splits(*which).train.images.shape[1:3]
@@ -151,8 +145,10 @@ def _score_baseline(run: Run, sample: Sample) -> tuple:
     """
     labels, name = sample.train_labels, run.method.name
     splits = sample.train, sample.validation, sample.test
+    if sample.is_in_files:
+        _check_room(splits)
     rows = [x.vectors if isinstance(x, Rows) else x for x in splits]
-    train, inputs = rows[0], np.concatenate(rows[1:])
+    train, inputs = np.asarray(rows[0]), np.concatenate(rows[1:])
     key = None
     if name in baselines.ONE_CLASS_BASELINES or name in baselines.MAP_BASELINES:
         seen = (train[labels == 0], inputs)
@@ -179,6 +175,19 @@ def _score_baseline(run: Run, sample: Sample) -> tuple:
     scores, seconds = found
     n = len(sample.validation)
     return scores[:n], scores[n:], {"seconds": seconds}
+
+
+def _check_room(splits: tuple[data.LazyRows, ...]) -> None:
+    """Refuses rows in files that would fill the memory as an array."""
+    needed = _COPIES * sum(rows.nbytes for rows in splits)
+    available = psutil.virtual_memory().available
+    if needed > available:
+        n_rows = sum(map(len, splits))
+        raise NotPossibleError(
+            "Baselines read all rows as an array in memory, and default does not; "
+            f"expected {in_units(needed)} of it for {n_rows:,} rows. Received: "
+            f"{in_units(available)} that are free. Compare with them on fewer images."
+        )
 
 
 def _score_maps(name: str, splits: tuple, labels: np.ndarray, seed: int) -> np.ndarray:
@@ -209,16 +218,16 @@ def _score_egan(run: Run, sample: Sample) -> tuple:
         given = sample.layout | {"recipe": recipe, "pairing": str(pairing)}
         model = EGAN.from_features(**given)
     model.compile()
-    watch = _Watch(sample.test, sample.test_labels)
+    watch = _Watch(sample)
     started = time.perf_counter()
-    # Features of rows of features stay in memory.
+    # Features of rows of features stay in memory, if the rows are there.
     store = features.FeatureStore("memory", verbose=0)
     model.fit(
         sample.train,
         sample.train_labels,
         verbose=0,
         callbacks=[watch],
-        cache_features=store,
+        cache_features=store if not sample.is_in_files else False,
     )
     seconds = time.perf_counter() - started - watch.seconds
     validation, test = (
@@ -240,9 +249,9 @@ def _score_egan(run: Run, sample: Sample) -> tuple:
 class _Watch(keras.callbacks.Callback):
     """Judges the test split after each epoch; nothing depends on it."""
 
-    def __init__(self, inputs: np.ndarray, labels: np.ndarray) -> None:
+    def __init__(self, sample: Sample) -> None:
         super().__init__()
-        self._inputs, self._labels = inputs, labels
+        self._sample, self._labels = sample, sample.test_labels
         self.aurocs: list[float] = []
         self.f1s_at_zero: list[float] = []
         self.seconds = 0.0  # that all this took
@@ -250,8 +259,14 @@ class _Watch(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Runs the stem, whose statistics of the majority are there by now."""
         started = time.perf_counter()
-        stem = self.model.discriminator.stem
-        self._features = features.stem_features(stem, self._inputs)
+        stem, inputs = self.model.discriminator.stem, self._sample.test
+        if self._sample.is_in_files:
+            compute = features.compiled(stem)
+            shape, _ = compute.row_types(inputs.shape[1:])[0]
+            read = data.MappedRows(lambda rows: compute(rows)[0], inputs, shape)
+            self._features = [read]
+        else:
+            self._features = features.stem_features(stem, inputs)
         self.seconds += time.perf_counter() - started
 
     def on_epoch_end(self, epoch, logs=None):

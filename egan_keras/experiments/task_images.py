@@ -18,7 +18,7 @@ from egan_keras.backbones import Backbone
 from egan_keras.data.duplicates import Duplicates
 from egan_keras.data.finding import in_words
 from egan_keras.data.images import decodable
-from egan_keras.data.lazy import content_hashes
+from egan_keras.data.lazy import SelectedRows, content_hashes
 from egan_keras.data.loading import Reading, read_splits
 from egan_keras.data.splits import SplitRules
 from egan_keras.experiments.grid import (
@@ -256,3 +256,24 @@ class Rows(data.LazyRows):
         maps = [np.stack([depth[row] for row in rows]) for depth in self.maps]
         flat = [each.reshape(len(rows), -1) for each in maps]
         return np.concatenate([self.vectors[rows], *flat], axis=1, dtype=np.float32)
+
+
+class Sample(NamedTuple):
+    """Inputs and labels of the splits of one run; validation is majority alone.
+
+    Inputs are rows of features, or images, uint8 (n, h, w, 3). Rows of mirrored
+    minority images, where a recipe trains on them, stand last in training.
+    """
+
+    train: np.ndarray | data.LazyRows
+    train_labels: np.ndarray  # 0 = majority, 1 = minority, int32 (n,)
+    validation: np.ndarray | data.LazyRows
+    test: np.ndarray | data.LazyRows
+    test_labels: np.ndarray
+    # Of features, what `EGAN.from_features` takes.
+    layout: dict[str, Any] = {}
+
+    @property
+    def is_in_files(self) -> bool:
+        """Whether rows are read from files whenever they are asked for."""
+        return isinstance(self.train, SelectedRows)
