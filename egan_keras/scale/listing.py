@@ -120,11 +120,6 @@ class Listing:
         """Returns the files of a shard."""
         return self._file.read_row_group(shard)["path"].to_pylist()
 
-    def told(self) -> Listed:
-        """Returns how much it holds."""
-        metadata = self._file.metadata
-        return Listed(metadata.num_row_groups, metadata.num_rows)
-
 
 def _shards(paths: Iterable[str], size: int) -> Iterator[list[str]]:
     waiting = []
