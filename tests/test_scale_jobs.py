@@ -16,6 +16,7 @@ from PIL import Image
 from test_scale import bucket, export, png, write_tar  # noqa: F401
 
 from egan_keras import cli
+from egan_keras.cli import runs
 from egan_keras.files import FullDiskError
 from egan_keras.scale import engines, rows
 
@@ -328,6 +329,19 @@ def test_two_jobs_do_not_write_into_one_folder(score, tmp_path):
 def test_options_without_meaning_are_refused(score, options, said):
     code, _, told = score(*options)
     assert code == 2 and said in told
+
+
+def test_what_shards_do_not_tell_of_several_classes_is_said(score, monkeypatch):
+    load = runs.load_model
+
+    def load_several(path):
+        model = load(path)
+        model.minority_classes = ("dented", "scratched")
+        return model
+
+    assert "most_like" not in score()[1]
+    monkeypatch.setattr(runs, "load_model", load_several)
+    assert "Shards have no column most_like" in score()[1]
 
 
 def test_without_a_folder_there_is_no_engine(export, images, capsys):  # noqa: F811
