@@ -112,6 +112,44 @@ def test_what_is_reached_twice_is_taken_once(tmp_path, bucket, kind):
     assert passed_over["reached twice"] >= 3
 
 
+def test_links_to_what_was_found_are_taken_once(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("a/1.png", "2.png", "3.tar"):
+        (tmp_path / name).touch()
+    for name, target in (("4.png", "a/1.png"), ("5.png", "2.png"), ("6.tar", "3.tar")):
+        (tmp_path / name).symlink_to(tmp_path / target)
+    names = ["a", "4.png", "5.png", "2.png", "3.tar", "*.tar"]
+    paths, passed_over = found(*(tmp_path / name for name in names))
+    names = [os.path.relpath(path, tmp_path) for path in paths]
+    assert names == ["a/1.png", "5.png", "3.tar"]
+    assert passed_over == {"reached twice": 4}
+
+
+def test_the_same_path_elsewhere_is_another_file(tmp_path, bucket):
+    path = tmp_path / "a.png"
+    path.touch()
+    bucket.pipe_file(str(path), b"x")
+    assert found(path, f"memory://{path}", f"file://{path}") == (
+        [str(path), f"memory://{path}"],
+        {"reached twice": 1},
+    )
+
+
+@pytest.mark.parametrize("name", ["a::b.png", "a*b.png", "[a].png", "a?b#c%20.png"])
+def test_names_that_look_like_patterns_or_addresses_are_names(tmp_path, bucket, name):
+    (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "ab.png").touch()
+    path = str(tmp_path / name)
+    assert found(path)[0] == [path]
+    assert found(tmp_path)[0] == sorted([path, str(tmp_path / "ab.png")])
+    assert read(path)[0] == [(path, b"x")]
+    bucket.pipe_file(f"/images/{name}", b"x")
+    bucket.pipe_file("/images/c.png", b"x")
+    paths, passed_over = found("memory://images")
+    assert len(paths) + passed_over.total() == 2
+    assert all(content == b"x" for _, content in read(*paths)[0])
+
+
 def test_names_that_no_table_of_text_holds_are_counted(tmp_path):
     (tmp_path / "a.png").touch()
     with open(os.fsencode(tmp_path) + b"/\xff.png", "wb"):
@@ -156,7 +194,7 @@ def test_a_bucket_without_rights_is_named(bucket, monkeypatch):
 
 
 def test_a_shard_is_so_many_files_or_one_of_many(tmp_path):
-    names = ["1.png", "2.png", "3.png", "a.tar", "4.png", "b.parquet"]
+    names = ["1.png", "2.png", "3.png", "a.tar", "4.png", "b.Parquet"]
     folder = Folder(str(tmp_path))
     assert listing.write(folder, iter(names), 2) == (5, 6)
     shards = listing.Listing(folder)
@@ -165,7 +203,7 @@ def test_a_shard_is_so_many_files_or_one_of_many(tmp_path):
         ["3.png"],
         ["a.tar"],
         ["4.png"],
-        ["b.parquet"],
+        ["b.Parquet"],
     ]
 
 
@@ -192,6 +230,22 @@ def test_images_in_tar_files_are_read_and_the_rest_counted(tmp_path, bucket):
     assert passed_over == {"other suffix .json": 1, "other suffix .cls": 1}
     bucket.pipe_file("/a.tar", path.read_bytes())
     assert [each for _, each in read("memory:///a.tar")[0]] == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("suffix", [".TAR", ".Parquet"])
+def test_files_of_many_images_may_be_named_in_capitals(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".TAR":
+        write_tar(path, {"0": b"", "0.png": b"one"})
+    else:
+        pq.write_table(pa.table({"image": [b"one"]}), path)
+    assert [content for _, content in read(*found(path)[0])[0]] == [b"one"]
+
+
+def test_images_in_tar_files_whose_names_are_no_text_are_kept(tmp_path):
+    path = write_tar(tmp_path / "a.tar", {"\udcff.png": b"one", "\n,ü.png": b"two"})
+    names = [name.removeprefix(f"{path}/") for name, _ in read(path)[0]]
+    assert names == ["\\xff.png", "\n,ü.png"]
 
 
 def test_links_in_tar_files_lead_nowhere(tmp_path):
@@ -221,6 +275,18 @@ def test_images_in_parquet_files_are_read(tmp_path, is_struct):
     assert read(tmp_path / "b.parquet")[0][2][0] == f"{tmp_path}/b.parquet/z.png"
 
 
+def test_names_in_parquet_files_may_be_of_any_text(tmp_path):
+    path, no_text = tmp_path / "a.parquet", pa.array([b"\xff", b"y", None])
+    no_text = pa.StringArray.from_buffers(
+        3, *no_text.buffers()[1:], no_text.buffers()[0]
+    )
+    texts = pa.array(["x", "y", None])
+    for names in (texts.cast(pa.large_string()), texts.dictionary_encode(), no_text):
+        pq.write_table(pa.table({"image": [b"1", b"2", b"3"], "key": names}), path)
+        found = [name.removeprefix(f"{path}/") for name, _ in read(path)[0]]
+        assert found == ["\\xff" if names is no_text else "x", "y", "2"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -240,6 +306,38 @@ def test_damaged_files_of_many_images_are_refused(tmp_path, name, content, said)
     else:
         path.write_bytes(content)
     with pytest.raises(ValueError, match=said):
+        read(path)
+
+
+@pytest.mark.parametrize("at", [0, 100, 300])
+def test_damaged_pages_of_parquet_files_are_refused(tmp_path, at):
+    path = tmp_path / "a.parquet"
+    contents = [bytes([each]) * 9 for each in range(200)]
+    table = pa.table({"image": contents})
+    pq.write_table(table, path, use_dictionary=False, compression="gzip")
+    content = bytearray(path.read_bytes())
+    content[4 + at : 104 + at] = bytes(100)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a Parquet file of images.*a\.parquet"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda content, at: content[:at], "empty header in place of its end"),
+        (lambda content, at: content[: at + 99], "truncated header in place"),
+        (lambda content, at: content[:at] + b"x" * 600, "invalid header in place"),
+        (lambda content, at: content + content, "behind its end, such as another"),
+        (lambda content, at: b"", "empty file"),
+    ],
+)
+def test_tar_files_that_break_off_are_refused(tmp_path, damage, said):
+    path = write_tar(tmp_path / "a.tar", {f"{n}.png": b"x" for n in range(4)})
+    with tarfile.open(path) as archive:
+        at = archive.getmember("2.png").offset
+    path.write_bytes(damage(path.read_bytes(), at))
+    with pytest.raises(ValueError, match=f"a .tar file of images.*{said}"):
         read(path)
 
 

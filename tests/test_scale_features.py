@@ -1,6 +1,7 @@
 """Features of many images: what shards hold, and models that train on them."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -171,6 +172,64 @@ def test_what_is_no_table_of_features_is_refused(out, tmp_path, change, said):
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match=said):
         FeatureTable(tmp_path)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("damage", ["none", "half", "a page", "another shard"])
+def test_shards_that_are_gone_or_damaged_are_not_read(out, tmp_path, damage):
+    shutil.copytree(out, tmp_path / "out")
+    path = tmp_path / "out" / "shards" / "00000001.parquet"
+    content = bytearray(path.read_bytes())
+    if damage == "a page":
+        found = pq.ParquetFile(path).metadata.row_group(0).column(2)
+        assert found.path_in_schema.startswith("vector")
+        middle = found.data_page_offset + found.total_compressed_size // 2
+        content[middle : middle + 9] = bytes(9)
+    path.unlink()
+    if damage == "another shard":
+        shutil.copy(path.with_name("00000003.parquet"), path)
+    elif damage != "none":
+        path.write_bytes(content[: len(content) // (2 if damage == "half" else 1)])
+    with pytest.raises(ValueError, match="other features than its manifest tells of"):
+        FeatureTable(tmp_path / "out").vectors(tmp_path)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("options", [["--gray-range", "0,100"], ["--dtype", "float32"]])
+def test_images_read_otherwise_have_other_vectors(
+    tiny_weights, tmp_path, monkeypatch, options
+):
+    # Of 16 bits, which alone are scaled.
+    deep = np.random.default_rng(0).integers(0, 200, (32, 32)).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    given = ["features", TINY, tmp_path / "deep.png", "--weights", tiny_weights]
+    given += ["--image-size", 32, "--gray-range", "0,200", "--dtype", "float16"]
+    tables = []
+    for place, added in (("a", []), ("b", options)):
+        out = tmp_path / place
+        assert cli.main([*map(str, given), *added, "--out", str(out)]) == 0
+        # As another process would make it; the names in it count up.
+        content, sizes = (out / "network.tflite").read_bytes(), [768]
+        network = lambda *_, made=(content, sizes): made  # noqa: E731
+        monkeypatch.setattr("egan_keras.cli.features._network", network)
+        found = FeatureTable(out)
+        vectors = found.vectors(tmp_path / "cache")[0]
+        (batch,) = found._batches(["vector"])
+        np.testing.assert_array_equal(vectors, batch["vector"].to_pylist()[0])
+        tables.append(vectors)
+    assert not np.array_equal(*tables)
+
+
+@pytest.mark.whole
+def test_another_file_of_weights_does_not_go_on(folder, tiny_weights, tmp_path, capsys):
+    weights = shutil.copy(tiny_weights, tmp_path)
+    given = ["features", TINY, folder, "--weights", weights, "--image-size", 32]
+    given = [*map(str, given), "--out", str(tmp_path / "out")]
+    assert cli.main(given) == 0
+    with open(weights, "ab") as file:
+        file.write(b"changed")
+    assert cli.main(given) == 2
+    assert "expected the same model as then" in capsys.readouterr().err
 
 
 def test_an_empty_folder_is_no_table_of_features(tmp_path):

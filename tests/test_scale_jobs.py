@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from PIL import Image
 from test_scale import bucket, export, png, write_tar  # noqa: F401
 
 from egan_keras import cli
+from egan_keras.cli import runs
 from egan_keras.files import FullDiskError
 from egan_keras.scale import engines, rows
 
@@ -125,6 +127,20 @@ def test_a_full_disk_ends_a_job_at_once(score, computed):
     assert "The disk is full" in told
 
 
+def test_a_folder_that_becomes_a_file_is_gone(score, images, monkeypatch):
+    compute = rows.Worker.compute
+
+    def replacing(self, shard):
+        if shard == 1:
+            shutil.rmtree(images)
+            images.touch()
+        compute(self, shard)
+
+    monkeypatch.setattr(rows.Worker, "compute", replacing)
+    code, told, _ = score()
+    assert code == cli.BLEMISHED and "which is no longer there" in told
+
+
 def test_images_that_vanish_meanwhile_are_counted(score, images, computed, tmp_path):
     compute = rows.Worker.compute
 
@@ -187,6 +203,102 @@ def test_a_folder_of_something_else_is_refused(score, tmp_path):
     assert "'letter.txt'" in told
 
 
+@pytest.mark.parametrize("name", ["listing.parquet", "network.tflite"])
+@pytest.mark.parametrize("damage", [None, b"damaged", "another job's"])
+def test_what_a_job_began_with_is_not_exchanged(
+    score, computed, images, tmp_path, name, damage
+):
+    path = tmp_path / "out" / name
+    if damage == "another job's":
+        (images / "00.png").rename(images / "00.jpg")
+        score()
+        damage = path.read_bytes()[:-1] + b"0" * (name == "network.tflite")
+        (tmp_path / "out").rename(tmp_path / "other")
+        (images / "00.jpg").rename(images / "00.png")
+    score()
+    computed.clear()
+    path.unlink() if damage is None else path.write_bytes(damage)
+    (tmp_path / "out" / "shards" / "00000003.parquet").unlink()
+    code, _, told = score()
+    assert (code, computed) == (2, [])
+    assert "not the one that it began with" in told and name in told
+
+
+@pytest.mark.parametrize("column", [0, 1, 2, 3, 4, "footer"])
+def test_a_shard_that_is_damaged_inside_is_computed_again(
+    score, computed, tmp_path, column
+):
+    score()
+    expected = table(tmp_path / "out")
+    path = tmp_path / "out" / "shards" / "00000001.parquet"
+    content = bytearray(path.read_bytes())
+    if column == "footer":
+        content[-150:-50] = b"\xff" * 100
+    else:
+        found = pq.ParquetFile(path).metadata.row_group(0).column(column)
+        start = found.dictionary_page_offset or found.data_page_offset
+        end = start + found.total_compressed_size
+        content[end - 9 : end - 5] = b"\x55" * 4
+    path.write_bytes(content)
+    computed.clear()
+    code, told, _ = score()
+    assert (code, computed) == (0, [1]) and "4 of 5 shards are there" in told
+    assert table(tmp_path / "out").equals(expected)
+
+
+def test_shards_of_other_jobs_and_numbers_are_not_taken(score, computed, tmp_path):
+    out, shards = tmp_path / "out", tmp_path / "out" / "shards"
+    score("--gray-range", "0,255")
+    out.rename(tmp_path / "other")
+    score()
+    expected = table(out)
+    shutil.copy(tmp_path / "other" / "shards" / "00000004.parquet", shards)
+    shutil.copy(shards / "00000000.parquet", shards / "00000002.parquet")
+    computed.clear()
+    assert score()[0] == 0 and computed == [2, 4]
+    assert table(out).equals(expected)
+
+
+def test_a_shard_lost_before_the_end_is_named(score, monkeypatch, tmp_path):
+    written = rows.Worker.compute
+
+    def losing(self, shard):
+        written(self, shard)
+        if shard == 4:
+            (tmp_path / "out" / "shards" / "00000001.parquet").unlink()
+
+    monkeypatch.setattr(rows.Worker, "compute", losing)
+    code, told, _ = score()
+    assert code == cli.BLEMISHED
+    assert "1 shards: shards/00000001.parquet" in told
+
+
+def test_a_bucket_that_does_not_answer_is_no_empty_one(
+    export,  # noqa: F811
+    images,
+    bucket,  # noqa: F811
+    monkeypatch,
+    capsys,
+):
+    given = ["score", str(export), str(images), "--out", "memory://out"]
+    assert cli.main(given) == 0
+    (images / "00.png").unlink()
+    listing = bucket.cat_file("/out/listing.parquet")
+
+    answers = [OSError(errno.EIO, "Service Unavailable")] * 2
+    info = bucket.info
+
+    def failing(self, *args, **options):
+        if answers:
+            raise answers.pop()
+        return info(*args, **options)
+
+    monkeypatch.setattr(type(bucket), "info", failing)
+    assert cli.main(given) == 2
+    assert "Service Unavailable" in capsys.readouterr().err
+    assert bucket.cat_file("/out/listing.parquet") == listing
+
+
 def test_a_damaged_manifest_is_refused(score, tmp_path):
     score()
     (tmp_path / "out" / "manifest.json").write_text("{")
@@ -217,6 +329,19 @@ def test_two_jobs_do_not_write_into_one_folder(score, tmp_path):
 def test_options_without_meaning_are_refused(score, options, said):
     code, _, told = score(*options)
     assert code == 2 and said in told
+
+
+def test_what_shards_do_not_tell_of_several_classes_is_said(score, monkeypatch):
+    load = runs.load_model
+
+    def load_several(path):
+        model = load(path)
+        model.minority_classes = ("dented", "scratched")
+        return model
+
+    assert "most_like" not in score()[1]
+    monkeypatch.setattr(runs, "load_model", load_several)
+    assert "Shards have no column most_like" in score()[1]
 
 
 def test_without_a_folder_there_is_no_engine(export, images, capsys):  # noqa: F811

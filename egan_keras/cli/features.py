@@ -74,7 +74,10 @@ def run(given: Options) -> int:
             )
     else:
         size = given.image_size or 224
-        told = {"pairing": given.model, "image_size": size, "weights": given.weights}
+        weights = given.weights
+        if weights and Path(weights).is_file():
+            weights = shards.recognised(Path(weights))["sha256"]
+        told = {"pairing": given.model, "image_size": size, "weights": weights}
     return shards.compute(
         given,
         lambda: _network(given, is_run),

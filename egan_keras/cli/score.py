@@ -245,6 +245,8 @@ def _score_shards(given: Options, config: runs.RunConfig | None) -> int:
     model = runs.load_model(given.model)
     path = runs.model_path(given.model)
     is_export = path.suffix.lower() == ".tflite"
+    if getattr(model, "minority_classes", None):
+        logs.tell(f"Shards have no column {_OF_SEVERAL}: score without --out for it")
 
     def network() -> tuple[bytes, list[int]]:
         if is_export:

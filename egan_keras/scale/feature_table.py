@@ -1,5 +1,6 @@
 """Features of many images, read from shards as the rows that models take."""
 
+import json
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -14,7 +15,7 @@ from egan_keras import data
 from egan_keras.data.lazy import fingerprint
 from egan_keras.files import cache_folder
 from egan_keras.scale import jobs, rows
-from egan_keras.scale.folders import Folder
+from egan_keras.scale.folders import Folder, is_damage
 from egan_keras.text import first_few
 
 _ROWS_AT_ONCE = 1024
@@ -58,7 +59,11 @@ class FeatureTable:
         return self._n_rows
 
     def names(self) -> Iterator[pa.RecordBatch]:
-        """Yields `path` and `content_hash` of the images, in order, batch by batch."""
+        """Yields `path` and `content_hash` of the images, in order, batch by batch.
+
+        Raises:
+            ValueError: If shards are gone or damaged meanwhile.
+        """
         yield from self._batches(_NAMES)
 
     def labels(self, majority: Collection[str], minority: Collection[str]) -> Any:
@@ -106,7 +111,10 @@ class FeatureTable:
         first = next(self._batches(["vector"]))["vector"]
         width, dtype = first.type.list_size, self.manifest["job"]["dtype"]
         marks = ("".join(x["content_hash"].to_pylist()).encode() for x in self.names())
-        mark = fingerprint(iter([self.manifest["network_sha256"].encode()]), marks)
+        # The same images may have been read otherwise.
+        options = [self.manifest["job"].get("gray_range"), dtype]
+        made_by = [self.manifest["network_sha256"], self.manifest["versions"], options]
+        mark = fingerprint(iter([json.dumps(made_by).encode()]), marks)
         layout = Layout(len(self), [((width,), np.dtype(dtype))])
         folder = Path(copy) if copy is not None else cache_folder()
 
@@ -124,10 +132,29 @@ class FeatureTable:
 
     def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Yields columns of the images that could be read."""
+        n_rows = 0
         for shard in range(self.manifest["n_shards"]):
-            with self._folder.fs.open(self._folder.at(rows.name_of(shard))) as file:
-                table = pq.ParquetFile(file)
-                wanted = {"columns": [*columns, "problem"]}
-                for batch in table.iter_batches(_ROWS_AT_ONCE, **wanted):
-                    is_known = batch["problem"].is_null()
-                    yield batch.filter(is_known).select(columns)
+            path = self._folder.at(rows.name_of(shard))
+            try:
+                with self._folder.fs.open(path) as file:
+                    table = pq.ParquetFile(file, page_checksum_verification=True)
+                    wanted = {"columns": [*columns, "problem"]}
+                    for batch in table.iter_batches(_ROWS_AT_ONCE, **wanted):
+                        found = batch.filter(batch["problem"].is_null())
+                        n_rows += len(found)
+                        yield found.select(columns)
+            except FileNotFoundError as error:
+                raise self._lacking(f"no {path!r}") from error
+            except (pa.ArrowException, OSError) as error:
+                if not is_damage(error):
+                    raise
+                raise self._lacking(f"{path!r}, which is damaged") from error
+        if n_rows != len(self):
+            raise self._lacking(f"{n_rows:,} in {self._folder.place!r}")
+
+    def _lacking(self, received: str) -> ValueError:
+        return ValueError(
+            "The folder holds other features than its manifest tells of; expected "
+            f"those of {len(self):,} images. Received: {received}. Delete what is "
+            "damaged, and run the same command again."
+        )

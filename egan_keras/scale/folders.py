@@ -1,12 +1,14 @@
 """Files anywhere: in local folders, and what fsspec opens, such as s3:// and gs://."""
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import fsspec
+import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from egan_keras import files
@@ -18,6 +20,10 @@ def filesystem(place: str) -> tuple[Any, str]:
     Raises:
         ValueError: If nothing installed here opens such an address.
     """
+    if "://" not in place:
+        # In an address, two colons would begin another one.
+        path = os.path.abspath(os.path.expanduser(place))
+        return fsspec.filesystem("file"), path
     try:
         return fsspec.core.url_to_fs(place)
     except (ImportError, ValueError) as error:
@@ -31,6 +37,15 @@ def filesystem(place: str) -> tuple[Any, str]:
 def is_local(fs: Any) -> bool:
     """Tells whether a file system is this machine's."""
     return isinstance(fs, LocalFileSystem)
+
+
+def is_damage(error: Exception) -> bool:
+    """Tells whether Arrow found a file damaged, not where it lies out of reach.
+
+    It has no type of its own for that: some are errors of the system without a number.
+    """
+    is_unnumbered = type(error) is OSError and error.errno is None
+    return is_unnumbered or isinstance(error, pa.ArrowException)
 
 
 class Folder:
@@ -49,9 +64,26 @@ class Folder:
         return f"{self.path.rstrip('/')}/{name}"
 
     def exists(self, name: str) -> bool:
-        """Tells whether a file is there, whoever wrote it."""
+        """Tells whether a file is there, whoever wrote it.
+
+        Raises:
+            OSError: If that cannot be told, which fsspec's own answer is "no" to.
+        """
         self.fs.invalidate_cache()
-        return self.fs.exists(self.at(name))
+        try:
+            self.fs.info(self.at(name))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def names(self) -> list[str]:
+        """Returns the names of what is there; none where there is no folder."""
+        self.fs.invalidate_cache()
+        try:
+            found = self.fs.ls(self.path, detail=False)
+        except FileNotFoundError:
+            return []
+        return [path.rstrip("/").rpartition("/")[2] for path in found]
 
     def read(self, name: str) -> bytes:
         """Returns what a file holds."""

@@ -25,6 +25,9 @@ from egan_keras.version import __version__
 
 MANIFEST, NETWORK = "manifest.json", "network.tflite"
 
+# What stays as it was when a job began, and where its manifest tells the hash.
+_KEPT = {NETWORK: "network_sha256", listing.LISTING: "listing_sha256"}
+
 _LIBRARIES = ("ai-edge-litert", "numpy", "pillow", "pyarrow")
 _MOST_IN_A_ROW = 5
 _SECONDS_BETWEEN_NEWS = 10.0
@@ -35,7 +38,7 @@ _COUNTS = schemas.mapped(schemas.COUNT)
 _SCHEMA = schemas.record(
     {
         "job": schemas.ANYTHING,
-        "network_sha256": schemas.TEXT,
+        **dict.fromkeys(_KEPT.values(), schemas.TEXT),
         "vector_sizes": schemas.listed(schemas.COUNT),
         "versions": schemas.mapped(schemas.TEXT),
         "n_shards": schemas.COUNT,
@@ -106,19 +109,14 @@ def run(
     with folder.for_one_job():
         if folder.exists(MANIFEST):
             manifest = _known(job, folder)
+            _check_begun(folder, manifest)
             logs.tell("Going on with the images that were listed when the job began")
         else:
             manifest = _begun(job, folder, network)
-        content = folder.read(NETWORK)
-        if _hash(content) != manifest["network_sha256"]:
-            raise ValueError(
-                "The network of the job is not the one that it began with; expected "
-                f"SHA-256 {manifest['network_sha256']}. Received: "
-                f"{folder.at(NETWORK)!r}, {_hash(content)}. Name another folder."
-            )
-        reading_options = job.threshold, job.gray_range, job.dtype
-        task = rows.Task(place, job.kind, content, job.is_export, *reading_options)
-        told = _told(folder, manifest["n_shards"])
+        content, mark = folder.read(NETWORK), _mark(manifest)
+        options = job.threshold, job.gray_range, job.dtype, mark
+        task = rows.Task(place, job.kind, content, job.is_export, *options)
+        told = _told(folder, manifest)
         missing = [shard for shard, each in enumerate(told) if each is None]
         if len(missing) < len(told):
             there = f"{len(told) - len(missing):,} of {len(told):,}"
@@ -154,7 +152,7 @@ def _begun(job: Job, folder: Folder, network: Callable) -> dict[str, Any]:
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     manifest = {
         "job": job.told(),
-        "network_sha256": _hash(content),
+        **{key: _hash_of(folder, name) for name, key in _KEPT.items()},
         "vector_sizes": vector_sizes,
         "versions": {"egan-keras": __version__, **versions},
         **listed._asdict(),
@@ -179,11 +177,20 @@ def _known(job: Job, folder: Folder) -> dict[str, Any]:
     return manifest
 
 
+def _check_begun(folder: Folder, manifest: dict[str, Any]) -> None:
+    """Refuses other names of images, or another network, than the job began with."""
+    for name, key in _KEPT.items():
+        found = _hash_of(folder, name) if folder.exists(name) else "no such file"
+        if found != manifest[key]:
+            raise ValueError(
+                "A file of the job is not the one that it began with; expected SHA-256 "
+                f"{manifest[key]}. Received: {folder.at(name)!r}, {found}. Name "
+                "another folder."
+            )
+
+
 def _check_free(folder: Folder) -> None:
-    names = (MANIFEST, NETWORK, listing.LISTING)
-    is_there = folder.fs.exists(folder.path)
-    there = folder.fs.ls(folder.path, detail=False) if is_there else []
-    there = [path.rstrip("/").rpartition("/")[2] for path in there]
+    names, there = (MANIFEST, *_KEPT), folder.names()
     # What a job left that was killed while it began.
     odd = [name for name in there if name not in names and not name.startswith(".")]
     if odd:
@@ -245,7 +252,10 @@ def _ended(
 ) -> dict[str, Any]:
     """Writes and returns the manifest with what all shards tell."""
     total = rows.Told(0, Counter(), Counter(), Counter(), 0)
-    for told in filter(None, _told(folder, manifest["n_shards"])):
+    for shard, told in enumerate(_told(folder, manifest)):
+        if told is None:
+            set_aside.setdefault(rows.name_of(shard), "lost since it was written")
+            continue
         total.problems.update(told.problems)
         total.odd.update(told.odd)
         total.passed_over.update(told.passed_over)
@@ -267,9 +277,16 @@ def _ended(
     return ended
 
 
-def _told(folder: Folder, n_shards: int) -> list[rows.Told | None]:
+def _told(folder: Folder, manifest: dict[str, Any]) -> list[rows.Told | None]:
+    shards, mark = range(manifest["n_shards"]), _mark(manifest)
     with ThreadPool(THREADS) as pool:
-        return pool.map(lambda shard: rows.told_by(folder, shard), range(n_shards))
+        return pool.map(lambda shard: rows.told_by(folder, shard, mark), shards)
+
+
+def _mark(manifest: dict[str, Any]) -> str:
+    """Returns what shards of a job have in common; see `rows.Task`."""
+    told = [manifest[key] for key in ("job", *_KEPT.values())]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def _read(folder: Folder) -> dict[str, Any]:
@@ -288,5 +305,6 @@ def _write(folder: Folder, manifest: dict[str, Any]) -> None:
     folder.write(MANIFEST, text.encode())
 
 
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _hash_of(folder: Folder, name: str) -> str:
+    with folder.fs.open(folder.at(name)) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

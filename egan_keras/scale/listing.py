@@ -19,6 +19,9 @@ from egan_keras.scale.folders import Folder, filesystem, is_local
 LISTING = "listing.parquet"
 TAR, PARQUET = ".tar", ".parquet"
 
+_NO_TEXT = "name that is not UTF-8"
+_CHAINED = "name with ::, which begins another address"
+
 _SCHEMA = pa.schema([pa.field("path", pa.string())])
 _SUFFIXES = (*finding.SUFFIXES, TAR, PARQUET)
 
@@ -50,20 +53,20 @@ def find(images: Iterable[str], passed_over: Counter[str]) -> Iterator[str]:
         try:
             is_folder = fs.isdir(path)
             for found in _at(place, fs, path, search, passed_over):
-                if found in named or any(map(found.startswith, folders)):
-                    passed_over[finding.TWICE] += 1
-                    continue
-                if not is_folder:
-                    named.add(found)
-                try:
-                    # No column of text holds another.
-                    found.encode()
-                except UnicodeEncodeError:
-                    passed_over["name that is not UTF-8"] += 1
+                if is_local(fs):
+                    is_twice = not is_folder and search.was_found(found)
                 else:
-                    yield found if is_local(fs) else fs.unstrip_protocol(found)
-            if is_folder:
-                folders.append(path.rstrip("/") + "/")
+                    # Other buckets have files of the same path.
+                    found = fs.unstrip_protocol(found)
+                    is_twice = found in named or any(map(found.startswith, folders))
+                    if not is_folder:
+                        named.add(found)
+                if reason := finding.TWICE if is_twice else _unnameable(found):
+                    passed_over[reason] += 1
+                else:
+                    yield found
+            if is_folder and not is_local(fs):
+                folders.append(fs.unstrip_protocol(path).rstrip("/") + "/")
         except (FileNotFoundError, ValueError):
             raise
         # File systems raise errors of many types.
@@ -89,6 +92,16 @@ def write(folder: Folder, paths: Iterable[str], shard_size: int) -> Listed:
     return Listed(n_shards, n_files)
 
 
+def holds_many(path: str) -> str | None:
+    """Returns the suffix of a file of many images; None for a single one.
+
+    >>> holds_many("a/B.TAR"), holds_many("a.png")
+    ('.tar', None)
+    """
+    found = [suffix for suffix in (TAR, PARQUET) if path.lower().endswith(suffix)]
+    return found[0] if found else None
+
+
 class Listing:
     """A listing that `write` wrote.
 
@@ -111,11 +124,10 @@ class Listing:
 def _shards(paths: Iterable[str], size: int) -> Iterator[list[str]]:
     waiting = []
     for path in paths:
-        holds_many = path.endswith((TAR, PARQUET))
-        if waiting and (holds_many or len(waiting) == size):
+        if waiting and (holds_many(path) or len(waiting) == size):
             yield waiting
             waiting = []
-        if holds_many:
+        if holds_many(path):
             yield [path]
         else:
             waiting.append(path)
@@ -126,7 +138,8 @@ def _shards(paths: Iterable[str], size: int) -> Iterator[list[str]]:
 def _at(
     place: str, fs: Any, path: str, search: finding.ImageSearch, passed_over: Counter
 ) -> Iterator[str]:
-    if "*" in path:
+    # A file may be named so itself.
+    if "*" in path and not fs.exists(path):
         found = sorted(fs.glob(path))
         if not found:
             raise FileNotFoundError(
@@ -145,6 +158,16 @@ def _at(
         yield from sorted(search.below(path))
     else:
         yield from _below(place, fs, path, passed_over)
+
+
+def _unnameable(path: str) -> str | None:
+    """Returns why a listing cannot name a file; None if it can."""
+    try:
+        # No column of text holds another.
+        path.encode()
+    except UnicodeEncodeError:
+        return _NO_TEXT
+    return _CHAINED if "://" in path and "::" in path else None
 
 
 def _checked(path: str) -> str:

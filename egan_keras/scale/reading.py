@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from egan_keras.data import finding
 from egan_keras.data.decoding import MAX_FILE_BYTES, UnreadableError
-from egan_keras.scale.folders import filesystem, is_local
-from egan_keras.scale.listing import PARQUET, TAR
+from egan_keras.scale.folders import filesystem, is_damage, is_local
+from egan_keras.scale.listing import PARQUET, TAR, holds_many
 
 VANISHED, NO_RIGHT = "is no longer there", "may not be read"
 
@@ -41,12 +41,13 @@ def images(files: list[str], passed_over: Counter[str]) -> Iterator[Image]:
 
     Raises:
         OSError: If files cannot be reached.
-        ValueError: If a .tar or .parquet file is damaged, or holds no images.
+        ValueError: If a .tar or .parquet file is damaged, or has no column of images.
     """
     for path in files:
-        if path.endswith(TAR):
+        kind = holds_many(path)
+        if kind == TAR:
             yield from _in_tar(path, passed_over)
-        elif path.endswith(PARQUET):
+        elif kind == PARQUET:
             yield from _in_parquet(path)
         else:
             yield Image(path, lambda path=path: _read(path))
@@ -60,10 +61,35 @@ def _read(path: str) -> bytes:
             raise UnreadableError("not a regular file")
         # One byte more is enough to refuse it.
         return fs.cat_file(place, end=MAX_FILE_BYTES + 1)
-    except FileNotFoundError as error:
+    # A folder may have become a file.
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UnreadableError(VANISHED) from error
     except PermissionError as error:
         raise UnreadableError(NO_RIGHT) from error
+
+
+class _Member(tarfile.TarInfo):
+    """A member of a .tar file; where the file breaks off, that is an error.
+
+    Else tarfile takes a damaged header, or none, for the end, and what is behind it is
+    lost.
+    """
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:
+            # The last blocks are filled up with zeros.
+            while rest := archive.fileobj.read(tarfile.RECORDSIZE):
+                if rest.strip(b"\0"):
+                    said = "something behind its end, such as another archive"
+                    raise tarfile.ReadError(said) from None
+            raise
+        except tarfile.HeaderError as error:
+            if not archive.offset:
+                raise
+            raise tarfile.ReadError(f"{error} in place of its end") from error
 
 
 def _in_tar(path: str, passed_over: Counter[str]) -> Iterator[Image]:
@@ -71,7 +97,8 @@ def _in_tar(path: str, passed_over: Counter[str]) -> Iterator[Image]:
     with fs.open(place) as file:
         try:
             # As a stream, from a bucket in one go; links in it lead nowhere.
-            with tarfile.open(fileobj=file, mode="r|") as archive:
+            options = {"mode": "r|", "tarinfo": _Member}
+            with tarfile.open(fileobj=file, **options) as archive:
                 for member in archive:
                     reason = finding.unusable(member.name, member.isreg())
                     if member.isdir():
@@ -81,7 +108,8 @@ def _in_tar(path: str, passed_over: Counter[str]) -> Iterator[Image]:
                         continue
                     part = archive.extractfile(member)
                     content = part.read(MAX_FILE_BYTES + 1)
-                    yield Image(f"{path}/{member.name}", lambda x=content: x)
+                    name = _text(os.fsencode(member.name))
+                    yield Image(f"{path}/{name}", lambda x=content: x)
         except tarfile.TarError as error:
             raise ValueError(_damaged(path, "a .tar file", error)) from error
 
@@ -97,12 +125,17 @@ def _in_parquet(path: str) -> Iterator[Image]:
                 found = batch.column(pixels)
                 if pa.types.is_struct(found.type):
                     found = found.field("bytes")
-                told = batch.column(names[0]).to_pylist() if names else [None] * 32
-                for content, name in zip(found, told, strict=False):
-                    name = f"{path}/{row if name is None else name}"
+                told = [None] * len(batch)
+                if names:
+                    texts = batch.column(names[0]).cast(pa.large_string())
+                    told = texts.cast(pa.large_binary()).to_pylist()
+                for content, name in zip(found, told, strict=True):
+                    name = f"{path}/{row if name is None else _text(name)}"
                     yield Image(name, lambda x=content: _bytes(x))
                     row += 1
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:
+            if not is_damage(error):
+                raise
             raise ValueError(_damaged(path, "a Parquet file", error)) from error
 
 
@@ -121,6 +154,11 @@ def _columns(schema: pa.Schema, path: str) -> tuple[str, list[str]]:
             return at >= 0 and holds_bytes(kind.field(at).type)
         return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
+    def holds_text(kind: pa.DataType) -> bool:
+        if pa.types.is_dictionary(kind):
+            return holds_text(kind.value_type)
+        return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
     found = [field.name for field in schema if holds_bytes(field.type)]
     if not found:
         columns = ", ".join(f"{x.name} ({x.type})" for x in schema)
@@ -129,8 +167,17 @@ def _columns(schema: pa.Schema, path: str) -> tuple[str, list[str]]:
             "type binary, or a struct with such a field `bytes`. Received: "
             f"{path!r} with {columns}. Name other files."
         )
-    texts = {field.name for field in schema if pa.types.is_string(field.type)}
+    texts = {field.name for field in schema if holds_text(field.type)}
     return found[0], [name for name in _NAMES if name in texts][:1]
+
+
+def _text(name: bytes) -> str:
+    r"""Returns a name as text; bytes that are no UTF-8 as numbers.
+
+    >>> _text(b"a\xff.png")
+    'a\\xff.png'
+    """
+    return name.decode("utf-8", "backslashreplace")
 
 
 def _damaged(path: str, what: str, error: Exception) -> str:

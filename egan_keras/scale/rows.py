@@ -20,14 +20,14 @@ from egan_keras.data.lazy import THREADS, work_ahead
 from egan_keras.exporting import TFLiteModel
 from egan_keras.litert import LiteRTFunction, threads
 from egan_keras.scale import reading
-from egan_keras.scale.folders import Folder
+from egan_keras.scale.folders import Folder, is_damage
 from egan_keras.scale.listing import Listing
 
 SCORES, FEATURES = "scores", "features"
 CONSTANT, CLIPPED = "of a single colour", "clipped to black and white"
 
 _AT_ONCE = 32
-_COUNTS = b"egan_keras"
+_COUNTS, _MARK = b"egan_keras", b"egan_keras_shard"
 
 
 class Task(NamedTuple):
@@ -42,6 +42,7 @@ class Task(NamedTuple):
         threshold: An image whose score is below it is called minority.
         gray_range: As of `data.decoding.decode`.
         dtype: Of the features, `float16` or `float32`.
+        mark: What shards of this job have in common, and of no other.
     """
 
     place: str
@@ -51,6 +52,7 @@ class Task(NamedTuple):
     threshold: float = 0.0
     gray_range: decoding.GrayRange | None = None
     dtype: str = "float32"
+    mark: str = ""
 
 
 class Told(NamedTuple):
@@ -100,8 +102,11 @@ class Worker:
             ValueError: If a file of many images is damaged.
         """
         table = self.table(self._listing[shard])
+        told = {**table.schema.metadata, _MARK: _mark(self._task.mark, shard)}
+        table = table.replace_schema_metadata(told)
         with self._folder.new_file(name_of(shard)) as file:
-            pq.write_table(table, file, compression="zstd", use_dictionary=["problem"])
+            options = {"compression": "zstd", "use_dictionary": ["problem"]}
+            pq.write_table(table, file, write_page_checksum=True, **options)
 
     def table(self, files: list[str]) -> pa.Table:
         """Returns the rows of the images of some files, as `compute` writes them."""
@@ -174,24 +179,38 @@ def name_of(shard: int) -> str:
     return f"shards/{shard:08}.parquet"
 
 
-def told_by(folder: Folder, shard: int) -> Told | None:
+def told_by(folder: Folder, shard: int, mark: str) -> Told | None:
     """Returns what a shard that was written tells; None if it is not there, or damaged.
 
-    A shard of scores tells how many images are called minority.
+    Nor is what has its name but was another shard, or another job's by its mark. All
+    but vectors is looked at, which are many bytes: who reads them says so. A shard of
+    scores tells how many images are called minority.
     """
     try:
         with folder.fs.open(folder.at(name_of(shard))) as file:
-            table = pq.ParquetFile(file)
-            counts = json.loads(table.schema_arrow.metadata[_COUNTS])
-            found = table.read(["problem"])["problem"].drop_null().to_pylist()
+            table = pq.ParquetFile(file, page_checksum_verification=True)
+            metadata = table.schema_arrow.metadata
+            if metadata[_MARK] != _mark(mark, shard):
+                return None
+            counts = json.loads(metadata[_COUNTS])
+            names = [name for name in table.schema_arrow.names if name != "vector"]
+            found = table.read(names)["problem"].drop_null().to_pylist()
             odd, passed_over = (Counter(counts[x]) for x in ("odd", "passed_over"))
             n_minority, n_rows = counts.get("n_minority", 0), table.metadata.num_rows
             return Told(n_rows, Counter(found), odd, passed_over, n_minority)
     except FileNotFoundError:
         return None
     # Nothing but such a file is a shard.
-    except (pa.ArrowException, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return None
+    except (pa.ArrowException, OSError) as error:
+        if not is_damage(error):
+            raise
+        return None
+
+
+def _mark(mark: str, shard: int) -> bytes:
+    return f"{mark} {shard}".encode()
 
 
 def _fetch(image: reading.Image) -> _Row:
