@@ -128,7 +128,7 @@ def test_the_command_tells_what_made_the_features(arguments, tmp_path, capsys):
     assert "further copies, kept on one side" in told.err
     assert "/zero/050.png" in told.err
     report = (tmp_path / "out" / "report.md").read_text()
-    assert f"come from {TINY} at 32 pixels, weights tiny.weights.h5" in report
+    assert f"come from {TINY} at 32 pixels, weights of a file with SHA-256 " in report
     assert "1 of 1 runs" in report and "weights: of the features" in report
     assert cli.main(given) == 0
     assert "1 runs, 1 of them done before" in capsys.readouterr().out

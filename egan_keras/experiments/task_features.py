@@ -237,7 +237,9 @@ def origin(place: Path | str) -> tuple[Pairing, str]:
     if "pairing" in model:
         # Both networks read what the discriminator's backbone puts out.
         name = str(Backbone.parse(model["pairing"].rpartition("->")[2].strip()))
-        weights = Path(model["weights"] or "none").name
+        weights = model["weights"] or "none"
+        if weights not in ("imagenet", "none"):
+            weights = f"of a file with SHA-256 {weights[:_MARK_DIGITS]}"
         told = f"{name} at {model['image_size']} pixels, weights {weights}"
     else:
         name = f"run {model['sha256'][:_MARK_DIGITS]}"
