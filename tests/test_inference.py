@@ -57,6 +57,20 @@ def test_litert_gives_what_keras_gives_in_its_order(at_once, count):
     assert_same(found, made.predict(images(count), verbose=0))
 
 
+@pytest.mark.parametrize("most_bytes", [0, 10**9])
+@pytest.mark.parametrize("activation", ["silu", "gelu", "hard_silu"])
+def test_networks_are_converted_with_weights_in_the_graph_or_beside_it(
+    at_once, monkeypatch, activation, most_bytes
+):
+    """The gradient of the first, which is one of its own, captures a constant."""
+    monkeypatch.setattr(converting, "_MOST_BYTES_IN_GRAPH", most_bytes)
+    made = network(activation)
+    run = inference.FrozenInference(made)
+    found = in_a_pass(run, images(5))
+    assert run.engine == "LiteRT"
+    assert_same(found, made.predict(images(5), verbose=0))
+
+
 def test_long_passes_are_litert_s_whatever_was_passed_before(at_once, monkeypatch):
     made = network()
     work = inference._multiplications(made)

@@ -306,6 +306,13 @@ def test_a_damaged_manifest_is_refused(score, tmp_path):
     assert code == 2 and "manifest cannot be read" in told
 
 
+def test_a_file_is_no_folder_to_write_into(score, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    code, _, told = score()
+    assert code == 2 and "is a file, or below one" in told
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_two_jobs_do_not_write_into_one_folder(score, tmp_path):
     (tmp_path / "out").mkdir()
     descriptor = os.open(tmp_path / "out", os.O_RDONLY)

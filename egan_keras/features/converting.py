@@ -61,7 +61,9 @@ def save_function(
     else:
         module.kept = traced.variables
     module.serve = serve
-    tf.saved_model.save(module, folder, signatures={SIGNATURE: serve})
+    # Gradients, which nobody takes, may capture what is no variable of the module.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, folder, signatures={SIGNATURE: serve}, options=options)
 
 
 def to_litert(function: Any) -> bytes:

@@ -114,12 +114,19 @@ class Folder:
         """Lets no other job into a local folder meanwhile; a killed one unlocks it.
 
         Raises:
-            ValueError: If there is another one.
+            ValueError: If there is another one, or the place is a file.
         """
         if not is_local(self.fs) or files.fcntl is None:
             yield
             return
-        Path(self.path).mkdir(parents=True, exist_ok=True)
+        try:
+            Path(self.path).mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ValueError(
+                "The place to write into is a file, or below one; expected a folder, "
+                f"which is made where it is missing. Received: --out {self.place!r}. "
+                "Name another place."
+            ) from error
         with files.locked(Path(self.path)) as is_locked:
             if not is_locked:
                 raise ValueError(

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing.pool import ThreadPool
 from typing import NamedTuple
 
@@ -73,6 +73,7 @@ class _Row(NamedTuple):
     mark: str | None = None
     pixels: np.ndarray | None = None
     problem: str | None = None
+    odd: tuple[str, ...] = ()
 
 
 class Worker:
@@ -110,9 +111,10 @@ class Worker:
 
     def table(self, files: list[str]) -> pa.Table:
         """Returns the rows of the images of some files, as `compute` writes them."""
-        passed_over, odd = Counter(), Counter()
-        batches = self._decoded(reading.images(files, passed_over), odd)
-        tables = [self._judged(batch) for batch in batches]
+        passed_over, odd, tables = Counter(), Counter(), []
+        for batch in self._decoded(reading.images(files, passed_over)):
+            odd.update(chain.from_iterable(row.odd for row in batch))
+            tables.append(self._judged(batch))
         table = pa.concat_tables(tables or [self._judged([])])
         _check_reached(table["problem"], files)
         counts = {"passed_over": passed_over, "odd": odd}
@@ -120,9 +122,7 @@ class Worker:
             counts["n_minority"] = int(np.sum(table["is_minority"].drop_null()))
         return table.replace_schema_metadata({_COUNTS: json.dumps(counts).encode()})
 
-    def _decoded(
-        self, images: Iterator[reading.Image], odd: Counter
-    ) -> Iterator[list[_Row]]:
+    def _decoded(self, images: Iterator[reading.Image]) -> Iterator[list[_Row]]:
         """Yields rows with pixels, a batch at a time, while the next ones are read."""
         batches = iter(lambda: list(islice(images, _AT_ONCE)), [])
 
@@ -134,9 +134,8 @@ class Worker:
                 found = decoding.decode(source, self._size, self._task.gray_range)
             except decoding.UnreadableError as error:
                 return row._replace(content=b"", problem=str(error))
-            odd[CONSTANT] += found.is_constant
-            odd[CLIPPED] += found.is_clipped
-            return row._replace(content=b"", pixels=found.pixels)
+            odd = [CONSTANT] * found.is_constant + [CLIPPED] * found.is_clipped
+            return row._replace(content=b"", pixels=found.pixels, odd=tuple(odd))
 
         with ThreadPool(THREADS) as pool:
             fetched = work_ahead(lambda batch: pool.map(_fetch, batch), batches)
@@ -155,7 +154,7 @@ class Worker:
             with np.errstate(over="ignore"):
                 values[is_known] = self._run(pixels)
         _check_finite(values, task)
-        names, _, marks, _, problems = zip(*rows, strict=True) if rows else [()] * 5
+        names, _, marks, _, problems, _ = zip(*rows, strict=True) if rows else [()] * 6
         columns = {"path": pa.array(names, pa.string())}
         columns["content_hash"] = pa.array(marks, pa.string())
         if task.kind == SCORES:
