@@ -165,22 +165,28 @@ def judging_stem():
     return features.StemFunction(keras.Model(images, row))
 
 
-def test_maps_are_kept_of_the_images_of_least_hashes(judging_stem):
+@pytest.mark.parametrize("at_once", [7, 300])
+@pytest.mark.parametrize("size", [1, 40, 280, 1000])
+def test_maps_are_kept_of_the_images_of_least_hashes(judging_stem, size, at_once):
     images = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 3), "uint8")
     images[100:110] = images[:10]
-    kept = features.KeptMaps(judging_stem, 40)
-    found = [kept(images[start : start + 7]) for start in range(0, 300, 7)]
+    kept = features.KeptMaps(judging_stem, size)
+    starts = range(0, 300, at_once)
+    found = [kept(images[start : start + at_once]) for start in starts]
     vectors, hashes = map(np.concatenate, zip(*found, strict=True))
     expected = judging_stem.recognising(images)
     np.testing.assert_array_equal(vectors, expected[0])
     np.testing.assert_array_equal(hashes, expected[1])
-    rows = features.of_least_hashes(hashes, 40)
+    rows = features.of_least_hashes(hashes, size)
     (maps,) = kept.of(hashes[rows])
     assert maps.dtype == np.float16
     np.testing.assert_array_equal(maps, judging_stem.maps(images[rows])[0])
+    # The same in another order.
+    (maps,) = kept.of(hashes[rows][::-1])
+    np.testing.assert_array_equal(maps, judging_stem.maps(images[rows])[0][::-1])
     # Not of all images, whose maps would fill the memory.
-    assert kept.of(hashes) is None
-    assert kept._count <= 50
+    assert (kept.of(hashes) is None) == (size < 290)
+    assert kept._count <= min(size, 290)
 
 
 def test_maps_that_were_not_seen_are_not_kept(judging_stem):

@@ -208,16 +208,19 @@ class KeptMaps:
         if not self._arrays:
             room = math.ceil(_THINNED_OUT_AT * self._size)
             self._arrays = [np.empty((room, *x.shape[1:]), x.dtype) for x in found]
-        for row in np.flatnonzero(hashes <= self._limit):
+        rows = np.flatnonzero(hashes <= self._limit)
+        while len(rows):
             if self._count == len(self._arrays[0]):
                 self._thin_out()
+            some, rows = np.split(rows, [len(self._arrays[0]) - self._count])
+            end = self._count + len(some)
             for kept, own in zip(self._arrays, found, strict=True):
-                kept[self._count] = own[row]
-            self._count += 1
+                kept[self._count : end] = own[some]
+            self._count = end
         return [vectors, hashes]
 
     def _thin_out(self) -> None:
-        kept = self._arrays[0]
+        kept = self._arrays[0][: self._count]
         rows = of_least_hashes(kept, self._size)
         if len(rows) == self._size:
             self._limit = kept[rows].max()
@@ -231,6 +234,8 @@ class KeptMaps:
         """Returns the maps of images; `None` if not all of them are kept."""
         if not self._arrays:
             return None
+        # Then those asked for are mostly all that are there, and need no copy.
+        self._thin_out()
         kept, *maps = (array[: self._count] for array in self._arrays)
         if np.array_equal(kept, hashes):
             return maps
