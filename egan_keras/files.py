@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -128,12 +129,21 @@ def cache_folder() -> Path:
     """Returns the folder of what later runs read again, where none is named.
 
     It is what the environment variable EGAN_KERAS_CACHE names, else `egan_keras` in
-    the user's cache folder (XDG_CACHE_HOME, or ~/.cache).
+    the user's cache folder (XDG_CACHE_HOME, or ~/.cache). A user without a home, as in
+    some containers, has one that ends with the process.
     """
     if named := os.environ.get(CACHE_VARIABLE):
         return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        base = _temporary_folder().name
     return Path(base) / "egan_keras"
+
+
+@functools.cache
+def _temporary_folder() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="egan_keras-")
 
 
 def in_units(n_bytes: float) -> str:

@@ -99,7 +99,7 @@ class ImageSearch:
                 "The file is not of a supported image type; expected one of "
                 f"{' '.join(SUFFIXES)}. Received: path={str(path)!r}. Convert it."
             )
-        if self._was_found(str(path)):
+        if self.was_found(str(path)):
             self.passed_over[TWICE] += 1
             return []
         return [path]
@@ -177,12 +177,12 @@ class ImageSearch:
                 folders.append(link)
         elif reason := unusable(link, stat.S_ISREG(mode)):
             self.passed_over[reason] += 1
-        elif self._was_found(link):
+        elif self.was_found(link):
             self.passed_over[TWICE] += 1
         else:
             found.append(link)
 
-    def _was_found(self, path: str) -> bool:
+    def was_found(self, path: str) -> bool:
         """Tell whether a file was found on another way, and keep where it lies."""
         target = os.path.realpath(path)
         if target in self._targets:

@@ -1,6 +1,7 @@
 import json
 import os
 import threading
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -202,6 +203,18 @@ def test_the_default_folder(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "egan_keras"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder().parts[-2:] == (".cache", "egan_keras")
+
+
+def test_a_user_without_a_home_has_a_cache_for_the_process(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("EGAN_KERAS_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    folder = cache_folder()
+    assert folder == cache_folder() and folder.parent.is_dir()
+    FeatureStore()
 
 
 def test_a_place_that_is_none_is_refused(tmp_path):
