@@ -31,6 +31,7 @@ from egan_keras.data.input_checks import warn_if_reversed as warn_if_reversed
 from egan_keras.data.lazy import LazyRows as LazyRows
 from egan_keras.data.lazy import MappedRows as MappedRows
 from egan_keras.data.lazy import WithMirrorImages as WithMirrorImages
+from egan_keras.data.lazy import selected as selected
 from egan_keras.data.splits import ClassRoles as ClassRoles
 from egan_keras.data.splits import warn_if_swapped as warn_if_swapped
 from egan_keras.data.tables import list_all_labelled as list_all_labelled

@@ -249,6 +249,11 @@ def as_lazy(rows: Any) -> Any:
     return rows
 
 
+def selected(images: np.ndarray | LazyRows, rows: np.ndarray) -> Any:
+    """Return some rows of an array as an array, and of lazy rows as lazy rows."""
+    return images.select(rows) if isinstance(images, LazyRows) else images[rows]
+
+
 def in_batches(
     rows: np.ndarray | LazyRows, size: int, start: int = 0
 ) -> Iterator[np.ndarray]:

@@ -88,8 +88,8 @@ def _fold_judge(
 
         def judge(fitted: np.ndarray, held_out: np.ndarray) -> Judged:
             own = ready.pop() if ready else build()
-            own.fit(_rows(images, fitted), labels[fitted], **options)
-            return own.judge(_rows(images, held_out))
+            own.fit(data.selected(images, fitted), labels[fitted], **options)
+            return own.judge(data.selected(images, held_out))
 
         return judge
     options.pop("validation_data", None)
@@ -103,7 +103,7 @@ def _fold_judge(
     few = np.flatnonzero(labels == 1)
     mirrored = None
     if model.recipe.mirrored_minority:
-        mirrored = on_features.mirrored_rows(model, _rows(images, few), store)
+        mirrored = on_features.mirrored_rows(model, data.selected(images, few), store)
 
     def judge_rows(fitted: np.ndarray, held_out: np.ndarray) -> Judged:
         # All of the minority is in each fold, in its order.
@@ -151,9 +151,3 @@ def calibrate_cross_fitted(
     )
     model.calibration = dataclasses.replace(found, guarantee=guarantee)
     return model.calibration
-
-
-def _rows(
-    images: np.ndarray | data.LazyRows, rows: np.ndarray
-) -> np.ndarray | data.LazyRows:
-    return images.select(rows) if isinstance(images, data.LazyRows) else images[rows]

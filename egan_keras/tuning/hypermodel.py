@@ -163,7 +163,7 @@ def validation_majority(validation: data.LabelledImages) -> data.images.Rows:
     if validation.majority_count == len(validation):
         return validation.images
     rows = np.flatnonzero(np.asarray(validation.labels) == MAJORITY)
-    return _select(validation.images, rows)
+    return data.selected(validation.images, rows)
 
 
 def judge(
@@ -182,7 +182,7 @@ def judge(
     features and compiles. A `DivergedError` if a training diverges.
     """
     minority = np.flatnonzero(train.labels == 1)
-    views = _select(train.images, minority)
+    views = data.selected(train.images, minority)
     if model.recipe.mirrored_minority:
         views = data.WithMirrorImages(views)
     store = features.SharedFeatureStore(place, views)
@@ -196,10 +196,10 @@ def judge(
             variable.assign(value)
         rows = np.delete(np.arange(len(train)), minority[fold.held_out])
         started = time.perf_counter()
-        seen = _select(train.images, rows), train.labels[rows]
+        seen = data.selected(train.images, rows), train.labels[rows]
         model.fit(*seen, epochs=epochs, verbose=0, cache_features=store)
         seconds.append(time.perf_counter() - started)
-        held_out = _select(train.images, minority[fold.held_out])
+        held_out = data.selected(train.images, minority[fold.held_out])
         scores = _scores(model, held_out, "minority", store)
         others = _scores(model, majority, "validation", store)
         if model.stop_training or not np.isfinite([*scores, *others]).all():
@@ -239,7 +239,3 @@ def _scores(
             parts[0][:, -stem.evidence_size :] = stem.places.evidence(places)
         scores.append(tail.predict_on_batch(parts[0] if len(parts) == 1 else parts))
     return np.concatenate(scores)[:, 0]
-
-
-def _select(images: data.images.Rows, rows: np.ndarray) -> data.images.Rows:
-    return images.select(rows) if isinstance(images, data.LazyRows) else images[rows]
