@@ -139,6 +139,20 @@ def test_damaged_conversions_are_made_again(at_once, tmp_path, damage):
     assert kept.read_bytes()[-16:] == converting._digest(kept.read_bytes()[:-16])
 
 
+def test_kept_conversions_that_litert_no_longer_reads_are_keras_s(at_once, monkeypatch):
+    in_a_pass(inference.FrozenInference(network()), images(5))
+
+    def refuse(content):
+        raise ValueError("Op builtin_code out of range")
+
+    monkeypatch.setattr(inference, "LiteRTFunction", refuse)
+    made = network()
+    run = inference.FrozenInference(made)
+    found = in_a_pass(run, images(5))
+    assert run.engine == "tensorflow (LiteRT cannot: Op builtin_code out of range)"
+    assert_same(found, made.predict(images(5), verbose=0))
+
+
 def test_conversions_need_no_folder_to_be_kept(at_once, tmp_path):
     (tmp_path / "converted").write_text("a file in the folder's place")
     run = inference.FrozenInference(network())

@@ -153,34 +153,35 @@ class FrozenInference(Inference):
 
     def _try_litert(self, images: np.ndarray) -> None:
         """Takes LiteRT if it gives the same for some images, and hardly later."""
-        kept = ConvertedFile(self._network)
-        if content := kept.read():
-            self._litert, self._converted = LiteRTFunction(content), self._checksum()
-            return
-        images = images[:_TRIED_WITH]
+        file = ConvertedFile(self._network)
+        kept = file.read()
         try:
-            content = to_litert(self.function)
+            content = kept or to_litert(self.function)
             litert = LiteRTFunction(content)
-            # The first calls take longer than those that follow.
-            found, expected = litert(images), super().__call__(images)
+            # What is kept has passed the trial.
+            problem = None if kept else self._compared(litert, images[:_TRIED_WITH])
         # The converter answers with errors of many types.
         except Exception as error:
-            problem = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            self._keep_keras(f"LiteRT cannot: {problem[:200]}")
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            problem = f"LiteRT cannot: {said[:200]}"
+        if problem:
+            self._may_convert, self._keras = False, f"{self._keras} ({problem})"
             return
-        pairs = [(litert, super().__call__)] * _TRIALS
+        self._litert, self._converted = litert, self._checksum()
+        if not kept:
+            file.write(content)
+
+    def _compared(self, litert: LiteRTFunction, images: np.ndarray) -> str | None:
+        """Returns why LiteRT is not to be taken; `None` if it is."""
+        run_keras = super().__call__
+        # The first calls take longer than those that follow.
+        found, expected = litert(images), run_keras(images)
+        pairs = [(litert, run_keras)] * _TRIALS
         seconds = [[_seconds(run, images) for run in pair] for pair in pairs]
         by_litert, by_keras = map(min, zip(*seconds, strict=True))
         if not all(map(_same, found, expected)):
-            self._keep_keras("LiteRT's features differ")
-        elif by_litert > _HARDLY_LATER * by_keras:
-            self._keep_keras("LiteRT is slower")
-        else:
-            self._litert, self._converted = litert, self._checksum()
-            kept.write(content)
-
-    def _keep_keras(self, why: str) -> None:
-        self._may_convert, self._keras = False, f"{self._keras} ({why})"
+            return "LiteRT's features differ"
+        return "LiteRT is slower" if by_litert > _HARDLY_LATER * by_keras else None
 
 
 def _seconds(run, images: np.ndarray) -> float:
