@@ -126,7 +126,7 @@ def test_what_was_seen_before_leaves_nothing(count):
 def test_filtering_first_is_filtering_joined_maps():
     """What the layer does to one channel is what was fitted on all of them."""
     layer, new = adapted(maps(60), few(3)), maps(5, seed=4)
-    (joined,) = matched_filter._joined(new)
+    ((_, joined),) = matched_filter._joined(new)
     filters = [keras.ops.convert_to_numpy(each) for each in layer._filters]
     expected = joined @ np.concatenate(filters)
     found = keras.ops.convert_to_numpy(layer._like(new)).reshape(expected.shape)

@@ -50,7 +50,7 @@ class MatchedFilter:
         Arguments are those of the constructor, of m minority images; returned is
         (m, channels of all depths).
         """
-        pairs = zip(_batches_of(minority), _joined(minority), strict=True)
+        pairs = _joined(minority)
         most = [_most_unlike(maps, unlike[rows], PLACES) for rows, maps in pairs]
         found = self._whitened(most) - self._usual
         return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), _SMALL)
@@ -123,10 +123,10 @@ def _batches_of(maps: Maps) -> Iterator[slice]:
         yield slice(start, start + count)
 
 
-def _joined(maps: Maps) -> Iterator[np.ndarray]:
-    """Yields all depths' maps as one, a few images at a time."""
+def _joined(maps: Maps) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yields which images, a few at a time, and all depths' maps of them as one."""
     size = max(each.shape[1:3] for each in maps)
-    for batch in in_batches(*maps):
+    for rows, batch in zip(_batches_of(maps), in_batches(*maps), strict=True):
         # As `averaged`, in a third of the time.
         smooth = (
             scipy.ndimage.uniform_filter(
@@ -135,7 +135,7 @@ def _joined(maps: Maps) -> Iterator[np.ndarray]:
             for x in batch
         )
         large = [ops.convert_to_numpy(enlarged(x, size)) for x in smooth]
-        yield np.concatenate(large, axis=-1)
+        yield rows, np.concatenate(large, axis=-1)
 
 
 def moments(batches: Iterable[np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
@@ -175,7 +175,7 @@ def _some_places(
     # So that all columns are among them.
     while step > 1 and math.gcd(step, width) > 1:
         step += 1
-    for rows, joined in zip(_batches_of(maps), _joined(maps), strict=True):
+    for rows, joined in _joined(maps):
         if rows.start < MOST_IMAGES:
             standing_out.append(_most_unlike(joined, unlike[rows], _OF_MAJORITY))
         yield joined.reshape(-1, joined.shape[-1])[::step]
