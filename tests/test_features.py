@@ -191,3 +191,17 @@ def test_maps_are_kept_of_the_images_of_least_hashes(judging_stem, size, at_once
 
 def test_maps_that_were_not_seen_are_not_kept(judging_stem):
     assert features.KeptMaps(judging_stem, 9).of(np.array([1], np.uint64)) is None
+
+
+def test_fits_that_share_a_store_share_what_is_made_of_the_majority(judging_stem):
+    made = []
+
+    def make():
+        made.append(len(made))
+        return made[-1]
+
+    few = np.zeros((2, 8, 8, 3), "uint8")
+    shared = features.SharedFeatureStore("memory", few)
+    assert [shared.once(judging_stem, make) for _ in range(3)] == [0, 0, 0]
+    alone = features.FeatureStore("memory")
+    assert [alone.once(judging_stem, make) for _ in range(2)] == [1, 2]

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -153,6 +154,10 @@ class FeatureStore:
             print(f"Frozen {of}: {in_units(layout.nbytes)}, {how}.{advice}")
         return features
 
+    def once(self, compute: StemFunction, make: Callable[[], Any]) -> Any:
+        """Returns what `make` makes of the majority; a shared store makes it once."""
+        return make()
+
 
 class SharedFeatureStore(FeatureStore):
     """A store for several fits of one model, which read the same features from memory.
@@ -169,6 +174,7 @@ class SharedFeatureStore(FeatureStore):
         hashes = data.row_hashes(minority).tolist()
         self._pool, self._row_of = minority, {x: row for row, x in enumerate(hashes)}
         self._shared: dict[tuple[StemFunction, str], Features] = {}
+        self._made: dict[StemFunction, Any] = {}
 
     def features(
         self, images: Images, compute: StemFunction, what: str, **options
@@ -187,6 +193,12 @@ class SharedFeatureStore(FeatureStore):
         # Standardisation changes arrays in place.
         found = self._shared[key]
         return [x if isinstance(x, data.LazyRows) else x.copy() for x in found]
+
+    def once(self, compute: StemFunction, make: Callable[[], Any]) -> Any:
+        """Returns what `make` made of the majority of the first fit."""
+        if compute not in self._made:
+            self._made[compute] = make()
+        return self._made[compute]
 
 
 def stem_features(stem: keras.Model, images: Images) -> list[np.ndarray]:

@@ -150,7 +150,7 @@ def training_dataset(
             sample = _selected(images, of_majority)
             maps = keeper.features(sample, stem.maps, "majority", show=False)
         vectors = np.asarray(standardized[0][rows]), np.asarray(known[0])
-        _weigh(score, stem, vectors, (maps or [], theirs), different)
+        _weigh(score, stem, vectors, (maps or [], theirs), different, keeper)
     n_both = len(np.intersect1d(hashes, own))
     if n_both:
         warnings.warn(
@@ -267,6 +267,7 @@ def _weigh(
     vectors: tuple[np.ndarray, np.ndarray],
     maps: tuple[features.Features, features.Features],
     different: int,
+    keeper: features.FeatureStore,
 ) -> None:
     """Shows places both classes' maps, and the last layer what they make of both.
 
@@ -277,6 +278,7 @@ def _weigh(
             all of whose images in one view stand before those in the next.
         maps: Those of both; none where no places are judged.
         different: Number of different minority images, or of their rows.
+        keeper: The store, which several fits on this majority may share.
     """
     views = getattr(score, "views", 1)
     if different % views:
@@ -289,7 +291,8 @@ def _weigh(
     if maps[0]:
         ours, theirs = ([np.asarray(depth) for depth in each] for each in maps)
         rows_each = len(theirs[0]) // max(n_minority, 1)
-        held_out = stem.places.adapt(ours, theirs, rows_each)
+        matched = keeper.once(stem, lambda: stem.places.adapt_to_majority(ours))
+        held_out = stem.places.adapt(ours, theirs, rows_each, matched)
         places = stem.places.evidence(ours)
     size = vectors[0].shape[1] - stem.evidence_size
     vectors = [rows[:, :size] for rows in vectors]

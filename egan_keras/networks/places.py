@@ -1,7 +1,6 @@
 """Evidence from places: unlike the majority somewhere, and like the few somewhere."""
 
 import math
-import zlib
 from collections.abc import Iterator
 
 import keras
@@ -60,7 +59,6 @@ class PlaceEvidence(layers.Layer):
         self.sizes = [tuple(shape[1:3]) for shape in input_shape]
         # The last kind is that of the largest map.
         self.sizes.append(max(self.sizes))
-        self._of_majority: tuple | None = None
         self._means, self._components, self._filters = [], [], []
         for depth, (*_, channels) in enumerate(input_shape, 1):
             rank = max(1, min(_MOST_COMPONENTS, channels // _SHARE_OF_COMPONENTS))
@@ -140,7 +138,13 @@ class PlaceEvidence(layers.Layer):
         """Returns (n, depths + 1)."""
         return (maps_shape[0][0], len(maps_shape) + 1)
 
-    def adapt(self, majority: Maps, minority: Maps, views: int = 1) -> np.ndarray:
+    def adapt(
+        self,
+        majority: Maps,
+        minority: Maps,
+        views: int = 1,
+        matched: MatchedFilter | None = None,
+    ) -> np.ndarray:
         """Takes the statistics of maps of both classes.
 
         Args:
@@ -148,12 +152,13 @@ class PlaceEvidence(layers.Layer):
             minority: Those of the minority images, all in one view before all in the
                 next; there may be none.
             views: Number of views, such as 2 with mirror images.
+            matched: What `adapt_to_majority` returned, where it has seen this majority.
 
         Returns:
             How like the others each row of the minority is, standardised, (rows,): by
             filters that have not seen its image. Empty for fewer than three images.
         """
-        matched = self._adapt_to_majority(majority)
+        matched = matched or self.adapt_to_majority(majority)
         if not len(minority[0]):
             for weights in self._filters:
                 weights.assign(ops.zeros_like(weights))
@@ -170,21 +175,10 @@ class PlaceEvidence(layers.Layer):
         self._fit_usual(self.depths, like[..., 0])
         return self._like_others(matched, prototypes, majority, minority, views)
 
-    def _adapt_to_majority(self, majority: Maps) -> MatchedFilter:
-        """Takes the statistics of the majority alone, of the same maps once.
-
-        The fits of a search that hold out minority images in turn share a majority.
-        """
-        mark = [zlib.crc32(np.ascontiguousarray(own)) for own in majority]
-        if self._of_majority is None or self._of_majority[0] != mark:
-            unlike = [self._fit_unlike(*each) for each in enumerate(majority)]
-            matched = MatchedFilter(majority, self._together(unlike))
-            statistics = [ops.convert_to_numpy(x).copy() for x in self.weights]
-            self._of_majority = mark, statistics, matched
-        _, statistics, matched = self._of_majority
-        for variable, value in zip(self.weights, statistics, strict=True):
-            variable.assign(value)
-        return matched
+    def adapt_to_majority(self, majority: Maps) -> MatchedFilter:
+        """Takes the statistics of the majority alone, as `adapt` does first."""
+        unlike = [self._fit_unlike(*each) for each in enumerate(majority)]
+        return MatchedFilter(majority, self._together(unlike))
 
     def _like_others(
         self,
