@@ -147,7 +147,7 @@ def training_dataset(
             if cache:
                 images = batches.images
                 of_majority = np.flatnonzero(batches.labels == 0)[rows]
-            sample = _selected(images, of_majority)
+            sample = _lazy_rows(images, of_majority)
             maps = keeper.features(sample, stem.maps, "majority", show=False)
         vectors = np.asarray(standardized[0][rows]), np.asarray(known[0])
         _weigh(score, stem, vectors, (maps or [], theirs), different, keeper)
@@ -255,7 +255,7 @@ def _adapt(
     return majority
 
 
-def _selected(images: features.Images, rows: np.ndarray) -> data.LazyRows:
+def _lazy_rows(images: features.Images, rows: np.ndarray) -> data.LazyRows:
     if isinstance(images, data.LazyRows):
         return images.select(rows)
     return SelectedRows(images, rows)
