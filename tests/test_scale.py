@@ -15,7 +15,7 @@ from PIL import Image
 import egan_keras as ek
 from egan_keras.data import decoding
 from egan_keras.files import content_hash
-from egan_keras.scale import Task, Worker, listing, reading
+from egan_keras.scale import Network, Task, Worker, listing, reading
 from egan_keras.scale.folders import Folder, filesystem
 from egan_keras.scale.rows import FEATURES, SCORES
 
@@ -342,7 +342,7 @@ def test_tar_files_that_break_off_are_refused(tmp_path, damage, said):
 
 
 def task(place, export, **options):
-    content = export.read_bytes()
+    content = Network(export.read_bytes())
     return Task(str(place), SCORES, content, True, -0.8, (0, 4095), **options)
 
 

@@ -13,7 +13,8 @@ from PIL import Image
 import egan_keras as ek
 from egan_keras import cli, features
 from egan_keras.model.on_features import carry_over
-from egan_keras.scale import FeatureTable
+from egan_keras.scale import FeatureTable, Network, jobs, networks
+from egan_keras.scale.rows import FEATURES, SCORES, Task, Worker
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,11 @@ def whole_model(tiny_weights):
     )
     model.compile()
     return model
+
+
+def trained_images(folder):
+    images, *_ = ek.read_images(sorted(folder.glob("*/[0-9]??.png")), image_size=32)
+    return images, (np.arange(190) < 40).astype(np.int32)
 
 
 def trained_on(rows, table):
@@ -123,6 +129,46 @@ def test_a_run_gives_the_features_of_its_backbone(out, folder, tiny_weights, tmp
     others = np.asarray(FeatureTable(out).vectors(tmp_path))
     np.testing.assert_allclose(own, others, rtol=2e-3, atol=2e-3)
     assert len([*tmp_path.glob("own/shards/*")]) == 1
+
+
+@pytest.fixture
+def given_gpu(monkeypatch):
+    """Takes what Keras computes on for a GPU."""
+    monkeypatch.setattr(networks.KerasFunction, "_check_device", lambda self: None)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("kind", [SCORES, FEATURES])
+def test_keras_on_a_gpu_gives_the_rows_of_a_processor(
+    folder, tiny_weights, tmp_path, given_gpu, kind
+):
+    make = {SCORES: networks.score_network, FEATURES: networks.feature_network}[kind]
+    model = whole_model(tiny_weights)
+    if kind == SCORES:
+        model.fit(*trained_images(folder), epochs=1, verbose=0)
+    task = Task(str(tmp_path), kind, make(model), is_export=False)
+    files = sorted(map(str, folder.glob("*/*.png")))
+    on_processor, on_gpu = (
+        Worker(each).table(files) for each in (task, task._replace(on_gpu=True))
+    )
+    column = {SCORES: "score", FEATURES: "vector"}[kind]
+    expected, found = (
+        np.array(each[column].drop_null().to_pylist(), np.float32)
+        for each in (on_processor, on_gpu)
+    )
+    assert len(found) == 190 and np.ptp(expected) > 0.1
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    for each in ("path", "content_hash", "problem"):
+        assert on_gpu[each].equals(on_processor[each])
+    assert on_gpu.schema == on_processor.schema
+
+
+@pytest.mark.whole
+def test_a_gpu_that_is_not_there_is_said(out, tmp_path):
+    content = Network(b"", (out / "network.keras").read_bytes())
+    jobs.listing.write(jobs.Folder(str(tmp_path)), iter(["a.png"]), 1)
+    with pytest.raises(ValueError, match="Keras sees no GPU"):
+        Worker(Task(str(tmp_path), FEATURES, content, is_export=False, on_gpu=True))
 
 
 @pytest.mark.whole
@@ -209,8 +255,8 @@ def test_images_read_otherwise_have_other_vectors(
         out = tmp_path / place
         assert cli.main([*map(str, given), *added, "--out", str(out)]) == 0
         # As another process would make it; the names in it count up.
-        content, sizes = (out / "network.tflite").read_bytes(), [768]
-        network = lambda *_, made=(content, sizes): made  # noqa: E731
+        made = Network((out / "network.tflite").read_bytes(), None, (768,))
+        network = lambda *_, made=made: made  # noqa: E731
         monkeypatch.setattr("egan_keras.cli.features._network", network)
         found = FeatureTable(out)
         vectors = found.vectors(tmp_path / "cache")[0]

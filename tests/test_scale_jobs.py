@@ -330,6 +330,9 @@ def test_two_jobs_do_not_write_into_one_folder(score, tmp_path):
     [
         (["--workers", 2], "needs --engine ray"),
         (["--address", "a:1"], "needs --engine ray"),
+        (["--gpus", 1], "needs --engine ray"),
+        (["--gpus", 1, "--workers", 1, "--engine", "ray"], "one processor or one GPU"),
+        (["--gpus", 1, "--engine", "ray"], "expected a run"),
         (["--csv", "a.csv"], "take the place of a CSV file"),
     ],
 )

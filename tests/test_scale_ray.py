@@ -1,16 +1,20 @@
 """The same on a cluster of Ray: workers and drivers that are killed, addresses."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
+import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from conftest import TINY
 from PIL import Image
-from scale_workers import DyingWorker
+from scale_workers import DyingWorker, ProcessorForGPU
 from test_scale import export  # noqa: F401
 
 from egan_keras import cli
@@ -155,20 +159,26 @@ def test_an_address_where_nothing_answers_is_refused_soon(
     assert time.monotonic() - started < 30
 
 
-def test_a_running_cluster_is_used_and_left_running(command, expected, tmp_path):
-    ray = [sys.executable, "-m", "ray.scripts.scripts"]
+def test_an_address_of_something_else_is_refused_in_a_minute(command, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = "{}:{}".format(*server.getsockname())
+        given = [*on_ray(command, tmp_path / "out"), "--address", address]
+        done = subprocess.run(given, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "No cluster answers" in done.stderr
+
+
+@contextlib.contextmanager
+def running_cluster(port, *options):
+    """A cluster of two processors; yields the environment of programs that use it."""
+    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": 32 * "a1"}
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", **token}
-    head = "--head --port=6391 --num-cpus=2 --include-dashboard=false --block"
-    memory = ["--object-store-memory", str(100 * 2**20)]
-    cluster = subprocess.Popen([*ray, "start", *head.split(), *memory], env=environment)
+    head = [f"--port={port}", "--num-cpus=2", "--include-dashboard=false", *options]
+    memory = f"--object-store-memory={100 * 2**20}"
+    cluster = subprocess.Popen([*ray, *head, memory], env=environment)
     try:
         time.sleep(15)
-        given = [*on_ray(command, tmp_path / "out"), "--address", "127.0.0.1:6391"]
-        other = {**environment, "RAY_AUTH_TOKEN": 32 * "b2"}
-        refused = subprocess.run(given, env=other, capture_output=True, text=True)
-        assert refused.returncode == 2 and "No cluster answers" in refused.stderr
-        subprocess.run(given, check=True, env=environment)
+        yield environment
         assert cluster.poll() is None
     finally:
         started = psutil.Process(cluster.pid).children(recursive=True)
@@ -176,4 +186,47 @@ def test_a_running_cluster_is_used_and_left_running(command, expected, tmp_path)
         cluster.wait()
         for each in psutil.wait_procs(started, timeout=20)[1]:
             each.kill()
+
+
+def test_a_running_cluster_is_used_and_left_running(command, expected, tmp_path):
+    with running_cluster(6391) as environment:
+        given = [*on_ray(command, tmp_path / "out"), "--address", "127.0.0.1:6391"]
+        other = {**environment, "RAY_AUTH_TOKEN": 32 * "b2"}
+        refused = subprocess.run(given, env=other, capture_output=True, text=True)
+        assert refused.returncode == 2 and "No cluster answers" in refused.stderr
+        subprocess.run(given, check=True, env=environment)
     assert pq.read_table(tmp_path / "out" / "shards").equals(expected)
+
+
+def test_workers_on_gpus_give_the_vectors_of_one_process(
+    images, tiny_weights, tmp_path, monkeypatch, capsys
+):
+    given = ["features", TINY, images, "--weights", tiny_weights, "--image-size", 32]
+    given = [*map(str, given), "--shard-size", "5", "--dtype", "float32", "--out"]
+    assert cli.main([*given, str(tmp_path / "alone")]) == 0
+    out, options = tmp_path / "out", ["--engine", "ray", "--gpus"]
+    monkeypatch.setattr(engines, "Worker", ProcessorForGPU)
+    # For Ray's processes, which import the worker by its name.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    with running_cluster(6393, "--num-gpus=2") as environment:
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+            monkeypatch.setenv(name, environment[name])
+        given += [str(out), *options[:2], "--address", "127.0.0.1:6393", options[2]]
+        assert cli.main([*given, "3"]) == 2
+        assert "expected 3, as Ray counts them" in capsys.readouterr().err
+        assert cli.main([*given, "2"]) == 0
+    found, expected = (pq.read_table(tmp_path / x / "shards") for x in ("out", "alone"))
+    assert found["path"].equals(expected["path"]) and len(found) == 120
+    vectors, others = (np.array(x["vector"].to_pylist()) for x in (found, expected))
+    np.testing.assert_allclose(vectors, others, rtol=1e-3, atol=1e-3)
+
+
+def test_workers_that_see_no_gpu_say_so(images, tiny_weights, tmp_path):
+    given = ["features", TINY, images, "--weights", tiny_weights, "--image-size", 32]
+    given = [sys.executable, "-m", "egan_keras", *map(str, given)]
+    with running_cluster(6395, "--num-gpus=1") as environment:
+        given += ["--engine", "ray", "--address", "127.0.0.1:6395", "--gpus", "1"]
+        given += ["--out", str(tmp_path / "out")]
+        done = subprocess.run(given, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and "Keras sees no GPU" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -2,9 +2,10 @@ r"""Compute the features of many images once, shard by shard, on an engine or he
 
 Writes into --out, an empty folder or an address such as s3://bucket/features:
 shards of rows in Parquet (path, content_hash, vector), network.tflite, which
-made them, and manifest.json, which counts. The same command goes on where it
-was stopped; a shard that fails three times is set aside. ek.FeatureTable reads
-the vectors, and models train on them: EGAN.from_features.
+makes them on processors, network.keras, which does on GPUs, and manifest.json,
+which counts. The same command goes on where it was stopped; a shard that fails
+three times is set aside. ek.FeatureTable reads the vectors, and models train on
+them: EGAN.from_features.
 
 The vectors are those of the discriminator's frozen backbone, before anything
 that training sets. Feature maps, of which `train` judges places, are not kept:
@@ -21,7 +22,7 @@ Examples:
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from egan_keras import logs
 from egan_keras.cli import options, rooms, runs, shards
@@ -89,7 +90,7 @@ def run(given: Options) -> int:
     )
 
 
-def _network(given: Options, is_run: bool) -> tuple[bytes, list[int]]:
+def _network(given: Options, is_run: bool) -> Any:
     from egan_keras.scale import networks
 
     if is_run:

@@ -248,9 +248,16 @@ def _score_shards(given: Options, config: runs.RunConfig | None) -> int:
     if getattr(model, "minority_classes", None):
         logs.tell(f"Shards have no column {_OF_SEVERAL}: score without --out for it")
 
-    def network() -> tuple[bytes, list[int]]:
+    if is_export and given.gpus:
+        raise ValueError(
+            "LiteRT computes on processors; expected a run, which Keras computes on "
+            f"GPUs. Received: --gpus {given.gpus} with {str(path)!r}. Name the run, or "
+            "leave --gpus out."
+        )
+
+    def network() -> Any:
         if is_export:
-            return path.read_bytes(), []
+            return rooms.scale.Network(path.read_bytes())
         from egan_keras.scale.networks import score_network
 
         logs.tell("Making the network that workers run")

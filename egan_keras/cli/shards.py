@@ -25,26 +25,35 @@ class ShardOptions:
             on this machine and ends with the command)
         workers: how many of Ray's workers, of one processor each (default: as many as
             the cluster has processors)
+        gpus: how many of Ray's workers, of one GPU each in place of processors; of a
+            run or a pairing, with Keras and its GPU libraries on every machine
         shard_size: images in a shard; a .tar or .parquet file is one shard
     """
 
     engine: Literal["ray"] | None = None
     address: str | None = option(None, metavar="HOST:PORT")
     workers: int | None = None
+    gpus: int | None = None
     shard_size: int = 4096
 
 
 def check(given: ShardOptions, out: str | None) -> None:
     """Refuses options that have no meaning together, before anything is done."""
-    without_engine = given.engine is None and (given.address or given.workers)
-    if without_engine or (out is None and given.engine):
-        flag = "--address" if given.address else "--workers"
-        received, lacks = (flag, "--engine ray")
-        if out is None:
-            received, lacks = "--engine", "--out DIR"
+    of_engine = [x for x in ("address", "workers", "gpus") if getattr(given, x)]
+    received = lacks = None
+    if given.engine is None and of_engine:
+        received, lacks = f"--{of_engine[0]}", "--engine ray"
+    elif given.engine and out is None:
+        received, lacks = "--engine", "--out DIR"
+    if lacks:
         raise ValueError(
             f"The option needs {lacks} beside it; expected both. Received: {received} "
             "alone. Add the other, or leave it out."
+        )
+    if given.gpus and given.workers:
+        raise ValueError(
+            "Each worker has one processor or one GPU; expected --workers or --gpus. "
+            f"Received: --workers {given.workers} --gpus {given.gpus}. Leave one out."
         )
 
 
@@ -55,7 +64,7 @@ def recognised(path: Path) -> dict[str, str]:
     return {"sha256": mark}
 
 
-def compute(given: Any, network: Callable[[], tuple], **of_job: Any) -> int:
+def compute(given: Any, network: Callable[[], Any], **of_job: Any) -> int:
     """Computes shards of the images that options name, and tells what came of it.
 
     Args:
@@ -67,7 +76,7 @@ def compute(given: Any, network: Callable[[], tuple], **of_job: Any) -> int:
     images = tuple(map(_absolute, given.images))
     job = scale.Job(images=images, shard_size=given.shard_size, **of_job)
     if given.engine == "ray":
-        on = {"address": given.address, "workers": given.workers}
+        on = {"address": given.address, "workers": given.workers, "gpus": given.gpus}
         engine = functools.partial(scale.on_ray, **on)
     out, told = _absolute(given.out), rooms.data.finding.in_words
     manifest = scale.run(job, out, network, engine)

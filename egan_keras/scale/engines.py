@@ -50,6 +50,7 @@ def on_ray(
     *,
     address: str | None = None,
     workers: int | None = None,
+    gpus: int | None = None,
 ) -> Iterator[Outcome]:
     """Computes shards by workers on a cluster of Ray's, in any order.
 
@@ -62,16 +63,28 @@ def on_ray(
         address: Of a running cluster, such as `10.0.0.1:6379`; None starts one on this
             machine, which ends with the last shard.
         workers: How many, of one processor each; None is as many as there are.
+        gpus: How many workers have a GPU and its share of the processors each, on which
+            Keras computes; None computes on processors alone.
 
     Raises:
         ConnectionError: If there is no cluster at the address.
-        ValueError: If Ray is not installed, or no worker can start.
+        ValueError: If Ray is not installed, no worker can start, or there are not so
+            many GPUs.
     """
     ray = _ray(is_own=address is None)
     with _connected(ray, address, workers):
         waiting, failures = deque(shards), _Failures()
-        count = workers or int(ray.cluster_resources().get("CPU", 1))
-        team = _Team(ray, task, min(max(1, count), len(waiting)))
+        there = ray.cluster_resources()
+        processors, needs = int(there.get("CPU", 1)), {"num_cpus": 1}
+        count = workers or processors
+        if gpus:
+            _check_gpus(task, gpus, int(there.get("GPU", 0)))
+            count, needs = gpus, {"num_cpus": max(1, processors // gpus), "num_gpus": 1}
+            made = task.network._replace(litert=b"")
+        else:
+            made = task.network._replace(keras=None)
+        task = task._replace(network=made, on_gpu=bool(gpus))
+        team = _Team(ray, task, min(max(1, count), len(waiting)), needs)
         while waiting or team.computes:
             while waiting and team.idle:
                 team.give(waiting.popleft())
@@ -90,11 +103,12 @@ class _Team:
         ray: The module.
         task: What they compute.
         count: How many there are.
+        needs: What each has of the cluster.
     """
 
-    def __init__(self, ray: Any, task: Task, count: int) -> None:
+    def __init__(self, ray: Any, task: Task, count: int, needs: dict[str, int]) -> None:
         self._ray, self._task = ray, ray.put(task)
-        self._kind = ray.remote(num_cpus=1)(Worker)
+        self._kind = ray.remote(**needs)(Worker)
         self.idle: list[Any] = []
         # What is waited for: workers that start, without a shard, or compute one.
         self._busy: dict[Any, tuple[Any, int | None]] = {}
@@ -167,6 +181,9 @@ def _ray(is_own: bool) -> Any:
         # It listens on all of the machine's addresses, and does what it is told.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    else:
+        # Of 40 seconds each, where something else listens at the address.
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
     try:
         import ray
     except ImportError as error:
@@ -220,6 +237,20 @@ def _no_answer(address: str | None, error: Exception) -> ConnectionError:
         f"if it asks for a token. Received: --address {address} ({error}). Start one, "
         "or leave --address out for this machine alone."
     )
+
+
+def _check_gpus(task: Task, wanted: int, there: int) -> None:
+    if not task.network.keras:
+        raise ValueError(
+            "The job has no network for Keras; expected one that a run or a pairing "
+            f"began. Received: --gpus {wanted} for a .tflite file's. Leave it out."
+        )
+    if wanted > there:
+        raise ValueError(
+            f"The cluster has fewer GPUs; expected {wanted}, as Ray counts them. "
+            f"Received: --gpus {wanted} where there are {there}. Ask for fewer, or "
+            "leave --gpus out for processors alone."
+        )
 
 
 def _cannot_start(error: Exception) -> ValueError:

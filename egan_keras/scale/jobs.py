@@ -23,10 +23,15 @@ from egan_keras.scale.engines import Outcome
 from egan_keras.scale.folders import Folder
 from egan_keras.version import __version__
 
-MANIFEST, NETWORK = "manifest.json", "network.tflite"
+MANIFEST = "manifest.json"
+_LITERT, _KERAS = "network.tflite", "network.keras"
 
 # What stays as it was when a job began, and where its manifest tells the hash.
-_KEPT = {NETWORK: "network_sha256", listing.LISTING: "listing_sha256"}
+_KEPT = {
+    _LITERT: "network_sha256",
+    listing.LISTING: "listing_sha256",
+    _KERAS: "keras_network_sha256",
+}
 
 _LIBRARIES = ("ai-edge-litert", "numpy", "pillow", "pyarrow")
 _MOST_IN_A_ROW = 5
@@ -38,7 +43,8 @@ _COUNTS = schemas.mapped(schemas.COUNT)
 _SCHEMA = schemas.record(
     {
         "job": schemas.ANYTHING,
-        **dict.fromkeys(_KEPT.values(), schemas.TEXT),
+        _KEPT[_LITERT]: schemas.TEXT,
+        _KEPT[listing.LISTING]: schemas.TEXT,
         "vector_sizes": schemas.listed(schemas.COUNT),
         "versions": schemas.mapped(schemas.TEXT),
         "n_shards": schemas.COUNT,
@@ -47,6 +53,7 @@ _SCHEMA = schemas.record(
         "is_complete": schemas.BOOLEAN,
     },
     {
+        _KEPT[_KERAS]: schemas.TEXT,
         "n_images": schemas.COUNT,
         "n_minority": schemas.COUNT,
         "problems": _COUNTS,
@@ -89,7 +96,7 @@ class Job:
 def run(
     job: Job,
     place: str,
-    network: Callable[[], tuple[bytes, list[int]]],
+    network: Callable[[], rows.Network],
     engine: Engine,
 ) -> dict[str, Any]:
     """Computes what is missing of a job, and returns its manifest.
@@ -97,8 +104,7 @@ def run(
     Args:
         job: What to compute.
         place: Folder for it, new or of the same job; a path or an address.
-        network: Returns the network, as of `rows.Task`, and of features the lengths of
-            those that stand side by side in a vector; called for a new job alone.
+        network: Returns what workers run; called for a new job alone.
         engine: Who computes the shards.
 
     Raises:
@@ -113,9 +119,10 @@ def run(
             logs.tell("Going on with the images that were listed when the job began")
         else:
             manifest = _begun(job, folder, network)
-        content, mark = folder.read(NETWORK), _mark(manifest)
-        options = job.threshold, job.gray_range, job.dtype, mark
-        task = rows.Task(place, job.kind, content, job.is_export, *options)
+        by_keras = folder.read(_KERAS) if _KEPT[_KERAS] in manifest else None
+        made = rows.Network(folder.read(_LITERT), by_keras)
+        options = job.threshold, job.gray_range, job.dtype, _mark(manifest)
+        task = rows.Task(place, job.kind, made, job.is_export, *options)
         told = _told(folder, manifest)
         missing = [shard for shard, each in enumerate(told) if each is None]
         if len(missing) < len(told):
@@ -141,19 +148,25 @@ def finished(folder: Folder) -> dict[str, Any]:
 def _begun(job: Job, folder: Folder, network: Callable) -> dict[str, Any]:
     """Lists the images, and writes what workers and a later command need."""
     _check_free(folder)
-    (content, vector_sizes), passed_over = network(), Counter()
+    made, passed_over = network(), Counter()
     logs.tell("Listing the images")
     found = listing.find(job.images, passed_over)
     listed = listing.write(folder, found, job.shard_size)
     logs.tell(f"{listed.n_files:,} files in {listed.n_shards:,} shards")
     if job.gray_range is None:
         _warn_of_depths(folder, listed.n_shards)
-    folder.write(NETWORK, content)
+    folder.write(_LITERT, made.litert)
+    if made.keras:
+        folder.write(_KERAS, made.keras)
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     manifest = {
         "job": job.told(),
-        **{key: _hash_of(folder, name) for name, key in _KEPT.items()},
-        "vector_sizes": vector_sizes,
+        **{
+            key: _hash_of(folder, name)
+            for name, key in _KEPT.items()
+            if name != _KERAS or made.keras
+        },
+        "vector_sizes": list(made.vector_sizes),
         "versions": {"egan-keras": __version__, **versions},
         **listed._asdict(),
         "passed_over": dict(passed_over),
@@ -180,6 +193,8 @@ def _known(job: Job, folder: Folder) -> dict[str, Any]:
 def _check_begun(folder: Folder, manifest: dict[str, Any]) -> None:
     """Refuses other names of images, or another network, than the job began with."""
     for name, key in _KEPT.items():
+        if key not in manifest:
+            continue
         found = _hash_of(folder, name) if folder.exists(name) else "no such file"
         if found != manifest[key]:
             raise ValueError(
@@ -285,7 +300,7 @@ def _told(folder: Folder, manifest: dict[str, Any]) -> list[rows.Told | None]:
 
 def _mark(manifest: dict[str, Any]) -> str:
     """Returns what shards of a job have in common; see `rows.Task`."""
-    told = [manifest[key] for key in ("job", *_KEPT.values())]
+    told = [manifest.get(key) for key in ("job", *_KEPT.values())]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 

@@ -1,26 +1,30 @@
-"""What workers run, made of a model once: one file, the same for all of them."""
+"""What workers run, made of a model once: the same files for all of them."""
+
+import tempfile
+from pathlib import Path
 
 import keras
 import numpy as np
 
-from egan_keras import features
+from egan_keras import features, keras_hooks
 from egan_keras.features.converting import to_litert
 from egan_keras.features.inference import Inference
 from egan_keras.litert import LiteRTFunction
 from egan_keras.model import EGAN
 from egan_keras.networks import UnitLength
+from egan_keras.scale.rows import Network
 
 _TRIED_WITH, _COARSE = 8, 4
 # Of scores around 1; the digits of float32 leave less.
 _TOLERANCE = 1e-3
 
 
-def score_network(model: EGAN) -> tuple[bytes, list[int]]:
-    """Returns a model's whole discriminator for LiteRT, checked against Keras."""
-    return _checked(model.discriminator), []
+def score_network(model: EGAN) -> Network:
+    """Returns a model's whole discriminator, for LiteRT checked against Keras."""
+    return _checked(model.discriminator)
 
 
-def feature_network(model: EGAN) -> tuple[bytes, list[int]]:
+def feature_network(model: EGAN) -> Network:
     """Returns what makes vectors of images, before anything that training sets.
 
     They are what `EGAN.from_features(None, sizes, place_depths=0)` takes.
@@ -29,8 +33,8 @@ def feature_network(model: EGAN) -> tuple[bytes, list[int]]:
         model: Of a recipe that keeps backbones frozen; it need not be trained.
 
     Returns:
-        The network for LiteRT, and the lengths of the vectors of several depths that
-        stand side by side in one.
+        The network, for LiteRT checked against Keras, and the lengths of the vectors
+        of several depths that stand side by side in one.
 
     Raises:
         ValueError: If the model trains its backbones, so that images have no features
@@ -47,10 +51,44 @@ def feature_network(model: EGAN) -> tuple[bytes, list[int]]:
     network = keras.Model(stem.inputs, layer.input)
     sizes = [each.sizes for each in stem.layers if isinstance(each, UnitLength)]
     lengths = list(sizes[0]) if sizes else [network.output_shape[-1]]
-    return _checked(network), lengths
+    return _checked(network)._replace(vector_sizes=tuple(lengths))
 
 
-def _checked(network: keras.Model) -> bytes:
+class KerasFunction:
+    """A network that Keras runs on the GPU that a worker was given.
+
+    Args:
+        content: The bytes of its .keras file.
+
+    Raises:
+        ValueError: If Keras sees no GPU.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._check_device()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.keras"
+            path.write_bytes(content)
+            network = keras.saving.load_model(path, compile=False)
+        self.image_shape = network.input_shape[1:]
+        self._run = Inference(network)
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        """Returns what the network puts out for images (n, h, w, 3), pixels 0..255."""
+        return self._run(images)
+
+    @staticmethod
+    def _check_device() -> None:
+        if not keras_hooks.has_accelerator():
+            raise ValueError(
+                "Keras sees no GPU where a worker has one; expected a backend that is "
+                'built for it, such as pip install "tensorflow[and-cuda]" on every '
+                f"machine. Received: Keras on {keras.backend.backend()}. Install one, "
+                "or leave --gpus out."
+            )
+
+
+def _checked(network: keras.Model) -> Network:
     inference = Inference(network)
     content = to_litert(inference.function)
     height, width, _ = network.input_shape[1:]
@@ -68,4 +106,7 @@ def _checked(network: keras.Model) -> bytes:
             "Received: a model with layers that it computes otherwise. Score it "
             "without --out."
         )
-    return content
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        network.save(path)
+        return Network(content, path.read_bytes())

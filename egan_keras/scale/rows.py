@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from multiprocessing.pool import ThreadPool
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,8 +26,23 @@ from egan_keras.scale.listing import Listing
 SCORES, FEATURES = "scores", "features"
 CONSTANT, CLIPPED = "of a single colour", "clipped to black and white"
 
-_AT_ONCE = 32
+_AT_ONCE, _AT_ONCE_ON_GPU = 32, 256
 _COUNTS, _MARK = b"egan_keras", b"egan_keras_shard"
+
+
+class Network(NamedTuple):
+    """What workers run of a model.
+
+    Attributes:
+        litert: Bytes of a .tflite file: one that `export_tflite` wrote, or what
+            `features.converting.to_litert` returned.
+        keras: Bytes of the .keras file of the same, for GPUs; None of an export.
+        vector_sizes: Lengths of what stands side by side in a vector of features.
+    """
+
+    litert: bytes
+    keras: bytes | None = None
+    vector_sizes: tuple[int, ...] = ()
 
 
 class Task(NamedTuple):
@@ -36,23 +51,24 @@ class Task(NamedTuple):
     Attributes:
         place: Folder of the listing and the shards.
         kind: `SCORES` or `FEATURES`.
-        network: Bytes of a .tflite file: one that `export_tflite` wrote, or what
-            `features.inference.to_litert` returned.
-        is_export: Which of both.
+        network: What it is computed by.
+        is_export: Whether its .tflite file is one that `export_tflite` wrote.
         threshold: An image whose score is below it is called minority.
         gray_range: As of `data.decoding.decode`.
         dtype: Of the features, `float16` or `float32`.
         mark: What shards of this job have in common, and of no other.
+        on_gpu: Whether Keras computes on a GPU, in place of LiteRT.
     """
 
     place: str
     kind: str
-    network: bytes
+    network: Network
     is_export: bool
     threshold: float = 0.0
     gray_range: decoding.GrayRange | None = None
     dtype: str = "float32"
     mark: str = ""
+    on_gpu: bool = False
 
 
 class Told(NamedTuple):
@@ -87,13 +103,22 @@ class Worker:
         self._task, self._folder = task, Folder(task.place)
         self._listing = Listing(self._folder)
         if task.is_export:
-            model = TFLiteModel(task.network)
+            model = TFLiteModel(task.network.litert)
             self._run = model.predict_on_batch
         else:
-            model = LiteRTFunction(task.network)
+            model = self._loaded()
             self._run = lambda images: model(images)[0]
+        self._at_once = _AT_ONCE_ON_GPU if task.on_gpu else _AT_ONCE
         self._size = model.image_shape[:2]
         (self._width,) = self._run(np.zeros((1, *self._size, 3), np.uint8))[0].shape
+
+    def _loaded(self) -> Any:
+        if not self._task.on_gpu:
+            return LiteRTFunction(self._task.network.litert)
+        # Workers on processors do without TensorFlow.
+        from egan_keras.scale.networks import KerasFunction
+
+        return KerasFunction(self._task.network.keras)
 
     def compute(self, shard: int) -> None:
         """Writes the rows of a shard under its name.
@@ -124,7 +149,7 @@ class Worker:
 
     def _decoded(self, images: Iterator[reading.Image]) -> Iterator[list[_Row]]:
         """Yields rows with pixels, a batch at a time, while the next ones are read."""
-        batches = iter(lambda: list(islice(images, _AT_ONCE)), [])
+        batches = iter(lambda: list(islice(images, self._at_once)), [])
 
         def decode(row: _Row) -> _Row:
             if row.problem:

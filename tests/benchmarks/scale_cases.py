@@ -40,16 +40,16 @@ def make_network(backbone: str, side: int, path: Path) -> None:
     shape = (side, side, 3)
     options = {"weights": None, "place_depths": 0}
     model = ek.EGAN.from_backbones(backbone, backbone, image_shape=shape, **options)
-    path.write_bytes(networks.feature_network(model)[0])
+    path.write_bytes(networks.feature_network(model).litert)
 
 
 def rate(network: str, folder: str) -> dict:
     """Measures a worker on one processor, on images already in the page cache."""
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})
     os.environ["OMP_NUM_THREADS"] = "1"
-    from egan_keras.scale import FEATURES, Task, Worker
+    from egan_keras.scale import FEATURES, Network, Task, Worker
 
-    content = Path(network).read_bytes()
+    content = Network(Path(network).read_bytes())
     task = Task(folder, FEATURES, content, False, dtype="float16")
     worker = Worker(task)
     files = sorted(map(str, Path(folder).glob("*.jpg")))
@@ -84,7 +84,7 @@ def pair(network: str, folder: str, workers: str) -> dict:
     out.mkdir()
     files = sorted(map(str, Path(folder).glob("*.jpg"))) * 3
     n_shards, _ = listing.write(Folder(str(out)), iter(files), 64)
-    content = Path(network).read_bytes()
+    content = scale.Network(Path(network).read_bytes())
     task = scale.Task(str(out), scale.FEATURES, content, False, dtype="float16")
     times, used = [], []
     for outcome in scale.on_ray(task, range(n_shards), workers=count):
