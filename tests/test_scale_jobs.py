@@ -374,6 +374,71 @@ def test_where_workers_write_elsewhere_it_is_said(score, monkeypatch):
     assert code == 2 and "wrote where this machine sees nothing" in told
 
 
+class NoCredentialsError(Exception):
+    """As of clients of buckets, which know no OSError."""
+
+
+@pytest.mark.parametrize("failing", ["info", "ls", "put_file", "cat_file"])
+@pytest.mark.parametrize(
+    "error", [NoCredentialsError("Unable to\nlocate credentials"), TimeoutError("late")]
+)
+def test_a_bucket_that_does_not_answer_is_named(
+    export,  # noqa: F811
+    images,
+    bucket,  # noqa: F811
+    monkeypatch,
+    capsys,
+    failing,
+    error,
+):
+    def fail(*_, **__):
+        raise error
+
+    given = ["score", str(export), str(images), "--out", "memory://out"]
+    if failing == "cat_file":
+        assert cli.main(given) == 0
+    monkeypatch.setattr(type(bucket), failing, fail)
+    assert cli.main(given) == 2
+    told = capsys.readouterr().err
+    assert "cannot be reached" in told and "'memory://out'" in told
+    assert f"{type(error).__name__}: {' '.join(str(error).split())}" in told
+
+
+def test_a_bucket_that_is_not_there_is_named(
+    export,  # noqa: F811
+    images,
+    bucket,  # noqa: F811
+    monkeypatch,
+    capsys,
+):
+    def fail(*_, **__):
+        raise FileNotFoundError("The specified bucket does not exist")
+
+    monkeypatch.setattr(type(bucket), "put_file", fail)
+    assert cli.main(["score", str(export), str(images), "--out", "memory://out"]) == 2
+    assert "cannot be reached" in capsys.readouterr().err
+
+
+def test_shards_that_are_out_of_reach_are_not_computed_again(
+    export,  # noqa: F811
+    images,
+    bucket,  # noqa: F811
+    monkeypatch,
+    computed,
+):
+    given = ["score", str(export), str(images), "--out", "memory://out"]
+    assert cli.main(given) == 0
+    there, open_file = len(computed), type(bucket).open
+
+    def fail(self, path, *rest, **options):
+        if "shards" in path:
+            raise NoCredentialsError("expired")
+        return open_file(self, path, *rest, **options)
+
+    monkeypatch.setattr(type(bucket), "open", fail)
+    assert cli.main(given) == 2 and len(computed) == there
+
+
 def test_images_and_shards_may_be_in_a_bucket(export, images, bucket, score, tmp_path):  # noqa: F811
     write_tar(images.parent / "a.tar", {f"{n}.png": png(n) for n in range(20)})
     bucket.put_file(str(images.parent / "a.tar"), "/in/a.tar")

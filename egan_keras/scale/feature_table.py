@@ -134,9 +134,10 @@ class FeatureTable:
         """Yields columns of the images that could be read."""
         n_rows = 0
         for shard in range(self.manifest["n_shards"]):
-            path = self._folder.at(rows.name_of(shard))
+            name = rows.name_of(shard)
+            path = self._folder.at(name)
             try:
-                with self._folder.fs.open(path) as file:
+                with self._folder.open(name) as file:
                     table = pq.ParquetFile(file, page_checksum_verification=True)
                     wanted = {"columns": [*columns, "problem"]}
                     for batch in table.iter_batches(_ROWS_AT_ONCE, **wanted):

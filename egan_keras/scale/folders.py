@@ -48,6 +48,10 @@ def is_damage(error: Exception) -> bool:
     return is_unnumbered or isinstance(error, pa.ArrowException)
 
 
+class OutOfReachError(OSError):
+    """A place elsewhere does not answer, or not to whom asks."""
+
+
 class Folder:
     """A folder to write whole files into, on a local disk or elsewhere.
 
@@ -71,7 +75,8 @@ class Folder:
         """
         self.fs.invalidate_cache()
         try:
-            self.fs.info(self.at(name))
+            with self._reached():
+                self.fs.info(self.at(name))
         except FileNotFoundError:
             return False
         return True
@@ -80,14 +85,21 @@ class Folder:
         """Returns the names of what is there; none where there is no folder."""
         self.fs.invalidate_cache()
         try:
-            found = self.fs.ls(self.path, detail=False)
+            with self._reached():
+                found = self.fs.ls(self.path, detail=False)
         except FileNotFoundError:
             return []
         return [path.rstrip("/").rpartition("/")[2] for path in found]
 
     def read(self, name: str) -> bytes:
         """Returns what a file holds."""
-        return self.fs.cat_file(self.at(name))
+        with self._reached():
+            return self.fs.cat_file(self.at(name))
+
+    def open(self, name: str) -> BinaryIO:
+        """Opens a file to read."""
+        with self._reached():
+            return self.fs.open(self.at(name))
 
     @contextlib.contextmanager
     def new_file(self, name: str) -> Iterator[BinaryIO]:
@@ -102,12 +114,37 @@ class Folder:
         with tempfile.NamedTemporaryFile() as file:
             yield file
             file.flush()
-            self.fs.put_file(file.name, self.at(name))
+            try:
+                with self._reached():
+                    self.fs.put_file(file.name, self.at(name))
+            except FileNotFoundError as error:
+                raise self._out_of_reach(error) from error
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a file as a whole."""
         with self.new_file(name) as file:
             file.write(content)
+
+    @contextlib.contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Tells what a place elsewhere that does not answer is to be seen to for."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        # File systems raise errors of many types.
+        except Exception as error:
+            if is_local(self.fs):
+                raise
+            raise self._out_of_reach(error) from error
+
+    def _out_of_reach(self, error: Exception) -> OutOfReachError:
+        said = " ".join(str(error).split())[:200]
+        return OutOfReachError(
+            "The folder cannot be reached; expected a place to read from and to write "
+            f"to. Received: {self.place!r} ({type(error).__name__}: {said}). Check the "
+            "address, log in, or ask for the right."
+        )
 
     @contextlib.contextmanager
     def for_one_job(self) -> Iterator[None]:

@@ -321,5 +321,5 @@ def _write(folder: Folder, manifest: dict[str, Any]) -> None:
 
 
 def _hash_of(folder: Folder, name: str) -> str:
-    with folder.fs.open(folder.at(name)) as file:
+    with folder.open(name) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -114,7 +114,7 @@ class Listing:
 
     @functools.cached_property
     def _file(self) -> pq.ParquetFile:
-        return pq.ParquetFile(self._folder.fs.open(self._folder.at(LISTING)))
+        return pq.ParquetFile(self._folder.open(LISTING))
 
     def __getitem__(self, shard: int) -> list[str]:
         """Returns the files of a shard."""

@@ -211,7 +211,7 @@ def told_by(folder: Folder, shard: int, mark: str) -> Told | None:
     scores tells how many images are called minority.
     """
     try:
-        with folder.fs.open(folder.at(name_of(shard))) as file:
+        with folder.open(name_of(shard)) as file:
             table = pq.ParquetFile(file, page_checksum_verification=True)
             metadata = table.schema_arrow.metadata
             if metadata[_MARK] != _mark(mark, shard):
