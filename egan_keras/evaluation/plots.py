@@ -25,7 +25,8 @@ from egan_keras.evaluation.style import (
     tidy,
 )
 
-_FEW = 50
+FEW_MARKS = 50
+_BINS, _BINS_OF_FEW, _FEW_IMAGES = 50, 25, 200
 
 
 def plot_scores(report: Report) -> Figure:
@@ -37,18 +38,17 @@ def plot_scores(report: Report) -> Figure:
     figure = new_figure(8, 4.2)
     axes = figure.subplots()
     low, high = score_range(report)
-    bins = np.linspace(low, high, 51 if len(report.scores) > 200 else 26).tolist()
     for label, (name, colour) in enumerate(CLASSES.items()):
-        scores = report.scores[report.labels == label].astype(float)
+        scores, inside, counts, bins = histogram(report, label, low, high)
         if not len(scores):
             continue
         look: dict[str, Any] = {"histtype": "stepfilled", "linewidth": 1.5}
         look |= {"facecolor": (colour, 0.35), "edgecolor": colour}
-        shares = np.full(len(scores), 1 / len(scores))
         text = f"{name} (n = {len(scores)})"
-        axes.hist(np.clip(scores, low, high), bins, weights=shares, label=text, **look)
-        if len(scores) <= _FEW:
-            inside = scores[(scores >= low) & (scores <= high)]
+        # Each bin has its share as the weight of a point at its lower end.
+        shares = counts / len(scores)
+        axes.hist(bins[:-1], bins.tolist(), weights=shares, label=text, **look)
+        if len(scores) <= FEW_MARKS:
             height = np.full(len(inside), 0.02 + 0.04 * label)
             look = {"color": colour, "markeredgewidth": 1.5}
             axes.plot(inside, height, "|", transform=axes.get_xaxis_transform(), **look)
@@ -203,6 +203,20 @@ def score_range(report: Report) -> tuple[float, float]:
     low, high = min(ends), max(ends)
     margin = 0.04 * (high - low) or max(1.0, 0.1 * abs(high))
     return low - margin, high + margin
+
+
+def histogram(
+    report: Report, label: int, low: float, high: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns a class's scores, those within ends, counts by bin, and the bins' ends.
+
+    Scores outside are counted in the first and the last bin.
+    """
+    scores = report.scores[report.labels == label].astype(float)
+    inside = scores[(scores >= low) & (scores <= high)]
+    n_bins = _BINS if len(report.scores) > _FEW_IMAGES else _BINS_OF_FEW
+    counts, ends = np.histogram(np.clip(scores, low, high), n_bins, (low, high))
+    return scores, inside, counts, ends
 
 
 def _count_outside(axes: Axes, scores: np.ndarray, low: float, high: float) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from tabulate import tabulate
 
 from egan_keras import data
-from egan_keras.evaluation.shortfall import describe_shortfall, find_shortfall
+from egan_keras.evaluation.shift import describe_shortfall, find_shortfall
 from egan_keras.files import write_text
 from egan_keras.metrics import (
     bootstrap_intervals,
