@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from egan_keras.data.lazy import in_batches
-from egan_keras.exporting.tflite_model import Scorer, finite
+from egan_keras.exporting.tflite_model import Scorer, scores_of
 
 METADATA_ENTRY = "egan_keras"
 
@@ -99,13 +98,11 @@ class ONNXScorer(Scorer):
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns the scores (n, 1) of RGB pixels 0..255, (n, height, width, 3)."""
         given = self.metadata["input"]
-        pixels = np.rint(images) if given["dtype"] == "uint8" else images
-        parts = in_batches(pixels, given["shape"][0] or _BATCH_SIZE)
-        scores = [
-            self._session.run(["score"], {given["name"]: part.astype(given["dtype"])})
-            for part in parts
-        ]
-        return finite(np.concatenate([score for (score,) in scores]))
+
+        def run(part: np.ndarray) -> np.ndarray:
+            return self._session.run(["score"], {given["name"]: part})[0]
+
+        return scores_of(run, images, given["dtype"], given["shape"][0] or _BATCH_SIZE)
 
 
 def _log1p(graph: Any, node: Any, name: str, arguments: list) -> None:
