@@ -132,12 +132,8 @@ def encode(
     """Returns the pictures of all rows of groups, and their heat maps, as data URIs.
 
     All together they are below about 4 MB, if need be smaller and coarser. There are no
-    heat maps without a model, or if it judges no places.
-
-    Args:
-        images: pixels 0..255, (n, height, width[, channels]), an array or `ImageFiles`.
-        groups: what is shown.
-        model: as for `heat_maps`.
+    heat maps without a model, or if it judges no places. `images` are pixels 0..255,
+    (n, height, width[, channels]), an array or `ImageFiles`.
     """
     shown = [row for group in groups for row in group.rows.tolist()]
     rows = np.unique(np.array(shown, int))

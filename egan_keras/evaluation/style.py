@@ -110,14 +110,10 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """Returns a page.
+    """Returns a page, of a template in `page/`.
 
     Whatever text a template shows is escaped, and `printable`; the only exceptions are
     what `data_uri` returns, and what it gives its script by `tojson`.
-
-    Args:
-        template: name of a file in `page/`.
-        **values: what it shows.
     """
     # Scoring starts without it.
     import jinja2

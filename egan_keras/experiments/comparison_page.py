@@ -29,9 +29,7 @@ Words = list[tuple[str, str]]  # a kind (strong, code or plain) and its text
 def make_page(sections: Sequence[str], out: Path) -> str:
     """Returns the page of the sections of `report.md`, with the plots in it.
 
-    Args:
-        sections: of the Markdown that `comparison_report` writes, no other.
-        out: the folder of the comparison.
+    They are of the Markdown that `comparison_report` writes, no other.
     """
     blocks: list[dict[str, Any]] = []
     caption, room = "", _MOST_BYTES

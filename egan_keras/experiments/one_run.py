@@ -113,9 +113,7 @@ def train_and_judge(run: Run, sample: Sample) -> dict[str, Any]:
     The threshold is set on validation majority images, without a guarantee, and with
     None for `threshold_confidence`, where these are too few for one. What an eGAN does
     by epoch on the test split is for tables of stability and of oracle numbers alone.
-
-    Raises:
-        NotPossibleError: if a baseline cannot work on what it is given.
+    A `NotPossibleError` if a baseline cannot work on what it is given.
     """
     judged = _score_egan if run.method.recipe else _score_baseline
     validation, test, measured = judged(run, sample)

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from egan_keras import schemas
-from egan_keras.evaluation import versions
 from egan_keras.experiments.grid import REFERENCE, Run, Task
 from egan_keras.files import write_json
+from egan_keras.version import versions
 
 RUNS = "runs"
 # The threshold of a run is set for this specificity, guaranteed so confidently.

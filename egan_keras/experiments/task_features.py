@@ -81,10 +81,8 @@ class TaskFeatures(SplitTask):
     def splits(self, count: int, seed: int) -> list[SplitRows]:
         """Returns the rows to train on, to validate with and to test on.
 
-        They are those of the images that `load_folder` gives.
-
-        Raises:
-            ValueError: if there are too few.
+        They are those of the images that `load_folder` gives. Too few of them are a
+        `ValueError`.
         """
         found = [self._rows(split) for split in self._divide(count, seed)[:3]]
         for name, rows, needed in zip(PARTS, found, (2, 1, 2), strict=True):
@@ -213,11 +211,7 @@ def _place(folder: str) -> tuple[str | None, str]:
 
 
 def origin(place: Path | str) -> tuple[Pairing, str]:
-    """Returns the networks that features come from, by name, and in words.
-
-    Raises:
-        ValueError: if there are no features, or not all of them.
-    """
+    """Returns the networks that features come from, by name, and in words."""
     manifest = FeatureTable(place).manifest
     model, mark = manifest["job"]["model"], manifest["network_sha256"][:_MARK_DIGITS]
     if "pairing" in model:

@@ -110,8 +110,7 @@ class TaskImages(SplitTask):
     def splits(self, count: int, seed: int, *, lazy: bool = True) -> data.Splits:
         """Returns the images of each split, as `load_folder` does.
 
-        Raises:
-            ValueError: if there are too few, or some cannot be read or have changed.
+        Too few, or some that cannot be read or have changed, are a `ValueError`.
         """
         task = self.task
         reading = Reading.checked(task.image_size, task.gray_range, lazy=lazy)

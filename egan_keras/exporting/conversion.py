@@ -65,9 +65,7 @@ def write_saved_model(
 class SavedModelScorer(Scorer):
     """Scores images with a SavedModel, as an `EGAN` does with Keras.
 
-    Args:
-        folder: Where `write_saved_model` wrote it.
-        told: What it is to tell of itself, as `model_card.describe` returns it.
+    What it is to tell of itself is as `model_card.describe` returns it.
     """
 
     def __init__(self, folder: str | os.PathLike, told: dict[str, Any]) -> None:
@@ -94,16 +92,9 @@ def convert(
 ) -> bytes:
     """Converts a SavedModel with TFLite's built-in operators alone.
 
-    Args:
-        saved_model: Its folder.
-        form: As in `export_tflite`.
-        representative: Images (n, h, w, 3), 0..255, whose activations set the ranges
-            of int8.
-        labels: Of these images, (n,), 0 = majority; `None` if most are.
-
-    Raises:
-        ValueError: If the architecture has operators that TFLite lacks, or none that
-            int8 is for.
+    The representative images (n, h, w, 3), 0..255, set the ranges of int8; without
+    labels, most of them are of the majority. A `ValueError` if the architecture has
+    operators that TFLite lacks, or none that int8 is for.
     """
     converter = tf.lite.TFLiteConverter.from_saved_model(
         os.fspath(saved_model), signature_keys=[SIGNATURE]

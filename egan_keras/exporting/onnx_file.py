@@ -32,14 +32,9 @@ def check_installed() -> None:
 
 
 def convert(saved_model: str | os.PathLike, told: dict[str, Any]) -> bytes:
-    """Converts a SavedModel of `write_saved_model`.
+    """Converts a SavedModel of `write_saved_model`, which tells `told` of itself.
 
-    Args:
-        saved_model: Its folder.
-        told: What the file is to tell of itself, as `model_card.describe` returns it.
-
-    Raises:
-        ValueError: If the architecture has operators that ONNX lacks.
+    A `ValueError` if the architecture has operators that ONNX lacks.
     """
     import onnx
     import tensorflow as tf
@@ -76,9 +71,7 @@ def convert(saved_model: str | os.PathLike, told: dict[str, Any]) -> bytes:
 class ONNXScorer(Scorer):
     """Scores images with onnxruntime, as an `EGAN` does with Keras.
 
-    Args:
-        content: What `convert` returned.
-        plain_kernels: Whether to compute operator by operator, without fusing any.
+    With plain kernels it computes operator by operator, without fusing any.
     """
 
     def __init__(self, content: bytes, *, plain_kernels: bool = False) -> None:

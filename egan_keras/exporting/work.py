@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -145,7 +144,7 @@ class Work:
         """Writes what a program and a person must know."""
         checks = {name: vars(each) for name, each in export.checks.items()}
         told = {**told, "checks": checks, "results": export.results}
-        beside.write_text(json.dumps(told, indent=2, allow_nan=False) + "\n", "utf-8")
+        files.write_json(beside, told, indent=2, allow_nan=False)
         card.write_text(model_card(told, self.provenance, export), "utf-8")
 
 

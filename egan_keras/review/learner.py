@@ -31,27 +31,19 @@ _LONGEST_SIDE, _QUALITY = 800, 90
 class Judged(NamedTuple):
     """What a model says of the images to label.
 
-    Attributes:
-        scores: (n,), low = minority.
-        threshold: An image is called minority when its score is below it.
-        is_alien: Which images are unlike anything seen in training, bool (n,).
-        most_like: The minority class that each image is most like, str (n,), by the
-            run's model; `None` unless it knows several.
+    `is_alien` tells which images are unlike anything seen in training, and `most_like`
+    which minority class each is most like, by the run's model; it is `None` unless that
+    knows several.
     """
 
-    scores: np.ndarray
+    scores: np.ndarray  # (n,), low = minority
     threshold: float
-    is_alien: np.ndarray
+    is_alien: np.ndarray  # bool (n,)
     most_like: np.ndarray | None = None
 
 
 class Known(NamedTuple):
-    """Images that a run was trained on, as they are on the disk now.
-
-    Attributes:
-        paths: The files.
-        labels: (n,), 0 majority and 1 minority.
-    """
+    """Images that a run was trained on, as they are on the disk now; labels 0 and 1."""
 
     paths: list[Path]
     labels: np.ndarray
@@ -61,20 +53,11 @@ class Learner:
     """Judges the images to label, and learns from labels within seconds.
 
     The frozen layers see each image once. The run's model is changed in memory alone.
+    From the distance `farthest` on, an image is unlike anything seen in the run's
+    training; it is `None` if that is not known.
 
-    Args:
-        model: The run's.
-        paths: The images to label.
-        known: What the run was trained on; it may be empty.
-        store: Where features are kept.
-        gray_range: As for `ek.load_folder`.
-        farthest: From which distance on an image is unlike anything seen in the run's
-            training; `None` if that is not known.
-
-    Attributes:
-        vectors: What tells the images to label apart, (n, d).
-        seen: The same of the images the run was trained on, (m, d).
-        can_learn: Whether the run's recipe keeps the backbones frozen.
+    `vectors` tell the images to label apart, (n, d), and `seen` those that the run was
+    trained on, (m, d); `can_learn` is whether its recipe keeps the backbones frozen.
     """
 
     def __init__(
@@ -125,17 +108,11 @@ class Learner:
         return self._judged(found, threshold, self._farthest)
 
     def learn(self, numbers: Sequence[int], labels: Sequence[int]) -> Judged:
-        """Trains anew on what the run was trained on and on labelled images.
+        """Trains anew on what the run was trained on and on labelled images, by number.
 
         The threshold is 0 afterwards, below which the recipe puts 5 % of the majority.
-
-        Args:
-            numbers: Which images are labelled.
-            labels: Their labels, 0 majority and 1 minority.
-
-        Raises:
-            ValueError: If there are not images of both classes, or the recipe trains
-                the backbones.
+        A `ValueError` if there are not images of both classes, or the recipe trains the
+        backbones.
         """
         numbers, labels = np.asarray(numbers, int), np.asarray(labels, np.int32)
         every = np.concatenate([self._known.labels, labels]).astype(np.int32)

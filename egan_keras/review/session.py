@@ -27,14 +27,8 @@ class RefusedError(ValueError):
 class Session:
     """The images of a review, in the order that helps most, and their labels.
 
-    Its methods may be called by several threads.
-
-    Args:
-        names: Of the images, as they stand in the file of labels.
-        learner: What judges them, see `Learner`.
-        labels: The file of labels.
-        majority: Classes of the common kind; what is labelled gets the first.
-        minority: Classes of the rare kind, likewise.
+    Its methods may be called by several threads. Names are those in the file of labels;
+    what is labelled gets the first of the classes of its kind.
     """
 
     def __init__(
@@ -96,9 +90,8 @@ class Session:
     def label(self, number: int, kind: str) -> None:
         """Writes the label of an image: majority, unsure, minority, minority2, ...
 
-        Raises:
-            RefusedError: If there is no such image or kind, or it has a label already.
-            OSError: If the file cannot be written; nothing has changed then.
+        A `RefusedError` if there is no such image or kind, or it has a label already;
+        where the file cannot be written, nothing changes.
         """
         with self._lock:
             if kind not in self._named or number not in range(len(self._names)):
@@ -116,9 +109,7 @@ class Session:
     def undo(self) -> None:
         """Takes the last label back, and shows its image again.
 
-        Raises:
-            RefusedError: If there is none, or it is of an image elsewhere.
-            OSError: If the file cannot be written; nothing has changed then.
+        A `RefusedError` if there is none, or it is of an image elsewhere.
         """
         with self._lock:
             name = next(reversed(self._labels.labels), None)
@@ -146,11 +137,7 @@ class Session:
         return self._thread is not None and self._thread.is_alive()
 
     def train(self) -> None:
-        """Begins to train on all labels; labelling goes on meanwhile.
-
-        Raises:
-            RefusedError: If it is training already.
-        """
+        """Begins to train on all labels; labelling goes on meanwhile."""
         with self._lock:
             if self.is_training:
                 raise RefusedError("A new model is being trained already.")
