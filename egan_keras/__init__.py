@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from egan_keras.evaluation import evaluate as evaluate
     from egan_keras.evaluation import heat_maps as heat_maps
     from egan_keras.evaluation import save_plots as save_plots
-    from egan_keras.exporting import Export as Export
-    from egan_keras.exporting import Provenance as Provenance
-    from egan_keras.exporting import TFLiteModel as TFLiteModel
-    from egan_keras.exporting import export_onnx as export_onnx
-    from egan_keras.exporting import export_saved_model as export_saved_model
-    from egan_keras.exporting import export_tflite as export_tflite
-    from egan_keras.exporting import load_tflite as load_tflite
+    from egan_keras.exporting.exports import export_onnx as export_onnx
+    from egan_keras.exporting.exports import export_saved_model as export_saved_model
+    from egan_keras.exporting.exports import export_tflite as export_tflite
+    from egan_keras.exporting.model_card import Export as Export
+    from egan_keras.exporting.model_card import Provenance as Provenance
+    from egan_keras.exporting.tflite_model import TFLiteModel as TFLiteModel
+    from egan_keras.exporting.tflite_model import load_tflite as load_tflite
     from egan_keras.losses import AdversarialLoss as AdversarialLoss
     from egan_keras.losses import Hinge as Hinge
     from egan_keras.losses import LeastSquares as LeastSquares
@@ -70,15 +70,9 @@ _NAMES = {
     ],
     "devices": ["EGAN"],
     "evaluation": ["Report", "evaluate", "heat_maps", "save_plots"],
-    "exporting": [
-        "Export",
-        "Provenance",
-        "TFLiteModel",
-        "export_onnx",
-        "export_saved_model",
-        "export_tflite",
-        "load_tflite",
-    ],
+    "exporting.exports": ["export_onnx", "export_saved_model", "export_tflite"],
+    "exporting.model_card": ["Export", "Provenance"],
+    "exporting.tflite_model": ["TFLiteModel", "load_tflite"],
     "losses": "AdversarialLoss Hinge LeastSquares NonSaturating Wasserstein".split(),
     "model": ["calibrate_cross_fitted", "cross_fitted_scores"],
     "networks": ["RECIPES", "Recipe"],
@@ -86,22 +80,23 @@ _NAMES = {
     "thresholds": ["Calibration", "images_needed"],
     "tuning": ["EGANHyperModel", "Search", "search_pairings"],
 }
-_ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
-__all__ = sorted(_ROOM_OF)
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+_ROOMS = {module.partition(".")[0] for module in _NAMES}
+__all__ = sorted(_MODULE_OF)
 # Who loads a .tflite file has no model of Keras's to load, and does not wait for it.
 _WITHOUT_KERAS = {"TFLiteModel", "load_tflite", "data", "thresholds"}
 
 
 def __getattr__(name: str) -> Any:
     """Imports a public name, or a room, when it is first used (PEP 562)."""
-    if name not in _ROOM_OF and name not in _NAMES:
+    if name not in _MODULE_OF and name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     needs_keras = name not in _WITHOUT_KERAS
     if needs_keras:
         # First, since it says what to do where Keras's backend is not there.
         importlib.import_module("egan_keras.keras_hooks")
-    value = importlib.import_module(f"egan_keras.{_ROOM_OF.get(name, name)}")
-    if name in _ROOM_OF:
+    value = importlib.import_module(f"egan_keras.{_MODULE_OF.get(name, name)}")
+    if name in _MODULE_OF:
         if needs_keras:
             _attach_and_register()
         value = getattr(value, name)

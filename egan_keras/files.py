@@ -6,6 +6,7 @@ import ctypes
 import errno
 import functools
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -64,6 +65,11 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> P
 def write_text(path: str | os.PathLike, text: str) -> Path:
     """Writes a text to a file in UTF-8, as `write_atomically` does."""
     return write_atomically(path, lambda target: target.write_text(text, "utf-8"))
+
+
+def write_json(path: str | os.PathLike, values: Any, **options: Any) -> Path:
+    """Writes values as JSON, with options of `json.dumps`, as `write_atomically`."""
+    return write_text(path, json.dumps(values, **options) + "\n")
 
 
 @contextlib.contextmanager

@@ -152,7 +152,7 @@ def test_a_page_that_cannot_be_made_loses_no_training(
     def fail(*args, **kwargs):
         raise RuntimeError("no such template")
 
-    monkeypatch.setattr("egan_keras.evaluation.pages.render", fail)
+    monkeypatch.setattr("egan_keras.evaluation.report_page.render", fail)
     out = tmp_path / "run"
     assert main(train_arguments(root, out, "--specificity", 0.8)) == 0
     error = capsys.readouterr().err

@@ -85,7 +85,7 @@ def test_a_page_that_cannot_be_made_leaves_none_of_another_threshold(
     def fail(*args, **kwargs):
         raise RuntimeError("no such template")
 
-    monkeypatch.setattr("egan_keras.evaluation.pages.render", fail)
+    monkeypatch.setattr("egan_keras.evaluation.report_page.render", fail)
     assert main(["calibrate", str(run), "--threshold", "0.5"]) == 0
     assert "The page report.html could not be made" in capsys.readouterr().err
     assert report(run)["threshold"] == 0.5 and not (run / runs.PAGE).exists()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import TINY
 
-from egan_keras import digits, thresholds
+from egan_keras import samples, thresholds
 from egan_keras.cli import demo as command
 from egan_keras.cli import main, messages, runs, train
 
@@ -23,7 +23,7 @@ def pixels(images):
 
 def load(folder, seed=0):
     """Writes the images of the demo, and loads them as it does."""
-    digits.write_images(folder / command.IMAGES, PAIR, seed=seed)
+    samples.write_digits(folder / command.IMAGES, PAIR, seed=seed)
     given = command.training_options(folder, command.Options())
     return train.load(dataclasses.replace(given, seed=seed))
 
@@ -36,7 +36,7 @@ def splits(tmp_path_factory):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """A whole demo, but for most of the source images and epochs."""
-    source_images, training_options = digits.source_images, command.training_options
+    source_images, training_options = samples.source_images, command.training_options
     with pytest.MonkeyPatch.context() as patch:
 
         def few_source_images(unseen):
@@ -45,7 +45,7 @@ def demo(tmp_path_factory):
         def short_training(folder, given):
             return dataclasses.replace(training_options(folder, given), epochs=2)
 
-        patch.setattr(digits, "source_images", few_source_images)
+        patch.setattr(samples, "source_images", few_source_images)
         patch.setattr(command, "training_options", short_training)
         out = tmp_path_factory.mktemp("runs") / "demo"
         assert main(["demo", "--out", str(out)]) == 0
@@ -53,30 +53,30 @@ def demo(tmp_path_factory):
 
 
 def test_images_are_rgb_pixels():
-    images, numbers = digits.load_images()
+    images, numbers = samples.digit_images()
     assert images.shape == (1797, 32, 32, 3) and images.dtype == np.uint8
     assert images.min() == 0 and images.max() == 255
     assert set(numbers) == set(range(10))
 
 
 def test_source_task_has_no_image_of_the_unseen_digits():
-    images, numbers = digits.load_images()
+    images, numbers = samples.digit_images()
     unseen = images[np.isin(numbers, PAIR)]
     turned = {np.rot90(image, k).tobytes() for image in unseen for k in range(4)}
-    for source, classes in digits.source_images(PAIR):
+    for source, classes in samples.source_images(PAIR):
         assert not pixels(source) & turned
         assert not set(classes % 10) & set(PAIR)
         assert len(set(classes)) == 32
 
 
 def test_source_task_holds_out_other_images_than_it_trains_on():
-    (images, _), (held_out, _) = digits.source_images(PAIR)
+    (images, _), (held_out, _) = samples.source_images(PAIR)
     assert not pixels(images) & pixels(held_out)
 
 
 def test_weights_need_the_name_that_keras_wants(tmp_path):
     with pytest.raises(ValueError, match=r"ends in '\.weights\.h5'.*Received: weights"):
-        digits.pretrain(tmp_path / "source.h5", unseen=PAIR)
+        samples.pretrain(tmp_path / "source.h5", unseen=PAIR)
 
 
 def test_minority_is_cut_to_five_images(splits):

@@ -23,8 +23,7 @@ from PIL import Image
 from tiny_export import export_tiny
 
 from egan_keras import schemas
-from egan_keras.exporting import Provenance
-from egan_keras.exporting.model_card import describe
+from egan_keras.exporting.model_card import Provenance, describe
 
 pytestmark = pytest.mark.whole
 

@@ -134,10 +134,9 @@ def test_one_class_gives_what_can_be_computed(tmp_path):
     assert "AUROC" not in str(report)
     with pytest.raises(KeyError, match="absent when the images hold one"):
         report["auroc"]
-    with pytest.raises(ValueError, match="ROC curve needs.*minority images=0"):
-        plot_roc(report)
-    with pytest.raises(ValueError, match="precision-recall curve needs images of both"):
-        plot_precision_recall(report)
+    for plot in (plot_roc, plot_precision_recall):
+        with pytest.raises(KeyError, match="absent when the images hold one"):
+            plot(report)
     written = save_plots(tmp_path, report, images[labels == 0])
     assert [path.name for path in written] == ["scores.png", "mistakes.png"]
 
@@ -281,7 +280,6 @@ def test_mistakes_can_be_none_or_fewer_than_asked():
     [
         (2, {}, "do not match the report: expected 3.*images=2"),
         (3, {"names": ["a"]}, "expected 3.*images=3, names=1"),
-        (3, {"count": 0}, "out of range.*count=0"),
     ],
 )
 def test_mistakes_refuse_what_does_not_fit(n, options, message):

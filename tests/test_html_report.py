@@ -12,8 +12,7 @@ from PIL import Image
 
 from egan_keras.data import ImageFiles, LabelledImages
 from egan_keras.evaluation import Origin, Report, evaluate, find_shortcuts
-from egan_keras.evaluation.score_strip import for_script
-from egan_keras.evaluation.thumbnails import choose, encode
+from egan_keras.evaluation.page_parts import choose, encode, for_script
 
 NASTY = '"><script>alert(1)</script><img src=//evil.example/x>'
 

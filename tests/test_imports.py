@@ -11,7 +11,7 @@ import egan_keras
 PACKAGE = Path(egan_keras.__file__).parent
 ROOMS = (
     "version deprecation text files schemas keras_hooks precision logs litert losses "
-    "thresholds metrics data backbones digits solar_cells networks features model "
+    "thresholds metrics data backbones samples networks features model "
     "devices evaluation baselines exporting scale tuning experiments review cli"
 ).split()
 MAY_IMPORT_TENSORFLOW = {

@@ -3,13 +3,14 @@
 import contextlib
 import csv
 import threading
+import types
 
 import numpy as np
 import pytest
 from browser import worker
 from PIL import Image
 
-from egan_keras.review import pictures, server
+from egan_keras.review import learner, server
 from egan_keras.review.label_file import LabelFile
 from egan_keras.review.learner import Judged
 from egan_keras.review.session import Session
@@ -20,9 +21,16 @@ NAMES = [f"a_long_name_without_any_space_in_it_{number}.png" for number in range
 START = {"await": "labelled", "in": "progress"}
 
 
-class Learner:
+class Learner(learner.Learner):
     can_learn = has_heat_maps = True
     vectors, seen = np.arange(8.0)[:, None], np.zeros((1, 1))
+
+    def __init__(self, folder):
+        self._paths, self._gray_range = [folder / name for name in NAMES], None
+        self._model = types.SimpleNamespace(image_shape=(60, 90, 3))
+
+    def heat_map(self, image):
+        return np.ones(image.shape[:2], "float32")
 
     def judge(self):
         return Judged(np.arange(8.0), 2.5, np.zeros(8, bool))
@@ -50,17 +58,14 @@ def folder(tmp_path):
 def review(folder):
     """review() serves the page, and gives its address."""
 
-    def heat_map(number):
-        made = (60, 90), lambda image: np.ones((60, 90), "float32")
-        return pictures.heat_picture(folder / NAMES[number], *made)
-
     @contextlib.contextmanager
     def review(rare=("bad",)):
         labels = LabelFile(folder / "labels.csv", ("good", *rare, "unsure"))
         classes = {"majority": ["good"], "minority": rare}
-        session = Session(NAMES, Learner(), labels, **classes)
+        judge = Learner(folder)
+        session = Session(NAMES, judge, labels, **classes)
         place = server.Server()
-        shown = lambda number: pictures.picture(folder / NAMES[number]), heat_map  # noqa: E731
+        shown = judge.picture, judge.heat_picture
         app = server.make_app(session, *shown, token=place.token, port=place.port)
         thread = threading.Thread(target=place.serve, args=(app,))
         thread.start()

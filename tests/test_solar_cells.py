@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 
 import egan_keras as ek
-from egan_keras import solar_cells
+from egan_keras import samples
 
-CLASSES = {"majority": solar_cells.FUNCTIONAL, "minority": solar_cells.DEFECTIVE}
+CLASSES = {"majority": samples.FUNCTIONAL, "minority": samples.DEFECTIVE}
 
 
 def test_cells_that_experts_were_not_sure_of_are_left_out(photographs, tmp_path):
-    assert solar_cells.write_labels(tmp_path / "labels.csv") == photographs
+    assert samples.write_solar_cells(tmp_path / "labels.csv") == photographs
     with (tmp_path / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 360 - 36
@@ -19,7 +19,7 @@ def test_cells_that_experts_were_not_sure_of_are_left_out(photographs, tmp_path)
 
 
 def test_neighbours_of_one_type_stay_on_one_side(photographs, tmp_path):
-    root = solar_cells.write_labels(tmp_path / "labels.csv")
+    root = samples.write_solar_cells(tmp_path / "labels.csv")
     splits = ek.load_table(root, tmp_path / "labels.csv", **CLASSES)
     groups = [set(split.groups) for split in splits]
     assert sum(map(len, groups)) == len(set().union(*groups)) == 2 + 4
@@ -35,7 +35,7 @@ def test_neighbours_of_one_type_stay_on_one_side(photographs, tmp_path):
 @pytest.mark.whole
 def test_the_real_photographs_are_as_described(tmp_path):
     pytest.importorskip("elpv_dataset", reason="needs pip install elpv-dataset")
-    root = solar_cells.write_labels(tmp_path / "labels.csv")
+    root = samples.write_solar_cells(tmp_path / "labels.csv")
     splits = ek.load_table(root, tmp_path / "labels.csv", **CLASSES, lazy=True)
     assert sum(split.majority_count for split in splits) == 1508
     assert sum(split.minority_count for split in splits) == 715

@@ -81,17 +81,17 @@ def run(given: Options) -> int:
 
 def _prepare_digits(folder: Path) -> None:
     """Writes pre-trained weights and images."""
-    digits, pair = rooms.digits, (MAJORITY, MINORITY)
+    pair = MAJORITY, MINORITY
     _say(
-        f"Source task: {digits.BACKBONE} learns the digits other than {MAJORITY} and "
-        f"{MINORITY}",
+        f"Source task: {rooms.samples.BACKBONE} learns the digits other than "
+        f"{MAJORITY} and {MINORITY}",
         "Its weights are what is transferred. On images of your own, take weights "
         "pre-trained on ImageNet, the default of `egan-keras train`.",
     )
     weights, verbose = folder / SOURCE_WEIGHTS, logs.verbosity()
-    accuracy = digits.pretrain(weights, unseen=pair, verbose=verbose)
+    accuracy = rooms.samples.pretrain(weights, unseen=pair, verbose=verbose)
     print(f"Accuracy on held-out images of the source task: {accuracy:.3f}")
-    digits.write_images(folder / IMAGES, pair)
+    rooms.samples.write_digits(folder / IMAGES, pair)
     _say(
         f"Transfer: eGAN is to find digit {MINORITY}, with 5 examples",
         f"Digit {MAJORITY} is the majority; digit {MINORITY} is the minority. The "
@@ -101,7 +101,7 @@ def _prepare_digits(folder: Path) -> None:
 
 def _prepare_solar_cells(folder: Path) -> None:
     """Writes the table of labels."""
-    rooms.solar_cells.write_labels(folder / LABELS)
+    rooms.samples.write_solar_cells(folder / LABELS)
     _say(
         "Transfer: eGAN is to find defective solar cells, with 10 examples",
         "Photographs of Deitsch et al. 2019 (doi 10.1016/j.solener.2019.02.067), CC "
@@ -119,10 +119,10 @@ def _digits(folder: Path) -> dict[str, Any]:
         "minority": [str(MINORITY)],
         "minority_count": 5,
         "validation_fraction": 0.3,
-        "encoder": rooms.digits.BACKBONE,
-        "discriminator": rooms.digits.BACKBONE,
+        "encoder": rooms.samples.BACKBONE,
+        "discriminator": rooms.samples.BACKBONE,
         "weights": str(folder / SOURCE_WEIGHTS),
-        "network_size": rooms.digits.NETWORK_SIZE,
+        "network_size": rooms.samples.NETWORK_SIZE,
         # A mirrored five is no five.
         "mirrored_minority": False,
         # The highest round figure that the validation images can guarantee.
@@ -132,10 +132,10 @@ def _digits(folder: Path) -> dict[str, Any]:
 
 def _solar_cells(folder: Path) -> dict[str, Any]:
     return {
-        "data": rooms.solar_cells.folder(),
+        "data": rooms.samples.solar_cells_folder(),
         "labels": folder / LABELS,
-        "majority": [rooms.solar_cells.FUNCTIONAL],
-        "minority": [rooms.solar_cells.DEFECTIVE],
+        "majority": [rooms.samples.FUNCTIONAL],
+        "minority": [rooms.samples.DEFECTIVE],
         "minority_count": 10,
         "encoder": PHOTOGRAPHS_BACKBONE,
         "discriminator": PHOTOGRAPHS_BACKBONE,

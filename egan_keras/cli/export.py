@@ -17,7 +17,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from egan_keras.cli import messages, rooms, runs
+from egan_keras.cli import messages, runs
 from egan_keras.cli.options import option
 from egan_keras.cli.run_images import load_images
 from egan_keras.text import printable
@@ -92,11 +92,13 @@ def run(given: Options) -> int:
         f"n_{role}": sum(len(config.files["train"].get(name, ())) for name in names)
         for role, names in roles.items()
     }
+    from egan_keras.exporting import exports, model_card
+
     told = {"seed": config.options["seed"], "gray_range": config.gray_range}
     common = {
         "validation_data": splits["validation"],
         "test_data": splits["test"],
-        "provenance": rooms.exporting.Provenance(**roles, **counts, **told),
+        "provenance": model_card.Provenance(**roles, **counts, **told),
         "input_dtype": given.input_dtype,
         "heat_map": given.heat_map,
         "force": given.force,
@@ -107,7 +109,7 @@ def run(given: Options) -> int:
         common["representative"] = splits["train"]
     if given.format == "tflite":
         common["quantize"] = given.quantize or "none"
-    write = getattr(rooms.exporting, _WRITERS[given.format])
+    write = getattr(exports, _WRITERS[given.format])
     export = write(model, given.out, **common)
     print(export)
     messages.tell_written(export.files)

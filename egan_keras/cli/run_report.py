@@ -33,7 +33,7 @@ def save_plots_and_page(
     shown = images and images.images
     names = images and [Path(path).name for path in images.paths]
     rooms.evaluation.save_plots(plots, report, shown, history, names, model)
-    with rooms.evaluation.pages.without_failing(f"The page {runs.PAGE}"):
+    with rooms.evaluation.style.without_failing(f"The page {runs.PAGE}"):
         judged = {"config": config, "model": model, "history": history}
         save_page(page, run, report, images, **judged)
 

@@ -278,7 +278,9 @@ def load_model(run: Path) -> Any:
     """Loads the `EGAN` of a run or a .keras file, or a `TFLiteModel` of a .tflite."""
     path = model_path(run)
     if path.suffix.lower() == ".tflite":
-        return rooms.exporting.load_tflite(path)
+        from egan_keras.exporting.tflite_model import load_tflite
+
+        return load_tflite(path)
     start_keras()
 
     import keras

@@ -25,7 +25,8 @@ from egan_keras.evaluation.style import (
     tidy,
 )
 
-_FEW = 50
+FEW_MARKS = 50
+_BINS, _BINS_OF_FEW, _FEW_IMAGES = 50, 25, 200
 
 
 def plot_scores(report: Report) -> Figure:
@@ -37,18 +38,17 @@ def plot_scores(report: Report) -> Figure:
     figure = new_figure(8, 4.2)
     axes = figure.subplots()
     low, high = score_range(report)
-    bins = np.linspace(low, high, 51 if len(report.scores) > 200 else 26).tolist()
     for label, (name, colour) in enumerate(CLASSES.items()):
-        scores = report.scores[report.labels == label].astype(float)
+        scores, inside, counts, bins = histogram(report, label, low, high)
         if not len(scores):
             continue
         look: dict[str, Any] = {"histtype": "stepfilled", "linewidth": 1.5}
         look |= {"facecolor": (colour, 0.35), "edgecolor": colour}
-        shares = np.full(len(scores), 1 / len(scores))
         text = f"{name} (n = {len(scores)})"
-        axes.hist(np.clip(scores, low, high), bins, weights=shares, label=text, **look)
-        if len(scores) <= _FEW:
-            inside = scores[(scores >= low) & (scores <= high)]
+        # Each bin has its share as the weight of a point at its lower end.
+        shares = counts / len(scores)
+        axes.hist(bins[:-1], bins.tolist(), weights=shares, label=text, **look)
+        if len(scores) <= FEW_MARKS:
             height = np.full(len(inside), 0.02 + 0.04 * label)
             look = {"color": colour, "markeredgewidth": 1.5}
             axes.plot(inside, height, "|", transform=axes.get_xaxis_transform(), **look)
@@ -72,13 +72,13 @@ def plot_scores(report: Report) -> Figure:
 def plot_roc(report: Report) -> Figure:
     """Draws the receiver operating characteristic, with the operating point.
 
-    Raises:
-        ValueError: if the report holds one class.
+    A report on one class, which holds no AUROC, is a KeyError.
     """
-    figure, axes = _unit_square(report, "ROC curve")
+    area = _area(report, "auroc")
+    figure, axes = _unit_square()
     fpr, tpr, _ = roc_curve(report.labels, -report.scores)
     axes.plot([0, 1], [0, 1], "--", color=REFERENCE, label="chance: 0.500")
-    axes.plot(fpr, tpr, color=LINES[0], linewidth=2, label=_area(report, "auroc"))
+    axes.plot(fpr, tpr, color=LINES[0], linewidth=2, label=area)
     _mark_point(axes, 1 - report["specificity"], report["sensitivity"], report)
     x = "majority images called minority (1 - specificity)"
     title = "ROC: minority found against false alarms"
@@ -90,10 +90,10 @@ def plot_roc(report: Report) -> Figure:
 def plot_precision_recall(report: Report) -> Figure:
     """Draws precision against recall, with the operating point.
 
-    Raises:
-        ValueError: if the report holds one class.
+    A report on one class, which holds no average precision, is a KeyError.
     """
-    figure, axes = _unit_square(report, "precision-recall curve")
+    area = _area(report, "average_precision")
+    figure, axes = _unit_square()
     share = float(np.mean(report.labels))
     precision, recall, _ = precision_recall_curve(report.labels, -report.scores)
     text = f"always answering minority: {share:.3g}"
@@ -102,7 +102,7 @@ def plot_precision_recall(report: Report) -> Figure:
     # 0 has no images behind it.
     precision[-1] = precision[-2]
     look: dict[str, Any] = {"where": "post", "color": LINES[0], "linewidth": 2}
-    axes.step(recall, precision, label=_area(report, "average_precision"), **look)
+    axes.step(recall, precision, label=area, **look)
     if np.any(report.scores < report["threshold"]):
         _mark_point(axes, report["sensitivity"], report["precision"], report)
     else:
@@ -205,6 +205,20 @@ def score_range(report: Report) -> tuple[float, float]:
     return low - margin, high + margin
 
 
+def histogram(
+    report: Report, label: int, low: float, high: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns a class's scores, those within ends, counts by bin, and the bins' ends.
+
+    Scores outside are counted in the first and the last bin.
+    """
+    scores = report.scores[report.labels == label].astype(float)
+    inside = scores[(scores >= low) & (scores <= high)]
+    n_bins = _BINS if len(report.scores) > _FEW_IMAGES else _BINS_OF_FEW
+    counts, ends = np.histogram(np.clip(scores, low, high), n_bins, (low, high))
+    return scores, inside, counts, ends
+
+
 def _count_outside(axes: Axes, scores: np.ndarray, low: float, high: float) -> None:
     for outside, end, x, side, text in (
         (scores < low, scores.min(), 0.01, "left", "\u25c0 {} below, down to {:.3g}"),
@@ -216,8 +230,8 @@ def _count_outside(axes: Axes, scores: np.ndarray, low: float, high: float) -> N
 
 
 def _area(report: Report, name: str) -> str:
-    low, high = report["ci95"][name]
-    return f"{METRICS[name]}: {report[name]:.3f} [{low:.3f}, {high:.3f}]"
+    value, (low, high) = report[name], report["ci95"][name]
+    return f"{METRICS[name]}: {value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _mark_point(axes: Axes, x: float, y: float, report: Report) -> None:
@@ -227,14 +241,8 @@ def _mark_point(axes: Axes, x: float, y: float, report: Report) -> None:
     axes.plot(x, y, "o", label=text, **look)
 
 
-def _unit_square(report: Report, what: str) -> tuple[Figure, Axes]:
-    """Returns the axes of a curve, or refuses it where there is one class alone."""
-    if "auroc" not in report:
-        raise ValueError(
-            f"A {what} needs images of both classes. Received: "
-            f"majority images={report['n_majority']}, "
-            f"minority images={report['n_minority']}. Evaluate on images of both."
-        )
+def _unit_square() -> tuple[Figure, Axes]:
+    """Returns a figure, and axes for a curve of two shares."""
     figure = new_figure(5.6, 5.2)
     limits = (-0.01, 1.01)
     return figure, figure.add_subplot(xlim=limits, ylim=limits, aspect="equal")

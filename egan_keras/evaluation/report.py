@@ -2,7 +2,6 @@
 
 import dataclasses
 import html
-import json
 import os
 import warnings
 from collections.abc import Sequence
@@ -12,8 +11,8 @@ import numpy as np
 from tabulate import tabulate
 
 from egan_keras import data
-from egan_keras.evaluation.shortfall import describe_shortfall, find_shortfall
-from egan_keras.files import write_text
+from egan_keras.evaluation.shift import describe_shortfall, find_shortfall
+from egan_keras.files import write_json, write_text
 from egan_keras.metrics import (
     bootstrap_intervals,
     precision_at_prevalence,
@@ -113,8 +112,7 @@ class Report:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the values as JSON, to a file in a folder, whole or not at all."""
-        text = json.dumps(self.values, indent=2, allow_nan=False, default=_plain)
-        write_text(path, text + "\n")
+        write_json(path, self.values, indent=2, allow_nan=False, default=_plain)
 
     def save_html(
         self, path: str | os.PathLike[str], images: Any | None = None, **shown: Any

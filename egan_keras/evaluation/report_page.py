@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from egan_keras import data
-from egan_keras.evaluation import pages, score_strip, thumbnails
+from egan_keras.evaluation import page_parts
 from egan_keras.evaluation.plots import (
     plot_history,
     plot_precision_recall,
@@ -18,7 +18,7 @@ from egan_keras.evaluation.plots import (
 from egan_keras.evaluation.report import NO_WIDTH, Report
 from egan_keras.evaluation.sheets import check_judged
 from egan_keras.evaluation.shortcuts import IN_WORDS, Shortcuts, find_shortcuts
-from egan_keras.evaluation.style import CLASSES
+from egan_keras.evaluation.style import CLASSES, as_png, render
 from egan_keras.version import versions
 
 _FEW_SIZES = 3
@@ -93,7 +93,7 @@ def make_page(
     if images is not None:
         check_judged(report, images, names)
     names = names or paths or [f"image {n:,}" for n in range(len(report.scores))]
-    live = score_strip.for_script(report)
+    live = page_parts.for_script(report)
     troubles = [*origin.troubles]
     shown = {"groups": [], "shortcuts": None, "is_marked": False, "is_small": False}
     if images is not None:
@@ -104,7 +104,7 @@ def make_page(
             shown["shortcuts"] = found
             troubles += _sizes_in_words(found, images)
     share = report.values.get("prevalence", float(np.mean(report.labels)))
-    return pages.render(
+    return render(
         "report.html",
         title=origin.title,
         origin=origin,
@@ -116,7 +116,7 @@ def make_page(
         troubles=troubles or ["None is known."],
         live=live,
         threshold=live["threshold"],
-        strip=score_strip.for_drawing(report, live),
+        strip=page_parts.for_drawing(report, live),
         plots=_plots(report, history),
         suspects=_suspects(suspects) if suspects else [],
         classes=_by_class(report, classes),
@@ -148,8 +148,8 @@ def _pictures(
     model: Any | None,
 ) -> dict[str, Any]:
     """Returns the thumbnails, in their groups."""
-    chosen = [each for each in thumbnails.choose(report) if len(each.rows)]
-    pictures, marked = thumbnails.encode(images, chosen, model)
+    chosen = [each for each in page_parts.choose(report) if len(each.rows)]
+    pictures, marked = page_parts.encode(images, chosen, model)
     groups = []
     for group in chosen:
         shown = []
@@ -163,13 +163,13 @@ def _pictures(
             told = pictures[row], names[row], report.scores[row]
             shown.append(_picture(*told, **known))
         groups.append({"title": group.title, "note": group.note, "images": shown})
-    is_small = max(np.shape(images)[1:3]) < thumbnails.SIDE
+    is_small = max(np.shape(images)[1:3]) < page_parts.SIDE
     return {"groups": groups, "is_marked": bool(marked), "is_small": is_small}
 
 
 def _suspects(found: Suspects) -> list[dict[str, str]]:
     rows = np.arange(min(len(found.names), _MOST_SUSPECTS))
-    pictures, _ = thumbnails.encode(found.images, [thumbnails.Group("", "", rows)])
+    pictures, _ = page_parts.encode(found.images, [page_parts.Group("", "", rows)])
     return [
         _picture(pictures[row], found.names[row], found.scores[row])
         for row in rows.tolist()
@@ -216,6 +216,6 @@ def _plots(
         told = "Training: losses and what else was recorded, by epoch"
         drawn.append((told, True, plot_history(history)))
     return [
-        {"title": title, "is_broad": is_broad, "source": pages.as_png(figure)}
+        {"title": title, "is_broad": is_broad, "source": as_png(figure)}
         for title, is_broad, figure in drawn
     ]

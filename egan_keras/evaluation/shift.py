@@ -1,14 +1,28 @@
-"""Whether new images are drawn like those that the threshold was set on."""
+"""Whether images are drawn like those that the threshold was set on.
+
+A calibration guarantees its specificity for such images. New ones are compared with
+them by scores and distances; labelled ones that are drawn otherwise have more false
+alarms than chance explains.
+"""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from scipy.stats import ks_2samp
+from scipy.stats import binomtest, ks_2samp
+
+from egan_keras.text import printable
 
 FEWEST = 20
 # So much further from the majority than known images is unlike anything seen.
 _FACTOR, _LEAST, _SHARE = 2.0, 5.0, 0.95
+# A report says so where chance explains so many false alarms less often than this.
+_SIGNIFICANT = 0.01
+_MOST_GROUPS = 3
+_P_VALUE, _ALARM_GROUPS = "specificity_shortfall_p", "false_alarm_groups"
+_TARGET = "guaranteed_specificity"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,3 +108,82 @@ def limit(majority: np.ndarray, minority: Sequence[float] = ()) -> float:
     """Returns the distance from which on an image is unlike anything seen."""
     known = [np.quantile(x, _SHARE) for x in (majority, minority) if len(x)]
     return max(_LEAST, _FACTOR * max(known))
+
+
+def find_shortfall(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    threshold: float,
+    calibration: Any,
+    groups: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Returns what a report tells of a specificity that is short of its guarantee.
+
+    That is the p-value of scipy's exact binomial test of false alarms, the guaranteed
+    specificity, and, with `groups`, up to three groups with the most false alarms, each
+    with their number and that of its majority images. Nothing is told where nothing is
+    guaranteed, or where chance explains it.
+    """
+    guarantees = getattr(calibration, "criterion", None) == "specificity"
+    if not guarantees or calibration.confidence is None:
+        return {}
+    majority = labels == 0
+    is_alarm = majority & (scores < threshold)
+    n_alarms, n_majority = int(is_alarm.sum()), int(majority.sum())
+    if not n_alarms:
+        return {}
+    rate = 1 - calibration.target
+    p = binomtest(n_alarms, n_majority, rate, alternative="greater").pvalue
+    if p >= _SIGNIFICANT:
+        return {}
+    told: dict[str, Any] = {_P_VALUE: float(p), _TARGET: calibration.target}
+    if groups is not None:
+        names = np.array(list(map(str, groups)), object)
+        all_of, alarms = Counter(names[majority]), Counter(names[is_alarm])
+        most = alarms.most_common(_MOST_GROUPS)
+        told[_ALARM_GROUPS] = [[name, count, all_of[name]] for name, count in most]
+    return told
+
+
+def describe_shortfall(values: dict[str, Any], n_alarms: int) -> list[str]:
+    """Returns the lines of a report that tell of a shortfall, if there is one.
+
+    >>> values = {"specificity_shortfall_p": 1e-5, "guaranteed_specificity": 0.95}
+    >>> values |= {"n_majority": 100, "false_alarm_groups": [["7", 10, 12]]}
+    >>> lines = describe_shortfall(values, n_alarms=14)
+    >>> print(lines[0])
+    Warning: 14 false alarms among 100 majority images, where the guaranteed
+     specificity allows 5 or so: more than chance explains (p = 1e-05).
+    >>> print(lines[-1])
+    10 of 14 false alarms came from group 7, which has 12 of 100 majority images.
+    """
+    if _P_VALUE not in values:
+        return []
+    n_majority = values["n_majority"]
+    allowed = (1 - values[_TARGET]) * n_majority
+    lines = [
+        f"Warning: {n_alarms} false alarms among {n_majority} majority images, where "
+        f"the guaranteed specificity allows {allowed:.0f} or so: more than chance "
+        f"explains (p = {values[_P_VALUE]:.1g}).",
+        "These images are not drawn like those the threshold was set on: they are of "
+        "other parts, days or cameras, and the guarantee is for images like those.",
+    ]
+    if _ALARM_GROUPS in values:
+        lines.append(
+            "Images of one group are alike, so that those of few groups tell less than "
+            "their number: calibrate on majority images of more groups, such as these."
+        )
+    else:
+        lines.append(
+            "Calibrate on majority images like these. Name the object each image shows "
+            "with --groups (`groups`), so that validation is of other objects than "
+            "training, as new images are."
+        )
+    most = values.get(_ALARM_GROUPS, [])
+    if most and most[0][1] > 1:
+        name, count, size = most[0]
+        lines.append(
+            f"{count} of {n_alarms} false alarms came from group {printable(name)}, "
+            f"which has {size} of {n_majority} majority images."
+        )
+    return lines

@@ -1,18 +1,28 @@
-"""What plots and tables share: colours and figures, names and numbers in them."""
+"""What plots, tables and pages share: their looks, names and numbers in them.
 
+A page is one file of HTML, which asks the network for nothing.
+"""
+
+import base64
+import contextlib
+import io
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
-from egan_keras.evaluation import pages
 from egan_keras.files import write_atomically
 from egan_keras.text import printable
 
+PAGE = "report.html"
+_TEMPLATES = Path(__file__).parent / "page"
+_DPI = 90
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 MAJORITY = "#0072B2"
 MINORITY = "#D55E00"
@@ -64,7 +74,7 @@ def save(path: Path, draw: Callable[[], Figure]) -> bool:
     One that cannot be made is warned of; nothing else fails for it. Returns whether it
     was written. Its folder is made if missing.
     """
-    with pages.without_failing(f"The plot {path.name}"), pages.without_glyph_warnings():
+    with without_failing(f"The plot {path.name}"), without_glyph_warnings():
         figure = draw()
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, figure.savefig)
@@ -97,3 +107,65 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
     """
     sides = ["left"] + ["right"] * (len(rows[0]) - 1)
     return tabulate(rows, "keys", "pipe", disable_numparse=True, colalign=sides)
+
+
+def render(template: str, **values: Any) -> str:
+    """Returns a page, of a template in `page/`.
+
+    Whatever text a template shows is escaped, and `printable`; the only exceptions are
+    what `data_uri` returns, and what it gives its script by `tojson`.
+    """
+    # Scoring starts without it.
+    import jinja2
+    import markupsafe
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, str) and not isinstance(value, markupsafe.Markup):
+            return printable(value)
+        return value
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        finalize=shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(template).render(values)
+
+
+def as_png(figure: Figure) -> str:
+    """Returns a figure as a data URI."""
+    buffer = io.BytesIO()
+    with without_glyph_warnings():
+        figure.savefig(buffer, format="png", dpi=_DPI)
+    return data_uri("png", buffer.getvalue())
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Returns a picture, a file of the kind `png` or `jpeg`, to be shown as it is."""
+    import markupsafe
+
+    encoded = base64.b64encode(content).decode()
+    return markupsafe.Markup(f"data:image/{kind};base64,{encoded}")
+
+
+@contextlib.contextmanager
+def without_glyph_warnings() -> Iterator[None]:
+    """Holds back that a font lacks the letters of a name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        yield
+
+
+@contextlib.contextmanager
+def without_failing(what: str) -> Iterator[None]:
+    """Warns of what cannot be made, so that nothing else is lost for it."""
+    try:
+        yield
+    # Whatever reading an image to show, drawing or a full disk has to say.
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        # Behind this function, contextlib's and the `with`.
+        warnings.warn(f"{what} could not be made: {reason}", stacklevel=3)

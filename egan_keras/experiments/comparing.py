@@ -2,11 +2,10 @@
 
 import contextlib
 import json
-import logging
 import math
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +80,7 @@ def compare(
     try:
         if not tables_only:
             store = FolderFeatures(out / "features", grid.weights)
-            with _without_advice_on_tracing():
-                _run_all(runs, kept, Samples(store, images), outcomes)
+            _run_all(runs, kept, Samples(store, images), outcomes)
     finally:
         # On Ctrl-C, too.
         outcomes.runs = {run: kept.read(run) for run in runs}
@@ -165,18 +163,3 @@ def _in_one_line(error: Exception) -> str:
     # TensorFlow's messages can hold a whole graph.
     text = textwrap.shorten(str(error), _LONGEST_REASON, placeholder=" ...")
     return printable(text)
-
-
-@contextlib.contextmanager
-def _without_advice_on_tracing() -> Iterator[None]:
-    """Holds back what TensorFlow says because each run has a network of its own."""
-
-    def is_other(record: logging.LogRecord) -> bool:
-        return "tf.function retracing" not in str(record.msg)
-
-    logger = logging.getLogger("tensorflow")
-    logger.addFilter(is_other)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_other)

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from egan_keras.evaluation import pages, style
+from egan_keras.evaluation import style
 from egan_keras.evaluation.style import short
 from egan_keras.experiments.grid import REFERENCE, as_file_name, fingerprint
 from egan_keras.experiments.outcomes import CELL, by_seed
@@ -29,9 +29,7 @@ Words = list[tuple[str, str]]  # a kind (strong, code or plain) and its text
 def make_page(sections: Sequence[str], out: Path) -> str:
     """Returns the page of the sections of `report.md`, with the plots in it.
 
-    Args:
-        sections: of the Markdown that `comparison_report` writes, no other.
-        out: the folder of the comparison.
+    They are of the Markdown that `comparison_report` writes, no other.
     """
     blocks: list[dict[str, Any]] = []
     caption, room = "", _MOST_BYTES
@@ -44,7 +42,7 @@ def make_page(sections: Sequence[str], out: Path) -> str:
             path, told = out / image[2], _plain(image[1])
             room -= path.stat().st_size
             if room >= 0:
-                source = pages.data_uri("png", path.read_bytes())
+                source = style.data_uri("png", path.read_bytes())
                 blocks.append({"kind": "image", "text": told, "source": source})
             else:
                 told += f": see {image[2]}, for want of room here."
@@ -64,7 +62,7 @@ def make_page(sections: Sequence[str], out: Path) -> str:
         else:
             blocks.append({"kind": "paragraph", "words": _words(text)})
     title = f"Comparison of methods: {out.resolve().name}"
-    return pages.render("comparison.html", title=title, blocks=blocks)
+    return style.render("comparison.html", title=title, blocks=blocks)
 
 
 def _words(text: str) -> Words:

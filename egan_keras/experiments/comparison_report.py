@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from egan_keras.evaluation import pages
-from egan_keras.evaluation.style import NONE, short, table
+from egan_keras.evaluation.style import NONE, PAGE, short, table, without_failing
 from egan_keras.experiments.comparison_page import draw_all, make_page
 from egan_keras.experiments.grid import REFERENCE, Run
 from egan_keras.experiments.outcomes import (
@@ -99,8 +98,8 @@ def write_tables(out: Path, outcomes: Outcomes, *, command: str = "") -> None:
         if reasons:
             sections += [f"## {title}", _listed(reasons, outcomes.marks)]
     write_text(out / "report.md", "\n\n".join(sections) + "\n")
-    with pages.without_failing(f"The page {pages.PAGE}"):
-        write_text(out / pages.PAGE, make_page(sections, out))
+    with without_failing(f"The page {PAGE}"):
+        write_text(out / PAGE, make_page(sections, out))
 
 
 def _origin(outcomes: Outcomes, runs: pd.DataFrame, command: str) -> str:

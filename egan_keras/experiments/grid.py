@@ -189,12 +189,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """All that is to be run.
-
-    Raises:
-        ValueError: if different tasks or methods have one name.
-        FileNotFoundError: if there is no such file of weights.
-    """
+    """All that is to be run; different tasks or methods have different names."""
 
     parts: tuple[Part, ...]
     weights: str | None = "imagenet"  # None is random

@@ -21,13 +21,13 @@ from egan_keras.experiments.task_features import TaskFeatures
 from egan_keras.experiments.task_images import (
     Extractor,
     FolderFeatures,
-    Rows,
     Sample,
     TaskImages,
 )
 from egan_keras.files import in_units
 from egan_keras.metrics import score_metrics
 from egan_keras.model import EGAN
+from egan_keras.model.on_features import FeatureRows, JoinedRows
 
 _BATCH_SIZE = 512
 # Baselines standardise copies of rows, and SMOTE draws as many as the majority has.
@@ -79,7 +79,7 @@ class Samples:
     ) -> Sample:
         """Returns rows of features, the encoder's before the discriminator's."""
 
-        def rows(paths: Sequence[str], mirrored: bool = False) -> Rows:
+        def rows(paths: Sequence[str], mirrored: bool = False) -> FeatureRows:
             places = [which[0].places[Path(path)] for path in paths]
             each = [
                 self._store.rows(places, extractor._replace(mirrored=mirrored))
@@ -87,13 +87,13 @@ class Samples:
             ]
             # The discriminator's stand last, and the encoder has no maps.
             vectors = np.concatenate([own.vectors for own in each], axis=1)
-            return Rows(vectors, each[-1].maps)
+            return FeatureRows(vectors, each[-1].maps)
 
         train, validation, test = self._splits(*which)
         inputs, labels = rows(train.paths), train.labels
         if mirrors:
             minority = [train.paths[row] for row in np.flatnonzero(labels)]
-            inputs = inputs.above(rows(minority, mirrored=True))
+            inputs = JoinedRows([inputs, rows(minority, mirrored=True)])
             labels = np.append(labels, np.ones(len(minority), labels.dtype))
         held_out = rows(validation.paths), rows(test.paths), test.labels
         sizes, shapes = used[-1].shapes()
@@ -113,9 +113,7 @@ def train_and_judge(run: Run, sample: Sample) -> dict[str, Any]:
     The threshold is set on validation majority images, without a guarantee, and with
     None for `threshold_confidence`, where these are too few for one. What an eGAN does
     by epoch on the test split is for tables of stability and of oracle numbers alone.
-
-    Raises:
-        NotPossibleError: if a baseline cannot work on what it is given.
+    A `NotPossibleError` if a baseline cannot work on what it is given.
     """
     judged = _score_egan if run.method.recipe else _score_baseline
     validation, test, measured = judged(run, sample)
@@ -147,7 +145,7 @@ def _score_baseline(run: Run, sample: Sample) -> tuple:
     splits = sample.train, sample.validation, sample.test
     if sample.is_in_files:
         _check_room(splits)
-    rows = [x.vectors if isinstance(x, Rows) else x for x in splits]
+    rows = [x.vectors if isinstance(x, FeatureRows) else x for x in splits]
     train, inputs = np.asarray(rows[0]), np.concatenate(rows[1:])
     key = None
     if name in baselines.ONE_CLASS_BASELINES or name in baselines.MAP_BASELINES:
@@ -194,9 +192,9 @@ def _score_maps(name: str, splits: tuple, labels: np.ndarray, seed: int) -> np.n
     """Returns scores of validation and test by a baseline on the majority's maps."""
     train, validation, test = (each.maps for each in splits)
     rows = np.flatnonzero(labels == 0)
-    ours = [np.stack([depth[row] for row in rows]) for depth in train]
+    ours = [depth[rows] for depth in train]
     pairs = zip(validation, test, strict=True)
-    theirs = [np.stack([*held_out, *judged]) for held_out, judged in pairs]
+    theirs = [np.concatenate([held_out, judged]) for held_out, judged in pairs]
     return baselines.MAP_BASELINES[name](ours, theirs, seed=seed)[0]
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from egan_keras import schemas
-from egan_keras.evaluation import versions
 from egan_keras.experiments.grid import REFERENCE, Run, Task
-from egan_keras.files import write_text
+from egan_keras.files import write_json
+from egan_keras.version import versions
 
 RUNS = "runs"
 # The threshold of a run is set for this specificity, guaranteed so confidently.
@@ -81,18 +81,14 @@ class Records:
     def read(self, run: Run) -> Record | None:
         """Returns the record of a run, or None if it has not been run."""
         path = self.path(run)
-        try:
+        if not path.exists():
+            return None
+        advice = "Remove it to run it again."
+        with schemas.reading("A result", "compare", path, advice):
             values = schemas.read(path, _SCHEMA)
             if values.pop("run") != run.definition():
                 raise ValueError("it is the result of another run")
             return Record(**values)
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                "A result cannot be read; expected what `egan-keras compare` wrote. "
-                f"Received: {str(path)!r} ({error}). Remove it to run it again."
-            ) from error
 
     def write(self, run: Run, results: dict[str, Any]) -> Record:
         """Writes what a run measured, with what it was and where it ran."""
@@ -100,8 +96,7 @@ class Records:
         machine = f"{platform.machine()}, {os.cpu_count()} cores"
         record = Record(results, versions(), machine, now)
         values = {"run": run.definition(), **record._asdict()}
-        text = json.dumps(values, indent=1, allow_nan=False)
-        write_text(self.path(run), text + "\n")
+        write_json(self.path(run), values, indent=1, allow_nan=False)
         return record
 
     def n_of_other_images(self, task: Task, files: str) -> int:
@@ -110,8 +105,7 @@ class Records:
         for path in self._folder.glob("[!.]*.json"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 of = json.loads(path.read_text("utf-8"))["run"]
-                # Earlier versions knew no duplicates.
-                is_of_task = {"duplicates": None, **of["task"]} == task.definition()
+                is_of_task = of["task"] == task.definition()
                 count += is_of_task and of["files"] != files
         return count
 

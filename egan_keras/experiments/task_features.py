@@ -15,12 +15,10 @@ import numpy as np
 
 from egan_keras import data, logs
 from egan_keras.backbones import Backbone
-from egan_keras.data.duplicates import Duplicates
-from egan_keras.data.finding import in_words
 from egan_keras.data.folders import PARTS
-from egan_keras.data.splits import Listing, Split, SplitRules
+from egan_keras.data.splits import Listing, Split
 from egan_keras.experiments.grid import Pairing, Task
-from egan_keras.experiments.task_images import Sample
+from egan_keras.experiments.task_images import Sample, SplitTask
 from egan_keras.scale import FeatureTable
 from egan_keras.text import printable
 
@@ -48,18 +46,15 @@ class _NamedRow(int):
         return self.path
 
 
-class TaskFeatures:
+class TaskFeatures(SplitTask):
     """The rows of a task in what `egan-keras features` wrote.
 
     An image's class is the folder that it lies in. Where folders called train and test
     hold those of the classes, they tell training from test, as of `load_folder`.
 
-    `contents` is empty, since the hashes of so many images would be a large file;
-    `counts` is how many of them equal another one, as reports call them.
-
-    Raises:
-        ValueError: if there are no features, or not all of them; for an unknown class,
-            or images of both labels.
+    `contents` is empty, since the hashes of so many images would be a large file.
+    Features that are not there, or not all, are a ValueError, and so are an unknown
+    class and images of both labels.
     """
 
     def __init__(self, task: Task) -> None:
@@ -71,16 +66,8 @@ class TaskFeatures:
         advice = "Merge them, rename one"
         task.roles.check_case(names, "Folders of classes", where, advice)
         contents = self._named_copies(places, hashes)
-        listing = self._listing(places, beside)
-        listing.warn(task.roles)
-        if listing.passed_over:
-            print(f"Passed over in {task.label}: {in_words(listing.passed_over)}")
-        self._equal = Duplicates(listing, task.roles, task.duplicates, contents)
-        self._divide = functools.lru_cache(maxsize=1)(self._equal.divide)
-        self.counts = {
-            "n_duplicates": self._equal.n_later,
-            "n_dropped_duplicates": len(self._equal.dropped),
-        }
+        super().__init__(task, self._listing(places, beside), contents)
+        self._divide = functools.lru_cache(maxsize=1)(self.divide)
         digest = hashlib.sha256(self._table.manifest["network_sha256"].encode())
         digest.update(hashes)
         for place, rows in sorted(places.items(), key=str):
@@ -94,13 +81,10 @@ class TaskFeatures:
     def splits(self, count: int, seed: int) -> list[SplitRows]:
         """Returns the rows to train on, to validate with and to test on.
 
-        They are those of the images that `load_folder` gives.
-
-        Raises:
-            ValueError: if there are too few.
+        They are those of the images that `load_folder` gives. Too few of them are a
+        `ValueError`.
         """
-        rules = SplitRules(count, seed=seed, test_fraction=self.task.test_fraction)
-        found = [self._rows(split) for split in self._divide(rules)[:3]]
+        found = [self._rows(split) for split in self._divide(count, seed)[:3]]
         for name, rows, needed in zip(PARTS, found, (2, 1, 2), strict=True):
             numbers = np.bincount(rows.labels, minlength=2)
             if not all(numbers[:needed]):
@@ -227,11 +211,7 @@ def _place(folder: str) -> tuple[str | None, str]:
 
 
 def origin(place: Path | str) -> tuple[Pairing, str]:
-    """Returns the networks that features come from, by name, and in words.
-
-    Raises:
-        ValueError: if there are no features, or not all of them.
-    """
+    """Returns the networks that features come from, by name, and in words."""
     manifest = FeatureTable(place).manifest
     model, mark = manifest["job"]["model"], manifest["network_sha256"][:_MARK_DIGITS]
     if "pairing" in model:

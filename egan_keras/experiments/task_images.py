@@ -20,7 +20,7 @@ from egan_keras.data.finding import in_words
 from egan_keras.data.images import decodable
 from egan_keras.data.lazy import SelectedRows, content_hashes
 from egan_keras.data.loading import Reading, read_splits
-from egan_keras.data.splits import SplitRules
+from egan_keras.data.splits import Listing, SplitRules
 from egan_keras.experiments.grid import (
     REFERENCE,
     Run,
@@ -30,6 +30,7 @@ from egan_keras.experiments.grid import (
     fingerprint,
 )
 from egan_keras.files import write_atomically
+from egan_keras.model.on_features import FeatureRows, JoinedRows
 from egan_keras.text import first_few, printable
 from egan_keras.version import __version__
 
@@ -43,28 +44,47 @@ class ClassFolder:
     gray_range: tuple[float, float] | None
 
 
-class TaskImages:
+class SplitTask:
+    """The images of a task as first found, however they are read, and their splits.
+
+    `counts` is how many of them equal another one, as reports call them.
+    """
+
+    def __init__(
+        self, task: Task, listing: Listing, contents: dict[int, bytes] | None = None
+    ) -> None:
+        self.task = task
+        listing.warn(task.roles)
+        if passed_over := listing.all_passed_over:
+            print(f"Passed over in {task.label}: {in_words(passed_over)}")
+        if task.skip_unreadable:
+            listing = _readable(listing, task)
+        self.listing = listing
+        self._equal = Duplicates(listing, task.roles, task.duplicates, contents)
+        self.counts = {
+            "n_duplicates": self._equal.n_later,
+            "n_dropped_duplicates": len(self._equal.dropped),
+        }
+
+    def divide(self, count: int, seed: int) -> tuple:
+        """Returns the splits as `load_folder` draws them, unread."""
+        rules = SplitRules(count, seed=seed, test_fraction=self.task.test_fraction)
+        return self._equal.divide(rules)
+
+
+class TaskImages(SplitTask):
     """The image files of a task.
 
-    `contents` are their hashes by their names below the task's folder, as first found;
-    `counts` is how many of them equal another one, as reports call them.
-
-    Raises:
-        FileNotFoundError: if a folder is missing or empty.
-        ValueError: for an unknown class, or files of both labels.
+    `contents` are their hashes by their names below the task's folder, as first found.
+    A folder that is missing or empty is a FileNotFoundError, an unknown class, or files
+    of both labels, a ValueError.
     """
 
     def __init__(self, task: Task) -> None:
-        self.task = task
         source = {"labels": task.labels, "groups": task.groups}
-        listing = data.list_labelled(task.data, task.roles, **source)
-        listing.warn(task.roles)
-        if listing.all_passed_over:
-            print(f"Passed over in {task.label}: {in_words(listing.all_passed_over)}")
-        if task.skip_unreadable:
-            listing = self._readable(listing)
+        super().__init__(task, data.list_labelled(task.data, task.roles, **source))
+        listing = self.listing
         self._groups = listing.groups or {}
-        self._equal = Duplicates(listing, task.roles, task.duplicates)
         parts = {"train/" if listing.test else "": listing.pool}
         parts |= {"validation/": listing.validation, "test/": listing.test}
         # Where each file stands: its class folder, and the row among the files of that.
@@ -75,10 +95,6 @@ class TaskImages:
                 folder = ClassFolder(name, tuple(paths), task.gray_range)
                 self.places |= {path: (folder, row) for row, path in enumerate(paths)}
         self.contents = self._read_contents()
-        self.counts = {
-            "n_duplicates": self._equal.n_later,
-            "n_dropped_duplicates": len(self._equal.dropped),
-        }
 
     def fingerprint(self) -> str:
         """Returns a fingerprint of the files' names and contents, as first found.
@@ -94,34 +110,33 @@ class TaskImages:
     def splits(self, count: int, seed: int, *, lazy: bool = True) -> data.Splits:
         """Returns the images of each split, as `load_folder` does.
 
-        Raises:
-            ValueError: if there are too few, or some cannot be read or have changed.
+        Too few, or some that cannot be read or have changed, are a `ValueError`.
         """
         task = self.task
-        rules = SplitRules(count, seed=seed, test_fraction=task.test_fraction)
         reading = Reading.checked(task.image_size, task.gray_range, lazy=lazy)
-        splits = read_splits(self._equal.divide(rules), task.roles, reading)
+        splits = read_splits(self.divide(count, seed), task.roles, reading)
         if not lazy and self._read_contents() != self.contents:
             raise _changed("Images changed while they were compared", task.name)
         return splits
 
-    def _readable(self, listing):
-        """Returns a listing without what `load_folder` skips, and names some of it."""
-        skipped = []
-        for part in ("pool", "validation", "test"):
-            kept = {}
-            for name, paths in (getattr(listing, part) or {}).items():
-                kept[name], damaged = decodable(paths, self.task.gray_range)
-                skipped += damaged
-            listing = listing._replace(**{part: kept or None})
-        if skipped:
-            what = f"{len(skipped)} unreadable files or images of a single colour"
-            print(f"Skipped in {self.task.label} {what}: {first_few(skipped)}")
-        return listing
-
     def _read_contents(self) -> dict[str, str | None]:
         names = [path.relative_to(self.task.data).as_posix() for path in self.places]
         return dict(zip(names, content_hashes(list(self.places)), strict=True))
+
+
+def _readable(listing: Listing, task: Task) -> Listing:
+    """Returns a listing without what `load_folder` skips, and names some of it."""
+    skipped = []
+    for part in ("pool", "validation", "test"):
+        kept = {}
+        for name, paths in (getattr(listing, part) or {}).items():
+            kept[name], damaged = decodable(paths, task.gray_range)
+            skipped += damaged
+        listing = listing._replace(**{part: kept or None})
+    if skipped:
+        what = f"{len(skipped)} unreadable files or images of a single colour"
+        print(f"Skipped in {task.label} {what}: {first_few(skipped)}")
+    return listing
 
 
 def _changed(what: str, received: str) -> ValueError:
@@ -185,12 +200,19 @@ class FolderFeatures:
         verbose = 1 if sys.stdout.isatty() else 2
         self._store = features.FeatureStore("memory", verbose=verbose)
 
-    def rows(self, places: Sequence[tuple], extractor: Extractor) -> "Rows":
+    def rows(
+        self, places: Sequence[tuple[ClassFolder, int]], extractor: Extractor
+    ) -> FeatureRows:
         """Returns the features of images in their order."""
-        found = [(self._of_folder(folder, extractor), row) for folder, row in places]
-        vectors = np.stack([each[0][row] for each, row in found], dtype=np.float32)
-        depths = range(1, 1 + len(extractor.shapes()[1]))
-        return Rows(vectors, [[each[k][row] for each, row in found] for k in depths])
+        folders = list(dict.fromkeys(folder for folder, _ in places))
+        found = [self._of_folder(folder, extractor) for folder in folders]
+        counts = [len(folder.paths) for folder in folders]
+        starts = dict(zip(folders, np.cumsum([0, *counts]), strict=False))
+        numbers = np.array([starts[folder] + row for folder, row in places])
+        vectors, *maps = (
+            JoinedRows(sets).select(numbers) for sets in zip(*found, strict=True)
+        )
+        return FeatureRows(np.asarray(vectors), maps)
 
     def _read(self, folder: ClassFolder, extractor: Extractor) -> list[np.ndarray]:
         paths = self._paths(folder, extractor)
@@ -233,29 +255,6 @@ class FolderFeatures:
             write_atomically(
                 path, lambda t, rows=rows: np.save(t, rows, allow_pickle=False)
             )
-
-
-class Rows(data.LazyRows):
-    """Vectors of images and, flat behind them, maps, which are read when asked for.
-
-    `vectors` is (n, d); `maps` has a list for each depth, of an array for each image.
-    """
-
-    def __init__(self, vectors: np.ndarray, maps: list[list[np.ndarray]]) -> None:
-        self.vectors, self.maps = vectors, maps
-        size = vectors.shape[1] + sum(depth[0].size for depth in maps)
-        self.shape, self.dtype = (len(vectors), size), np.dtype(np.float32)
-
-    def above(self, others: "Rows") -> "Rows":
-        """Returns these rows and others below them."""
-        vectors = np.concatenate([self.vectors, others.vectors])
-        pairs = zip(self.maps, others.maps, strict=True)
-        return Rows(vectors, [ours + theirs for ours, theirs in pairs])
-
-    def _read(self, rows: np.ndarray) -> np.ndarray:
-        maps = [np.stack([depth[row] for row in rows]) for depth in self.maps]
-        flat = [each.reshape(len(rows), -1) for each in maps]
-        return np.concatenate([self.vectors[rows], *flat], axis=1, dtype=np.float32)
 
 
 class Sample(NamedTuple):

@@ -1,7 +1,6 @@
 """The images by which an export is set up, compared with the model and judged."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from egan_keras import data, logs
 from egan_keras.data.lazy import LazyRows, in_batches
-from egan_keras.exporting.tflite_model import TFLiteModel
+from egan_keras.exporting.tflite_model import Scorer, TFLiteModel
 from egan_keras.metrics import bootstrap_intervals, score_metrics
 
 if TYPE_CHECKING:
@@ -152,12 +151,12 @@ class Evidence:
         return compare(*known, scores[:, 0], threshold, images.labels)
 
     def judge(
-        self, name: str, predict: Callable, threshold: float
+        self, name: str, scored: Scorer
     ) -> tuple[dict[str, Parity], dict[str, Any] | None]:
         """Returns the `parity` on test images by a name, and metrics for JSON."""
         if self.test is None:
             return {}, None
-        scores = predict(self.test.images)
+        scores, threshold = scored.predict(self.test.images), scored.threshold
         judged = scores, self.test.labels, threshold
         ci95 = {each: list(ends) for each, ends in bootstrap_intervals(*judged).items()}
         metrics = {"threshold": threshold, **score_metrics(*judged), "ci95": ci95}

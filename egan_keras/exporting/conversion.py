@@ -3,17 +3,15 @@
 import errno
 import os
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from egan_keras import logs, networks
-from egan_keras.data.lazy import in_batches
+from egan_keras import networks
 from egan_keras.exporting.int8 import quantize_int8
-from egan_keras.exporting.tflite_model import finite
+from egan_keras.exporting.tflite_model import Scorer, scores_of
 from egan_keras.features.converting import SIGNATURE, save_function
 
 if TYPE_CHECKING:
@@ -64,20 +62,25 @@ def write_saved_model(
         ) from error
 
 
-def saved_model_scorer(
-    folder: str | os.PathLike, input_dtype: str, batch_size: int | None
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns what gives the scores (n, 1) of images by a SavedModel."""
-    # Its functions do not keep it alive, nor its variables.
-    loaded = tf.saved_model.load(os.fspath(folder))
+class SavedModelScorer(Scorer):
+    """Scores images with a SavedModel, as an `EGAN` does with Keras.
 
-    def predict(images: np.ndarray) -> np.ndarray:
-        parts = in_batches(images, batch_size or _BATCH_SIZE)
-        parts = logs.shown(parts, len(images), size=len)
-        scored = (loaded.serve(tf.constant(part.astype(input_dtype))) for part in parts)
-        return finite(np.concatenate([each["score"].numpy() for each in scored]))
+    What it is to tell of itself is as `model_card.describe` returns it.
+    """
 
-    return predict
+    def __init__(self, folder: str | os.PathLike, told: dict[str, Any]) -> None:
+        # Its functions do not keep it alive, nor its variables.
+        self._loaded = tf.saved_model.load(os.fspath(folder))
+        self.metadata = told
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Returns the scores (n, 1) of RGB pixels 0..255, (n, height, width, 3)."""
+        given = self.metadata["input"]
+
+        def run(part: np.ndarray) -> np.ndarray:
+            return self._loaded.serve(tf.constant(part))["score"].numpy()
+
+        return scores_of(run, images, given["dtype"], given["shape"][0] or _BATCH_SIZE)
 
 
 def convert(
@@ -89,16 +92,9 @@ def convert(
 ) -> bytes:
     """Converts a SavedModel with TFLite's built-in operators alone.
 
-    Args:
-        saved_model: Its folder.
-        form: As in `export_tflite`.
-        representative: Images (n, h, w, 3), 0..255, whose activations set the ranges
-            of int8.
-        labels: Of these images, (n,), 0 = majority; `None` if most are.
-
-    Raises:
-        ValueError: If the architecture has operators that TFLite lacks, or none that
-            int8 is for.
+    The representative images (n, h, w, 3), 0..255, set the ranges of int8; without
+    labels, most of them are of the majority. A `ValueError` if the architecture has
+    operators that TFLite lacks, or none that int8 is for.
     """
     converter = tf.lite.TFLiteConverter.from_saved_model(
         os.fspath(saved_model), signature_keys=[SIGNATURE]

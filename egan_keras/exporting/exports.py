@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from egan_keras import files
-from egan_keras.exporting import comparison, conversion, onnx_file
-from egan_keras.exporting.comparison import Images, Labelled, Parity
-from egan_keras.exporting.model_card import Export, Provenance, describe
-from egan_keras.exporting.tflite_model import TFLiteModel
-from egan_keras.exporting.work import FORCED, Work, begun
+from egan_keras.exporting import comparison, onnx_file
+from egan_keras.exporting.comparison import Images, Labelled
+from egan_keras.exporting.model_card import Export, Provenance
+from egan_keras.exporting.tflite_model import Scorer
+from egan_keras.exporting.work import Work, begun
 from egan_keras.files import put_in_place
 
 if TYPE_CHECKING:
@@ -72,18 +72,10 @@ def export_tflite(
             converted, or an argument is unusable.
         OSError: If `path` cannot be written, such as for want of space.
     """
-    written = _named(Path(path), ".tflite")
-    options: dict[str, Any] = {"input_dtype": input_dtype, "batch_size": batch_size}
-    options["heat_map"] = heat_map
     given = representative, validation_data, test_data
-    with begun(model, written, quantize, given, provenance, options, verbose) as work:
-        content, scored, parity = work.make(quantize)
-        shortfalls = parity.shortfalls(quantize)
-        if shortfalls and not force:
-            raise ValueError(work.refusal(quantize, shortfalls))
-        plain = TFLiteModel(content, plain_kernels=True)
-        name = f"TFLite {scored.metadata['quantize']}"
-        return _write(work, written, name, content, scored, plain, parity, quantize)
+    interface = input_dtype, batch_size, heat_map
+    options = provenance, force, verbose, quantize
+    return _export(model, path, "TFLite", given, interface, *options)
 
 
 def export_onnx(
@@ -120,23 +112,9 @@ def export_onnx(
         OSError: If `path` cannot be written, such as for want of space.
     """
     onnx_file.check_installed()
-    written = _named(Path(path), ".onnx")
-    options: dict[str, Any] = {"input_dtype": input_dtype, "batch_size": batch_size}
-    options["heat_map"] = heat_map
     given = representative, validation_data, test_data
-    with begun(model, written, "none", given, provenance, options, verbose) as work:
-        work.say("Converting it to ONNX")
-        told = describe(model, work.provenance, "none", model.calibration, **options)
-        content = onnx_file.convert(work.saved_model, told)
-        scored = onnx_file.ONNXScorer(content)
-        work.say("Scoring the images with the .onnx file")
-        held_out = work.images.held_out
-        scores = scored.predict(held_out.images)
-        parity = work.images.parity(held_out, scores, scored.threshold)
-        if (shortfalls := parity.shortfalls("onnx")) and not force:
-            raise ValueError(_refusal("ONNX file", shortfalls))
-        plain = onnx_file.ONNXScorer(content, plain_kernels=True)
-        return _write(work, written, "ONNX", content, scored, plain, parity, "onnx")
+    interface = input_dtype, batch_size, heat_map
+    return _export(model, path, "ONNX", given, interface, provenance, force, verbose)
 
 
 def export_saved_model(
@@ -170,41 +148,65 @@ def export_saved_model(
         ValueError: If scores differ beyond tolerance, or an argument is unusable.
         OSError: If `path` cannot be written, such as for want of space.
     """
-    target, form = Path(path), "savedmodel"
-    interface: dict[str, Any] = {"input_dtype": input_dtype, "batch_size": batch_size}
-    options = {**interface, "heat_map": heat_map}
     given = None, validation_data, test_data
-    with begun(model, [target], "none", given, provenance, options, verbose) as work:
-        made, images = work.saved_model, work.images
-        work.say("Scoring the images with the SavedModel")
-        predict = conversion.saved_model_scorer(made, **interface)
-        held_out, threshold = images.held_out, images.threshold
-        parity = images.parity(held_out, predict(held_out.images), threshold)
+    options = (input_dtype, batch_size, heat_map), provenance, force, verbose
+    return _export(model, path, "SavedModel", given, *options)
+
+
+def _export(
+    model: "EGAN",
+    path: str | os.PathLike[str],
+    kind: str,
+    given: tuple[Images | Labelled | None, Labelled | None, Labelled | None],
+    interface: tuple[str, int | None, bool],
+    provenance: Provenance | None,
+    force: bool,
+    verbose: int | str,
+    quantize: str = "none",
+) -> Export:
+    """Makes an export of a kind, compares and judges it, and puts it in place."""
+    target, *beside = written = _named(Path(path), kind)
+    form = quantize if kind == "TFLite" else kind.lower()
+    names = "input_dtype", "batch_size", "heat_map"
+    options = dict(zip(names, interface, strict=True))
+    with begun(model, written, quantize, given, provenance, options, verbose) as work:
+        content, scored, parity = work.make(form)
         shortfalls = parity.shortfalls(form)
         if shortfalls and not force:
-            raise ValueError(_refusal("SavedModel", shortfalls))
-        judged, results = images.judge("SavedModel", predict, threshold)
+            raise ValueError(work.refusal(form, shortfalls))
+        name = f"TFLite {scored.metadata['quantize']}" if kind == "TFLite" else kind
+        checks, images = {f"{name}, held out": parity}, work.images
+        if beside:
+            few = images.held_out
+            few = few.at(comparison.evenly(len(few.images), _FEW))
+            saved = work.scorer_of_saved_model()
+            as_saved = images.parity(few, saved.predict(few.images), saved.threshold)
+            checks = {"SavedModel, held out": as_saved, **checks}
+        judged, results = images.judge(name, scored)
+        is_file = content is not None
         export = Export(
             path=target,
-            files=(target,),
+            files=written,
             form=form,
-            n_bytes=files.size_of(made),
-            calibration=model.calibration,
-            checks={"SavedModel, held out": parity, **judged},
+            n_bytes=len(content) if is_file else files.size_of(work.saved_model),
+            sha256=hashlib.sha256(content).hexdigest() if is_file else None,
+            calibration=scored.calibration,
+            checks={**checks, **judged},
             results=results,
             shortfalls=tuple(shortfalls),
         )
-        told = describe(model, work.provenance, form, model.calibration, **options)
-        extra = made / _EXTRA
-        extra.mkdir()
-        work.tell(extra / "egan.json", extra / "egan.md", told, export)
-        files.sync(made)
-        put_in_place(made, target)
+        if is_file:
+            _put_file(work, content, scored, export)
+        else:
+            _put_folder(work, scored, export)
     return export
 
 
-def _named(target: Path, suffix: str) -> tuple[Path, Path, Path, Path]:
-    """Returns the file, its JSON, its card and its golden samples, by their names."""
+def _named(target: Path, kind: str) -> tuple[Path, ...]:
+    """Returns a folder; or a file, its JSON, its card and its golden samples."""
+    if kind == "SavedModel":
+        return (target,)
+    suffix = f".{kind.lower()}"
     if target.suffix.lower() != suffix:
         raise ValueError(
             f"The file to write needs the suffix {suffix}. Received: "
@@ -214,51 +216,13 @@ def _named(target: Path, suffix: str) -> tuple[Path, Path, Path, Path]:
     return target, target.with_suffix(".json"), target.with_suffix(".md"), golden
 
 
-def _refusal(what: str, shortfalls: list[str]) -> str:
-    return (
-        f"The {what} does not score as the model does; expected the same within "
-        f"rounding. Received: {'; '.join(shortfalls)}. Nothing was written{FORCED}."
-    )
-
-
-def _write(
-    work: Work,
-    written: tuple[Path, Path, Path, Path],
-    name: str,
-    content: bytes,
-    scored: Any,
-    plain: Any,
-    parity: Parity,
-    form: str,
-) -> Export:
-    """Judges a file that was made and compared, and writes it and what is beside it.
-
-    `scored` scores with it, and `plain` the same with plain kernels.
-    """
-    target, beside, card, golden = written
-    images = work.images
-    few = images.held_out
-    few = few.at(comparison.evenly(len(few.images), _FEW))
-    names = "input_dtype", "batch_size"
-    interface: dict[str, Any] = {name: work.options[name] for name in names}
-    predict = conversion.saved_model_scorer(work.saved_model, **interface)
-    as_saved = images.parity(few, predict(few.images), images.threshold)
-    judged, results = images.judge(name, scored.predict, scored.threshold)
-    checks = {"SavedModel, held out": as_saved, f"{name}, held out": parity}
-    export = Export(
-        path=target,
-        files=written,
-        form=form,
-        n_bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        calibration=scored.calibration,
-        checks={**checks, **judged},
-        results=results,
-        shortfalls=tuple(parity.shortfalls(form)),
-    )
+def _put_file(work: Work, content: bytes, scored: Any, export: Export) -> None:
+    """Writes a file and what is beside it."""
+    target, beside, card, golden = export.files
     work.say("Choosing golden samples")
-    made = {file: work.folder / file.name for file in written}
-    samples = comparison.write_golden(scored, plain, images, made[golden])
+    made = {file: work.folder / file.name for file in export.files}
+    plain = type(scored)(content, plain_kernels=True)
+    samples = comparison.write_golden(scored, plain, work.images, made[golden])
     about = {"name": target.name, "sha256": export.sha256, "bytes": len(content)}
     told = {**scored.metadata, "file": about, "golden": samples}
     made[target].write_bytes(content)
@@ -268,4 +232,13 @@ def _write(
     # the one whose SHA-256 stands in the JSON.
     for file in (beside, golden, card, target):
         put_in_place(made[file], file)
-    return export
+
+
+def _put_folder(work: Work, scored: Scorer, export: Export) -> None:
+    """Writes a SavedModel, and what is told of it into its folder."""
+    made = work.saved_model
+    extra = made / _EXTRA
+    extra.mkdir()
+    work.tell(extra / "egan.json", extra / "egan.md", scored.metadata, export)
+    files.sync(made)
+    put_in_place(made, export.path)

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from egan_keras.data.lazy import in_batches
-from egan_keras.exporting.tflite_model import Scorer, finite
+from egan_keras.exporting.tflite_model import Scorer, scores_of
 
 METADATA_ENTRY = "egan_keras"
 
@@ -33,14 +32,9 @@ def check_installed() -> None:
 
 
 def convert(saved_model: str | os.PathLike, told: dict[str, Any]) -> bytes:
-    """Converts a SavedModel of `write_saved_model`.
+    """Converts a SavedModel of `write_saved_model`, which tells `told` of itself.
 
-    Args:
-        saved_model: Its folder.
-        told: What the file is to tell of itself, as `model_card.describe` returns it.
-
-    Raises:
-        ValueError: If the architecture has operators that ONNX lacks.
+    A `ValueError` if the architecture has operators that ONNX lacks.
     """
     import onnx
     import tensorflow as tf
@@ -77,9 +71,7 @@ def convert(saved_model: str | os.PathLike, told: dict[str, Any]) -> bytes:
 class ONNXScorer(Scorer):
     """Scores images with onnxruntime, as an `EGAN` does with Keras.
 
-    Args:
-        content: What `convert` returned.
-        plain_kernels: Whether to compute operator by operator, without fusing any.
+    With plain kernels it computes operator by operator, without fusing any.
     """
 
     def __init__(self, content: bytes, *, plain_kernels: bool = False) -> None:
@@ -99,13 +91,11 @@ class ONNXScorer(Scorer):
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Returns the scores (n, 1) of RGB pixels 0..255, (n, height, width, 3)."""
         given = self.metadata["input"]
-        pixels = np.rint(images) if given["dtype"] == "uint8" else images
-        parts = in_batches(pixels, given["shape"][0] or _BATCH_SIZE)
-        scores = [
-            self._session.run(["score"], {given["name"]: part.astype(given["dtype"])})
-            for part in parts
-        ]
-        return finite(np.concatenate([score for (score,) in scores]))
+
+        def run(part: np.ndarray) -> np.ndarray:
+            return self._session.run(["score"], {given["name"]: part})[0]
+
+        return scores_of(run, images, given["dtype"], given["shape"][0] or _BATCH_SIZE)
 
 
 def _log1p(graph: Any, node: Any, name: str, arguments: list) -> None:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -156,11 +156,9 @@ class TFLiteModel(Scorer):
         return found["score"], found["heat_map"]
 
     def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        if self._dtype == np.uint8:
-            pixels = np.rint(pixels)
         size = len(pixels) if self._batch_is_free else 1
         parts = []
-        for part in in_batches(pixels.astype(self._dtype), size):
+        for part in in_batches(as_type(pixels, self._dtype), size):
             with self._lock:
                 parts.append(self._runner(images=part))
         names = parts[0]
@@ -234,11 +232,24 @@ def raw_scores(
     """Returns scores, float32 (n, 1), of a file that need not tell of itself yet."""
     interpreter = Interpreter(model_content=content, num_threads=threads)
     runner = interpreter.get_signature_runner()
-    dtype = np.dtype(runner.get_input_details()["images"]["dtype"])
-    pixels = (np.rint(images) if dtype == np.uint8 else images).astype(dtype)
-    parts = logs.shown(in_batches(pixels, 1), len(pixels), size=len)
-    scores = [runner(images=part)["score"] for part in parts]
-    return finite(np.concatenate(scores))
+    dtype = runner.get_input_details()["images"]["dtype"]
+    return scores_of(lambda part: runner(images=part)["score"], images, dtype, 1)
+
+
+def scores_of(
+    run: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    dtype: Any,
+    batch_size: int,
+) -> np.ndarray:
+    """Returns the scores (n, 1) that `run` gives batches of pixels of a type."""
+    parts = logs.shown(in_batches(images, batch_size), len(images), size=len)
+    return finite(np.concatenate([run(as_type(part, dtype)) for part in parts]))
+
+
+def as_type(pixels: np.ndarray, dtype: Any) -> np.ndarray:
+    """Returns pixels, whole numbers where the type has no others."""
+    return (np.rint(pixels) if np.dtype(dtype) == np.uint8 else pixels).astype(dtype)
 
 
 def finite(scores: np.ndarray, of_what: str = "The export") -> np.ndarray:

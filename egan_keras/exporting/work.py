@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -12,18 +11,25 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from egan_keras import files, logs, networks, precision, thresholds
-from egan_keras.exporting import comparison, conversion
+from egan_keras.exporting import comparison, conversion, onnx_file
 from egan_keras.exporting.comparison import Evidence, Images, Labelled, Parity
 from egan_keras.exporting.model_card import Export, Provenance, describe, model_card
 from egan_keras.exporting.tflite_graph import TFLiteGraph
-from egan_keras.exporting.tflite_model import NotFiniteError, TFLiteModel, raw_scores
+from egan_keras.exporting.tflite_model import (
+    NotFiniteError,
+    Scorer,
+    TFLiteModel,
+    raw_scores,
+)
 from egan_keras.text import printable
 from egan_keras.thresholds import Calibration
 
 if TYPE_CHECKING:
     from egan_keras.model import EGAN
 
-FORCED = "; force=True (--force) writes it all the same"
+_FORCED = "; force=True (--force) writes it all the same"
+SAVED_MODEL, ONNX = "savedmodel", "onnx"
+_IN_WORDS = {SAVED_MODEL: "SavedModel", ONNX: "ONNX file"}
 _INPUT_DTYPES = ("uint8", "float32")
 _STALE = (
     "No guarantee: the threshold was set on scores before quantisation. Export with "
@@ -52,14 +58,42 @@ class Work:
         """Its folder."""
         return self.folder / "saved_model"
 
-    def make(self, form: str) -> tuple[bytes, TFLiteModel, Parity]:
-        """Makes a .tflite file, in bytes and to score with, and compares it.
+    def make(self, form: str) -> tuple[bytes | None, Scorer, Parity]:
+        """Makes an export and compares it with the model.
 
-        A `NotFiniteError` if its scores are no numbers.
+        Returns the bytes of the file, `None` of a SavedModel; what scores with it; and
+        how its scores compare. A `NotFiniteError` if they are no numbers.
         """
+        content: bytes | None = None
+        if form == SAVED_MODEL:
+            what, scored = "the SavedModel", self.scorer_of_saved_model()
+        elif form == ONNX:
+            what = "the .onnx file"
+            self.say("Converting it to ONNX")
+            told = self._told("none", self.model.calibration)
+            content = onnx_file.convert(self.saved_model, told)
+            scored = onnx_file.ONNXScorer(content)
+        else:
+            what, content = "the .tflite file", self._tflite(form)
+            scored = TFLiteModel(content)
+        self.say(f"Scoring the images with {what}")
+        images = self.images.held_out
+        scores = scored.predict(images.images)
+        return content, scored, self.images.parity(images, scores, scored.threshold)
+
+    def scorer_of_saved_model(self) -> Scorer:
+        """Returns what scores with the SavedModel."""
+        told = self._told(SAVED_MODEL, self.model.calibration)
+        return conversion.SavedModelScorer(self.saved_model, told)
+
+    def _told(self, form: str, calibration: Calibration | None) -> dict[str, Any]:
+        return describe(self.model, self.provenance, form, calibration, **self.options)
+
+    def _tflite(self, form: str) -> bytes:
+        """Returns the bytes of a .tflite file, which tells of itself."""
         tries = " (a few times over)" if form == "int8" else ""
         self.say(f"Converting it to TFLite, {form}{tries}")
-        known, images = self.images.representative, self.images.held_out
+        known = self.images.representative
         content = conversion.convert(
             self.saved_model,
             form,
@@ -71,16 +105,11 @@ class Work:
             calibration = self._set_again(calibration, content)
             # float16 has rounded the threshold, too.
             graph.threshold = calibration.threshold
-        given = self.model, self.provenance, form, calibration
-        told = describe(*given, **self.options)
+        told = self._told(form, calibration)
         if form == "int8":
             told["integer_share"] = round(graph.integer_share, 3)
         graph.embed(told)
-        content = graph.to_bytes()
-        self.say("Scoring the images with the .tflite file")
-        scored = TFLiteModel(content)
-        scores = scored.predict(images.images)
-        return content, scored, self.images.parity(images, scores, scored.threshold)
+        return graph.to_bytes()
 
     def _set_again(self, calibration: Calibration, content: bytes) -> Calibration:
         """Sets the threshold on quantised scores, where there are held-out images."""
@@ -91,7 +120,13 @@ class Work:
         return thresholds.calibrate(scores[:, 0], held_out.labels, **calibration.wish)
 
     def refusal(self, form: str, shortfalls: list[str]) -> str:
-        """Says why an export is refused, and which form to take instead."""
+        """Says why an export is refused, and which form of .tflite to take instead."""
+        if form in _IN_WORDS:
+            return (
+                f"The {_IN_WORDS[form]} does not score as the model does; expected the "
+                f"same within rounding. Received: {'; '.join(shortfalls)}. Nothing was "
+                f"written{_FORCED}."
+            )
         instead = "no other form does better"
         # The smallest first.
         for other in ("dynamic", "float16", "none")[form != "int8" :]:
@@ -102,14 +137,14 @@ class Work:
         return (
             f"As {form!r} the network does not score as the model does; expected "
             f"scores within tolerance. Received: {'; '.join(shortfalls)}. Nothing was "
-            f"written: {instead}{FORCED}."
+            f"written: {instead}{_FORCED}."
         )
 
     def tell(self, beside: Path, card: Path, told: dict, export: Export) -> None:
         """Writes what a program and a person must know."""
         checks = {name: vars(each) for name, each in export.checks.items()}
         told = {**told, "checks": checks, "results": export.results}
-        beside.write_text(json.dumps(told, indent=2, allow_nan=False) + "\n", "utf-8")
+        files.write_json(beside, told, indent=2, allow_nan=False)
         card.write_text(model_card(told, self.provenance, export), "utf-8")
 
 

@@ -1,12 +1,7 @@
 """The page that labels: images in the order that helps most, and training again."""
 
-from egan_keras.review.ordering import (
-    FARTHEST,
-    LOWEST,
-    NEAREST,
-    TURNS,
-    compact,
-    order,
-)
-
-__all__ = ["FARTHEST", "LOWEST", "NEAREST", "TURNS", "compact", "order"]
+from egan_keras.review.session import FARTHEST as FARTHEST
+from egan_keras.review.session import LOWEST as LOWEST
+from egan_keras.review.session import NEAREST as NEAREST
+from egan_keras.review.session import TURNS as TURNS
+from egan_keras.review.session import order as order

@@ -31,20 +31,8 @@ class LabelFile:
     A label is one line, which is on the disk when `add` returns; undoing cuts the last
     line off. What a crash left of a line is dropped when the file is opened, and of
     rows of one image the last is kept; `notes` tells of both. The file is locked, by
-    the system, until it is closed or the process ends.
-
-    Args:
-        path: The file; it is made where it is missing.
-        known: Labels that may stand in it.
-
-    Attributes:
-        labels: Label of each image by its path, those labelled first come first.
-        notes: Sentences on what was found in the file.
-
-    Raises:
-        TakenError: If another process has it open.
-        ValueError: If it is no such file, or holds other labels.
-        OSError: If it cannot be written; `FullDiskError` for want of space.
+    the system, until it is closed or the process ends; a `TakenError` tells of another
+    process. `labels` are by path, those labelled first come first.
     """
 
     def __init__(self, path: str | os.PathLike, known: Sequence[str]) -> None:
@@ -58,11 +46,7 @@ class LabelFile:
                 raise
 
     def add(self, path: str, label: str) -> None:
-        """Writes a label of an image that has none.
-
-        Raises:
-            OSError: If it cannot be written; the file is as before then.
-        """
+        """Writes a label of an image that has none; if that fails, nothing changes."""
         cells = [path, label, *[""] * (self._width - len(_HEADER))]
         self._append(_line(cells))
         self.labels[path] = label

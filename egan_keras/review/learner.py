@@ -1,5 +1,6 @@
 """What a reviewer's labels teach: features at hand, judged and trained on again."""
 
+import io
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,45 +8,42 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from PIL import Image
 
 from egan_keras import data, features
+from egan_keras.data.decoding import decode
 from egan_keras.data.images import decode_batch
+from egan_keras.evaluation import overlaid
 from egan_keras.evaluation.shift import limit
 from egan_keras.model import EGAN, on_features
 from egan_keras.model.on_features import JoinedRows
-from egan_keras.review.ordering import compact
-from egan_keras.review.pictures import heat_picture, picture
 
 # On a few more labels the order of the rest hardly changes.
 EPOCHS = 5
 # So many majority images tell how far from one another they are.
 _JUDGED = 300
+# So many numbers tell images apart.
+_COMPACT, _MOST_ROWS = 32, 2000
+# Of a picture, pixels, and its JPEG quality.
+_LONGEST_SIDE, _QUALITY = 800, 90
 
 
 class Judged(NamedTuple):
     """What a model says of the images to label.
 
-    Attributes:
-        scores: (n,), low = minority.
-        threshold: An image is called minority when its score is below it.
-        is_alien: Which images are unlike anything seen in training, bool (n,).
-        most_like: The minority class that each image is most like, str (n,), by the
-            run's model; `None` unless it knows several.
+    `is_alien` tells which images are unlike anything seen in training, and `most_like`
+    which minority class each is most like, by the run's model; it is `None` unless that
+    knows several.
     """
 
-    scores: np.ndarray
+    scores: np.ndarray  # (n,), low = minority
     threshold: float
-    is_alien: np.ndarray
+    is_alien: np.ndarray  # bool (n,)
     most_like: np.ndarray | None = None
 
 
 class Known(NamedTuple):
-    """Images that a run was trained on, as they are on the disk now.
-
-    Attributes:
-        paths: The files.
-        labels: (n,), 0 majority and 1 minority.
-    """
+    """Images that a run was trained on, as they are on the disk now; labels 0 and 1."""
 
     paths: list[Path]
     labels: np.ndarray
@@ -55,20 +53,11 @@ class Learner:
     """Judges the images to label, and learns from labels within seconds.
 
     The frozen layers see each image once. The run's model is changed in memory alone.
+    From the distance `farthest` on, an image is unlike anything seen in the run's
+    training; it is `None` if that is not known.
 
-    Args:
-        model: The run's.
-        paths: The images to label.
-        known: What the run was trained on; it may be empty.
-        store: Where features are kept.
-        gray_range: As for `ek.load_folder`.
-        farthest: From which distance on an image is unlike anything seen in the run's
-            training; `None` if that is not known.
-
-    Attributes:
-        vectors: What tells the images to label apart, (n, d).
-        seen: The same of the images the run was trained on, (m, d).
-        can_learn: Whether the run's recipe keeps the backbones frozen.
+    `vectors` tell the images to label apart, (n, d), and `seen` those that the run was
+    trained on, (m, d); `can_learn` is whether its recipe keeps the backbones frozen.
     """
 
     def __init__(
@@ -119,17 +108,11 @@ class Learner:
         return self._judged(found, threshold, self._farthest)
 
     def learn(self, numbers: Sequence[int], labels: Sequence[int]) -> Judged:
-        """Trains anew on what the run was trained on and on labelled images.
+        """Trains anew on what the run was trained on and on labelled images, by number.
 
         The threshold is 0 afterwards, below which the recipe puts 5 % of the majority.
-
-        Args:
-            numbers: Which images are labelled.
-            labels: Their labels, 0 majority and 1 minority.
-
-        Raises:
-            ValueError: If there are not images of both classes, or the recipe trains
-                the backbones.
+        A `ValueError` if there are not images of both classes, or the recipe trains the
+        backbones.
         """
         numbers, labels = np.asarray(numbers, int), np.asarray(labels, np.int32)
         every = np.concatenate([self._known.labels, labels]).astype(np.int32)
@@ -163,19 +146,32 @@ class Learner:
         return self._judged(found, 0.0, farthest)
 
     def picture(self, number: int) -> bytes:
-        """Returns an image as a JPEG file; `UnreadableError` if it cannot be read."""
-        return picture(self._paths[number], self._gray_range)
+        """Returns an image as a JPEG file, its longest side at most 800 pixels.
+
+        It is decoded, within the package's limits, and encoded anew: what else the file
+        holds does not get to the page. `UnreadableError` if it cannot be decoded.
+        """
+        return _as_jpeg(self._shrunk(number))
 
     def heat_picture(self, number: int) -> bytes:
-        """Returns the same under its heat map."""
-        size = self._model.image_shape[:2]
-        shown = self._paths[number], size, self.heat_map
-        return heat_picture(*shown, self._gray_range)
+        """Returns the same in shades of gray under its heat map."""
+        shown, size = self._shrunk(number), self._model.image_shape[:2]
+        pixels = decode(self._paths[number], size, self._gray_range).pixels
+        heat = Image.fromarray(self.heat_map(pixels))
+        heat = heat.resize(shown.size, Image.Resampling.BILINEAR)
+        marked = overlaid(np.asarray(shown), np.asarray(heat))
+        return _as_jpeg(Image.fromarray(marked))
 
     def heat_map(self, image: np.ndarray) -> np.ndarray:
         """Returns where an image, uint8 (h, w, 3), speaks for minority, (h, w)."""
         with self._lock:
             return self._model.scores_and_heat_maps(image[None])[1][0]
+
+    def _shrunk(self, number: int) -> Image.Image:
+        pixels = decode(self._paths[number], None, self._gray_range).pixels
+        shown = Image.fromarray(pixels)
+        shown.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.LANCZOS)
+        return shown
 
     def _judged(self, found: Any, threshold: float, farthest: float | None) -> Judged:
         is_alien = np.zeros(len(found.scores), bool)
@@ -206,6 +202,21 @@ class Learner:
     def _own(self, path: Path) -> data.LazyRows:
         row = [*self._paths, *self._known.paths].index(path)
         return JoinedRows([self._rows, *self._known_rows]).select(np.array([row]))
+
+
+def compact(vectors: np.ndarray) -> np.ndarray:
+    """Returns vectors (n, d) in at most 32 numbers, those in which they differ most."""
+    step = max(1, len(vectors) // _MOST_ROWS)
+    some = vectors[::step].astype(np.float64)
+    mean, deviation = some.mean(axis=0), some.std(axis=0) + 1e-6
+    directions = np.linalg.svd((some - mean) / deviation, full_matrices=False)[2]
+    return ((vectors - mean) / deviation @ directions[:_COMPACT].T).astype(np.float32)
+
+
+def _as_jpeg(shown: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    shown.save(buffer, "JPEG", quality=_QUALITY, subsampling=0)
+    return buffer.getvalue()
 
 
 def _farthest(model: EGAN, rows: data.LazyRows, labels: np.ndarray) -> float:

@@ -40,18 +40,8 @@ def make_app(
     """Returns the WSGI application of the page.
 
     It answers requests to this machine's own address alone, whatever name other pages
-    give it, and below a secret path alone; it takes what changes something from its
-    own page alone. Images are asked for by number.
-
-    Args:
-        session: What is reviewed.
-        picture: Returns the JPEG file of an image; `UnreadableError` if it cannot.
-        heat_map: The same under its heat map.
-        token: The secret first part of the path.
-        port: Where it is served.
-
-    Raises:
-        ImportError: If Flask is not installed.
+    give it, and below a secret path alone, the token; it takes what changes something
+    from its own page alone. Images, and those under heat maps, are asked for by number.
     """
     flask = _flask()
     app = flask.Flask(__name__, static_folder=None)
@@ -139,17 +129,7 @@ def make_app(
 class Server:
     """Serves a page until it is stopped, with a thread for each request.
 
-    Args:
-        port: Where to; 0 takes any free one.
-
-    Attributes:
-        port: Where it is.
-        token: The secret part of the address.
-        url: The whole address.
-
-    Raises:
-        OSError: If the port is taken.
-        ImportError: If Flask is not installed.
+    Port 0 takes any free one; `token` is the secret part of the address, `url`.
     """
 
     def __init__(self, port: int = 0) -> None:

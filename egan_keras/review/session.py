@@ -1,20 +1,23 @@
-"""What a reviewer does: label, undo, pass over, train; and what the page shows."""
+"""A review: in which order images are looked at, and what becomes of their labels."""
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from egan_keras.review.label_file import UNSURE, LabelFile
-from egan_keras.review.ordering import order
 from egan_keras.text import printable
 
 # Ranked by what helps most; images behind them by score.
 _AHEAD = 300
 _MINORITY = "minority"
+LOWEST, NEAREST, FARTHEST = "lowest score", "nearest to the threshold", "farthest"
+# In turns: most of all what looks like minority; what the model cannot tell; and what
+# is unlike all that was looked at.
+TURNS = (LOWEST, LOWEST, LOWEST, NEAREST, LOWEST, LOWEST, FARTHEST)
 
 
 class RefusedError(ValueError):
@@ -24,14 +27,8 @@ class RefusedError(ValueError):
 class Session:
     """The images of a review, in the order that helps most, and their labels.
 
-    Its methods may be called by several threads.
-
-    Args:
-        names: Of the images, as they stand in the file of labels.
-        learner: What judges them, see `Learner`.
-        labels: The file of labels.
-        majority: Classes of the common kind; what is labelled gets the first.
-        minority: Classes of the rare kind, likewise.
+    Its methods may be called by several threads. Names are those in the file of labels;
+    what is labelled gets the first of the classes of its kind.
     """
 
     def __init__(
@@ -93,9 +90,8 @@ class Session:
     def label(self, number: int, kind: str) -> None:
         """Writes the label of an image: majority, unsure, minority, minority2, ...
 
-        Raises:
-            RefusedError: If there is no such image or kind, or it has a label already.
-            OSError: If the file cannot be written; nothing has changed then.
+        A `RefusedError` if there is no such image or kind, or it has a label already;
+        where the file cannot be written, nothing changes.
         """
         with self._lock:
             if kind not in self._named or number not in range(len(self._names)):
@@ -113,9 +109,7 @@ class Session:
     def undo(self) -> None:
         """Takes the last label back, and shows its image again.
 
-        Raises:
-            RefusedError: If there is none, or it is of an image elsewhere.
-            OSError: If the file cannot be written; nothing has changed then.
+        A `RefusedError` if there is none, or it is of an image elsewhere.
         """
         with self._lock:
             name = next(reversed(self._labels.labels), None)
@@ -143,11 +137,7 @@ class Session:
         return self._thread is not None and self._thread.is_alive()
 
     def train(self) -> None:
-        """Begins to train on all labels; labelling goes on meanwhile.
-
-        Raises:
-            RefusedError: If it is training already.
-        """
+        """Begins to train on all labels; labelling goes on meanwhile."""
         with self._lock:
             if self.is_training:
                 raise RefusedError("A new model is being trained already.")
@@ -221,3 +211,89 @@ class Session:
             "alien": bool(self._judged.is_alien[number]),
             "most_like": "" if most_like is None else printable(most_like[number]),
         }
+
+
+def order(
+    scores: np.ndarray,
+    threshold: float,
+    vectors: np.ndarray,
+    seen: np.ndarray,
+    *,
+    is_alien: np.ndarray | None = None,
+    count: int | None = None,
+    turns: Sequence[str] = TURNS,
+) -> np.ndarray:
+    """Returns which images to look at, the most helpful first.
+
+    In turns it takes the image of the lowest score, which is most likely to be
+    minority; the one nearest to the threshold, of which the model knows least; and the
+    one farthest from all that was seen or taken before, so that no kind of minority
+    stays unnoticed because the model does not know it. Images unlike anything seen come
+    last, those of the lowest score first: of a photograph of something else no score
+    means much.
+
+    Args:
+        scores: Of the images, (n,), low = minority.
+        threshold: An image is called minority when its score is below it.
+        vectors: What tells the images apart, such as frozen features, (n, d).
+        seen: The same of images looked at before, (m, d); m may be 0.
+        is_alien: Which images are unlike anything seen, bool (n,).
+        count: How many images to return; `None` returns all. The farthest take time
+            that grows with it.
+        turns: What is taken in turns, of `LOWEST`, `NEAREST` and `FARTHEST`.
+
+    Returns:
+        Row numbers of different images, int (count,).
+
+    Example:
+        >>> scores = np.array([3.0, -2.0, 0.1, 2.0])
+        >>> vectors = np.array([[0.0], [0.1], [0.2], [9.0]])
+        >>> turns = (LOWEST, NEAREST, FARTHEST)
+        >>> order(scores, 0.0, vectors, vectors[:1], turns=turns).tolist()
+        [1, 2, 3, 0]
+    """
+    scores, vectors = np.asarray(scores, float), np.asarray(vectors, np.float32)
+    aliens = np.zeros(len(scores), bool) if is_alien is None else np.asarray(is_alien)
+    by_score = np.argsort(scores, kind="stable")
+    by_nearness = np.argsort(np.abs(scores - threshold), kind="stable")
+    free = ~aliens
+    ways = {
+        LOWEST: iter(by_score),
+        NEAREST: iter(by_nearness),
+        FARTHEST: _farthest(vectors, seen, free, free.copy()),
+    }
+    count = len(scores) if count is None else min(count, len(scores))
+    taken: list[int] = []
+    n_known = int(free.sum())
+    while len(taken) < min(count, n_known):
+        turn = turns[len(taken) % len(turns)]
+        row = int(next(row for row in ways[turn] if free[row]))
+        free[row] = False
+        taken.append(row)
+    last = by_score[aliens[by_score]]
+    return np.array([*taken, *last][:count], int)
+
+
+def _farthest(
+    vectors: np.ndarray, seen: np.ndarray, free: np.ndarray, known: np.ndarray
+) -> Iterator[int]:
+    """Yields the image farthest from those seen or taken, again and again.
+
+    `free` changes while others take; `known` is what it was before.
+    """
+    seen = np.asarray(seen, np.float32)
+    squares = (vectors**2).sum(axis=1)
+    nearest = np.full(len(vectors), np.inf, np.float32)
+
+    def look_at(rows: np.ndarray) -> None:
+        products = squares[:, None] - 2 * vectors @ rows.T + (rows**2).sum(axis=1)
+        np.minimum(nearest, products.min(axis=1), out=nearest)
+
+    for start in range(0, len(seen), 256):
+        look_at(seen[start : start + 256])
+    while True:
+        gone = np.flatnonzero(known & ~free)
+        if len(gone):
+            look_at(vectors[gone])
+            known[gone] = False
+        yield int(np.argmax(np.where(free, nearest, -np.inf)))

@@ -36,16 +36,10 @@ class Listed(NamedTuple):
 def find(images: Iterable[str], passed_over: Counter[str]) -> Iterator[str]:
     """Yields the files found at places, each once, those in a folder sorted by path.
 
-    Args:
-        images: Image files; folders, searched with all folders below them; .tar files
-            of images, and .parquet files with a column of image files' bytes. They are
-            paths, addresses, or patterns of both, such as `s3://bucket/train-*.tar`.
-        passed_over: Counts by reason what else is there.
-
-    Raises:
-        FileNotFoundError: If there is no such file or folder, or no image in it.
-        OSError: If a place may not be listed.
-        ValueError: If a file named itself is of another type.
+    Places are image files; folders, searched with all folders below them; .tar files of
+    images, and .parquet files with a column of image files' bytes: paths, addresses, or
+    patterns of both, such as `s3://bucket/train-*.tar`. What else is there is counted
+    by reason. A place without images, or that may not be listed, is an error.
     """
     search, folders, named = finding.ImageSearch(), [], set()
     for place in images:
@@ -103,11 +97,7 @@ def holds_many(path: str) -> str | None:
 
 
 class Listing:
-    """A listing that `write` wrote.
-
-    Args:
-        folder: Where it lies.
-    """
+    """A listing that `write` wrote into a folder."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder

@@ -35,13 +35,9 @@ class Image(NamedTuple):
 def images(files: list[str], passed_over: Counter[str]) -> Iterator[Image]:
     """Yields the images of a shard's files, in their order.
 
-    Args:
-        files: Image files, or one .tar or .parquet file; paths or addresses.
-        passed_over: Counts by reason what else is in a .tar file.
-
-    Raises:
-        OSError: If files cannot be reached.
-        ValueError: If a .tar or .parquet file is damaged, or has no column of images.
+    A shard has image files, or one .tar or .parquet file; what else a .tar file has is
+    counted by reason. A file that is damaged, or has no column of images, is a
+    `ValueError`.
     """
     for path in files:
         kind = holds_many(path)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from egan_keras.data import decoding
 from egan_keras.data.lazy import THREADS, work_ahead
-from egan_keras.exporting import TFLiteModel
+from egan_keras.exporting.tflite_model import TFLiteModel
 from egan_keras.litert import LiteRTFunction, threads
 from egan_keras.scale import reading
 from egan_keras.scale.folders import Folder, is_damage

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from egan_keras.thresholds import gaps
-from egan_keras.thresholds.calibration import COST
+from egan_keras.thresholds.calibration import COST, best_threshold, next_to
 from egan_keras.thresholds.calibration import Calibration as Calibration
 from egan_keras.thresholds.calibration import by_hand as by_hand
 
@@ -228,7 +227,7 @@ def _for_level(
             f"At least {percent} of {class_name} images score {side} the threshold, "
             f"with {100 * confidence:g}% confidence ({n} held-out {class_name} images)."
         )
-    return gaps.next_to(bound, chosen, scores, below=by_majority), guarantee
+    return next_to(bound, chosen, scores, below=by_majority), guarantee
 
 
 def _for_criterion(
@@ -247,7 +246,7 @@ def _for_criterion(
         f1 = 2 * found / (found + false_alarms + n_minority)
         return f1 if criterion == "f1" else tpr - fpr
 
-    threshold, _ = gaps.best_threshold(scores, labels, quality)
+    threshold, _ = best_threshold(scores, labels, quality)
     return threshold, (
         f"No guarantee: the threshold has the best {CRITERIA[criterion]} on the "
         f"{n_majority} majority and {n_minority} minority images it was chosen on."
@@ -263,7 +262,7 @@ def _for_costs(
         missed, alarmed = prevalence * (1 - tpr), (1 - prevalence) * fpr
         return -miss * missed - false_alarm * alarmed
 
-    threshold, best = gaps.best_threshold(scores, labels, quality)
+    threshold, best = best_threshold(scores, labels, quality)
     n_majority, n_minority = np.bincount(labels)
     return threshold, (
         f"No guarantee: the threshold has the least expected cost, {-best:.4g} an "

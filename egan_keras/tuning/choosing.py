@@ -6,7 +6,6 @@ trials differ by their choices alone.
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import scipy.stats
 
 from egan_keras import schemas
-from egan_keras.files import write_text
+from egan_keras.files import write_json
 
 FOLDER = "trials"
 # The objective of a search, which is maximised, and its standard error.
@@ -181,7 +180,7 @@ class TrialRecord:
         """Writes it into the folder of a search."""
         path = self.path(folder)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        write_json(path, dataclasses.asdict(self), indent=2)
 
 
 _KINDS = {
@@ -202,14 +201,9 @@ def load_records(folder: Path) -> list[TrialRecord]:
     """Reads the trials that have ended, in their order."""
     records = []
     for path in sorted((folder / FOLDER).glob("[0-9]*.json")):
-        try:
+        advice = "Remove it: that trial is then missing from the table."
+        with schemas.reading("The record of a trial", "tune", path, advice):
             records.append(TrialRecord(**schemas.read(path, _SCHEMA)))
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                "The record of a trial cannot be read; expected what `egan-keras tune` "
-                f"wrote. Received: {str(path)!r} ({error}). Remove it: that trial is "
-                "then missing from the table."
-            ) from error
     return records
 
 

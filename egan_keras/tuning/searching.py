@@ -14,7 +14,7 @@ import numpy as np
 
 from egan_keras import data, networks, schemas
 from egan_keras.data.lazy import SelectedRows, fingerprint
-from egan_keras.files import content_hash, telling_full_disk, write_text
+from egan_keras.files import content_hash, telling_full_disk, write_json
 from egan_keras.logs import tell
 from egan_keras.model import EGAN
 from egan_keras.tuning import choosing
@@ -242,18 +242,12 @@ def _enter(
         "tuner": tuner,
         "seed": hypermodel.seed,
     }
-    text = json.dumps(described, indent=2) + "\n"
     path = folder / FILE
     if path.is_file():
-        try:
+        advice = "Delete the folder, or name another one."
+        with schemas.reading("What a search is of", "tune", path, advice):
             kept = schemas.read(path, schemas.record(dict.fromkeys(described, {})))
-        except ValueError as error:
-            raise ValueError(
-                "What a search is of cannot be read; expected what `egan-keras tune` "
-                f"wrote. Received: {str(path)!r} ({error}). Delete the folder, or name "
-                "another one."
-            ) from error
-        now = json.loads(text)
+        now = json.loads(json.dumps(described))
         other = [name for name in now if kept[name] != now[name]]
         other = [_WORDS.get(name, name) for name in other]
         if other:
@@ -271,7 +265,7 @@ def _enter(
             f"empty one. Received: {str(folder)!r}. Name another folder."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, text)
+    write_json(path, described, indent=2)
 
 
 def _describe_weights(weights: Any) -> Any:

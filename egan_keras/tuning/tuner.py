@@ -27,7 +27,7 @@ from keras_tuner.engine.trial import Trial
 
 from egan_keras import data, schemas
 from egan_keras.exporting import comparison, conversion
-from egan_keras.files import write_text
+from egan_keras.files import write_json, write_text
 from egan_keras.logs import without_stderr, without_warnings
 from egan_keras.model import EGAN
 from egan_keras.text import printable
@@ -270,7 +270,7 @@ def measure(
         times = timeit.repeat(lambda: runner(images=few[:1]), number=1, repeat=_RUNS)
         latency_ms = 1000 * statistics.median(times)
         found = {"int8_kb": len(content) / 1000, "latency_ms": latency_ms}
-    write_text(path, json.dumps(found) + "\n")
+    write_json(path, found)
     return found
 
 

@@ -23,10 +23,10 @@ from ai_edge_litert.interpreter import Interpreter
 from sklearn.metrics import roc_auc_score
 
 import egan_keras as ek
-from egan_keras.evaluation import versions
 from egan_keras.exporting import conversion
 from egan_keras.exporting.int8 import Int8Quantizer
 from egan_keras.exporting.tflite_graph import TFLiteGraph
+from egan_keras.version import versions
 
 _BACKBONE = "MobileNetV2:alpha=0.35"
 _FORMS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}

@@ -32,7 +32,7 @@ import egan_keras as ek
 from egan_keras import baselines, data, features, review
 from egan_keras.evaluation.shift import limit
 from egan_keras.model import on_features
-from egan_keras.review.learner import EPOCHS
+from egan_keras.review.learner import EPOCHS, compact
 
 BACKBONE = "MobileNetV2:alpha=0.35"
 STEP, FIRST_MINORITY = 10, 2
@@ -73,7 +73,7 @@ class Task:
         self.rows = on_features.feature_rows(self.model, files, store, name)
         few = files.select(np.flatnonzero(self.labels))
         self.mirrored = on_features.mirrored_rows(self.model, few, store)
-        self.compact = review.compact(self.rows.vectors)
+        self.compact = compact(self.rows.vectors)
 
     def deal(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns the rows to start with, and those of the pool."""
