@@ -99,5 +99,11 @@ def test_the_classes_weigh_the_same_however_rare_one_is(loss):
 
 def test_what_cannot_be_trained_is_refused(options):
     images, labels = shades(4, 2)
+    with pytest.raises(ValueError, match="Unknown loss.*loss='hinge'"):
+        fine_tuned_classifier_scores(images, labels, images, loss="hinge", **options)
+    with pytest.raises(ValueError, match="at least 1 epoch.*epochs=0"):
+        fine_tuned_classifier_scores(images, labels, images, epochs=0, **options)
     with pytest.raises(ValueError, match="no minority image"):
         fine_tuned_classifier_scores(images, 0 * labels, images, **options)
+    with pytest.raises(ValueError, match=r"shape \(n, 32, 32, 3\)"):
+        fine_tuned_classifier_scores(images, labels, images[:, 1:], **options)

@@ -280,6 +280,7 @@ def test_mistakes_can_be_none_or_fewer_than_asked():
     [
         (2, {}, "do not match the report: expected 3.*images=2"),
         (3, {"names": ["a"]}, "expected 3.*images=3, names=1"),
+        (3, {"count": 0}, "out of range.*count=0"),
     ],
 )
 def test_mistakes_refuse_what_does_not_fit(n, options, message):

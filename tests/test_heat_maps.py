@@ -127,6 +127,8 @@ def test_the_sheet_shows_both_classes(trained):
     usual = ek.evaluate(trained, images[:9], np.zeros(9, int))
     figure = plot_heat_maps(usual, images[:9], trained, count=4)
     assert len([axes for axes in figure.axes if axes.images]) == 2 * 4
+    with pytest.raises(ValueError, match="Received: count=0"):
+        plot_heat_maps(report, images, trained, count=0)
     with pytest.raises(ValueError, match="Images do not match the report.*images=9"):
         plot_heat_maps(report, images[:9], trained)
 

@@ -52,7 +52,7 @@ def fine_tuned_classifier_scores(
             `egan_keras.networks.network_size`.
         loss: `"class weights"`, cross-entropy in which both classes weigh the same,
             or `"focal"`, focal loss (Lin et al. 2017) balanced by the classes' counts.
-        epochs: of each of the two trainings; more where there are so few
+        epochs: of each of the two trainings, at least 1; more where there are so few
             images that a training would end before 300 steps.
         seed: of Keras, NumPy and Python, set for the whole process.
 
@@ -61,10 +61,22 @@ def fine_tuned_classifier_scores(
         low = minority.
 
     Raises:
-        ValueError: if labels or the backbone are refused, or a class is missing.
+        ValueError: if images, labels or the backbone are refused, a class is missing,
+            or `loss` or `epochs` is none of the above.
     """
-    images, labels = train_images, data.check_labels(train_labels, len(train_images))
+    images = data.check_images(train_images)
+    labels = data.check_labels(train_labels, len(images))
     data.check_both_classes(labels)
+    test_images = data.check_images(test_images, image_shape=images.shape[1:])
+    if loss not in ("class weights", "focal"):
+        raise ValueError(
+            f"Unknown loss; expected 'class weights' or 'focal'. Received: {loss=}."
+        )
+    if epochs < 1:
+        raise ValueError(
+            "The classifier must be trained; expected at least 1 epoch. Received: "
+            f"{epochs=}."
+        )
     keras.utils.set_random_seed(seed)
     backbone = Backbone.parse(backbone)
     size = network_size or networks.network_size(backbone, images.shape[1:])

@@ -87,9 +87,10 @@ def plot_heat_maps(
 
     Raises:
         ValueError: If the model judges no places, images or names are not as many as
-            the report's scores.
+            the report's scores, or `count` is out of range.
     """
     check_judged(report, images, names)
+    _check_count(count, "images")
     under = [None] * len(report.scores) if names is None else names
     chosen = {}
     for label in (1, 0):
@@ -143,8 +144,8 @@ def plot_mistakes(
         names: n names to write under the images.
 
     Raises:
-        ValueError: if images or names are not as many as the report's scores, or the
-            images have another shape.
+        ValueError: if images or names are not as many as the report's scores, or an
+            argument is out of range.
     """
     check_judged(report, images, names)
     if np.ndim(images[0]) not in (2, 3):
@@ -152,6 +153,7 @@ def plot_mistakes(
             "Images have the wrong shape: expected (n, height, width[, channels]). "
             f"Received: images.shape={np.shape(images)}. Pass images, not features."
         )
+    _check_count(count, "mistakes")
     under = [None] * len(report.scores) if names is None else names
     kinds = mistakes(report)
     n_rows = [-(-min(count, len(wrong)) // _COLUMNS) for wrong in kinds.values()]
@@ -202,6 +204,14 @@ def check_judged(report: Report, images: Any, names: Sequence[Any] | None) -> No
         raise ValueError(
             f"Images do not match the report: expected {n}, one for each score. "
             f"Received: images={len(images)}{named}. Pass what the report was made of."
+        )
+
+
+def _check_count(count: int, what: str) -> None:
+    if count < 1:
+        raise ValueError(
+            f"The number of {what} to draw is out of range: expected 1 or more. "
+            f"Received: count={count}. Pass count=8, for example."
         )
 
 
