@@ -5,7 +5,6 @@ Suspects are those training images of the majority whose cross-fitted scores are
 
 import csv
 import math
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,36 +39,6 @@ class SplitScores(NamedTuple):
     scores: np.ndarray
     distances: np.ndarray | None
     most_like: np.ndarray | None = None
-
-
-def check_count(splits: Any, given: TrainingOptions) -> None:
-    """Refuses, before training, a threshold that could not be set after it."""
-    level, confidence = given.specificity, given.confidence
-    needed = rooms.thresholds.images_needed(level, confidence) if confidence else 1
-    split = splits.train if given.cross_fit else splits.validation
-    count = split.majority_count
-    if count >= needed:
-        return
-    # The highest whole percentage that so many images can guarantee.
-    guaranteed = (1 - confidence) ** (1 / count) if confidence and count else 0
-    possible = math.floor(100 * guaranteed) / 100
-    advice = f"Pass --specificity {possible:g}, or " if possible else "Pass "
-    majority = sum(split.majority_count for split in splits)
-    minority = sum(split.minority_count for split in splits)
-    if minority > majority:
-        names = ",".join(given.minority), ",".join(given.majority)
-        exchanged = shlex.join(["--majority", names[0], "--minority", names[1]])
-        advice = (
-            f"There are {minority:,} minority and {majority:,} majority images in all: "
-            f"if the classes are exchanged, pass {exchanged}. Else: {advice}"
-        )
-    raise ValueError(
-        "Too few validation images to set the threshold: a specificity of "
-        f"{level:g}{f' with confidence {confidence:g}' if confidence else ''} needs "
-        f"{needed} majority images. Received: {count}, {given.validation_fraction:.0%} "
-        f"of the majority images to train with. {advice}--specificity none to leave "
-        "the threshold at 0, or add majority images."
-    )
 
 
 def set_threshold(

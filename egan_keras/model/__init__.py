@@ -1,5 +1,6 @@
 """EGAN: compile, fit, the adversarial step, calibration, saving."""
 
+from egan_keras.model.archive import load as load
 from egan_keras.model.cross_fitting import (
     calibrate_cross_fitted as calibrate_cross_fitted,
 )
