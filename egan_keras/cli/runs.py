@@ -180,7 +180,7 @@ def configure(model: Any, splits: Any, given: TrainingOptions) -> RunConfig:
         options={n: str(x) if isinstance(x, Path) else x for n, x in chosen.items()},
         recipe=dataclasses.asdict(recipe),
         image_shape=model.image_shape,
-        versions=rooms.version.versions(),
+        versions=rooms.keras_hooks.versions(),
         unused=unused,
         passed_over=dict(passed_over(splits)),
         **describe_files(splits, root),

@@ -100,7 +100,7 @@ def load(given: TrainingOptions) -> Any:
         print(line + f" in {n_groups:,} groups" * (n_groups > 0))
     messages.tell_passed_over(runs.passed_over(splits))
     every = [Path(path) for images in splits for path in images.paths]
-    if rooms.data.near_duplicates.are_too_many(every):
+    if rooms.data.duplicates.are_too_many_to_compare(every):
         print("Not looked for among so many: nearly the same picture on two sides")
     skipped = [path for images in splits for path in images.skipped]
     messages.tell_files(messages.SKIPPED, skipped)

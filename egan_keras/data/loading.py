@@ -14,7 +14,7 @@ from egan_keras.data.decoding import (
     check_depths,
     check_gray_range,
 )
-from egan_keras.data.duplicates import Duplicates
+from egan_keras.data.duplicates import Duplicates, near_duplicates, warn_of_near
 from egan_keras.data.images import (
     ImageFiles,
     ImageSize,
@@ -26,7 +26,6 @@ from egan_keras.data.images import (
     decodable,
     decode_batch,
 )
-from egan_keras.data.near_duplicates import near_duplicates, warn_of
 from egan_keras.data.splits import (
     MINORITY,
     ClassRoles,
@@ -78,7 +77,7 @@ def load_listing(
     division = equal.divide(rules, is_usable=is_usable)
     divided = division[:3]
     near = near_duplicates([[source for source, _ in split] for split in divided])
-    warn_of(near)
+    warn_of_near(near)
     later = set(equal.later)
     group_of = {str(source): x for source, x in (listing.groups or {}).items()}
     splits: list[LabelledImages] = []

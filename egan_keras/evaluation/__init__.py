@@ -19,4 +19,4 @@ from egan_keras.evaluation.shift import Shift as Shift
 from egan_keras.evaluation.shift import shift as shift
 from egan_keras.evaluation.shortcuts import Shortcuts as Shortcuts
 from egan_keras.evaluation.shortcuts import find_shortcuts as find_shortcuts
-from egan_keras.version import versions as versions
+from egan_keras.keras_hooks import versions as versions

@@ -14,7 +14,7 @@ from egan_keras import logs, networks
 from egan_keras.data.lazy import in_batches
 from egan_keras.exporting.int8 import quantize_int8
 from egan_keras.exporting.tflite_model import finite
-from egan_keras.features.converting import SIGNATURE, save_function
+from egan_keras.features.inference import SIGNATURE, save_function
 
 if TYPE_CHECKING:
     from egan_keras.model import EGAN

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from egan_keras import losses
-from egan_keras.precision import in_full_precision
+from egan_keras.keras_hooks import in_full_precision
 
 BACKEND = keras.backend.backend()
 
