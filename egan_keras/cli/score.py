@@ -33,7 +33,7 @@ import numpy as np
 from PIL import Image
 
 from egan_keras import files, logs
-from egan_keras.cli import messages, options, rooms, run_scores, runs, shards
+from egan_keras.cli import features, messages, options, rooms, run_scores, runs
 from egan_keras.cli.options import option
 from egan_keras.text import printable
 
@@ -48,7 +48,7 @@ _NUMBERS_BYTES = 24
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(shards.ShardOptions, options.ReadingOptions):
+class Options(features.ShardOptions, options.ReadingOptions):
     """All options of `score`.
 
     Attributes:
@@ -73,7 +73,7 @@ def run(given: Options) -> int:
     if given.csv is not None:
         options.check_file("--csv", given.csv)
     runs.model_path(given.model)
-    shards.check(given, given.out)
+    features.check_shards(given, given.out)
     config = runs.RunConfig.of_model(given.model)
     if given.out is not None:
         return _score_shards(given, config)
@@ -263,11 +263,11 @@ def _score_shards(given: Options, config: runs.RunConfig | None) -> int:
         logs.tell("Making the network that workers run")
         return score_network(model)
 
-    return shards.compute(
+    return features.compute_shards(
         given,
         network,
         kind=rooms.scale.SCORES,
-        model=shards.recognised(path),
+        model=features.recognised(path),
         is_export=is_export,
         threshold=float(model.threshold),
         gray_range=_gray_range(given, config, model),
