@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from egan_keras import logs
-from egan_keras.cli import messages, options, rooms, run_report, run_scores, runs
+from egan_keras import cli, logs
+from egan_keras.cli import options, rooms, run_report, run_scores, runs
 from egan_keras.cli.options import option, positive, share_or_none
 from egan_keras.cli.run_images import load_images
 
@@ -71,8 +71,8 @@ def run(given: Options) -> int:
     print(model.calibration.guarantee)
     _report_again(given, config, model, kept.get("test"))
     # What was exported before has the threshold of then.
-    words = messages.export_words(given.folder)
-    messages.tell_next(*words, page=given.folder / runs.PAGE)
+    words = cli.export_words(given.folder)
+    cli.tell_next(*words, page=given.folder / runs.PAGE)
     return 0
 
 
@@ -137,7 +137,7 @@ def _report_again(
     run_report.save_plots_and_page(given.folder, given.folder, report, images, **told)
     print(f"\n{report}")
     written = [given.folder / name for name in (runs.MODEL, runs.REPORT)]
-    messages.tell_written([*written, page, plots])
+    cli.tell_written([*written, page, plots])
 
 
 def _test_images(config: runs.RunConfig, root: Path | None) -> Any:

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from egan_keras import cli, logs
-from egan_keras.cli import messages, options, rooms, runs
+from egan_keras.cli import options, rooms, runs
 from egan_keras.cli.options import option
 from egan_keras.text import printable
 
@@ -183,13 +183,13 @@ def compute_shards(given: Any, network: Callable[[], Any], **of_job: Any) -> int
     manifest = scale.run(job, out, network, engine)
     n_images, n_problems = manifest["n_images"], manifest["n_problems"]
     set_aside = [*manifest["set_aside"]]
-    messages.tell_passed_over(manifest["passed_over"])
-    messages.tell_passed_over(manifest["passed_over_in_shards"], " in .tar files")
+    cli.tell_passed_over(manifest["passed_over"])
+    cli.tell_passed_over(manifest["passed_over_in_shards"], " in .tar files")
     if n_problems:
         print(f"Not read: {n_problems:,} images: {told(manifest['problems'])}")
     if manifest["odd"]:
         print(f"Taken all the same: {told(manifest['odd'])}")
-    messages.tell_files("Set aside, to be tried again: {} shards", set_aside)
+    cli.tell_files("Set aside, to be tried again: {} shards", set_aside)
     print(f"Written: {printable(out)}")
     said = f"{n_images - n_problems:,} of {n_images:,} images"
     if job.kind == scale.SCORES:

@@ -32,8 +32,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from egan_keras import files, logs
-from egan_keras.cli import features, messages, options, rooms, run_scores, runs
+from egan_keras import cli, files, logs
+from egan_keras.cli import features, options, rooms, run_scores, runs
 from egan_keras.cli.options import option
 from egan_keras.text import printable
 
@@ -134,7 +134,7 @@ def run(given: Options) -> int:
                 shown = "  ".join(f"{each:<{len(_COLUMNS[2])}}" for each in told)
                 row = f"{printable(path):<{width}}  {score:>12.6g}  {shown}".rstrip()
                 if told[0]:
-                    row = messages.coloured(row, "minority", sys.stdout)
+                    row = logs.coloured(row, "minority", sys.stdout)
                 print(row)
                 if given.csv is not None:
                     # Nine digits name a float32 exactly.
@@ -143,12 +143,12 @@ def run(given: Options) -> int:
             judged.append((scores, distances))
     speed = n_scored / (time.perf_counter() - started)
     print()
-    messages.tell_passed_over(search.passed_over)
-    messages.tell_files("Skipped {} unreadable files", skipped, most=None)
+    cli.tell_passed_over(search.passed_over)
+    cli.tell_files("Skipped {} unreadable files", skipped, most=None)
     # Threads have found these.
     constant, clipped = sorted(odd.constant), sorted(odd.clipped)
-    messages.tell_files("Scored all the same: {} images of a single colour", constant)
-    messages.tell_files("Clipped to black and white: {} images", clipped)
+    cli.tell_files("Scored all the same: {} images of a single colour", constant)
+    cli.tell_files("Clipped to black and white: {} images", clipped)
     for written in filter(None, (given.csv, given.heat_maps)):
         print(f"Written: {printable(written)}")
     images = "image" if n_scored == 1 else "images"

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from egan_keras import cli, files, logs
-from egan_keras.cli import messages, options, rooms, run_report, run_scores, runs
+from egan_keras.cli import options, rooms, run_report, run_scores, runs
 from egan_keras.cli.options import TrainingOptions, option
 from egan_keras.text import first_few, printable
 
@@ -98,12 +98,12 @@ def load(given: TrainingOptions) -> Any:
         line = "  {:<10} {:>7,} majority {:>7,} minority".format(name, *counts)
         n_groups = len(set(images.groups))
         print(line + f" in {n_groups:,} groups" * (n_groups > 0))
-    messages.tell_passed_over(runs.passed_over(splits))
+    cli.tell_passed_over(runs.passed_over(splits))
     every = [Path(path) for images in splits for path in images.paths]
     if rooms.data.duplicates.are_too_many_to_compare(every):
         print("Not looked for among so many: nearly the same picture on two sides")
     skipped = [path for images in splits for path in images.skipped]
-    messages.tell_files(messages.SKIPPED, skipped)
+    cli.tell_files(cli.SKIPPED, skipped)
     test = splits.test
     if not len(test):
         raise ValueError(
@@ -308,9 +308,9 @@ def _note_changes(config: runs.RunConfig, root: Path) -> None:
 
 def tell_written(given: TrainingOptions, config: runs.RunConfig) -> int:
     """Prints the files of a run and what to do next, and returns the exit code."""
-    messages.tell_written(sorted(given.out.rglob("*.*")))
+    cli.tell_written(sorted(given.out.rglob("*.*")))
     if config.diverged_in_epoch is not None:
         return cli.BLEMISHED
-    words = messages.score_words(given.out, given.data)
-    messages.tell_next(*words, page=given.out / runs.PAGE)
+    words = cli.score_words(given.out, given.data)
+    cli.tell_next(*words, page=given.out / runs.PAGE)
     return 0
