@@ -109,13 +109,8 @@ def shown(
     """Yields items, and shows how far it is, and the time left.
 
     That is for the command line alone: on standard error, if it is a terminal, and
-    until it is done. Of several in each other the outermost is shown.
-
-    Args:
-        items: What is done one after the other.
-        count: The sum of their sizes.
-        unit: What is counted.
-        size: How many of these an item is.
+    until it is done. Of several in each other the outermost is shown. The count of what
+    `unit` names is the sum of the items' sizes.
     """
     is_shown = isinstance(sys.stderr, Printed) and sys.stderr.isatty()
     if not is_shown or _progress.bar is not None or count <= 1:

@@ -11,18 +11,12 @@ def warn_deprecated(
     """Warns of something that works still, but not from a later version on.
 
     The warning is a FutureWarning, which Python shows to people who run a program, too.
+    It is told of the line that called what calls this.
 
     >>> warn_deprecated(
     ...     "EGAN.judge", since="0.3.0", removed_in="0.5.0", instead="EGAN.predict"
     ... )  # doctest: +SKIP
     FutureWarning: EGAN.judge is deprecated since egan_keras 0.3.0 and goes away in ...
-
-    Args:
-        what: How the name or argument is called.
-        since: The version that first warned.
-        removed_in: The version that no longer has it.
-        instead: What to use in its place.
-        stacklevel: As of `warnings.warn`; 3 is who called what calls this.
     """
     warnings.warn(
         f"{what} is deprecated since egan_keras {since} and goes away in {removed_in}. "

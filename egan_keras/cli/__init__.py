@@ -273,12 +273,7 @@ def tell_written(paths: Iterable[object]) -> None:
 
 
 def tell_next(*words: object, page: Path | None = None) -> None:
-    """Prints a command of this program, and above it a page to look at, if it is there.
-
-    Args:
-        *words: The command and its arguments; none where nothing is next.
-        page: A file for browsers.
-    """
+    """Prints a command of this program, if any, and above it a page, if it is there."""
     print()
     if page and page.is_file():
         print(f"Look at {logs.coloured(printable(page), 'address', sys.stdout)}")

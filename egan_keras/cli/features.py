@@ -168,10 +168,7 @@ def recognised(path: Path) -> dict[str, str]:
 def compute_shards(given: Any, network: Callable[[], Any], **of_job: Any) -> int:
     """Computes shards of the images that options name, and tells what came of it.
 
-    Args:
-        given: `ShardOptions` with `images` and `out`.
-        network: returns what workers run; called if something is left to compute.
-        **of_job: what else `scale.Job` takes.
+    `network` returns what workers run; it is called if something is left to compute.
     """
     scale, engine = rooms.scale, rooms.scale.in_this_process
     images = tuple(map(_absolute, given.images))

@@ -49,17 +49,9 @@ def save_page(
     history: Mapping[str, Sequence[float]] | None = None,
     notes: Sequence[str] = (),
 ) -> None:
-    """Writes the page of a report on a run's model.
+    """Writes the page of a report on a run's model; notes are further sentences.
 
-    Args:
-        path: the file.
-        run: the folder of the run, as the reader will name it.
-        report: the report.
-        images: those that were judged, `LabelledImages`.
-        config: the run's.
-        model: the one that was judged.
-        history: of the training.
-        notes: further sentences on the images.
+    `run` is the folder as the reader will name it.
     """
     origin = rooms.evaluation.Origin(
         title=f"Report of {run.resolve().name}",

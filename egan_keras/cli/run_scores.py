@@ -24,14 +24,9 @@ _FEWEST_COLUMNS = 5
 
 
 class SplitScores(NamedTuple):
-    """Images of a split with their scores.
+    """Images of a split with their scores; labels are 0 majority and 1 minority.
 
-    Attributes:
-        paths: Below the folder of images.
-        labels: int32 (n,), 0 majority and 1 minority.
-        scores: float32 (n,).
-        distances: float32 (n,), see `model.Judged`; `None` where there are none.
-        most_like: str (n,), see `model.Judged`; `None` where there are none.
+    Distances and classes are those of `model.Judged`, `None` where there are none.
     """
 
     paths: list[str]
@@ -149,11 +144,7 @@ def read_suspects(folder: Path) -> list[tuple[str, float]]:
 
 
 def read(folder: Path, config: runs.RunConfig) -> dict[str, SplitScores]:
-    """Reads the scores of each split; none of a run that was never completed.
-
-    Raises:
-        ValueError: If the file is not as `write` wrote it.
-    """
+    """Reads the scores of each split; none of a run that was never completed."""
     path = folder / NAME
     if not path.is_file():
         return {}

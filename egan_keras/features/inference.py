@@ -47,11 +47,7 @@ _TOLERANCE = 1e-4
 
 
 class Inference:
-    """A network in inference mode, as a compiled function from arrays to arrays.
-
-    Args:
-        network: Functional model.
-    """
+    """A functional model in inference mode, as a compiled function of arrays."""
 
     def __init__(self, network: keras.Model) -> None:
         self._network = network
@@ -239,12 +235,8 @@ def save_function(
 ) -> None:
     """Writes a function of images as a SavedModel, `serve` and its only signature.
 
-    Args:
-        function: Returns tensors by their names.
-        images: What it takes.
-        folder: Where to write.
-        to_convert: Whether nothing but a converter reads it. Otherwise weights are
-            variables, so that it computes exactly what the function does.
+    It returns tensors by their names. Where more than a converter is to read it,
+    weights are variables, so that it computes exactly what the function does.
     """
     serve = tf.function(function, input_signature=[images])
     traced, module = serve.get_concrete_function(), tf.Module()

@@ -24,9 +24,7 @@ _ADAPTED = ("standardization", "places")
 class FeatureRows(data.LazyRows):
     """Vectors of images and, flat behind them, maps, which are read when asked for.
 
-    Args:
-        vectors: (n, d), in memory.
-        maps: For each depth (n, h, w, c), an array or lazy.
+    Vectors are (n, d), in memory; maps, for each depth, (n, h, w, c), perhaps lazy.
     """
 
     def __init__(self, vectors: np.ndarray, maps: features.Features) -> None:
@@ -72,14 +70,9 @@ def feature_rows(
     *,
     show: bool = True,
 ) -> FeatureRows:
-    """Returns what a model's frozen layers make of images, each seen once.
+    """Returns what a model's frozen backbones make of images, each seen once.
 
-    Args:
-        model: A model whose backbones are frozen.
-        images: (n, h, w, 3), an array or lazy.
-        store: Where the features are kept.
-        what: What the images are, for messages.
-        show: Whether to show progress.
+    `what` says in messages what the images are.
     """
     stem = features.compiled(model.discriminator.stem)
     found = store.features(images, stem.recognising_with_maps, what, show=show)
@@ -90,11 +83,8 @@ def feature_rows(
 def on_features(model: EGAN) -> EGAN:
     """Returns a model that scores rows of features as a model scores their images.
 
-    Its generator reads what the discriminator's backbone puts out, whatever the run's
-    encoder is. It is compiled.
-
-    Args:
-        model: What was trained on images, with a recipe that `learns_on_features`.
+    Its recipe is one that `learns_on_features`. Its generator reads what the
+    discriminator's backbone puts out, whatever the run's encoder is. It is compiled.
     """
     other = untrained(model)
     carry_over(model, other)
@@ -111,16 +101,8 @@ def trained_on(
 ) -> EGAN:
     """Trains a new model on rows of features, as the model was on images.
 
-    Args:
-        model: What takes images, with a recipe that `learns_on_features`.
-        rows: Of images, as `feature_rows` gives them, (n, d).
-        mirrored: Of the mirror images of the minority among them, in its order;
-            `None` where the recipe does not mirror.
-        labels: (n,), 0 majority and 1 minority.
-        **fit_options: Arguments of `EGAN.fit`.
-
-    Raises:
-        ValueError: If a class is missing.
+    Its recipe is one that `learns_on_features`. Rows of the minority's mirror images
+    are in its order; `None` where the recipe does not mirror.
     """
     data.check_both_classes(labels)
     other = untrained(model)

@@ -117,14 +117,11 @@ def forward(model: Step, majority, minority, known_minority) -> dict:
     """Lets the generator make fakes and the discriminator score them.
 
     Fakes enter the discriminator where they fit: images before its stem, features
-    behind it. Losses that layers add (regularisers, reconstruction) are penalties
-    of the network that they belong to; the gradient penalty is one of the
-    discriminator.
+    behind it. Losses that layers add (regularisers, reconstruction) are penalties of
+    the network that they belong to; the gradient penalty is one of the discriminator.
 
-    Returns:
-        `majority_scores`, `fake_scores` and `known_scores`, (n, 1), the last `None`
-        without known minority; `discriminator_penalty` and `generator_penalty`,
-        scalars.
+    Returns `majority_scores`, `fake_scores` and `known_scores`, (n, 1), the last `None`
+    without known minority, and each network's penalty, scalars.
     """
     generator, discriminator = model.generator, model.discriminator
     fakes = generator.tail(minority, training=True)
