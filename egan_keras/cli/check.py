@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from egan_keras import cli, files, logs
-from egan_keras.cli import options, rooms, run_scores, runs
+from egan_keras.cli import options, rooms, run_results, runs
 from egan_keras.cli.options import option, share
 from egan_keras.text import printable
 
@@ -54,11 +54,11 @@ def run(given: Options) -> int:
     if given.csv is not None:
         options.check_file("--csv", given.csv)
     config, data = runs.RunConfig.load(given.folder), rooms.data
-    held_out = run_scores.reference(given.folder, config)
+    held_out = run_results.reference(given.folder, config)
     if held_out is None:
         raise ValueError(
             "The run holds no scores of held-out majority images to compare with; "
-            f"expected them in {run_scores.NAME}. Received: {str(given.folder)!r}. "
+            f"expected them in {runs.SCORES}. Received: {str(given.folder)!r}. "
             "Make them: egan-keras calibrate RUN --data ROOT, or train again."
         )
     search = data.finding.ImageSearch()

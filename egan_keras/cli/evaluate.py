@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from egan_keras import cli, logs
-from egan_keras.cli import options, rooms, run_report, runs
+from egan_keras.cli import options, rooms, run_results, runs
 from egan_keras.cli.options import option
 from egan_keras.cli.run_images import ALL, load_images
 from egan_keras.text import printable
@@ -79,9 +79,9 @@ def run(given: Options) -> int:
         print(f"\nWritten: {printable(given.json)}")
     if given.html is not None:
         logs.tell("Writing the page")
-        notes = [*chosen.notes, *run_report.left_out(chosen.images)]
+        notes = [*chosen.notes, *run_results.left_out(chosen.images)]
         told = {"config": config, "model": model, "notes": notes}
-        run_report.save_page(given.html, given.folder, report, chosen.images, **told)
+        run_results.save_page(given.html, given.folder, report, chosen.images, **told)
         print(f"\nWritten: {printable(given.html)}")
     cli.tell_next(*_next(given, report, chosen.split), page=given.html)
     return 0

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from egan_keras import cli, logs
-from egan_keras.cli import options, rooms, run_scores, runs
+from egan_keras.cli import options, rooms, run_results, runs
 from egan_keras.cli.options import GrayRange, option, value
 from egan_keras.text import printable
 
@@ -138,7 +138,7 @@ def _learner(
             f"longer below {printable(config.options['data'])}; training again does "
             "without them"
         )
-    held_out = run_scores.reference(given.folder, config)
+    held_out = run_results.reference(given.folder, config)
     farthest = None
     if held_out is not None and held_out[1] is not None:
         # From there on `check` takes an image for an alien one.

@@ -33,7 +33,7 @@ import numpy as np
 from PIL import Image
 
 from egan_keras import cli, files, logs
-from egan_keras.cli import features, options, rooms, run_scores, runs
+from egan_keras.cli import features, options, rooms, run_results, runs
 from egan_keras.cli.options import option
 from egan_keras.text import printable
 
@@ -77,7 +77,7 @@ def run(given: Options) -> int:
     config = runs.RunConfig.of_model(given.model)
     if given.out is not None:
         return _score_shards(given, config)
-    held_out = config and run_scores.reference(given.model, config)
+    held_out = config and run_results.reference(given.model, config)
     data = rooms.data
     search, odd = data.finding.ImageSearch(), data.images.Oddities()
     found = [path for named in given.images for path in search.add(named)]

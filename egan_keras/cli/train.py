@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from egan_keras import cli, files, logs
-from egan_keras.cli import options, rooms, run_report, run_scores, runs
+from egan_keras.cli import options, rooms, run_results, runs
 from egan_keras.cli.options import TrainingOptions, option
 from egan_keras.text import first_few, printable
 
@@ -224,7 +224,7 @@ def complete_run(
             _save(model, config, folder, interrupted=True)
         raise
     _save(model, config, folder)
-    scored = run_scores.set_threshold(model, splits, given, folder, fitting, again)
+    scored = run_results.set_threshold(model, splits, given, folder, fitting, again)
     logs.tell(f"Scoring {len(test):,} test images")
     report = rooms.evaluation.evaluate(
         model,
@@ -241,10 +241,10 @@ def complete_run(
     report.save(folder / runs.REPORT)
     judged = rooms.model.Judged(report.scores, None, report.most_like)
     scored["test"] = test.paths, test.class_names, judged
-    run_scores.write(folder, given.data, scored)
+    run_results.write_scores(folder, given.data, scored)
     logs.tell("Drawing the plots, and writing the page")
     told = {"config": config, "model": model, "history": model.history.history}
-    run_report.save_plots_and_page(folder, given.out, report, test, **told)
+    run_results.save_plots_and_page(folder, given.out, report, test, **told)
     print(f"\n{report}")
     return config, report
 
