@@ -235,7 +235,7 @@ class RunImages:
         self.class_of = dict(equal.divide(rules).train)
         self.group_of = listing.groups or {}
         self.passed_over = listing.all_passed_over
-        self.counts = {"n_duplicates": len(equal.later), "n_skipped": 0}
+        self.counts = {"n_duplicates": equal.n_later, "n_skipped": 0}
         self.counts["n_dropped_duplicates"] = len(equal.dropped)
         self.counts["n_near_duplicates"] = 0
 

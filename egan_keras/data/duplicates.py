@@ -113,6 +113,11 @@ class Duplicates:
         given = {part: by_class for part, by_class in left_in.items() if by_class}
         self._single = listing._replace(**given, groups=groups)
 
+    @property
+    def n_later(self) -> int:
+        """Number of images that equal an earlier one and are not dropped."""
+        return len(self.later)
+
     def divide(
         self, rules: SplitRules, *, is_usable: Callable[[Source], bool] = lambda s: True
     ) -> Division:
