@@ -15,7 +15,6 @@ import tensorflow as tf
 
 from egan_keras import keras_hooks
 from egan_keras.model import EGAN, step
-from egan_keras.model.step.tensorflow import update_both
 
 __all__ = ["EGAN", "attach"]
 
@@ -93,7 +92,7 @@ class Replicas:
                 between = tf.stack([part.replica * _BETWEEN_SEEDS, 0])
                 seed.assign(value + tf.cast(between, value.dtype))
             inputs = model.step_inputs(own)
-            outcome = update_both(
+            outcome = step.update_both(
                 model, lambda: part.joined(step.forward(model, *inputs))
             )
             return model.update_training_metrics(outcome)

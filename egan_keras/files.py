@@ -43,19 +43,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], Any]) -> P
     """Writes a file under a temporary name beside its target, then renames it.
 
     What was written is on the disk before it gets its name, so that a crash leaves the
-    old file or the new one.
-
-    Args:
-        path: the file to write, in a folder that exists.
-        write: called with the temporary path, which has the target's suffix.
-
-    Returns:
-        The path written.
-
-    Raises:
-        FileNotFoundError: if the folder does not exist.
-        OSError: if it cannot be written, such as for want of space; the message names
-            the target.
+    old file or the new one. The temporary path has the target's suffix.
     """
     with whole_file(path) as temporary:
         write(temporary)
@@ -115,15 +103,9 @@ def telling_full_disk(path: str | os.PathLike) -> Iterator[None]:
 
 
 def check_space(path: str | os.PathLike, n_bytes: float, what: str) -> None:
-    """Refuses to begin what a disk has no room for.
+    """Refuses, as a FullDiskError, to begin what a disk has no room for.
 
-    Args:
-        path: where it is to be written; it need not exist.
-        n_bytes: how much is about to be written.
-        what: what it is, for the message, such as "a run".
-
-    Raises:
-        FullDiskError: if there are fewer bytes free.
+    The path need not exist; `what` is written to it, such as "a run", for the message.
     """
     path = Path(path)
     if free_bytes(_existing_parent(path)) < n_bytes:
@@ -189,11 +171,7 @@ def put_in_place(made: Path, target: Path) -> None:
     """Renames a file or folder; what was at the target is gone only when it is there.
 
     A folder is exchanged with the one that was there in one step, where the system can
-    (Linux); else the older one is aside for a moment.
-
-    Args:
-        made: what was written, on the target's file system.
-        target: where it belongs.
+    (Linux); else the older one is aside for a moment. Both are on one file system.
     """
     if not target.is_dir() or target.is_symlink():
         os.replace(made, target)

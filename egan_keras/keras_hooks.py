@@ -3,12 +3,21 @@
 `tests/test_keras_hooks.py` has a test for each private name, which fails by its name
 when a new version of Keras changes what it relies on. This is the first to import Keras
 and its backend, so that one that is not there ends in one sentence.
+
+Backbones, encoders and decoders follow Keras's policy, which may have layers compute in
+16 bits. Pixels on their way into a network, pooled features, fakes, scores and losses
+stay in 32: sums over many features overflow float16, and in bfloat16 scores differ by a
+hundredth.
 """
 
+import contextlib
 import itertools
+import json
 import os
+import platform
 import re
 from collections.abc import Iterator
+from importlib import metadata
 from typing import Any, TypeAlias
 
 try:
@@ -23,10 +32,20 @@ except (ImportError, ValueError) as error:
         f"{_received} ({error}). Set KERAS_BACKEND=tensorflow, or install the other "
         "one: pip install 'egan-keras[jax]' (or [backends] for PyTorch too)."
     ) from error
+import numpy as np
 import tensorflow as tf
+
+from egan_keras.version import __version__
 
 # Of whichever backend Keras runs on; Keras itself has no name for it.
 Tensor: TypeAlias = Any
+
+_FULL = ("float32", "float64")
+_MIXED = ("mixed_bfloat16", "mixed_float16")
+_PACKAGES = (
+    "keras tensorflow ai-edge-litert litert-quantizer numpy scikit-learn scipy pillow "
+    "imbalanced-learn"
+).split()
 
 
 def share_accelerators() -> None:
@@ -117,3 +136,82 @@ def take_batches_whole(model: keras.Model, networks: list, strategy: Any) -> Non
     for network in networks:
         network._distribute_strategy = strategy
     model._maybe_symbolic_build = lambda *args, **kwargs: None
+
+
+def full_precision() -> str:
+    """Returns the type of weights under Keras's policy, float32 where it is mixed."""
+    policy = keras.config.dtype_policy()
+    if policy.variable_dtype not in _FULL or policy.quantization_mode is not None:
+        raise ValueError(
+            "Weights are trained in 32 or 64 bits; expected a policy such as float32 "
+            f"or, for layers that compute in 16, {_MIXED[0]}. Received: the policy "
+            f"{policy.name!r}. Call keras.mixed_precision.set_dtype_policy("
+            f'"{_MIXED[0]}").'
+        )
+    return policy.variable_dtype
+
+
+def in_full_precision(tensor: Tensor) -> Tensor:
+    """Returns a tensor of 16 bits in float32, and any other as it is."""
+    if keras.backend.standardize_dtype(tensor.dtype) in ("bfloat16", "float16"):
+        return keras.ops.cast(tensor, "float32")
+    return tensor
+
+
+def is_mixed(network: keras.Model) -> bool:
+    """Whether layers of a network compute in fewer bits than their weights have."""
+    # These take the policy of the place where they are made, and compute nothing.
+    idle = (keras.Model, keras.layers.InputLayer)
+    return any(
+        layer.dtype_policy.name in _MIXED
+        for layer in every_layer(network)
+        if not isinstance(layer, idle)
+    )
+
+
+def config_in_float32(config: dict) -> dict:
+    """Returns a serialised configuration with float32 in place of mixed policies."""
+    text = json.dumps(config)
+    for name in _MIXED:
+        text = text.replace(json.dumps(name), '"float32"')
+    return json.loads(text)
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version(), "egan-keras": __version__}
+    for name in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def identity(network: keras.Model) -> Iterator[bytes]:
+    """Yields what a network's outputs depend on: its layers, weights and versions."""
+    backend = keras.backend.backend()
+    yield f"{__version__} {keras.__version__} {backend}".encode()
+    config = json.loads(network.to_json())
+    # Names hold counters that depend on what else was built before.
+    names = dict.fromkeys(_names(config["config"]))
+    numbers = {name: f"layer {number}" for number, name in enumerate(names)}
+    yield json.dumps(_renamed(config, numbers), sort_keys=True).encode()
+    for weight in network.weights:
+        array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+        yield f"{array.shape} {array.dtype}".encode()
+        yield array.tobytes()
+
+
+def _renamed(config: Any, names: dict[str, str]) -> Any:
+    """Returns a configuration with texts exchanged, wherever they stand."""
+    if isinstance(config, dict):
+        return {key: _renamed(value, names) for key, value in config.items()}
+    if isinstance(config, list):
+        return [_renamed(value, names) for value in config]
+    return names.get(config, config) if isinstance(config, str) else config
+
+
+def _names(config: dict) -> Iterator[str]:
+    """Yields the names of a layer or an operation, and of all those in it."""
+    yield config["name"]
+    for inner in config.get("layers", []):
+        yield from _names(inner["config"])

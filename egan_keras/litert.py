@@ -19,11 +19,7 @@ def threads() -> int:
 
 
 class LiteRTFunction:
-    """A converted network of images; for one thread at a time.
-
-    Args:
-        content: The bytes of a .tflite file with one input and a free batch.
-    """
+    """A converted network of images, of a free batch; for one thread at a time."""
 
     def __init__(self, content: bytes) -> None:
         self._interpreter = Interpreter(model_content=content, num_threads=threads())

@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO, TypeVar
 
+from egan_keras.text import printable
+
 Item = TypeVar("Item")
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
@@ -29,6 +31,8 @@ _CHATTER = re.compile(
 )
 _QUIET_SECONDS = 0.2
 _END_SECONDS = 5
+# By what is shown in them: bold red, bold yellow, yellow, underlined cyan.
+_COLOURS = {"error": "1;31", "warning": "1;33", "minority": "33", "address": "4;36"}
 _BAR = "{percentage:3.0f}% {bar} {n_fmt} of {total_fmt} {unit}, {remaining} left"
 
 
@@ -105,13 +109,8 @@ def shown(
     """Yields items, and shows how far it is, and the time left.
 
     That is for the command line alone: on standard error, if it is a terminal, and
-    until it is done. Of several in each other the outermost is shown.
-
-    Args:
-        items: What is done one after the other.
-        count: The sum of their sizes.
-        unit: What is counted.
-        size: How many of these an item is.
+    until it is done. Of several in each other the outermost is shown. The count of what
+    `unit` names is the sum of the items' sizes.
     """
     is_shown = isinstance(sys.stderr, Printed) and sys.stderr.isatty()
     if not is_shown or _progress.bar is not None or count <= 1:
@@ -205,6 +204,27 @@ def start_keras() -> None:
 def tell(doing: str, *, file: TextIO | None = None) -> None:
     """Prints what is being done, before something that can take long."""
     print(doing, file=file, flush=True)
+
+
+def coloured(text: str, kind: str, stream: TextIO) -> str:
+    """Returns a text in the colour of an error, a warning, a minority or an address.
+
+    Without one, if the stream is no terminal that has colours. In the environment
+    NO_COLOR turns them off, and FORCE_COLOR on, wherever the stream leads.
+    """
+    has_colours = stream.isatty() and os.environ.get("TERM") != "dumb"
+    # Windows' own consoles show them only after being told so.
+    has_colours &= os.name != "nt" or "WT_SESSION" in os.environ
+    if os.environ.get("NO_COLOR") or not (os.environ.get("FORCE_COLOR") or has_colours):
+        return text
+    return f"\x1b[{_COLOURS[kind]}m{text}\x1b[0m"
+
+
+def complain(name: str, kind: str, message: object) -> None:
+    """Prints an error or a warning of a command, of which names cannot break out."""
+    lines = map(printable, str(message).splitlines())
+    shown = coloured(kind, kind, sys.stderr)
+    print(f"{name}: {shown}:", "\n  ".join(lines), file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from egan_keras import cli
-from egan_keras.cli import compare, main, messages
+from egan_keras.cli import compare, main
 
 COLUMNS = 80
 # Of `--help`, but for `tune` and `train`, which have the options of all.
@@ -122,26 +122,26 @@ def test_other_shells_get_a_script_of_every_option(shell, capsys):
 
 
 def test_a_name_is_quoted_in_the_command_to_type(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(messages, "program", lambda: ["egan-keras"])
+    monkeypatch.setattr(cli, "program", lambda: ["egan-keras"])
     page = tmp_path / "report.html"
-    messages.tell_next("score", "my run", "it's", page=page)
+    cli.tell_next("score", "my run", "it's", page=page)
     assert capsys.readouterr().out == (
         "\nNext: egan-keras score 'my run' 'it'\"'\"'s'\n"
     )
     page.touch()
-    messages.tell_next(page=page)
+    cli.tell_next(page=page)
     assert capsys.readouterr().out == f"\nLook at {page}\n"
 
 
 def test_what_is_next_names_what_is_there(tmp_path):
     run = tmp_path / "run"
-    assert messages.score_words(run, tmp_path) == ["score", run, "NEW_IMAGES"]
+    assert cli.score_words(run, tmp_path) == ["score", run, "NEW_IMAGES"]
     (tmp_path / "test").mkdir()
-    assert messages.score_words(run, tmp_path)[-1] == tmp_path / "test"
+    assert cli.score_words(run, tmp_path)[-1] == tmp_path / "test"
     out = tmp_path / "run.tflite"
-    assert messages.export_words(run)[-2:] == ["--out", out]
+    assert cli.export_words(run)[-2:] == ["--out", out]
     out.touch()
-    assert messages.export_words(run)[-2:] == [out, "--overwrite"]
+    assert cli.export_words(run)[-2:] == [out, "--overwrite"]
 
 
 def test_what_is_next_after_a_comparison_can_be_typed(tmp_path):

@@ -212,7 +212,7 @@ def run(*arguments):
 def test_a_set_too_large_to_look_for_near_duplicates_is_told(
     root, table, monkeypatch, capsys
 ):
-    monkeypatch.setattr("egan_keras.data.near_duplicates.MOST_IMAGES", 100)
+    monkeypatch.setattr("egan_keras.data.duplicates.MOST_IMAGES", 100)
     given = {"majority": ["good"], "minority": ["bad"], "specificity": None}
     train.load(train.Options(data=root, labels=table, out=root / "run", **given))
     assert "Not looked for among so many" in capsys.readouterr().out

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from egan_keras.data import near_duplicates as module
-from egan_keras.data.near_duplicates import near_duplicates, warn_of
+from egan_keras.data import duplicates as module
+from egan_keras.data.duplicates import near_duplicates, warn_of_near
 
 
 def photograph(number, size=(120, 90)):
@@ -93,4 +93,4 @@ def test_more_images_than_the_limit_are_not_compared(sides, monkeypatch, limit):
 
 def test_pairs_are_counted_and_named_in_one_sentence():
     with pytest.warns(UserWarning, match=r"flatter: 4 \(a0 ~ b0, .*, \.\.\.\)"):
-        warn_of([(f"a{n}", f"b{n}") for n in range(4)])
+        warn_of_near([(f"a{n}", f"b{n}") for n in range(4)])

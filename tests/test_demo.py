@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from conftest import TINY
 
-from egan_keras import samples, thresholds
+from egan_keras import cli, samples, thresholds
 from egan_keras.cli import demo as command
-from egan_keras.cli import main, messages, runs, train
+from egan_keras.cli import main, runs, train
 
 pytestmark = pytest.mark.whole
 
@@ -204,7 +204,7 @@ def test_the_command_to_try_can_be_pasted(tmp_path, monkeypatch, started, words)
     program.touch(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
     monkeypatch.setattr(sys, "argv", [started])
-    assert messages.program() == words
+    assert cli.program() == words
 
 
 def test_table_is_aligned():

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 import egan_keras
-from egan_keras.deprecation import warn_deprecated
+from egan_keras.version import warn_deprecated
 
 FILES = sorted(Path(egan_keras.__file__).parent.rglob("*.py"))
 CALL = "warn_deprecated('x', since='0.1.0', removed_in='{}', instead='y')"

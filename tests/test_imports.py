@@ -10,7 +10,7 @@ import egan_keras
 
 PACKAGE = Path(egan_keras.__file__).parent
 ROOMS = (
-    "version deprecation text files schemas keras_hooks precision logs litert losses "
+    "version text files schemas keras_hooks logs litert losses "
     "thresholds metrics data backbones samples networks features model "
     "devices evaluation baselines exporting scale tuning experiments review cli"
 ).split()

@@ -8,7 +8,7 @@ import pytest
 
 import egan_keras as ek
 from egan_keras import features
-from egan_keras.features import converting, inference
+from egan_keras.features import inference
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="other backends keep Keras"
@@ -63,7 +63,7 @@ def test_networks_are_converted_with_weights_in_the_graph_or_beside_it(
     at_once, monkeypatch, activation, most_bytes
 ):
     """The gradient of the first, which is one of its own, captures a constant."""
-    monkeypatch.setattr(converting, "_MOST_BYTES_IN_GRAPH", most_bytes)
+    monkeypatch.setattr(inference, "_MOST_BYTES_IN_GRAPH", most_bytes)
     made = network(activation)
     run = inference.FrozenInference(made)
     found = in_a_pass(run, images(5))
@@ -136,7 +136,7 @@ def test_damaged_conversions_are_made_again(at_once, tmp_path, damage):
     kept.write_bytes(damage(whole))
     found = in_a_pass(inference.FrozenInference(network()), images(5))
     assert_same(found, expected)
-    assert kept.read_bytes()[-16:] == converting._digest(kept.read_bytes()[:-16])
+    assert kept.read_bytes()[-16:] == inference._digest(kept.read_bytes()[:-16])
 
 
 def test_kept_conversions_that_litert_no_longer_reads_are_keras_s(at_once, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 
 from egan_keras import cli, logs
 from egan_keras.cli import main, score
-from egan_keras.cli.messages import coloured
+from egan_keras.logs import coloured
 
 pytestmark = pytest.mark.whole
 

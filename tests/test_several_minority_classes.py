@@ -150,9 +150,9 @@ def test_calibrating_again_keeps_what_the_run_told(folder):
 def test_a_run_of_an_earlier_version_is_read(folder, tmp_path):
     rows = [line.rsplit(",", 1)[0] for line in open(folder / "run" / "scores.csv")]
     (tmp_path / "scores.csv").write_text("\n".join(rows) + "\n")
-    from egan_keras.cli import run_scores
+    from egan_keras.cli import run_results
 
-    found = run_scores.read(tmp_path, runs.RunConfig.load(folder / "run"))
-    now = run_scores.read(folder / "run", runs.RunConfig.load(folder / "run"))
+    found = run_results.read_scores(tmp_path, runs.RunConfig.load(folder / "run"))
+    now = run_results.read_scores(folder / "run", runs.RunConfig.load(folder / "run"))
     assert found["test"].most_like is None and now["test"].most_like is not None
     assert np.array_equal(found["test"].scores, now["test"].scores)

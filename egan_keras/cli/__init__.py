@@ -29,15 +29,19 @@ import importlib
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 import threading
-from collections.abc import Container, Iterator, Sequence
+import warnings
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
 from egan_keras import logs
-from egan_keras.cli import messages, options
+from egan_keras.cli import options
+from egan_keras.text import first_few, printable
 from egan_keras.version import __version__
 
 COMMANDS = {
@@ -53,6 +57,7 @@ COMMANDS = {
     "export": "export a run's model to SavedModel, TFLite or ONNX",
     "compare": "compare eGAN with other methods",
 }
+SKIPPED = "Skipped {} unreadable files or images of a single colour"
 BLEMISHED = 1
 WRONG_INPUT = 2
 _STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -80,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with logs.printing():
         arguments, command, given = parse(sys.argv[1:] if argv is None else argv)
         name = f"egan-keras {arguments.command}"
-        with signals(name), logs.only_ours(), messages.plain_warnings(name):
+        with signals(name), logs.only_ours(), plain_warnings(name):
             try:
                 code = command.run(given)
             except KeyboardInterrupt:
@@ -89,13 +94,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             except (ValueError, OSError, ImportError) as error:
                 if arguments.traceback:
                     raise
-                messages.complain(name, "error", error)
+                logs.complain(name, "error", error)
                 code = WRONG_INPUT
         lost = sys.stdout.lost
         # Of a reader that has gone, such as `head`, nobody needs to be told.
         if not (code or isinstance(lost, BrokenPipeError | None)):
             message = f"Standard output could not be written ({lost}); all files are."
-            messages.complain(name, "warning", message)
+            logs.complain(name, "warning", message)
         return code or (0 if lost is None else BLEMISHED)
 
 
@@ -158,6 +163,25 @@ def _page(text: str | None) -> dict[str, Any]:
     parts = re.split(r"^(?=Exit codes|Examples?:)", text or "", maxsplit=1, flags=re.M)
     page = dict(zip(("description", "epilog"), parts, strict=False))
     return page | {"formatter_class": argparse.RawDescriptionHelpFormatter}
+
+
+@contextlib.contextmanager
+def plain_warnings(name: str) -> Iterator[None]:
+    """Shows the package's warnings as sentences, and others only where asked for."""
+    shows_all = logs.shows_all() or bool(sys.warnoptions)
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        frame = sys._getframe(1)
+        while frame.f_globals.get("__name__") == "warnings":
+            frame = frame.f_back
+        if shows_all or frame.f_globals.get("__name__", "").startswith("egan_keras"):
+            logs.complain(name, "warning", message)
+
+    with warnings.catch_warnings():
+        # Pillow warns of oddities in files that it reads all the same, without a name.
+        warnings.filterwarnings("ignore", module="PIL")
+        warnings.showwarning = show
+        yield
 
 
 class _Signals:
@@ -226,3 +250,59 @@ def saving(what: str) -> Iterator[None]:
     # Again where it was raised before: some callbacks swallow exceptions.
     if outer is None and _signals.received:
         _signals.stop()
+
+
+def tell_passed_over(passed_over: Mapping[str, int], where: str = "") -> None:
+    """Prints how many files and folders were passed over, by reason."""
+    if passed_over:
+        told = rooms.data.finding.in_words(passed_over)
+        print(f"Passed over{where}: {told}")
+
+
+def tell_files(what: str, paths: Sequence[object], *, most: int | None = 5) -> None:
+    """Prints what there is of some files, with their number at `{}`, and names some."""
+    if paths:
+        print(f"{what.format(len(paths))}: {first_few(paths, most)}")
+
+
+def tell_written(paths: Iterable[object]) -> None:
+    """Prints the files and folders that a command wrote."""
+    print("\nWritten:")
+    for path in paths:
+        print(f"  {printable(path)}")
+
+
+def tell_next(*words: object, page: Path | None = None) -> None:
+    """Prints a command of this program, if any, and above it a page, if it is there."""
+    print()
+    if page and page.is_file():
+        print(f"Look at {logs.coloured(printable(page), 'address', sys.stdout)}")
+    if words:
+        print(f"Next: {printable(shlex.join(map(str, [*program(), *words])))}")
+
+
+def score_words(run: Path, root: Path) -> list[object]:
+    """Returns what scores images as those that a run was tested on."""
+    test = root / "test"
+    return ["score", run, test if test.is_dir() else "NEW_IMAGES"]
+
+
+def export_words(run: Path) -> list[object]:
+    """Returns what exports a run to a .tflite file beside it."""
+    out = run.parent / f"{run.resolve().name}.tflite"
+    again = ["--overwrite"] if out.exists() else []
+    return ["export", run, "--format", "tflite", "--out", out, *again]
+
+
+def program() -> list[str]:
+    """Returns the words that start this program where this one was started."""
+    started = Path(sys.argv[0]).absolute()
+    words = []
+    if started.stem != "egan-keras":
+        started, words = Path(sys.executable), ["-m", "egan_keras"]
+    found = shutil.which(started.name)
+    if found and Path(found).absolute() == started:
+        return [started.name, *words]
+    here = Path.cwd()
+    shown = started.relative_to(here) if started.is_relative_to(here) else started
+    return [str(shown), *words]

@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from egan_keras import logs
-from egan_keras.cli import messages, options, rooms, run_report, run_scores, runs
+from egan_keras import cli, logs
+from egan_keras.cli import options, rooms, run_results, runs
 from egan_keras.cli.options import option, positive, share_or_none
 from egan_keras.cli.run_images import load_images
 
@@ -59,11 +59,11 @@ def run(given: Options) -> int:
     """Sets the threshold, and writes the model and what follows from it."""
     config = runs.RunConfig.load(given.folder)
     model = runs.load_model(given.folder)
-    kept = run_scores.read(given.folder, config)
+    kept = run_results.read_scores(given.folder, config)
     before = model.threshold
     if given.threshold is None:
         scored, folds = _held_out(given, config, model, kept)
-        run_scores.calibrate(model, scored, folds, **_wish(given))
+        run_results.calibrate(model, scored, folds, **_wish(given))
     else:
         model.threshold = given.threshold
     runs.save_model(model, given.folder)
@@ -71,8 +71,8 @@ def run(given: Options) -> int:
     print(model.calibration.guarantee)
     _report_again(given, config, model, kept.get("test"))
     # What was exported before has the threshold of then.
-    words = messages.export_words(given.folder)
-    messages.tell_next(*words, page=given.folder / runs.PAGE)
+    words = cli.export_words(given.folder)
+    cli.tell_next(*words, page=given.folder / runs.PAGE)
     return 0
 
 
@@ -91,7 +91,7 @@ def _held_out(
     """Returns scores to set the threshold on, and of how many folds they are."""
     split, folds = "validation", None
     if split not in kept:
-        split, folds = run_scores.CROSS_FITTED, config.options.get("cross_fit")
+        split, folds = run_results.CROSS_FITTED, config.options.get("cross_fit")
     if given.data is None and split in kept:
         found, count = kept[split], len(kept[split].paths)
         logs.tell(f"Setting the threshold on the scores of {count:,} {split} images")
@@ -134,10 +134,10 @@ def _report_again(
         return
     told = {"config": config, "model": model}
     report.save(given.folder / runs.REPORT)
-    run_report.save_plots_and_page(given.folder, given.folder, report, images, **told)
+    run_results.save_plots_and_page(given.folder, given.folder, report, images, **told)
     print(f"\n{report}")
     written = [given.folder / name for name in (runs.MODEL, runs.REPORT)]
-    messages.tell_written([*written, page, plots])
+    cli.tell_written([*written, page, plots])
 
 
 def _test_images(config: runs.RunConfig, root: Path | None) -> Any:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from egan_keras import cli, files, logs
-from egan_keras.cli import messages, options, rooms, run_scores, runs
+from egan_keras.cli import options, rooms, run_results, runs
 from egan_keras.cli.options import option, share
 from egan_keras.text import printable
 
@@ -54,11 +54,11 @@ def run(given: Options) -> int:
     if given.csv is not None:
         options.check_file("--csv", given.csv)
     config, data = runs.RunConfig.load(given.folder), rooms.data
-    held_out = run_scores.reference(given.folder, config)
+    held_out = run_results.reference(given.folder, config)
     if held_out is None:
         raise ValueError(
             "The run holds no scores of held-out majority images to compare with; "
-            f"expected them in {run_scores.NAME}. Received: {str(given.folder)!r}. "
+            f"expected them in {runs.SCORES}. Received: {str(given.folder)!r}. "
             "Make them: egan-keras calibrate RUN --data ROOT, or train again."
         )
     search = data.finding.ImageSearch()
@@ -67,11 +67,11 @@ def run(given: Options) -> int:
     gray_range, skipped = given.gray_range or config.gray_range, []
     if given.skip_unreadable:
         paths, skipped = data.images.decodable(paths, gray_range)
-    messages.tell_files(messages.SKIPPED, skipped)
+    cli.tell_files(cli.SKIPPED, skipped)
     images = data.ImageFiles(paths, tuple(config.image_shape[:2]), gray_range)
     logs.tell(f"Scoring {len(paths):,} images")
     judged = model.judge(images)
-    messages.tell_passed_over(search.passed_over)
+    cli.tell_passed_over(search.passed_over)
     found = rooms.evaluation.shift(judged.scores, judged.distances, *held_out)
     called = judged.scores < model.threshold
     print(f"{len(paths):,} images, {np.sum(called):,} called minority")
@@ -83,12 +83,12 @@ def run(given: Options) -> int:
         given.csv.parent.mkdir(parents=True, exist_ok=True)
         with files.whole_table(given.csv, _COLUMNS) as table:
             table.writerows(zip(*told, found.is_alien.astype(int), strict=True))
-        messages.tell_written([given.csv])
+        cli.tell_written([given.csv])
     differs = found.lowers_scores(given.level) or found.looks_different(given.level)
     differs = differs or found.is_alien.any()
     folder = next(filter(Path.is_dir, given.images), None)
     if folder is not None:
-        messages.tell_next("review" if differs else "score", given.folder, folder)
+        cli.tell_next("review" if differs else "score", given.folder, folder)
     return cli.BLEMISHED if differs else 0
 
 
@@ -98,7 +98,7 @@ def _tell(given: Options, found: Any, paths: list[Path]) -> None:
     if found.distance_p is not None:
         print(f"  as far off        p = {found.distance_p:.3g}")
     aliens = [path for path, alien in zip(paths, found.is_alien, strict=True) if alien]
-    messages.tell_files("Unlike anything seen in training: {} images", aliens)
+    cli.tell_files("Unlike anything seen in training: {} images", aliens)
     if found.lowers_scores(given.level):
         print(
             "The images score lower than those that the threshold was set on: it calls "

@@ -39,7 +39,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from egan_keras.cli import BLEMISHED, messages, options, rooms
+from egan_keras import cli
+from egan_keras.cli import BLEMISHED, options, rooms
 from egan_keras.cli.options import option
 from egan_keras.logs import start_keras
 
@@ -123,7 +124,7 @@ def run(given: Options) -> int:
     if outcomes.failed:
         return BLEMISHED
     words = [] if given.grid or given.features else _train_words(given)
-    messages.tell_next(*words, page=given.out / "report.html")
+    cli.tell_next(*words, page=given.out / "report.html")
     return 0
 
 

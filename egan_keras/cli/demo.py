@@ -19,8 +19,8 @@ import textwrap
 from pathlib import Path
 from typing import Any, Literal
 
-from egan_keras import logs
-from egan_keras.cli import messages, options, rooms, runs, train
+from egan_keras import cli, logs
+from egan_keras.cli import options, rooms, runs, train
 from egan_keras.cli.options import option
 
 MAJORITY, MINORITY = 3, 5
@@ -70,12 +70,12 @@ def run(given: Options) -> int:
         "Another seed gives other figures."
     )
     paths = sorted(given.out.iterdir())
-    messages.tell_written(f"{path}/" if path.is_dir() else path for path in paths)
-    words = messages.score_words(given.out, given.out / IMAGES)
+    cli.tell_written(f"{path}/" if path.is_dir() else path for path in paths)
+    words = cli.score_words(given.out, given.out / IMAGES)
     if given.images == "solar-cells":
         lowest = splits.test.paths[report.scores.argmin()]
         words = ["score", given.out, lowest, "--heat-maps", given.out / "marked"]
-    messages.tell_next(*words, page=given.out / runs.PAGE)
+    cli.tell_next(*words, page=given.out / runs.PAGE)
     return 0
 
 

@@ -15,8 +15,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from egan_keras import logs
-from egan_keras.cli import messages, options, rooms, run_report, runs
+from egan_keras import cli, logs
+from egan_keras.cli import options, rooms, run_results, runs
 from egan_keras.cli.options import option
 from egan_keras.cli.run_images import ALL, load_images
 from egan_keras.text import printable
@@ -59,8 +59,8 @@ def run(given: Options) -> int:
     )
     for note in chosen.notes:
         print(note)
-    messages.tell_passed_over(chosen.images.passed_over)
-    messages.tell_files(messages.SKIPPED, chosen.images.skipped)
+    cli.tell_passed_over(chosen.images.passed_over)
+    cli.tell_files(cli.SKIPPED, chosen.images.skipped)
     logs.tell(f"Scoring {len(chosen.images):,} images")
     report = rooms.evaluation.evaluate(
         model,
@@ -79,11 +79,11 @@ def run(given: Options) -> int:
         print(f"\nWritten: {printable(given.json)}")
     if given.html is not None:
         logs.tell("Writing the page")
-        notes = [*chosen.notes, *run_report.left_out(chosen.images)]
+        notes = [*chosen.notes, *run_results.left_out(chosen.images)]
         told = {"config": config, "model": model, "notes": notes}
-        run_report.save_page(given.html, given.folder, report, chosen.images, **told)
+        run_results.save_page(given.html, given.folder, report, chosen.images, **told)
         print(f"\nWritten: {printable(given.html)}")
-    messages.tell_next(*_next(given, report, chosen.split), page=given.html)
+    cli.tell_next(*_next(given, report, chosen.split), page=given.html)
     return 0
 
 
@@ -95,4 +95,4 @@ def _next(given: Options, report: Any, split: str) -> list[object]:
         return again if split == ALL else []
     if report["threshold_criterion"] == "uncalibrated":
         return ["calibrate", given.folder]
-    return messages.export_words(given.folder)
+    return cli.export_words(given.folder)

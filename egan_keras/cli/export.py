@@ -17,7 +17,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from egan_keras.cli import messages, runs
+from egan_keras import cli
+from egan_keras.cli import runs
 from egan_keras.cli.options import option
 from egan_keras.cli.run_images import load_images
 from egan_keras.text import printable
@@ -112,10 +113,10 @@ def run(given: Options) -> int:
     write = getattr(exports, _WRITERS[given.format])
     export = write(model, given.out, **common)
     print(export)
-    messages.tell_written(export.files)
+    cli.tell_written(export.files)
     if given.format == "tflite":
         golden = given.out.with_name(f"{given.out.stem}_golden")
-        messages.tell_next("score", given.out, golden)
+        cli.tell_next("score", given.out, golden)
     return 0
 
 

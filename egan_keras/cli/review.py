@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from egan_keras import logs
-from egan_keras.cli import messages, options, rooms, run_scores, runs
+from egan_keras import cli, logs
+from egan_keras.cli import options, rooms, run_results, runs
 from egan_keras.cli.options import GrayRange, option, value
 from egan_keras.text import printable
 
@@ -104,11 +104,11 @@ def _images(given: Options, config: runs.RunConfig, trained: set[Path]) -> list[
             f"{str(given.images)!r}. Check the path."
         )
     found = rooms.data.find_images(given.images)
-    messages.tell_passed_over(found.passed_over)
+    cli.tell_passed_over(found.passed_over)
     logs.tell(f"Reading {len(found):,} images")
     gray_range = given.gray_range or config.gray_range
     paths, skipped = rooms.data.images.decodable(found, gray_range)
-    messages.tell_files("Passed over: {} unreadable images", skipped)
+    cli.tell_files("Passed over: {} unreadable images", skipped)
     new = [path for path in paths if path.resolve() not in trained]
     if len(new) < len(paths):
         print(f"Left out: {len(paths) - len(new)} images that the run was trained on")
@@ -138,7 +138,7 @@ def _learner(
             f"longer below {printable(config.options['data'])}; training again does "
             "without them"
         )
-    held_out = run_scores.reference(given.folder, config)
+    held_out = run_results.reference(given.folder, config)
     farthest = None
     if held_out is not None and held_out[1] is not None:
         # From there on `check` takes an image for an alien one.
@@ -168,11 +168,11 @@ def _serve(
     classes = {"majority": majority, "minority": minority}
     state = session.Session(names, learner, labels, **classes)
     what = "{} labels are of images that are not here, and stay in the file"
-    messages.tell_files(what, state.foreign)
+    cli.tell_files(what, state.foreign)
     told = state.state()
     print(f"{told['labelled']:,} labelled in {printable(given.labels.absolute())}")
     print(f"{told['left']:,} images to label. Ctrl-C ends. The page is at\n")
-    url = messages.coloured(place.url, "address", sys.stdout)
+    url = logs.coloured(place.url, "address", sys.stdout)
     print(f"  {url}\n", flush=True)
     shown = learner.picture, learner.heat_picture
     app = server.make_app(state, *shown, token=place.token, port=place.port)
@@ -200,9 +200,9 @@ def _tell_end(
     print(f"\n{len(labels):,} labels in {where}, {rare:,} of them minority.")
     file = ["--labels", given.labels]
     if {*labels.values()}.isdisjoint(majority) or not rare:
-        messages.tell_next("review", given.folder, given.images, *file)
+        cli.tell_next("review", given.folder, given.images, *file)
         return
     print("The same command goes on. To train on these labels for good:")
     words = ["train", "--data", given.images, *file]
     words += ["--majority", ",".join(majority), "--minority", ",".join(minority)]
-    messages.tell_next(*words, "--out", f"{given.folder}-labelled")
+    cli.tell_next(*words, "--out", f"{given.folder}-labelled")

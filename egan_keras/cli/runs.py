@@ -5,6 +5,7 @@ import dataclasses
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING
 from itertools import count
@@ -13,6 +14,7 @@ from typing import Any
 
 from egan_keras import files, schemas
 from egan_keras.cli import rooms, saving
+from egan_keras.cli.options import TrainingOptions
 from egan_keras.logs import start_keras
 from egan_keras.schemas import COUNT, NAMES, SHARE, TEXT, listed, mapped, optional
 from egan_keras.text import printable
@@ -157,6 +159,39 @@ class RunConfig:
         return {name: x for name, x in values.items() if x or name in always}
 
 
+def configure(model: Any, splits: Any, given: TrainingOptions) -> RunConfig:
+    """Returns the run's configuration before training."""
+    recipe, root = model.recipe, given.data
+    chosen = dataclasses.asdict(given) | {"data": root.resolve()}
+    chosen["labels"] = given.labels and given.labels.resolve()
+    chosen |= {"epochs": recipe.epochs, "batch_size": recipe.batch_size}
+    del chosen["command_line"], chosen["overwrite"]
+    unused = {}
+    if given.minority_count is not None or given.ratio is not None:
+        named = ("paths", "skipped", "dropped_duplicates")
+        used = {p for each in splits for name in named for p in getattr(each, name)}
+        source = (root, given.minority)
+        every = rooms.data.list_all_labelled(*source, labels=given.labels)
+        for name, paths in every.pool.items():
+            others = [path for path in paths if str(path) not in used]
+            unused[name] = [path.relative_to(root).as_posix() for path in others]
+    return RunConfig(
+        command=given.command_line,
+        options={n: str(x) if isinstance(x, Path) else x for n, x in chosen.items()},
+        recipe=dataclasses.asdict(recipe),
+        image_shape=model.image_shape,
+        versions=rooms.keras_hooks.versions(),
+        unused=unused,
+        passed_over=dict(passed_over(splits)),
+        **describe_files(splits, root),
+    )
+
+
+def passed_over(splits: Any) -> Counter[str]:
+    """Returns how many files were passed over in all splits, by reason."""
+    return sum((Counter(images.passed_over) for images in splits), Counter())
+
+
 def describe_files(splits: Any, root: Path) -> dict[str, Any]:
     """Returns what a `RunConfig` holds of the files of the splits of a folder."""
 
@@ -282,30 +317,7 @@ def load_model(run: Path) -> Any:
 
         return load_tflite(path)
     start_keras()
-
-    import keras
-
-    from egan_keras.model import EGAN  # registers the classes, too
-    from egan_keras.model.archive import check_archive
-
-    check_archive(path)
-    try:
-        model = keras.saving.load_model(path)
-    # Keras answers damaged files with many types of exception.
-    except Exception as error:
-        # Keras tells the cause last, after the whole configuration.
-        reason = str(error).rpartition("Exception encountered: ")[2][:300]
-        raise ValueError(
-            "The model cannot be loaded; expected a model saved by this package. "
-            f"Received: {str(path)!r} ({type(error).__name__}: {reason}). Train again, "
-            "or name another run."
-        ) from error
-    if not isinstance(model, EGAN):
-        raise ValueError(
-            "The file holds another kind of model; expected an EGAN. Received: "
-            f"{str(path)!r}, a {type(model).__name__}. Name the folder of a run."
-        )
-    return model
+    return rooms.model.load(path)
 
 
 def _existing(run: Path, name: str) -> Path:

@@ -32,8 +32,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from egan_keras import files, logs
-from egan_keras.cli import messages, options, rooms, run_scores, runs, shards
+from egan_keras import cli, files, logs
+from egan_keras.cli import features, options, rooms, run_results, runs
 from egan_keras.cli.options import option
 from egan_keras.text import printable
 
@@ -48,7 +48,7 @@ _NUMBERS_BYTES = 24
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(shards.ShardOptions, options.ReadingOptions):
+class Options(features.ShardOptions, options.ReadingOptions):
     """All options of `score`.
 
     Attributes:
@@ -73,11 +73,11 @@ def run(given: Options) -> int:
     if given.csv is not None:
         options.check_file("--csv", given.csv)
     runs.model_path(given.model)
-    shards.check(given, given.out)
+    features.check_shards(given, given.out)
     config = runs.RunConfig.of_model(given.model)
     if given.out is not None:
         return _score_shards(given, config)
-    held_out = config and run_scores.reference(given.model, config)
+    held_out = config and run_results.reference(given.model, config)
     data = rooms.data
     search, odd = data.finding.ImageSearch(), data.images.Oddities()
     found = [path for named in given.images for path in search.add(named)]
@@ -134,7 +134,7 @@ def run(given: Options) -> int:
                 shown = "  ".join(f"{each:<{len(_COLUMNS[2])}}" for each in told)
                 row = f"{printable(path):<{width}}  {score:>12.6g}  {shown}".rstrip()
                 if told[0]:
-                    row = messages.coloured(row, "minority", sys.stdout)
+                    row = logs.coloured(row, "minority", sys.stdout)
                 print(row)
                 if given.csv is not None:
                     # Nine digits name a float32 exactly.
@@ -143,12 +143,12 @@ def run(given: Options) -> int:
             judged.append((scores, distances))
     speed = n_scored / (time.perf_counter() - started)
     print()
-    messages.tell_passed_over(search.passed_over)
-    messages.tell_files("Skipped {} unreadable files", skipped, most=None)
+    cli.tell_passed_over(search.passed_over)
+    cli.tell_files("Skipped {} unreadable files", skipped, most=None)
     # Threads have found these.
     constant, clipped = sorted(odd.constant), sorted(odd.clipped)
-    messages.tell_files("Scored all the same: {} images of a single colour", constant)
-    messages.tell_files("Clipped to black and white: {} images", clipped)
+    cli.tell_files("Scored all the same: {} images of a single colour", constant)
+    cli.tell_files("Clipped to black and white: {} images", clipped)
     for written in filter(None, (given.csv, given.heat_maps)):
         print(f"Written: {printable(written)}")
     images = "image" if n_scored == 1 else "images"
@@ -263,11 +263,11 @@ def _score_shards(given: Options, config: runs.RunConfig | None) -> int:
         logs.tell("Making the network that workers run")
         return score_network(model)
 
-    return shards.compute(
+    return features.compute_shards(
         given,
         network,
         kind=rooms.scale.SCORES,
-        model=shards.recognised(path),
+        model=features.recognised(path),
         is_export=is_export,
         threshold=float(model.threshold),
         gray_range=_gray_range(given, config, model),

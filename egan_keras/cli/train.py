@@ -18,16 +18,16 @@ Examples:
 import dataclasses
 import functools
 import math
+import shlex
 import sys
 import tempfile
 import warnings
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from egan_keras import cli, files, logs
-from egan_keras.cli import messages, options, rooms, run_report, run_scores, runs
+from egan_keras.cli import options, rooms, run_results, runs
 from egan_keras.cli.options import TrainingOptions, option
 from egan_keras.text import first_few, printable
 
@@ -98,12 +98,12 @@ def load(given: TrainingOptions) -> Any:
         line = "  {:<10} {:>7,} majority {:>7,} minority".format(name, *counts)
         n_groups = len(set(images.groups))
         print(line + f" in {n_groups:,} groups" * (n_groups > 0))
-    messages.tell_passed_over(_passed_over(splits))
+    cli.tell_passed_over(runs.passed_over(splits))
     every = [Path(path) for images in splits for path in images.paths]
-    if rooms.data.near_duplicates.are_too_many(every):
+    if rooms.data.duplicates.are_too_many_to_compare(every):
         print("Not looked for among so many: nearly the same picture on two sides")
     skipped = [path for images in splits for path in images.skipped]
-    messages.tell_files(messages.SKIPPED, skipped)
+    cli.tell_files(cli.SKIPPED, skipped)
     test = splits.test
     if not len(test):
         raise ValueError(
@@ -120,12 +120,38 @@ def load(given: TrainingOptions) -> Any:
         # The others are read before training, but these after it.
         test.images.check()
     if given.specificity is not None:
-        run_scores.check_count(splits, given)
+        _check_count(splits, given)
     return splits
 
 
-def _passed_over(splits: Any) -> Counter[str]:
-    return sum((Counter(images.passed_over) for images in splits), Counter())
+def _check_count(splits: Any, given: TrainingOptions) -> None:
+    """Refuses, before training, a threshold that could not be set after it."""
+    level, confidence = given.specificity, given.confidence
+    needed = rooms.thresholds.images_needed(level, confidence) if confidence else 1
+    split = splits.train if given.cross_fit else splits.validation
+    count = split.majority_count
+    if count >= needed:
+        return
+    # The highest whole percentage that so many images can guarantee.
+    guaranteed = (1 - confidence) ** (1 / count) if confidence and count else 0
+    possible = math.floor(100 * guaranteed) / 100
+    advice = f"Pass --specificity {possible:g}, or " if possible else "Pass "
+    majority = sum(split.majority_count for split in splits)
+    minority = sum(split.minority_count for split in splits)
+    if minority > majority:
+        names = ",".join(given.minority), ",".join(given.majority)
+        exchanged = shlex.join(["--majority", names[0], "--minority", names[1]])
+        advice = (
+            f"There are {minority:,} minority and {majority:,} majority images in all: "
+            f"if the classes are exchanged, pass {exchanged}. Else: {advice}"
+        )
+    raise ValueError(
+        "Too few validation images to set the threshold: a specificity of "
+        f"{level:g}{f' with confidence {confidence:g}' if confidence else ''} needs "
+        f"{needed} majority images. Received: {count}, {given.validation_fraction:.0%} "
+        f"of the majority images to train with. {advice}--specificity none to leave "
+        "the threshold at 0, or add majority images."
+    )
 
 
 def build(given: Options, splits: Any) -> Any:
@@ -186,7 +212,7 @@ def complete_run(
     n_bytes = _bytes_needed(model, splits)
     files.check_space(given.out, n_bytes, "the run")
     files.reserve(folder / _RESERVED, n_bytes)
-    config = _configure(model, splits, given)
+    config = runs.configure(model, splits, given)
     fitting = {"cache_features": cache, "verbose": logs.verbosity()}
     if len(validation):
         fitting["validation_data"] = validation.images, validation.labels
@@ -198,7 +224,7 @@ def complete_run(
             _save(model, config, folder, interrupted=True)
         raise
     _save(model, config, folder)
-    scored = run_scores.set_threshold(model, splits, given, folder, fitting, again)
+    scored = run_results.set_threshold(model, splits, given, folder, fitting, again)
     logs.tell(f"Scoring {len(test):,} test images")
     report = rooms.evaluation.evaluate(
         model,
@@ -215,10 +241,10 @@ def complete_run(
     report.save(folder / runs.REPORT)
     judged = rooms.model.Judged(report.scores, None, report.most_like)
     scored["test"] = test.paths, test.class_names, judged
-    run_scores.write(folder, given.data, scored)
+    run_results.write_scores(folder, given.data, scored)
     logs.tell("Drawing the plots, and writing the page")
     told = {"config": config, "model": model, "history": model.history.history}
-    run_report.save_plots_and_page(folder, given.out, report, test, **told)
+    run_results.save_plots_and_page(folder, given.out, report, test, **told)
     print(f"\n{report}")
     return config, report
 
@@ -232,34 +258,6 @@ def _bytes_needed(model: Any, splits: Any) -> int:
     # What is written again stands beside its earlier version; plots, the page of at
     # most 5 MB, and all else.
     return int(2 * (4.4 * numbers + paths)) + 9_000_000
-
-
-def _configure(model: Any, splits: Any, given: TrainingOptions) -> runs.RunConfig:
-    """Returns the run's configuration before training."""
-    recipe, root = model.recipe, given.data
-    chosen = dataclasses.asdict(given) | {"data": root.resolve()}
-    chosen["labels"] = given.labels and given.labels.resolve()
-    chosen |= {"epochs": recipe.epochs, "batch_size": recipe.batch_size}
-    del chosen["command_line"], chosen["overwrite"]
-    unused = {}
-    if given.minority_count is not None or given.ratio is not None:
-        named = ("paths", "skipped", "dropped_duplicates")
-        used = {p for each in splits for name in named for p in getattr(each, name)}
-        source = (root, given.minority)
-        every = rooms.data.list_all_labelled(*source, labels=given.labels)
-        for name, paths in every.pool.items():
-            others = [path for path in paths if str(path) not in used]
-            unused[name] = [path.relative_to(root).as_posix() for path in others]
-    return runs.RunConfig(
-        command=given.command_line,
-        options={n: str(x) if isinstance(x, Path) else x for n, x in chosen.items()},
-        recipe=dataclasses.asdict(recipe),
-        image_shape=model.image_shape,
-        versions=rooms.version.versions(),
-        unused=unused,
-        passed_over=dict(_passed_over(splits)),
-        **runs.describe_files(splits, root),
-    )
 
 
 def _save(
@@ -310,9 +308,9 @@ def _note_changes(config: runs.RunConfig, root: Path) -> None:
 
 def tell_written(given: TrainingOptions, config: runs.RunConfig) -> int:
     """Prints the files of a run and what to do next, and returns the exit code."""
-    messages.tell_written(sorted(given.out.rglob("*.*")))
+    cli.tell_written(sorted(given.out.rglob("*.*")))
     if config.diverged_in_epoch is not None:
         return cli.BLEMISHED
-    words = messages.score_words(given.out, given.data)
-    messages.tell_next(*words, page=given.out / runs.PAGE)
+    words = cli.score_words(given.out, given.data)
+    cli.tell_next(*words, page=given.out / runs.PAGE)
     return 0

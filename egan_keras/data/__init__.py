@@ -32,9 +32,9 @@ from egan_keras.data.lazy import LazyRows as LazyRows
 from egan_keras.data.lazy import MappedRows as MappedRows
 from egan_keras.data.lazy import WithMirrorImages as WithMirrorImages
 from egan_keras.data.lazy import selected as selected
+from egan_keras.data.loading import load_tfds as load_tfds
 from egan_keras.data.splits import ClassRoles as ClassRoles
 from egan_keras.data.splits import warn_if_swapped as warn_if_swapped
 from egan_keras.data.tables import list_all_labelled as list_all_labelled
 from egan_keras.data.tables import list_labelled as list_labelled
 from egan_keras.data.tables import load_table as load_table
-from egan_keras.data.tfds import load_tfds as load_tfds

@@ -27,8 +27,8 @@ from egan_keras.data.decoding import (
     deep_among,
     read_header,
 )
+from egan_keras.data.duplicates import Pair
 from egan_keras.data.lazy import LazyRows, by_threads, content_hashes
-from egan_keras.data.near_duplicates import Pair
 from egan_keras.data.splits import MAJORITY, MINORITY
 from egan_keras.text import first_few
 

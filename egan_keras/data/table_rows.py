@@ -43,10 +43,7 @@ class Table(NamedTuple):
 def read_table(table: Any) -> Table:
     """Return the rows of a CSV file, or of a mapping or DataFrame of columns.
 
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no table of such columns, has no row, or has rows without
-            a path or a label.
+    What is no table of such columns, or has rows without a path or a label, is refused.
 
     >>> read_table({"path": ["a.png"], "label": ["good"]}).rows[0][:2]
     ('a.png', 'good')
@@ -98,13 +95,9 @@ def files_of(
 ) -> tuple[dict[Path, Row], Counter[str]]:
     """Return the row of each file of these classes, and count the other rows.
 
-    Paths of these rows are below the root, and their splits are those of `PARTS`.
-
-    Raises:
-        FileNotFoundError: if the root or, unless they are to be skipped and counted,
-            some of the files are missing.
-        ValueError: for a path out of the root, an unknown split, rows that contradict
-            each other, and files of other types.
+    Paths of these rows are below the root, and their splits are those of `PARTS`. What
+    contradicts itself, leads elsewhere or, unless skipped and counted, is missing, is
+    refused.
     """
     check_root(root)
     located = _located(root, table)

@@ -16,7 +16,7 @@ import pandas as pd
 from egan_keras import schemas
 from egan_keras.experiments.grid import REFERENCE, Run, Task
 from egan_keras.files import write_json
-from egan_keras.version import versions
+from egan_keras.keras_hooks import versions
 
 RUNS = "runs"
 # The threshold of a run is set for this specificity, guaranteed so confidently.

@@ -12,7 +12,7 @@ from keras import ops
 from egan_keras import networks
 from egan_keras.exporting.int8 import quantize_int8
 from egan_keras.exporting.tflite_model import Scorer, scores_of
-from egan_keras.features.converting import SIGNATURE, save_function
+from egan_keras.features.inference import SIGNATURE, save_function
 
 if TYPE_CHECKING:
     from egan_keras.model import EGAN

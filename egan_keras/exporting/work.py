@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from egan_keras import files, logs, networks, precision, thresholds
+from egan_keras import files, logs, networks, thresholds
 from egan_keras.exporting import comparison, conversion, onnx_file
 from egan_keras.exporting.comparison import Evidence, Images, Labelled, Parity
 from egan_keras.exporting.model_card import Export, Provenance, describe, model_card
@@ -21,6 +21,7 @@ from egan_keras.exporting.tflite_model import (
     TFLiteModel,
     raw_scores,
 )
+from egan_keras.keras_hooks import is_mixed
 from egan_keras.text import printable
 from egan_keras.thresholds import Calibration
 
@@ -199,7 +200,7 @@ def _check(
             f"default. Received: KERAS_BACKEND={backend}. Save the model, and export "
             "it in a program (or by egan-keras export) that runs on TensorFlow."
         )
-    if precision.is_mixed(model.discriminator):
+    if is_mixed(model.discriminator):
         raise ValueError(
             "Models are exported in float32; expected one whose layers compute in it. "
             f"Received: a model of the policy {model.dtype_policy.name}. Export "

@@ -18,6 +18,5 @@ from egan_keras.features.stems import StemFunction as StemFunction
 from egan_keras.features.stems import compiled as compiled
 from egan_keras.features.stems import of_least_hashes as of_least_hashes
 from egan_keras.features.training_rows import RowNumbers as RowNumbers
-from egan_keras.features.training_rows import Tables as Tables
 from egan_keras.features.training_rows import labelled_dataset as labelled_dataset
 from egan_keras.features.training_rows import training_dataset as training_dataset

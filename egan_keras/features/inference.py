@@ -1,21 +1,40 @@
-"""Networks as compiled functions of arrays; frozen ones by LiteRT where that pays."""
+"""Networks as compiled functions of arrays; frozen ones by LiteRT where that pays.
+
+What LiteRT runs is converted from a SavedModel, and kept for later runs.
+"""
 
 import contextlib
+import ctypes
 import functools
+import hashlib
 import math
+import os
+import platform
+import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import (
+    convert_variables_to_constants_v2 as with_constants,
+)
 
-from egan_keras import keras_hooks
-from egan_keras.features.converting import ConvertedFile, give_back_memory, to_litert
-from egan_keras.litert import LiteRTFunction
+from egan_keras import keras_hooks, logs
+from egan_keras.data.lazy import fingerprint
+from egan_keras.files import cache_folder, write_atomically
+from egan_keras.litert import LiteRTFunction, threads
 
+# What TensorFlow Serving and LiteRT call the only thing that a model does.
+SIGNATURE = "serving_default"
+# Weights in the graph are written and converted sooner than variables, but take forty
+# times their size of memory meanwhile.
+_MOST_BYTES_IN_GRAPH = 40_000_000
+_DIGEST_SIZE = 16
 # Multiplications at once, and images.
 _WORK_AT_ONCE, _FEWEST, _MOST = 2e9, 8, 128
 # Multiplications that a processor does in about the time that a conversion takes.
@@ -28,11 +47,7 @@ _TOLERANCE = 1e-4
 
 
 class Inference:
-    """A network in inference mode, as a compiled function from arrays to arrays.
-
-    Args:
-        network: Functional model.
-    """
+    """A functional model in inference mode, as a compiled function of arrays."""
 
     def __init__(self, network: keras.Model) -> None:
         self._network = network
@@ -209,3 +224,88 @@ def _multiplications(network: keras.Model) -> float:
         kernels = [weight.shape for weight in layer.weights if len(weight.shape) > 1]
         total += places * sum(map(math.prod, kernels))
     return total
+
+
+def save_function(
+    function: Callable[[Any], dict[str, Any]],
+    images: tf.TensorSpec,
+    folder: str | os.PathLike,
+    *,
+    to_convert: bool = True,
+) -> None:
+    """Writes a function of images as a SavedModel, `serve` and its only signature.
+
+    It returns tensors by their names. Where more than a converter is to read it,
+    weights are variables, so that it computes exactly what the function does.
+    """
+    serve = tf.function(function, input_signature=[images])
+    traced, module = serve.get_concrete_function(), tf.Module()
+    n_bytes = sum(
+        each.dtype.size * each.shape.num_elements() for each in traced.variables
+    )
+    if to_convert and n_bytes <= _MOST_BYTES_IN_GRAPH:
+        frozen, named = with_constants(traced), traced.structured_outputs
+        serve = tf.function(
+            lambda images: tf.nest.pack_sequence_as(named, frozen(images)),
+            input_signature=[images],
+        )
+    else:
+        module.kept = traced.variables
+    module.serve = serve
+    # Gradients, which nobody takes, may capture what is no variable of the module.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, folder, signatures={SIGNATURE: serve}, options=options)
+
+
+def to_litert(function: Any) -> bytes:
+    """Returns a network's compiled function as a .tflite file's bytes."""
+    (images,) = tf.nest.flatten(function.structured_input_signature)
+
+    def numbered(images):
+        outputs = enumerate(tf.nest.flatten(function(images)))
+        return {f"{number:03}": each for number, each in outputs}
+
+    # All of these tell on it what they do, past Python.
+    with logs.without_stderr(), tempfile.TemporaryDirectory() as folder:
+        save_function(numbered, images, folder)
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            folder, signature_keys=[SIGNATURE]
+        )
+        content = converter.convert()
+    give_back_memory()
+    return content
+
+
+def give_back_memory() -> None:
+    """Makes glibc hand what was freed to the system: hundreds of MB by a converter."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+class ConvertedFile:
+    """A converted network for later runs on this kind of machine, with its hash."""
+
+    def __init__(self, network: keras.Model) -> None:
+        where = f"{tf.__version__} {platform.machine()} {threads()}".encode()
+        name = fingerprint(keras_hooks.identity(network), iter([where]))
+        self._path = cache_folder().expanduser() / "converted" / name
+
+    def read(self) -> bytes | None:
+        """Returns the converted network; `None` if it is not there, or damaged."""
+        try:
+            found = self._path.read_bytes()
+        except OSError:
+            return None
+        content, digest = found[:-_DIGEST_SIZE], found[-_DIGEST_SIZE:]
+        return content if digest == _digest(content) else None
+
+    def write(self, content: bytes) -> None:
+        """Keeps the converted network where that is possible."""
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            whole = content + _digest(content)
+            write_atomically(self._path, lambda target: target.write_bytes(whole))
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_DIGEST_SIZE).digest()

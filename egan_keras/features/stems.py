@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from egan_keras import data
-from egan_keras.features.converting import identity
 from egan_keras.features.inference import FrozenInference, Inference
+from egan_keras.keras_hooks import identity
 from egan_keras.networks import MajorityStandardization, PlaceEvidence, cast
 
 # Places of so many images tell enough of the majority's.

@@ -1,7 +1,11 @@
-"""What is refused of the files that models are loaded from."""
+"""Loading models from files, and what is refused of these."""
 
 import zipfile
 from pathlib import Path, PurePosixPath
+
+import keras
+
+from egan_keras.model.egan import EGAN
 
 _MOST_MEMBERS = 1000
 # Of what is read whole; the largest backbone's configuration takes 2 MB.
@@ -10,7 +14,29 @@ _MOST_JSON_BYTES = 64 * 1024**2
 _MOST_TIMES_SMALLER = 100
 
 
-def check_archive(path: Path) -> None:
+def load(path: Path) -> EGAN:
+    """Loads the model of a .keras file; a ValueError says what is wrong with it."""
+    _check_archive(path)
+    try:
+        model = keras.saving.load_model(path)
+    # Keras answers damaged files with many types of exception.
+    except Exception as error:
+        # Keras tells the cause last, after the whole configuration.
+        reason = str(error).rpartition("Exception encountered: ")[2][:300]
+        raise ValueError(
+            "The model cannot be loaded; expected a model saved by this package. "
+            f"Received: {str(path)!r} ({type(error).__name__}: {reason}). Train again, "
+            "or name another run."
+        ) from error
+    if not isinstance(model, EGAN):
+        raise ValueError(
+            "The file holds another kind of model; expected an EGAN. Received: "
+            f"{str(path)!r}, a {type(model).__name__}. Name the folder of a run."
+        )
+    return model
+
+
+def _check_archive(path: Path) -> None:
     """Refuses a .keras file that unpacks to what no model is, with a ValueError.
 
     It is no whole zip file, or has too many, too large, or doubled members, or one that

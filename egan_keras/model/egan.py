@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import keras
 
-from egan_keras import data, keras_hooks, networks, precision, thresholds
+from egan_keras import data, keras_hooks, networks, thresholds
 from egan_keras.keras_hooks import Tensor
 from egan_keras.model.trainer import AdversarialTrainer
 
@@ -168,7 +168,7 @@ class EGAN(AdversarialTrainer):
     def call(self, images: Tensor, training: bool | None = False) -> Tensor:
         """Returns the scores (n, 1) of images (n, h, w, 3), pixels 0..255."""
         scores = self.discriminator(images, training=training)
-        return precision.in_full_precision(scores)
+        return keras_hooks.in_full_precision(scores)
 
     def __call__(self, images: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Returns the scores of a batch, as `keras.Model.__call__`.
@@ -190,7 +190,7 @@ class EGAN(AdversarialTrainer):
         it is calibrated. It is not compiled.
         """
         config = {**self.get_config(), "calibration": None}
-        copy = type(self).from_config(precision.config_in_float32(config))
+        copy = type(self).from_config(keras_hooks.config_in_float32(config))
         copy.set_weights(self.get_weights())
         copy.remember(self._hashes_trained_on)
         copy.minority_classes = self.minority_classes

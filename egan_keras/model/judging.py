@@ -1,5 +1,6 @@
 """What a model says of images: scores, heat maps, and which class they are like."""
 
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -230,6 +231,11 @@ class Judging(keras.Model):
         trained_on = np.isin(hashes, self._hashes_trained_on)
         return Scored(scores, labels, trained_on, *others)
 
+    @functools.cached_property
+    def _head(self) -> networks.MajorityAwareScore | None:
+        """The layer that knows distances from the majority, if there is one."""
+        return find_layer(self.discriminator.tail, networks.MajorityAwareScore)
+
     def pass_over(self, count: int | None = None) -> AbstractContextManager[None]:
         """Makes one pass of all `judge_batch` in it, of so many images if it is known.
 
@@ -249,8 +255,9 @@ class Judging(keras.Model):
     def judge_batch(self, images: np.ndarray) -> Judged:
         """Judges a batch of checked images."""
         rows = features.compiled(self.discriminator.stem)(images)
-        scores = self.discriminator.predict_tail([rows])[:, 0].astype(np.float32)
-        head = find_layer(self.discriminator.tail, networks.MajorityAwareScore)
+        read = rows[0] if len(rows) == 1 else rows
+        scores = self.discriminator.tail.predict_on_batch(read)[:, 0]
+        scores, head = scores.astype(np.float32), self._head
         if head is None:
             return Judged(scores)
         # Nothing but dropout stands before it: there, rows are vectors.
@@ -271,7 +278,7 @@ class Judging(keras.Model):
             images: Minority images of training (n, h, w, 3), 0..255, or lazy.
             class_names: Their classes (n,).
         """
-        head = find_layer(self.discriminator.tail, networks.MajorityAwareScore)
+        head = self._head
         if head is None or len({*class_names}) < 2:
             self.minority_classes = None
             return

@@ -271,14 +271,10 @@ def _weigh(
 ) -> None:
     """Shows places both classes' maps, and the last layer what they make of both.
 
-    Args:
-        score: The last layer.
-        stem: What has the layer of places.
-        vectors: Standardised rows of a sample of the majority, and of the minority,
-            all of whose images in one view stand before those in the next.
-        maps: Those of both; none where no places are judged.
-        different: Number of different minority images, or of their rows.
-        keeper: The store, which several fits on this majority may share.
+    Vectors are standardised rows of a sample of the majority, and of the minority, all
+    of whose images in one view stand before those in the next; maps are those of both,
+    none where no places are judged; `different` counts different minority images, or
+    their rows.
     """
     views = getattr(score, "views", 1)
     if different % views:

@@ -8,6 +8,7 @@ import numpy as np
 from keras import layers, ops
 
 from egan_keras.backbones import Backbone
+from egan_keras.keras_hooks import full_precision
 from egan_keras.networks.cut_network import (
     CutNetwork,
     Weights,
@@ -19,7 +20,6 @@ from egan_keras.networks.evidence import WeighedEvidence
 from egan_keras.networks.majority import MajorityAwareScore, MajorityStandardization
 from egan_keras.networks.places import PlaceEvidence
 from egan_keras.networks.recipes import Recipe
-from egan_keras.precision import full_precision
 
 _LEAK = 0.2
 _DECODED_SIDE = 32

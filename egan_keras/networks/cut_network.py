@@ -10,8 +10,8 @@ from keras.random import SeedGenerator
 
 from egan_keras import backbones
 from egan_keras.backbones import Backbone
+from egan_keras.keras_hooks import full_precision
 from egan_keras.networks.recipes import Recipe
-from egan_keras.precision import full_precision
 
 Weights = str | os.PathLike[str] | None
 

@@ -87,13 +87,9 @@ class WeighedEvidence(MajorityAwareScore):
     ) -> None:
         """Takes the weights, and what they make of majority images.
 
-        Args:
-            n_minority: Number of minority images in training.
-            majority: Standardised vectors of some majority images, (n, d).
-            minority: Those of minority images, all in one view before all in the next.
-            places: Evidence from places of the majority images, (n, evidence_size).
-            held_out: How like the others minority images' places are, (rows,), as
-                `PlaceEvidence.adapt` returns it.
+        Vectors (n, d) are standardised, those of the minority all in one view before
+        all in the next. `places` is evidence of majority images, (n, evidence_size);
+        `held_out` what `PlaceEvidence.adapt` returned, (rows,).
         """
         depths = self.evidence_size - 1
         share = self._share_of_places(n_minority, minority, held_out)

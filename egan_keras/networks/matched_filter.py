@@ -26,12 +26,9 @@ Maps = Sequence[np.ndarray]
 class MatchedFilter:
     """Filters what stands out in minority images from what does in majority images.
 
-    Maps are joined: averaged over 3 x 3 places and enlarged to the largest. The
-    difference is whitened by the covariance of the majority's places.
-
-    Args:
-        majority: Maps (n, h, w, c), for each depth.
-        unlike: How unlike the majority each place of the largest map is, (n, places).
+    Maps (n, h, w, c) of each depth are joined: averaged over 3 x 3 places and enlarged
+    to the largest. The difference is whitened by the covariance of the majority's
+    places. `unlike` is how unlike these each of them is, (n, places).
     """
 
     def __init__(self, majority: Maps, unlike: np.ndarray) -> None:

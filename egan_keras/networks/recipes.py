@@ -8,6 +8,8 @@ from typing import Any
 class Recipe:
     """A named, complete set of choices: how networks are built and trained.
 
+    What is left out is as in the recipe `default`.
+
     Attributes:
         name: `published`, `default`, or a name of your own.
         generates: What the generator puts out: `"images"` or `"features"` (of the
@@ -56,30 +58,30 @@ class Recipe:
     """
 
     name: str
-    generates: str
-    network_size: int | None
-    own_preprocessing: bool
-    trained_layers: int
-    depths: int
-    place_depths: int
-    unit_length: bool
-    standardize: bool
-    latent_size: int
-    decoder_channels: int
-    latent_noise: float
-    dropout: float
-    loss: str
-    adversarial: float
-    reconstruction: float
-    distance_weight: float
-    real_minority: float
-    discriminator_learning_rate: float
-    generator_learning_rate: float
-    batch_size: int
-    mirrored_minority: bool
-    minority_batch_size: int | None
-    epochs: int
-    minimum_steps: int
+    generates: str = "features"
+    network_size: int | None = None
+    own_preprocessing: bool = True
+    trained_layers: int = 0
+    depths: int = 2
+    place_depths: int = 2
+    unit_length: bool = True
+    standardize: bool = True
+    latent_size: int = 128
+    decoder_channels: int = 32
+    latent_noise: float = 1.0
+    dropout: float = 0.0
+    loss: str = "non_saturating"
+    adversarial: float = 1.0
+    reconstruction: float = 1.0
+    distance_weight: float = 1.5
+    real_minority: float = 500.0
+    discriminator_learning_rate: float = 3e-4
+    generator_learning_rate: float = 1e-3
+    batch_size: int = 128
+    mirrored_minority: bool = True
+    minority_batch_size: int | None = 32
+    epochs: int = 20
+    minimum_steps: int = 40
 
     def __str__(self) -> str:
         """Returns the name, and what differs from the recipe of that name.
@@ -104,37 +106,31 @@ class Recipe:
         return 1 / (1 + self.real_minority * minority_count / majority_count)
 
 
-# Published: Okerinde et al., arXiv 2104.04162, and its authors' notebooks.
-_CHOICES: dict[str, tuple[Any, Any]] = {
-    # name of the choice: (published, default)
-    "generates": ("images", "features"),
-    "network_size": (32, None),
-    "own_preprocessing": (False, True),
-    "trained_layers": (5, 0),
-    "depths": (1, 2),
-    "place_depths": (0, 2),
-    "unit_length": (False, True),
-    "standardize": (False, True),
-    "latent_size": (128, 128),
-    "decoder_channels": (32, 32),
-    "latent_noise": (0.0, 1.0),
-    "dropout": (0.2, 0.0),
-    "loss": ("non_saturating", "non_saturating"),
-    "adversarial": (1.0, 1.0),
-    "reconstruction": (0.0, 1.0),
-    "distance_weight": (0.0, 1.5),
-    "real_minority": (0.0, 500.0),
-    "discriminator_learning_rate": (1e-4, 3e-4),
-    "generator_learning_rate": (1e-4, 1e-3),
-    "batch_size": (128, 128),
-    "mirrored_minority": (False, True),
-    "minority_batch_size": (None, 32),
-    "epochs": (100, 20),
-    "minimum_steps": (1, 40),
-}
 RECIPES = {
-    name: Recipe(name, **{choice: values[n] for choice, values in _CHOICES.items()})
-    for n, name in enumerate(("published", "default"))
+    # Okerinde et al., arXiv 2104.04162, and its authors' notebooks.
+    "published": Recipe(
+        "published",
+        generates="images",
+        network_size=32,
+        own_preprocessing=False,
+        trained_layers=5,
+        depths=1,
+        place_depths=0,
+        unit_length=False,
+        standardize=False,
+        latent_noise=0.0,
+        dropout=0.2,
+        reconstruction=0.0,
+        distance_weight=0.0,
+        real_minority=0.0,
+        discriminator_learning_rate=1e-4,
+        generator_learning_rate=1e-4,
+        mirrored_minority=False,
+        minority_batch_size=None,
+        epochs=100,
+        minimum_steps=1,
+    ),
+    "default": Recipe("default"),
 }
 
 

@@ -7,8 +7,7 @@ import keras
 import numpy as np
 
 from egan_keras import features, keras_hooks
-from egan_keras.features.converting import to_litert
-from egan_keras.features.inference import Inference
+from egan_keras.features.inference import Inference, to_litert
 from egan_keras.litert import LiteRTFunction
 from egan_keras.model import EGAN
 from egan_keras.networks import UnitLength

@@ -35,7 +35,7 @@ class Network(NamedTuple):
 
     Attributes:
         litert: Bytes of a .tflite file: one that `export_tflite` wrote, or what
-            `features.converting.to_litert` returned.
+            `features.inference.to_litert` returned.
         keras: Bytes of the .keras file of the same, for GPUs; None of an export.
         vector_sizes: Lengths of what stands side by side in a vector of features.
     """

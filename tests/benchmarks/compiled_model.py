@@ -27,7 +27,7 @@ from ai_edge_litert.interpreter import Interpreter
 import egan_keras as ek
 from egan_keras.exporting import conversion
 from egan_keras.exporting.int8 import quantize_int8
-from egan_keras.features import converting, inference
+from egan_keras.features import inference
 from egan_keras.litert import LiteRTFunction
 
 _CASES = (
@@ -87,10 +87,10 @@ def _measure(case: str) -> Iterator[str]:
         input_signature=[tf.TensorSpec(shape, "float32")],
     )
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [converting.with_constants(fixed.get_concrete_function())], tf.Module()
+        [inference.with_constants(fixed.get_concrete_function())], tf.Module()
     )
     content = converter.convert()
-    by_interpreter = LiteRTFunction(converting.to_litert(frozen.function))
+    by_interpreter = LiteRTFunction(inference.to_litert(frozen.function))
     both = by_interpreter, _Compiled(content, os.cpu_count())
     yield _row(f"{case}, stem", both, [batch] * _PASSES)
 

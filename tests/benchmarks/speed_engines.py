@@ -21,7 +21,7 @@ from PIL import Image
 
 import egan_keras as ek
 from egan_keras import networks
-from egan_keras.features import converting, inference
+from egan_keras.features import inference
 from egan_keras.litert import LiteRTFunction
 
 _SIDE, _STARTS = 224, 5
@@ -41,7 +41,7 @@ def stem(backbone_and_side: str) -> dict:
         network, _ = networks.pooled_features(parsed, recipe, shape, None, **options)
     images = np.random.default_rng(0).integers(0, 256, (_AT_ONCE, *shape), "uint8")
     by_keras = inference.Inference(network)
-    by_litert = LiteRTFunction(converting.to_litert(by_keras.function))
+    by_litert = LiteRTFunction(inference.to_litert(by_keras.function))
     expected, found = by_keras(images), by_litert(images)
     turns = [(by_keras, by_litert)] * _TURNS
     seconds = [[_seconds(run, images) for run in both] for both in turns]

@@ -1,14 +1,16 @@
-"""The adversarial step: what all backends share, and what each writes by itself."""
+"""The adversarial step: what all backends share, and that of TensorFlow."""
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from egan_keras import losses
-from egan_keras.precision import in_full_precision
+from egan_keras.keras_hooks import in_full_precision
 
 BACKEND = keras.backend.backend()
 
@@ -22,6 +24,8 @@ if BACKEND not in ("tensorflow", "jax", "torch"):
 
 def of_backend() -> "type[Step]":
     """Returns the `Step` of the backend that Keras runs on."""
+    if BACKEND == "tensorflow":
+        return TensorFlowStep
     return importlib.import_module(f"{__name__}.{BACKEND}").Step
 
 
@@ -73,18 +77,51 @@ class Step:
         return values, all(np.isfinite(each).all() for each in values)
 
 
+class TensorFlowStep(Step):
+    """The step of TensorFlow."""
+
+    @staticmethod
+    def _execution_options() -> dict:
+        # A step on cached features takes little longer than Keras takes to start one.
+        # XLA makes both recipes slower on CPUs.
+        return {"jit_compile": False, "steps_per_execution": 8}
+
+    def _adversarial_step(self, majority, minority, known_minority) -> dict:
+        return update_both(
+            self, lambda: forward(self, majority, minority, known_minority)
+        )
+
+    def _random_shares(self, rows) -> tf.Tensor:
+        return tf.random.uniform((tf.shape(rows)[0],), dtype=rows.dtype)
+
+    def _score_gradients(self, scores_of, points: list) -> list:
+        with tf.GradientTape() as tape:
+            tape.watch(points)
+            scores = scores_of(points)
+        return tape.gradient(scores, points)
+
+
+def update_both(model: Step, pass_forward: Callable[[], dict]) -> dict:
+    """Updates both networks on TensorFlow, after what returns what `forward` does."""
+    with tf.GradientTape(persistent=True) as tape:
+        outcome = both_losses(model, pass_forward())
+        to_apply = updates(model, outcome)
+    for optimizer, tail, loss in to_apply:
+        variables = tail.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    return outcome
+
+
 def forward(model: Step, majority, minority, known_minority) -> dict:
     """Lets the generator make fakes and the discriminator score them.
 
     Fakes enter the discriminator where they fit: images before its stem, features
-    behind it. Losses that layers add (regularisers, reconstruction) are penalties
-    of the network that they belong to; the gradient penalty is one of the
-    discriminator.
+    behind it. Losses that layers add (regularisers, reconstruction) are penalties of
+    the network that they belong to; the gradient penalty is one of the discriminator.
 
-    Returns:
-        `majority_scores`, `fake_scores` and `known_scores`, (n, 1), the last `None`
-        without known minority; `discriminator_penalty` and `generator_penalty`,
-        scalars.
+    Returns `majority_scores`, `fake_scores` and `known_scores`, (n, 1), the last `None`
+    without known minority, and each network's penalty, scalars.
     """
     generator, discriminator = model.generator, model.discriminator
     fakes = generator.tail(minority, training=True)

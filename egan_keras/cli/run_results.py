@@ -1,4 +1,4 @@
-"""Images held out from training: their scores, the threshold set on them, scores.csv.
+"""What a run tells of its model: scores of held-out images, the threshold, the page.
 
 Suspects are those training images of the majority whose cross-fitted scores are lowest.
 """
@@ -15,24 +15,22 @@ import numpy as np
 from egan_keras import files, logs
 from egan_keras.cli import rooms, runs
 from egan_keras.cli.options import TrainingOptions
+from egan_keras.text import first_few
 
-NAME, SUSPECTS = runs.SCORES, "suspects.csv"
+SUSPECTS = "suspects.csv"
 CROSS_FITTED = "cross-fitted"
 _FEWEST_SUSPECTS, _SHARE_OF_SUSPECTS = 20, 0.02
 _COLUMNS = ["split", "path", "class", "score", "distance", "most_like"]
 # Earlier versions wrote no more.
 _FEWEST_COLUMNS = 5
+_MOST_NAMED = 3
+_OF_IMAGES = ("mistakes.png", "heat_maps.png")
 
 
 class SplitScores(NamedTuple):
-    """Images of a split with their scores.
+    """Images of a split with their scores; labels are 0 majority and 1 minority.
 
-    Attributes:
-        paths: Below the folder of images.
-        labels: int32 (n,), 0 majority and 1 minority.
-        scores: float32 (n,).
-        distances: float32 (n,), see `model.Judged`; `None` where there are none.
-        most_like: str (n,), see `model.Judged`; `None` where there are none.
+    Distances and classes are those of `model.Judged`, `None` where there are none.
     """
 
     paths: list[str]
@@ -40,36 +38,6 @@ class SplitScores(NamedTuple):
     scores: np.ndarray
     distances: np.ndarray | None
     most_like: np.ndarray | None = None
-
-
-def check_count(splits: Any, given: TrainingOptions) -> None:
-    """Refuses, before training, a threshold that could not be set after it."""
-    level, confidence = given.specificity, given.confidence
-    needed = rooms.thresholds.images_needed(level, confidence) if confidence else 1
-    split = splits.train if given.cross_fit else splits.validation
-    count = split.majority_count
-    if count >= needed:
-        return
-    # The highest whole percentage that so many images can guarantee.
-    guaranteed = (1 - confidence) ** (1 / count) if confidence and count else 0
-    possible = math.floor(100 * guaranteed) / 100
-    advice = f"Pass --specificity {possible:g}, or " if possible else "Pass "
-    majority = sum(split.majority_count for split in splits)
-    minority = sum(split.minority_count for split in splits)
-    if minority > majority:
-        names = ",".join(given.minority), ",".join(given.majority)
-        exchanged = shlex.join(["--majority", names[0], "--minority", names[1]])
-        advice = (
-            f"There are {minority:,} minority and {majority:,} majority images in all: "
-            f"if the classes are exchanged, pass {exchanged}. Else: {advice}"
-        )
-    raise ValueError(
-        "Too few validation images to set the threshold: a specificity of "
-        f"{level:g}{f' with confidence {confidence:g}' if confidence else ''} needs "
-        f"{needed} majority images. Received: {count}, {given.validation_fraction:.0%} "
-        f"of the majority images to train with. {advice}--specificity none to leave "
-        "the threshold at 0, or add majority images."
-    )
 
 
 def set_threshold(
@@ -82,7 +50,7 @@ def set_threshold(
 ) -> dict[str, tuple]:
     """Scores held-out images, or the majority cross-fitted, and sets the threshold.
 
-    Returns paths, classes and what was judged of each split, for `write`.
+    Returns paths, classes and what was judged of each split, for `write_scores`.
     """
     train, validation, _ = splits
     level = {"specificity": given.specificity, "confidence": given.confidence}
@@ -139,9 +107,9 @@ def _judged(scored: Any, rows: np.ndarray | slice = slice(None)) -> Any:
     return rooms.model.Judged(*(x if x is None else x[rows] for x in found))
 
 
-def write(folder: Path, root: Path, scored: Mapping[str, tuple]) -> None:
+def write_scores(folder: Path, root: Path, scored: Mapping[str, tuple]) -> None:
     """Writes paths, classes and what was judged, `model.Judged`, of splits."""
-    with files.whole_table(folder / NAME, _COLUMNS) as table:
+    with files.whole_table(folder / runs.SCORES, _COLUMNS) as table:
         for split, (paths, classes, judged) in scored.items():
             unknown = [""] * len(paths)
             distances, most_like = judged.distances, judged.most_like
@@ -179,13 +147,9 @@ def read_suspects(folder: Path) -> list[tuple[str, float]]:
         return [(row["path"], float(row["score"])) for row in csv.DictReader(file)]
 
 
-def read(folder: Path, config: runs.RunConfig) -> dict[str, SplitScores]:
-    """Reads the scores of each split; none of a run that was never completed.
-
-    Raises:
-        ValueError: If the file is not as `write` wrote it.
-    """
-    path = folder / NAME
+def read_scores(folder: Path, config: runs.RunConfig) -> dict[str, SplitScores]:
+    """Reads the scores of each split; none of a run that was never completed."""
+    path = folder / runs.SCORES
     if not path.is_file():
         return {}
     minority, found = {*config.options["minority"]}, {}
@@ -226,7 +190,7 @@ def reference(folder: Path, config: runs.RunConfig) -> tuple | None:
     That is their scores and distances, and the distances of the minority images trained
     on, as `evaluation.shift` takes them.
     """
-    kept = read(folder, config)
+    kept = read_scores(folder, config)
     found, train = kept.get("validation") or kept.get(CROSS_FITTED), kept.get("train")
     if found is None:
         return None
@@ -239,3 +203,107 @@ def reference(folder: Path, config: runs.RunConfig) -> tuple | None:
 def _digits(number: float) -> str:
     # Nine of them name a float32 exactly.
     return f"{number:.9g}"
+
+
+def save_plots_and_page(
+    folder: Path,
+    run: Path,
+    report: Any,
+    images: Any,
+    *,
+    config: runs.RunConfig,
+    model: Any,
+    history: Mapping[str, Sequence[float]] | None = None,
+) -> None:
+    """Writes plots and page of a report into the folder of a run.
+
+    A page that cannot be made is warned of. Pictures of images are none without them.
+    Further arguments are as for `save_page`.
+    """
+    plots, page = folder / runs.PLOTS, folder / runs.PAGE
+    for stale in [page, *(plots / name for name in _OF_IMAGES)]:
+        stale.unlink(missing_ok=True)
+    shown = images and images.images
+    names = images and [Path(path).name for path in images.paths]
+    rooms.evaluation.save_plots(plots, report, shown, history, names, model)
+    with rooms.evaluation.style.without_failing(f"The page {runs.PAGE}"):
+        judged = {"config": config, "model": model, "history": history}
+        save_page(page, run, report, images, **judged)
+
+
+def save_page(
+    path: Path,
+    run: Path,
+    report: Any,
+    images: Any,
+    *,
+    config: runs.RunConfig,
+    model: Any,
+    history: Mapping[str, Sequence[float]] | None = None,
+    notes: Sequence[str] = (),
+) -> None:
+    """Writes the page of a report on a run's model; notes are further sentences.
+
+    `run` is the folder as the reader will name it.
+    """
+    origin = rooms.evaluation.Origin(
+        title=f"Report of {run.resolve().name}",
+        run=shlex.quote(str(run)),
+        command=config.command,
+        troubles=[*notes, *_troubles(config)],
+        settings=config.options,
+        versions=config.versions,
+    )
+    shown = {"history": history, "origin": origin}
+    if images is not None:
+        # Of the run's own page, beside which they are.
+        shown["suspects"] = _suspects(path.parent, config)
+    report.save_html(path, images, model=model, **shown)
+
+
+def _suspects(folder: Path, config: runs.RunConfig) -> Any:
+    """Returns the run's suspects whose files are still there, if any."""
+    root, size = Path(config.options["data"]), tuple(config.image_shape[:2])
+    found = [(root / p, score) for p, score in read_suspects(folder)]
+    found = [each for each in found if each[0].is_file()]
+    if not found:
+        return None
+    paths, scores = zip(*found, strict=True)
+    images = rooms.data.ImageFiles(paths, size, config.gray_range)
+    return rooms.evaluation.Suspects(images=images, names=paths, scores=scores)
+
+
+def _troubles(config: runs.RunConfig) -> list[str]:
+    """Returns sentences on what was odd about a run's images and its training."""
+    said = {
+        "are in the splits though they equal another one": config.duplicates,
+        "were left out, since they equal another one": config.dropped_duplicates,
+        "were skipped, unreadable or of a single colour": config.skipped,
+        "were changed while the run was made": config.changed,
+    }
+    found = [
+        f"Of the run's files {len(paths):,} {what}: {first_few(paths, _MOST_NAMED)}."
+        for what, paths in said.items()
+        if paths
+    ]
+    found += _passed_over(config.passed_over, "beside the run's images")
+    if config.interrupted or config.diverged_in_epoch is not None:
+        how = "was interrupted" if config.interrupted else "diverged"
+        found.append(f"Training {how} after {config.epochs_completed} epochs.")
+    return found
+
+
+def left_out(images: Any) -> list[str]:
+    """Returns sentences on what was left out of images other than the run's."""
+    found = _passed_over(images.passed_over, "beside the images judged")
+    if images.skipped:
+        names = first_few([Path(path).name for path in images.skipped], _MOST_NAMED)
+        found.append(
+            f"Of the files to judge {len(images.skipped):,} were skipped: {names}."
+        )
+    return found
+
+
+def _passed_over(counts: Mapping[str, int], where: str) -> list[str]:
+    told = rooms.data.finding.in_words(counts)
+    return [f"Passed over {where}: {told}."] if counts else []
