@@ -45,7 +45,7 @@ demo: $(BIN)/egan-keras
 	$(BIN)/egan-keras demo --out demo --overwrite
 
 quick: $(BIN)/egan-keras
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q -m "not slow and not large and not whole" tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q -m "not (slow or large or whole or web)" tests
 
 test: $(BIN)/egan-keras
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
@@ -78,8 +78,7 @@ test-arm: named-model
 
 test-web: $(BIN)/egan-keras
 	cd export/web && npm ci
-	$(BIN)/python -m pytest tests/test_edge_web.py \
-		tests/test_html_in_browser.py tests/test_review_in_browser.py
+	$(BIN)/python -m pytest -m web tests
 
 $(PACKAGING)/installed:
 	$(PYTHON) -m venv $(PACKAGING)
@@ -97,7 +96,7 @@ $(LOWEST)/installed: setup.py $(PACKAGING)/installed
 
 test-lowest: $(LOWEST)/installed
 	$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile -q \
-		-m "not slow and not large and not whole" tests
+		-m "not (slow or large or whole or web)" tests
 	$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile -q \
 		tests/test_workflow.py tests/test_exporting.py tests/test_exporting_quantization.py \
 		tests/test_tuning_search.py tests/test_demo.py tests/test_data_tfds.py

@@ -57,6 +57,7 @@ def test_seeded_scores_repeat(options):
     )
 
 
+@pytest.mark.slow
 def test_only_the_last_layers_are_tuned_and_no_moving_statistics(options, monkeypatch):
     bases, before, build = [], {}, fine_tuned.Backbone.build
 

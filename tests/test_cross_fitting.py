@@ -81,7 +81,7 @@ def test_a_threshold_is_set_without_holding_images_out(digits, build_tiny):
     assert np.mean(scored.scores >= found.threshold) >= 0.9
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_frozen_backbones_see_each_image_once(build_tiny, few_ones, monkeypatch):
     images, labels = few_ones
     seen, compute = [], features.FeatureStore.features

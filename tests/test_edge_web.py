@@ -19,7 +19,7 @@ import egan_keras as ek
 from egan_keras.data.decoding import decode
 from egan_keras.evaluation import overlaid
 
-pytestmark = pytest.mark.whole
+pytestmark = pytest.mark.web
 
 WEB = Path(__file__).parents[1] / "export" / "web"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -199,6 +199,7 @@ def test_random_weights_are_the_same_for_every_folder_and_process(base, grid):
     np.testing.assert_array_equal(one.test, other.test)
 
 
+@pytest.mark.slow
 def test_the_encoders_features_stand_first(base, grid):
     other = "MobileNet:alpha=0.5"
     both = grid(pairings=f"{other}->{TINY}", weights="none", methods=["quick"])

@@ -7,7 +7,7 @@ from browser import worker
 from egan_keras.evaluation import Report, evaluate
 from egan_keras.metrics import precision_at_prevalence, score_metrics
 
-pytestmark = pytest.mark.whole
+pytestmark = pytest.mark.web
 
 
 class Scores:

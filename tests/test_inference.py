@@ -216,7 +216,7 @@ def test_threads_share_it(at_once):
     assert not wrong
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_a_model_trains_by_it_as_by_keras(monkeypatch, digits, build_tiny):
     pixels, labels = digits
 

@@ -88,7 +88,7 @@ def test_take_batches_whole_puts_another_strategy_in(network):
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="TensorFlow's own leak"
 )
-@pytest.mark.whole
+@pytest.mark.slow
 def test_the_graph_of_a_training_is_not_kept(digits, build_tiny):
     def graphs():
         gc.collect()

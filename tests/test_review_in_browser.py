@@ -15,7 +15,7 @@ from egan_keras.review.label_file import LabelFile
 from egan_keras.review.learner import Judged
 from egan_keras.review.session import Session
 
-pytestmark = pytest.mark.whole
+pytestmark = pytest.mark.web
 
 NAMES = [f"a_long_name_without_any_space_in_it_{number}.png" for number in range(8)]
 START = {"await": "labelled", "in": "progress"}
