@@ -162,6 +162,7 @@ def cells_demo(photographs, tiny_weights, tmp_path, monkeypatch):
     return out
 
 
+@pytest.mark.slow
 def test_demo_takes_photographs_from_their_package(cells_demo, photographs):
     config = runs.RunConfig.load(cells_demo)
     assert config.options["data"] == str(photographs)

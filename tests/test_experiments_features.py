@@ -84,6 +84,7 @@ def test_splits_are_those_of_the_images(base, tiny_weights, name, count, seed):
     assert images.counts == {"n_duplicates": 1, "n_dropped_duplicates": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*left out", "ignore:Some images have equal")
 def test_vectors_give_the_auroc_of_the_images(base, tiny_weights, tmp_path):
     of_images, of_features = ({"data": "flat"}, {"features": "flat_features"})

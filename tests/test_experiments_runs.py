@@ -241,6 +241,7 @@ def test_unreadable_images_are_left_out_where_a_task_says_so(
     assert sum(record.results[name] for name in counts) == 39 + 4
 
 
+@pytest.mark.slow
 def test_watching_the_test_split_changes_nothing(base, grid):
     run, sample = first_run(grid(), base)
     results = train_and_judge(run, sample)

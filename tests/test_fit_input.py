@@ -20,6 +20,7 @@ def no_long_work(monkeypatch):
     monkeypatch.setattr(features, "by_class", fail)
 
 
+@pytest.mark.slow
 def test_datasets_and_arrays_train_the_same(build_tiny, few_ones):
     scores = []
     for given in (

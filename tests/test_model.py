@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import egan_keras as ek
-from egan_keras.networks import RECIPES
 
 pytestmark = pytest.mark.whole
 
@@ -21,7 +20,9 @@ def weights(model):
     return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
 
 
-@pytest.fixture(params=RECIPES)
+@pytest.fixture(
+    params=["default", pytest.param("published", marks=pytest.mark.slow)],
+)
 def recipe(request):
     return request.param
 

@@ -27,7 +27,9 @@ def fit(model, images, *, kind="array", **options):
         return model.fit(*given, verbose=0, **options)
 
 
-@pytest.mark.parametrize("choices", [{}, {"place_depths": 0}])
+@pytest.mark.parametrize(
+    "choices", [{}, pytest.param({"place_depths": 0}, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("kind", ["array", "dataset"])
 def test_what_is_unlike_the_majority_scores_low(
     build_tiny, zeros, digits, choices, kind

@@ -23,6 +23,7 @@ def cifar():
     )
 
 
+@pytest.mark.slow
 def test_default_recipe_finds_airplanes_from_two_of_them(cifar, tmp_path):
     train, validation, test = cifar
     keras.utils.set_random_seed(0)
