@@ -304,3 +304,18 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[bool]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
                 is_locked = True
         yield is_locked
+
+
+@contextlib.contextmanager
+def reading(what: str, command: str, path: Path, advice: str) -> Iterator[None]:
+    """Refuses a file that a command of this package wrote, and that was damaged since.
+
+    `what` begins the sentence, such as "A result"; `advice` ends the message.
+    """
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{what} cannot be read; expected what `egan-keras {command}` wrote. "
+            f"Received: {str(path)!r} ({error}). {advice}"
+        ) from error

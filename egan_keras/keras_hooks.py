@@ -10,14 +10,11 @@ stay in 32: sums over many features overflow float16, and in bfloat16 scores dif
 hundredth.
 """
 
-import contextlib
 import itertools
 import json
 import os
-import platform
 import re
 from collections.abc import Iterator
-from importlib import metadata
 from typing import Any, TypeAlias
 
 try:
@@ -42,10 +39,6 @@ Tensor: TypeAlias = Any
 
 _FULL = ("float32", "float64")
 _MIXED = ("mixed_bfloat16", "mixed_float16")
-_PACKAGES = (
-    "keras tensorflow ai-edge-litert litert-quantizer numpy scikit-learn scipy pillow "
-    "imbalanced-learn"
-).split()
 
 
 def share_accelerators() -> None:
@@ -175,15 +168,6 @@ def config_in_float32(config: dict) -> dict:
     for name in _MIXED:
         text = text.replace(json.dumps(name), '"float32"')
     return json.loads(text)
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the packages that results depend on."""
-    found = {"python": platform.python_version(), "egan-keras": __version__}
-    for name in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
 
 
 def identity(network: keras.Model) -> Iterator[bytes]:

@@ -40,10 +40,10 @@ from egan_keras.files import whole_file
 if TYPE_CHECKING:
     import keras
 
-BACKBONE = "MobileNet:alpha=0.25"
-NETWORK_SIZE = 64
+DIGITS_BACKBONE = "MobileNet:alpha=0.25"
+DIGITS_NETWORK_SIZE = 64
 IMAGE_SIZE = 32
-EPOCHS = 6
+DIGITS_EPOCHS = 6
 
 _DIGITS = 10
 _TURNS = 4
@@ -106,8 +106,8 @@ def pretrain(
     weights: str | os.PathLike,
     *,
     unseen: Collection[int],
-    backbone: str = BACKBONE,
-    epochs: int = EPOCHS,
+    backbone: str = DIGITS_BACKBONE,
+    epochs: int = DIGITS_EPOCHS,
     seed: int = 0,
     verbose: str | int = "auto",
 ) -> float:
@@ -137,7 +137,7 @@ def pretrain(
     keras.utils.set_random_seed(seed)
     train, held_out = source_images(unseen)
     parsed = Backbone.parse(backbone)
-    network = parsed.build(NETWORK_SIZE, weights=None)
+    network = parsed.build(DIGITS_NETWORK_SIZE, weights=None)
     classifier = _classifier(network, parsed.name)
     steps = epochs * -(-len(train[0]) // _BATCH_SIZE)
     rate = keras.optimizers.schedules.CosineDecay(3e-3, steps)
@@ -170,7 +170,7 @@ def _classifier(network: "keras.Model", name: str) -> "keras.Model":
             layers.RandomTranslation(0.1, 0.1, fill_mode="constant", seed=0),
             layers.RandomRotation(0.05, fill_mode="constant", seed=1),
             layers.RandomZoom(0.1, 0.1, fill_mode="constant", seed=2),
-            layers.Resizing(NETWORK_SIZE, NETWORK_SIZE),
+            layers.Resizing(DIGITS_NETWORK_SIZE, DIGITS_NETWORK_SIZE),
             BackbonePreprocessing(name),
             network,
             layers.GlobalAveragePooling2D(),

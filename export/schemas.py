@@ -4,12 +4,10 @@ A copy of this file is in `export/`, which runs without egan_keras; a test keeps
 equal. Schemas are JSON Schema's, draft 4, whose integers are never written as 1.0.
 """
 
-import contextlib
 import functools
 import json
 import math
 import reprlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -147,21 +145,6 @@ def read(path: Path, schema: Schema, most_bytes: int = _MOST_BYTES) -> Any:
     if n_bytes > most_bytes:
         raise ValueError(f"it has {n_bytes} bytes, more than {most_bytes}")
     return parse(path.read_bytes(), schema)
-
-
-@contextlib.contextmanager
-def reading(what: str, command: str, path: Path, advice: str) -> Iterator[None]:
-    """Refuses a file that a command of this package wrote, and that was damaged since.
-
-    `what` begins the sentence, such as "A result"; `advice` ends the message.
-    """
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{what} cannot be read; expected what `egan-keras {command}` wrote. "
-            f"Received: {str(path)!r} ({error}). {advice}"
-        ) from error
 
 
 def parse(content: bytes, schema: Schema) -> Any:

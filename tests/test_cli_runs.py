@@ -8,7 +8,7 @@ from tiny_export import tiny_model
 
 from egan_keras.cli import runs
 from egan_keras.cli.runs import RunConfig
-from egan_keras.keras_hooks import versions
+from egan_keras.version import versions
 
 
 def config(**changes):

@@ -134,9 +134,10 @@ def test_one_class_gives_what_can_be_computed(tmp_path):
     assert "AUROC" not in str(report)
     with pytest.raises(KeyError, match="absent when the images hold one"):
         report["auroc"]
-    for plot in (plot_roc, plot_precision_recall):
-        with pytest.raises(KeyError, match="absent when the images hold one"):
-            plot(report)
+    with pytest.raises(ValueError, match="ROC curve needs.*minority images=0"):
+        plot_roc(report)
+    with pytest.raises(ValueError, match="precision-recall curve needs images of both"):
+        plot_precision_recall(report)
     written = save_plots(tmp_path, report, images[labels == 0])
     assert [path.name for path in written] == ["scores.png", "mistakes.png"]
 

@@ -103,6 +103,17 @@ def test_what_needs_no_keras_does_not_wait_for_it():
 
 
 @pytest.mark.whole
+def test_heat_maps_of_a_file_need_no_keras():
+    program = (
+        "import sys, egan_keras.evaluation\n"
+        "egan_keras.evaluation.overlaid\n"
+        "slow = {'keras', 'tensorflow'} & set(sys.modules)\n"
+        "assert not slow, slow\n"
+    )
+    printed_by(program)
+
+
+@pytest.mark.whole
 def test_no_template_is_read_before_a_page_is_made():
     program = (
         "import sys, egan_keras as ek\n"

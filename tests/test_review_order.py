@@ -53,3 +53,17 @@ def test_what_is_unlike_anything_seen_comes_last(some):
     assert is_alien[last].all() and (np.diff(scores[last]) >= 0).all()
     every = order(scores, 0.0, vectors, seen, is_alien=scores < 9, count=3)
     assert every.tolist() == np.argsort(scores)[:3].tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vectors": np.zeros((2, 1))}, "3 scores, 2 vectors"),
+        ({"is_alien": np.zeros(4, bool)}, "4 in is_alien"),
+        ({"turns": ["dearest"]}, "Unknown turn.*Received: 'dearest'"),
+    ],
+)
+def test_what_does_not_match_is_refused(changes, message):
+    given = {"scores": np.zeros(3), "threshold": 0.0, "vectors": np.zeros((3, 1))}
+    with pytest.raises(ValueError, match=message):
+        order(**given | {"seen": np.zeros((0, 1))} | changes)

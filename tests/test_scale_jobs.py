@@ -359,6 +359,17 @@ def test_without_a_folder_there_is_no_engine(export, images, capsys):  # noqa: F
     assert "needs --out DIR" in capsys.readouterr().err
 
 
+def test_a_gpu_s_worker_asks_for_what_one_machine_has():
+    class Cluster:
+        @staticmethod
+        def nodes():
+            has = [{"CPU": 64.0}, {"CPU": 16.0, "GPU": 2.0}, {"CPU": 9.0, "GPU": 3.0}]
+            gone = {"Alive": False, "Resources": {"CPU": 1.0, "GPU": 1.0}}
+            return [gone, *({"Alive": True, "Resources": each} for each in has)]
+
+    assert engines._share_of_gpu(Cluster) == 3
+
+
 def test_ray_that_is_not_installed_is_named(score, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     code, _, told = score("--engine", "ray")

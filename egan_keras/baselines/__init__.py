@@ -24,7 +24,6 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
-from sklearn.utils import check_array
 
 from egan_keras import data
 from egan_keras.baselines.fine_tuned import fine_tuned_classifier_scores
@@ -46,9 +45,26 @@ def _on_checked_features(score: Scores) -> Scores:
 
     @functools.wraps(score)
     def checked(train, labels, test, *, seed=0, **options):
-        train, test = check_array(train), check_array(test)
+        train, test = np.asarray(train), np.asarray(test)
+        if train.ndim != 2 or test.shape[1:] != train.shape[1:]:
+            raise ValueError(
+                "Features do not match: expected shapes (n, d) and (m, d). Received: "
+                f"train_features={train.shape}, test_features={test.shape}. Flatten "
+                "each image's features to one row."
+            )
         labels = data.check_labels(labels, len(train)).astype(np.int64)
         data.check_both_classes(labels)
+        for name, rows in {"train_features": train, "test_features": test}.items():
+            if rows.dtype.kind not in "biuf":
+                what = f"dtype {rows.dtype}"
+            elif bad := np.count_nonzero(~np.isfinite(rows).all(axis=1)):
+                what = f"{bad} rows with NaN or infinity"
+            else:
+                continue
+            raise ValueError(
+                f"Features must be finite real numbers. Received: {name} with {what}. "
+                "Remove or repair these rows."
+            )
         return score(train, labels, test, seed=seed, **options).astype(np.float64)
 
     return checked

@@ -83,7 +83,7 @@ def _prepare_digits(folder: Path) -> None:
     """Writes pre-trained weights and images."""
     pair = MAJORITY, MINORITY
     _say(
-        f"Source task: {rooms.samples.BACKBONE} learns the digits other than "
+        f"Source task: {rooms.samples.DIGITS_BACKBONE} learns the digits other than "
         f"{MAJORITY} and {MINORITY}",
         "Its weights are what is transferred. On images of your own, take weights "
         "pre-trained on ImageNet, the default of `egan-keras train`.",
@@ -119,10 +119,10 @@ def _digits(folder: Path) -> dict[str, Any]:
         "minority": [str(MINORITY)],
         "minority_count": 5,
         "validation_fraction": 0.3,
-        "encoder": rooms.samples.BACKBONE,
-        "discriminator": rooms.samples.BACKBONE,
+        "encoder": rooms.samples.DIGITS_BACKBONE,
+        "discriminator": rooms.samples.DIGITS_BACKBONE,
         "weights": str(folder / SOURCE_WEIGHTS),
-        "network_size": rooms.samples.NETWORK_SIZE,
+        "network_size": rooms.samples.DIGITS_NETWORK_SIZE,
         # A mirrored five is no five.
         "mirrored_minority": False,
         # The highest round figure that the validation images can guarantee.

@@ -1,4 +1,4 @@
-"""Images of equal contents, which stay together, and nearly the same pictures.
+"""Images of equal contents, and how the others are divided; nearly equal pictures.
 
 Copies that were compressed, resized or brightened again have other bytes, and so are
 no duplicates by their contents. Compared are the steps from pixel to pixel of small

@@ -130,7 +130,7 @@ def list_images(
     root: AnyPath, roles: ClassRoles, groups: GroupRule | None = None
 ) -> Listing:
     """List the image files of each class as `load_folder` finds them, opening none."""
-    root, name = Path(root), None if groups is None else group_namer(groups)
+    root, name = Path(root), group_namer(groups)
     check_root(root)
     parts = _find_parts(root)
     beside: Counter[str] = Counter()

@@ -72,13 +72,13 @@ def plot_scores(report: Report) -> Figure:
 def plot_roc(report: Report) -> Figure:
     """Draws the receiver operating characteristic, with the operating point.
 
-    A report on one class, which holds no AUROC, is a KeyError.
+    Raises:
+        ValueError: if the report holds one class.
     """
-    area = _area(report, "auroc")
-    figure, axes = _unit_square()
+    figure, axes = _unit_square(report, "ROC curve")
     fpr, tpr, _ = roc_curve(report.labels, -report.scores)
     axes.plot([0, 1], [0, 1], "--", color=REFERENCE, label="chance: 0.500")
-    axes.plot(fpr, tpr, color=LINES[0], linewidth=2, label=area)
+    axes.plot(fpr, tpr, color=LINES[0], linewidth=2, label=_area(report, "auroc"))
     _mark_point(axes, 1 - report["specificity"], report["sensitivity"], report)
     x = "majority images called minority (1 - specificity)"
     title = "ROC: minority found against false alarms"
@@ -90,10 +90,10 @@ def plot_roc(report: Report) -> Figure:
 def plot_precision_recall(report: Report) -> Figure:
     """Draws precision against recall, with the operating point.
 
-    A report on one class, which holds no average precision, is a KeyError.
+    Raises:
+        ValueError: if the report holds one class.
     """
-    area = _area(report, "average_precision")
-    figure, axes = _unit_square()
+    figure, axes = _unit_square(report, "precision-recall curve")
     share = float(np.mean(report.labels))
     precision, recall, _ = precision_recall_curve(report.labels, -report.scores)
     text = f"always answering minority: {share:.3g}"
@@ -102,7 +102,7 @@ def plot_precision_recall(report: Report) -> Figure:
     # 0 has no images behind it.
     precision[-1] = precision[-2]
     look: dict[str, Any] = {"where": "post", "color": LINES[0], "linewidth": 2}
-    axes.step(recall, precision, label=area, **look)
+    axes.step(recall, precision, label=_area(report, "average_precision"), **look)
     if np.any(report.scores < report["threshold"]):
         _mark_point(axes, report["sensitivity"], report["precision"], report)
     else:
@@ -230,8 +230,8 @@ def _count_outside(axes: Axes, scores: np.ndarray, low: float, high: float) -> N
 
 
 def _area(report: Report, name: str) -> str:
-    value, (low, high) = report[name], report["ci95"][name]
-    return f"{METRICS[name]}: {value:.3f} [{low:.3f}, {high:.3f}]"
+    low, high = report["ci95"][name]
+    return f"{METRICS[name]}: {report[name]:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _mark_point(axes: Axes, x: float, y: float, report: Report) -> None:
@@ -241,8 +241,14 @@ def _mark_point(axes: Axes, x: float, y: float, report: Report) -> None:
     axes.plot(x, y, "o", label=text, **look)
 
 
-def _unit_square() -> tuple[Figure, Axes]:
-    """Returns a figure, and axes for a curve of two shares."""
+def _unit_square(report: Report, what: str) -> tuple[Figure, Axes]:
+    """Returns the axes of a curve, or refuses it where there is one class alone."""
+    if "auroc" not in report:
+        raise ValueError(
+            f"A {what} needs images of both classes. Received: "
+            f"majority images={report['n_majority']}, "
+            f"minority images={report['n_minority']}. Evaluate on images of both."
+        )
     figure = new_figure(5.6, 5.2)
     limits = (-0.01, 1.01)
     return figure, figure.add_subplot(xlim=limits, ylim=limits, aspect="equal")

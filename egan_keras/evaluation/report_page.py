@@ -19,7 +19,7 @@ from egan_keras.evaluation.report import NO_WIDTH, Report
 from egan_keras.evaluation.sheets import check_judged
 from egan_keras.evaluation.shortcuts import IN_WORDS, Shortcuts, find_shortcuts
 from egan_keras.evaluation.style import CLASSES, as_png, render
-from egan_keras.keras_hooks import versions
+from egan_keras.version import versions
 
 _FEW_SIZES = 3
 _MOST_SUSPECTS = 12

@@ -15,8 +15,8 @@ import pandas as pd
 
 from egan_keras import schemas
 from egan_keras.experiments.grid import REFERENCE, Run, Task
-from egan_keras.files import write_json
-from egan_keras.keras_hooks import versions
+from egan_keras.files import reading, write_json
+from egan_keras.version import versions
 
 RUNS = "runs"
 # The threshold of a run is set for this specificity, guaranteed so confidently.
@@ -84,7 +84,7 @@ class Records:
         if not path.exists():
             return None
         advice = "Remove it to run it again."
-        with schemas.reading("A result", "compare", path, advice):
+        with reading("A result", "compare", path, advice):
             values = schemas.read(path, _SCHEMA)
             if values.pop("run") != run.definition():
                 raise ValueError("it is the result of another run")
@@ -105,7 +105,8 @@ class Records:
         for path in self._folder.glob("[!.]*.json"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 of = json.loads(path.read_text("utf-8"))["run"]
-                is_of_task = of["task"] == task.definition()
+                # Earlier versions knew no duplicates.
+                is_of_task = {"duplicates": None, **of["task"]} == task.definition()
                 count += is_of_task and of["files"] != files
         return count
 

@@ -233,7 +233,10 @@ class Judging(keras.Model):
 
     @functools.cached_property
     def _head(self) -> networks.MajorityAwareScore | None:
-        """The layer that knows distances from the majority, if there is one."""
+        """The layer that knows distances from the majority, if there is one.
+
+        It stays: no discriminator is exchanged.
+        """
         return find_layer(self.discriminator.tail, networks.MajorityAwareScore)
 
     def pass_over(self, count: int | None = None) -> AbstractContextManager[None]:

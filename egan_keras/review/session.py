@@ -245,6 +245,9 @@ def order(
     Returns:
         Row numbers of different images, int (count,).
 
+    Raises:
+        ValueError: If the lengths do not match, or a turn is unknown.
+
     Example:
         >>> scores = np.array([3.0, -2.0, 0.1, 2.0])
         >>> vectors = np.array([[0.0], [0.1], [0.2], [9.0]])
@@ -254,6 +257,12 @@ def order(
     """
     scores, vectors = np.asarray(scores, float), np.asarray(vectors, np.float32)
     aliens = np.zeros(len(scores), bool) if is_alien is None else np.asarray(is_alien)
+    if not len(scores) == len(vectors) == len(aliens):
+        raise ValueError(
+            "Each image must have a score and a vector. Received: "
+            f"{len(scores)} scores, {len(vectors)} vectors, {len(aliens)} in is_alien. "
+            "Pass as many of each."
+        )
     by_score = np.argsort(scores, kind="stable")
     by_nearness = np.argsort(np.abs(scores - threshold), kind="stable")
     free = ~aliens
@@ -262,6 +271,11 @@ def order(
         NEAREST: iter(by_nearness),
         FARTHEST: _farthest(vectors, seen, free, free.copy()),
     }
+    if unknown := [turn for turn in turns if turn not in ways]:
+        raise ValueError(
+            f"Unknown turn; expected one of {', '.join(ways)}. Received: "
+            f"{unknown[0]!r}. Leave `turns` out for the usual ones."
+        )
     count = len(scores) if count is None else min(count, len(scores))
     taken: list[int] = []
     n_known = int(free.sum())

@@ -79,7 +79,7 @@ def on_ray(
         count = workers or processors
         if gpus:
             _check_gpus(task, gpus, int(there.get("GPU", 0)))
-            count, needs = gpus, {"num_cpus": max(1, processors // gpus), "num_gpus": 1}
+            count, needs = gpus, {"num_cpus": _share_of_gpu(ray), "num_gpus": 1}
             made = task.network._replace(litert=b"")
         else:
             made = task.network._replace(keras=None)
@@ -109,6 +109,7 @@ class _Team:
     def __init__(self, ray: Any, task: Task, count: int, needs: dict[str, int]) -> None:
         self._ray, self._task = ray, ray.put(task)
         self._kind = ray.remote(**needs)(Worker)
+        self._waits_for = "a GPU" if "num_gpus" in needs else "a processor"
         self.idle: list[Any] = []
         # What is waited for: workers that start, without a shard, or compute one.
         self._busy: dict[Any, tuple[Any, int | None]] = {}
@@ -131,7 +132,7 @@ class _Team:
         ray, timeout = self._ray, None if self._has_begun else _SECONDS_TO_TELL
         found, _ = ray.wait([*self._busy], timeout=timeout)
         if not found:
-            logs.tell("Waiting for a processor of the cluster that is free")
+            logs.tell(f"Waiting for {self._waits_for} of the cluster that is free")
             return
         self._has_begun, (worker, shard), problem = True, self._busy.pop(found[0]), None
         try:
@@ -237,6 +238,16 @@ def _no_answer(address: str | None, error: Exception) -> ConnectionError:
         f"if it asks for a token. Received: --address {address} ({error}). Start one, "
         "or leave --address out for this machine alone."
     )
+
+
+def _share_of_gpu(ray: Any) -> int:
+    """Returns how many processors each GPU's worker gets, wherever it starts.
+
+    All of them are to be on its machine, and machines may have more of them or fewer.
+    """
+    has = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    shares = [x.get("CPU", 0) // x["GPU"] for x in has if x.get("GPU", 0)]
+    return max(1, int(min(shares)))
 
 
 def _check_gpus(task: Task, wanted: int, there: int) -> None:

@@ -97,7 +97,7 @@ class Folder:
             return self.fs.cat_file(self.at(name))
 
     def open(self, name: str) -> BinaryIO:
-        """Opens a file to read."""
+        """Opens a file to read; what goes wrong after that is the file system's own."""
         with self._reached():
             return self.fs.open(self.at(name))
 
@@ -130,7 +130,8 @@ class Folder:
         """Tells what a place elsewhere that does not answer is to be seen to for."""
         try:
             yield
-        except FileNotFoundError:
+        # Of these the last three are a program's mistakes.
+        except (FileNotFoundError, TypeError, AttributeError, ImportError):
             raise
         # File systems raise errors of many types.
         except Exception as error:

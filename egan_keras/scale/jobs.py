@@ -300,7 +300,8 @@ def _told(folder: Folder, manifest: dict[str, Any]) -> list[rows.Told | None]:
 
 def _mark(manifest: dict[str, Any]) -> str:
     """Returns what shards of a job have in common; see `rows.Task`."""
-    told = [manifest.get(key) for key in ("job", *_KEPT.values())]
+    keys = [key for key in ("job", *_KEPT.values()) if key in manifest]
+    told = [manifest[key] for key in keys]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 

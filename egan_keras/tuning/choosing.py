@@ -15,7 +15,7 @@ import numpy as np
 import scipy.stats
 
 from egan_keras import schemas
-from egan_keras.files import write_json
+from egan_keras.files import reading, write_json
 
 FOLDER = "trials"
 # The objective of a search, which is maximised, and its standard error.
@@ -202,7 +202,7 @@ def load_records(folder: Path) -> list[TrialRecord]:
     records = []
     for path in sorted((folder / FOLDER).glob("[0-9]*.json")):
         advice = "Remove it: that trial is then missing from the table."
-        with schemas.reading("The record of a trial", "tune", path, advice):
+        with reading("The record of a trial", "tune", path, advice):
             records.append(TrialRecord(**schemas.read(path, _SCHEMA)))
     return records
 

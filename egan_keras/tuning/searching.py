@@ -14,7 +14,7 @@ import numpy as np
 
 from egan_keras import data, networks, schemas
 from egan_keras.data.lazy import SelectedRows, fingerprint
-from egan_keras.files import content_hash, telling_full_disk, write_json
+from egan_keras.files import content_hash, reading, telling_full_disk, write_json
 from egan_keras.logs import tell
 from egan_keras.model import EGAN
 from egan_keras.tuning import choosing
@@ -245,7 +245,7 @@ def _enter(
     path = folder / FILE
     if path.is_file():
         advice = "Delete the folder, or name another one."
-        with schemas.reading("What a search is of", "tune", path, advice):
+        with reading("What a search is of", "tune", path, advice):
             kept = schemas.read(path, schemas.record(dict.fromkeys(described, {})))
         now = json.loads(json.dumps(described))
         other = [name for name in now if kept[name] != now[name]]

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from egan_keras import backbones
-from egan_keras.keras_hooks import versions
+from egan_keras.version import versions
 
 _CASE = Path(__file__).with_name("conversion_case.py")
 _PRETRAINED = ("MobileNet:alpha=0.25", "MobileNetV2:alpha=0.35")

@@ -26,7 +26,7 @@ import egan_keras as ek
 from egan_keras.exporting import conversion
 from egan_keras.exporting.int8 import Int8Quantizer
 from egan_keras.exporting.tflite_graph import TFLiteGraph
-from egan_keras.keras_hooks import versions
+from egan_keras.version import versions
 
 _BACKBONE = "MobileNetV2:alpha=0.35"
 _FORMS = {"none": "float32", "float16": "float16", "dynamic": "dynamic", "int8": "int8"}

@@ -27,7 +27,7 @@ from sklearn.metrics import roc_auc_score
 from speed_tools import build_egan, random_rows, smooth_images, step_of_fit
 
 import egan_keras as ek
-from egan_keras.keras_hooks import versions
+from egan_keras.version import versions
 
 _STEMS = ("MobileNetV2", "DenseNet121", "EfficientNetV2B0")
 _TYPES = {"float32": "float32", "mixed_bfloat16": "bfloat16"}

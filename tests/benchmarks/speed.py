@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from egan_keras.keras_hooks import versions
+from egan_keras.version import versions
 
 _CASES = Path(__file__).with_name("speed_cases.py")
 _ENGINES = Path(__file__).with_name("speed_engines.py")
