@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import TINY
 from PIL import Image
-from scale_workers import DyingWorker, ProcessorForGPU
+from scale_workers import DyingWorker
 from test_scale import export  # noqa: F401
 
 from egan_keras import cli
@@ -28,6 +28,17 @@ pytestmark = [
     ),
 ]
 SHARDS = 24
+
+
+@pytest.fixture(autouse=True)
+def environment_of_its_own(monkeypatch):
+    """Commands in this process tell Ray by its environment what a cluster is to do."""
+    with monkeypatch.context() as context:
+        for name in [name for name in os.environ if name.startswith("RAY_")]:
+            context.delenv(name)
+        yield
+        for name in [name for name in os.environ if name.startswith("RAY_")]:
+            del os.environ[name]
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +184,7 @@ def running_cluster(port, *options):
     ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": 32 * "a1"}
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", **token}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     head = [f"--port={port}", "--num-cpus=2", "--include-dashboard=false", *options]
     memory = f"--object-store-memory={100 * 2**20}"
     cluster = subprocess.Popen([*ray, *head, memory], env=environment)
@@ -199,22 +211,26 @@ def test_a_running_cluster_is_used_and_left_running(command, expected, tmp_path)
 
 
 def test_workers_on_gpus_give_the_vectors_of_one_process(
-    images, tiny_weights, tmp_path, monkeypatch, capsys
+    images, tiny_weights, tmp_path
 ):
     given = ["features", TINY, images, "--weights", tiny_weights, "--image-size", 32]
     given = [*map(str, given), "--shard-size", "5", "--dtype", "float32", "--out"]
     assert cli.main([*given, str(tmp_path / "alone")]) == 0
-    out, options = tmp_path / "out", ["--engine", "ray", "--gpus"]
-    monkeypatch.setattr(engines, "Worker", ProcessorForGPU)
-    # For Ray's processes, which import the worker by its name.
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    # Ray keeps the token of the first cluster that a process meets.
+    program = (
+        "import sys; from egan_keras import cli; from egan_keras.scale import engines; "
+        "from scale_workers import ProcessorForGPU; engines.Worker = ProcessorForGPU; "
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    given = [sys.executable, "-c", program, *given, str(tmp_path / "out")]
+    given += ["--engine", "ray", "--address", "127.0.0.1:6393", "--gpus"]
     with running_cluster(6393, "--num-gpus=2") as environment:
-        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
-            monkeypatch.setenv(name, environment[name])
-        given += [str(out), *options[:2], "--address", "127.0.0.1:6393", options[2]]
-        assert cli.main([*given, "3"]) == 2
-        assert "expected 3, as Ray counts them" in capsys.readouterr().err
-        assert cli.main([*given, "2"]) == 0
+        # Ray's processes import the worker by its name, too.
+        shown = {"env": environment, "capture_output": True, "text": True}
+        refused = subprocess.run([*given, "3"], **shown)
+        assert refused.returncode == 2
+        assert "expected 3, as Ray counts them" in refused.stderr
+        subprocess.run([*given, "2"], check=True, env=environment)
     found, expected = (pq.read_table(tmp_path / x / "shards") for x in ("out", "alone"))
     assert found["path"].equals(expected["path"]) and len(found) == 120
     vectors, others = (np.array(x["vector"].to_pylist()) for x in (found, expected))
