@@ -18,6 +18,7 @@ from egan_keras.cli.options import TrainingOptions
 from egan_keras.logs import start_keras
 from egan_keras.schemas import COUNT, NAMES, SHARE, TEXT, listed, mapped, optional
 from egan_keras.text import printable
+from egan_keras.version import versions
 
 MODEL = "model.keras"
 CONFIG = "config.json"
@@ -180,7 +181,7 @@ def configure(model: Any, splits: Any, given: TrainingOptions) -> RunConfig:
         options={n: str(x) if isinstance(x, Path) else x for n, x in chosen.items()},
         recipe=dataclasses.asdict(recipe),
         image_shape=model.image_shape,
-        versions=rooms.keras_hooks.versions(),
+        versions=versions(),
         unused=unused,
         passed_over=dict(passed_over(splits)),
         **describe_files(splits, root),

@@ -183,22 +183,25 @@ def _export(
             as_saved = images.parity(few, saved.predict(few.images), saved.threshold)
             checks = {"SavedModel, held out": as_saved, **checks}
         judged, results = images.judge(name, scored)
-        is_file = content is not None
+        if content is None:
+            n_bytes, sha256 = files.size_of(work.saved_model), None
+        else:
+            n_bytes, sha256 = len(content), hashlib.sha256(content).hexdigest()
         export = Export(
             path=target,
             files=written,
             form=form,
-            n_bytes=len(content) if is_file else files.size_of(work.saved_model),
-            sha256=hashlib.sha256(content).hexdigest() if is_file else None,
+            n_bytes=n_bytes,
+            sha256=sha256,
             calibration=scored.calibration,
             checks={**checks, **judged},
             results=results,
             shortfalls=tuple(shortfalls),
         )
-        if is_file:
-            _put_file(work, content, scored, export)
-        else:
+        if content is None:
             _put_folder(work, scored, export)
+        else:
+            _put_file(work, content, scored, export)
     return export
 
 

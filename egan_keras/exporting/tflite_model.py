@@ -44,6 +44,10 @@ class Scorer:
 
     metadata: dict[str, Any]
 
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Returns the scores (n, 1) of RGB pixels 0..255, (n, height, width, 3)."""
+        raise NotImplementedError
+
     @property
     def calibration(self) -> Calibration | None:
         """How the threshold was set; `None` if it was not."""
