@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from egan_keras import logs
 from egan_keras.files import FullDiskError
-from egan_keras.scale.rows import Task, Worker
+from egan_keras.scale.folders import Folder
+from egan_keras.scale.rows import KERAS_NETWORK, Network, Task, Worker
 
 _ATTEMPTS = 3
 _SECONDS_TO_ANSWER, _SECONDS_TO_TELL = 5, 60
@@ -78,12 +79,9 @@ def on_ray(
         processors, needs = int(there.get("CPU", 1)), {"num_cpus": 1}
         count = workers or processors
         if gpus:
-            _check_gpus(task, gpus, int(there.get("GPU", 0)))
+            _check_gpus(gpus, int(there.get("GPU", 0)))
             count, needs = gpus, {"num_cpus": _share_of_gpu(ray), "num_gpus": 1}
-            made = task.network._replace(litert=b"")
-        else:
-            made = task.network._replace(keras=None)
-        task = task._replace(network=made, on_gpu=bool(gpus))
+            task = task._replace(network=_keras_network(task, gpus), on_gpu=True)
         team = _Team(ray, task, min(max(1, count), len(waiting)), needs)
         while waiting or team.computes:
             while waiting and team.idle:
@@ -250,12 +248,17 @@ def _share_of_gpu(ray: Any) -> int:
     return max(1, int(min(shares)))
 
 
-def _check_gpus(task: Task, wanted: int, there: int) -> None:
-    if not task.network.keras:
+def _keras_network(task: Task, gpus: int) -> Network:
+    try:
+        return Network(b"", Folder(task.place).read(KERAS_NETWORK))
+    except FileNotFoundError as error:
         raise ValueError(
             "The job has no network for Keras; expected one that a run or a pairing "
-            f"began. Received: --gpus {wanted} for a .tflite file's. Leave it out."
-        )
+            f"began. Received: --gpus {gpus} for a .tflite file's. Leave it out."
+        ) from error
+
+
+def _check_gpus(wanted: int, there: int) -> None:
     if wanted > there:
         raise ValueError(
             f"The cluster has fewer GPUs; expected {wanted}, as Ray counts them. "

@@ -24,7 +24,7 @@ from egan_keras.scale.folders import Folder
 from egan_keras.version import __version__
 
 MANIFEST = "manifest.json"
-_LITERT, _KERAS = "network.tflite", "network.keras"
+_LITERT, _KERAS = "network.tflite", rows.KERAS_NETWORK
 
 # What stays as it was when a job began, and where its manifest tells the hash.
 _KEPT = {
@@ -119,8 +119,7 @@ def run(
             logs.tell("Going on with the images that were listed when the job began")
         else:
             manifest = _begun(job, folder, network)
-        by_keras = folder.read(_KERAS) if _KEPT[_KERAS] in manifest else None
-        made = rows.Network(folder.read(_LITERT), by_keras)
+        made = rows.Network(folder.read(_LITERT))
         options = job.threshold, job.gray_range, job.dtype, _mark(manifest)
         task = rows.Task(place, job.kind, made, job.is_export, *options)
         told = _told(folder, manifest)

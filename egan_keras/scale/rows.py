@@ -24,6 +24,7 @@ from egan_keras.scale.folders import Folder, is_damage
 from egan_keras.scale.listing import Listing
 
 SCORES, FEATURES = "scores", "features"
+KERAS_NETWORK = "network.keras"
 CONSTANT, CLIPPED = "of a single colour", "clipped to black and white"
 
 _AT_ONCE, _AT_ONCE_ON_GPU = 32, 256
@@ -36,7 +37,8 @@ class Network(NamedTuple):
     Attributes:
         litert: Bytes of a .tflite file: one that `export_tflite` wrote, or what
             `features.inference.to_litert` returned.
-        keras: Bytes of the .keras file of the same, for GPUs; None of an export.
+        keras: Bytes of the .keras file of the same, for GPUs; None of an export, and
+            where processors compute.
         vector_sizes: Lengths of what stands side by side in a vector of features.
     """
 
